@@ -1,0 +1,1 @@
+//! control.proto and its tonic code: operator to broker, broker to broker.

@@ -1,0 +1,1 @@
+//! The broker's state machines, pure: commands in, records and effects out.

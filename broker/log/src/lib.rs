@@ -1,0 +1,1 @@
+//! Record batches, segment and index formats, recovery and retention plans, without I/O.

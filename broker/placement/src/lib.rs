@@ -1,0 +1,1 @@
+//! Replica assignment: racks, balance, least movement; pure.

@@ -1,0 +1,1 @@
+//! The broker binary: parse the configuration, start the server.

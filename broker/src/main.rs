@@ -1,0 +1,2 @@
+//! The broker binary: parse the configuration, start the server.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Segments on disk over a small Disk trait.

@@ -1,0 +1,1 @@
+//! The Kafka wire protocol: messages, codecs, versions, error codes.

@@ -1,0 +1,1 @@
+//! KafkaCluster and Topic: types, validation rules, conditions.

@@ -1,0 +1,2 @@
+//! The command line tool: up, apply, get, produce, consume, bench.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The same plans on this machine without Kubernetes: brokers as processes.

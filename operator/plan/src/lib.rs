@@ -1,0 +1,1 @@
+//! Spec and observed state to a plan, pure: objects, ordered steps, status.

@@ -1,0 +1,1 @@
+//! The operator and the chart on a real Kubernetes.
