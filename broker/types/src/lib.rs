@@ -9,6 +9,6 @@ mod numbers;
 
 pub use ids::{ClusterId, DirectoryId, IdError, TopicId, TopicName};
 pub use numbers::{
-    BrokerEpoch, BrokerId, LeaderEpoch, MetadataVersion, Offset, PartitionEpoch, PartitionIndex, ProducerEpoch,
-    ProducerId, TopicPartition,
+    BrokerEpoch, BrokerId, LeaderEpoch, MetadataVersion, Offset, PartitionEpoch, PartitionIndex,
+    ProducerEpoch, ProducerId, TopicPartition,
 };
