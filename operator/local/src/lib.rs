@@ -1,1 +1,20 @@
-//! The same plans on this machine without Kubernetes: brokers as processes.
+//! The same plans on this machine without Kubernetes: brokers as processes on loopback.
+//!
+//! In reading order: the data folder and its lock, the ports, one broker as a supervised child,
+//! the desired resources, the socket by which `ottla apply` and `ottla get` speak to a running
+//! cluster, and `up`, which ties them together. Not here: how a spec becomes settings or
+//! assignments (`ottla-plan`), what a valid manifest is (`ottla-api`), and any printing (the
+//! command line tool hears [`Event`]s).
+
+#![warn(missing_docs)]
+
+mod folder;
+mod ports;
+mod event;
+mod child;
+mod probe;
+mod supervisor;
+
+pub use event::Event;
+pub use folder::{DataFolder, FolderError, FolderLock};
+pub use ports::{Ports, PortError};
