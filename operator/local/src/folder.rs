@@ -48,7 +48,9 @@ impl FolderError {
     pub fn remedy(&self) -> String {
         match self {
             Self::InUse { pid, .. } => {
-                format!("stop it (Ctrl-C, or kill {pid}), or use another folder (--data) and other ports (--port)")
+                format!(
+                    "stop it (Ctrl-C, or kill {pid}), or use another folder (--data) and other ports (--port)"
+                )
             }
             Self::Io { .. } => "choose a folder that this user may write to (--data)".to_owned(),
         }

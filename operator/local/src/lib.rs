@@ -8,13 +8,13 @@
 
 #![warn(missing_docs)]
 
+mod child;
+mod event;
 mod folder;
 mod ports;
-mod event;
-mod child;
 mod probe;
 mod supervisor;
 
 pub use event::Event;
 pub use folder::{DataFolder, FolderError, FolderLock};
-pub use ports::{Ports, PortError};
+pub use ports::{PortError, Ports};

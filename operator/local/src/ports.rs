@@ -58,7 +58,10 @@ impl PortError {
             }
             Self::Taken { .. } | Self::Refused { .. } => "choose other ports with --port".to_owned(),
             Self::TooHigh { brokers, .. } => {
-                format!("choose --port {} or lower", u16::MAX - HTTP_ABOVE - u16::try_from(*brokers).unwrap_or(0))
+                format!(
+                    "choose --port {} or lower",
+                    u16::MAX - HTTP_ABOVE - u16::try_from(*brokers).unwrap_or(0)
+                )
             }
         }
     }
@@ -114,7 +117,11 @@ impl Ports {
     fn first_taken(self, brokers: std::ops::Range<i32>) -> Option<(i32, u16, &'static str, io::ErrorKind)> {
         brokers
             .flat_map(|id| {
-                [(id, self.kafka(id), "Kafka"), (id, self.control(id), "control"), (id, self.http(id), "HTTP")]
+                [
+                    (id, self.kafka(id), "Kafka"),
+                    (id, self.control(id), "control"),
+                    (id, self.http(id), "HTTP"),
+                ]
             })
             .find_map(|(id, port, purpose)| {
                 let kind = TcpListener::bind(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)).err()?.kind();
@@ -159,6 +166,9 @@ mod tests {
 
     #[test]
     fn ports_past_the_end_are_refused() {
-        assert_eq!(Ports::from(45_534).check(0..3).unwrap_err(), PortError::TooHigh { first: 45_534, brokers: 3 });
+        assert_eq!(
+            Ports::from(45_534).check(0..3).unwrap_err(),
+            PortError::TooHigh { first: 45_534, brokers: 3 }
+        );
     }
 }
