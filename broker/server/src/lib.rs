@@ -1,1 +1,3 @@
 //! The running broker: listeners, handlers, limits, metrics.
+
+pub mod config;

@@ -1,0 +1,17 @@
+//! Configuration: Kafka's `server.properties`, environment and flags, parsed once into types that can't be wrong.
+//!
+//! Read [`Config`] first. Not here: what the broker does with it.
+
+mod config;
+mod ignored;
+mod kind;
+mod listeners;
+mod properties;
+mod source;
+mod table;
+
+pub use config::{Config, ConnectionLimits, FetchLimits, LogFormat, Roles, TopicDefaults};
+pub use kind::{Kind, Value};
+pub use listeners::{HostPort, Listener, Listeners, Voter};
+pub use source::{ConfigError, ENVIRONMENT_PREFIX, Given, Place, Sources, Values};
+pub use table::{SETTINGS, Setting, setting};

@@ -1,0 +1,116 @@
+//! Each setting that this broker heeds: one line a setting, from which the reference page is made.
+//!
+//! Kafka's settings that have no effect here stand in [`super::ignored`].
+
+use super::kind::Kind;
+
+/// One setting that has an effect.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting {
+    /// The key, as in `server.properties`.
+    pub name: &'static str,
+    /// What it may be set to.
+    pub kind: Kind,
+    /// The text of its default; empty: unset.
+    pub default: &'static str,
+    /// The topic setting that it is the default of; empty: none.
+    pub topic_default_of: &'static str,
+    /// What it does, units included.
+    pub doc: &'static str,
+}
+
+const I32: i64 = i32::MAX as i64;
+const I64: i64 = i64::MAX;
+const WEEK_HOURS: &str = "168";
+
+const fn broker(name: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Setting {
+    Setting { name, kind, default, topic_default_of: "", doc }
+}
+
+const fn topic(
+    name: &'static str,
+    topic_default_of: &'static str,
+    kind: Kind,
+    default: &'static str,
+    doc: &'static str,
+) -> Setting {
+    Setting { name, kind, default, topic_default_of, doc }
+}
+
+/// All settings that have an effect, in reading order.
+#[rustfmt::skip]
+pub const SETTINGS: &[Setting] = &[
+    // Who this node is.
+    broker("node.id", Kind::Int(0, I32), "1", "The id of this node, unique in the cluster."),
+    broker("broker.id", Kind::Int(-1, I32), "-1", "An old name of node.id; if both are set they must agree."),
+    broker("process.roles", Kind::List, "broker,controller", "What this node does: broker, controller or both. Nodes with the role controller vote in the metadata quorum."),
+    broker("broker.rack", Kind::Text, "", "The rack or zone of this node, over which replicas are spread."),
+    broker("cluster.id", Kind::Text, "", "The id of the cluster, 22 characters of base64url. Unset: the one in the data folder; for a new one, the quorum's."),
+    // Where it listens.
+    broker("listeners", Kind::List, "PLAINTEXT://localhost:9092,CONTROLLER://localhost:9093", "Addresses to listen on, as NAME://host:port; an empty host means all interfaces, port 0 a free one."),
+    broker("advertised.listeners", Kind::List, "", "The addresses that clients are told; unset: those of listeners."),
+    broker("listener.security.protocol.map", Kind::List, "PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT", "The security protocol of each listener name, as NAME:PROTOCOL. Only PLAINTEXT is supported; other names count as PLAINTEXT if they aren't listed."),
+    broker("inter.broker.listener.name", Kind::Text, "", "The listener that brokers use among themselves; unset: the first with PLAINTEXT."),
+    broker("controller.listener.names", Kind::List, "CONTROLLER", "The listeners that carry the control API and the metadata quorum instead of Kafka's protocol."),
+    broker("controller.quorum.voters", Kind::List, "", "The voters of the metadata quorum, as id@host:port."),
+    broker("controller.quorum.bootstrap.servers", Kind::List, "", "Addresses of control listeners from which the metadata quorum is found, as host:port."),
+    broker("socket.listen.backlog.size", Kind::Int(1, I32), "50", "Connections that may wait to be accepted."),
+    broker("socket.send.buffer.bytes", Kind::Int(-1, I32), "102400", "The send buffer of each connection, in bytes; -1: the system's choice."),
+    broker("socket.receive.buffer.bytes", Kind::Int(-1, I32), "102400", "The receive buffer of each connection, in bytes; -1: the system's choice."),
+    // Where it stores.
+    broker("log.dirs", Kind::List, "", "The data folder. One is supported; unset: log.dir."),
+    broker("log.dir", Kind::Text, "./ottla-broker-data", "The data folder, if log.dirs is unset."),
+    // Limits.
+    broker("socket.request.max.bytes", Kind::Int(1024, I32), "104857600", "The largest request, in bytes; a larger one closes its connection."),
+    broker("queued.max.request.bytes", Kind::Long(-1, I64), "268435456", "Memory that all requests in flight may hold together, in bytes; no further request is read while it is used up. At least socket.request.max.bytes; -1: the default."),
+    broker("max.connections", Kind::Int(1, I32), "10000", "Connections of clients in all; a further one is closed at once."),
+    broker("max.connections.per.ip", Kind::Int(0, I32), "2147483647", "Connections of clients from one address; a further one is closed at once."),
+    broker("connections.max.idle.ms", Kind::Long(-1, I64), "600000", "A connection without a request for so long is closed, in milliseconds; -1: never."),
+    broker("fetch.max.bytes", Kind::Int(1024, I32), "57671680", "The most record bytes in one Fetch response; the first batch is sent even if it is larger."),
+    broker("max.incremental.fetch.session.cache.slots", Kind::Int(0, I32), "1000", "Fetch sessions that are kept; the least recently used one makes room."),
+    // Topics.
+    broker("auto.create.topics.enable", Kind::Bool, "true", "Whether a topic that a producer or consumer asks for is created."),
+    broker("delete.topic.enable", Kind::Bool, "true", "Whether topics can be deleted by Kafka's clients."),
+    broker("num.partitions", Kind::Int(1, I32), "1", "The partitions of a topic that is created without saying how many."),
+    broker("default.replication.factor", Kind::Int(1, I32), "1", "The replicas of a topic that is created without saying how many. Only 1 is supported so far."),
+    // Defaults of topics.
+    topic("log.cleanup.policy", "cleanup.policy", Kind::List, "delete", "What becomes of old records. Only delete has an effect so far."),
+    topic("log.retention.hours", "", Kind::Int(-1, I32), WEEK_HOURS, "How long records are kept, in hours; -1: for ever."),
+    topic("log.retention.minutes", "", Kind::Int(-1, I32), "", "The same in minutes; goes before log.retention.hours."),
+    topic("log.retention.ms", "retention.ms", Kind::Long(-1, I64), "", "The same in milliseconds; goes before log.retention.minutes."),
+    topic("log.retention.bytes", "retention.bytes", Kind::Long(-1, I64), "-1", "How much of each partition is kept, in bytes; -1: everything."),
+    topic("log.segment.bytes", "segment.bytes", Kind::Int(14, I32), "1073741824", "The largest segment file, in bytes."),
+    topic("log.roll.hours", "", Kind::Int(1, I32), WEEK_HOURS, "The age at which a new segment is begun, in hours."),
+    topic("log.roll.ms", "segment.ms", Kind::Long(1, I64), "", "The same in milliseconds; goes before log.roll.hours."),
+    topic("log.index.interval.bytes", "index.interval.bytes", Kind::Int(0, I32), "4096", "The bytes between two entries of an index."),
+    topic("log.index.size.max.bytes", "segment.index.bytes", Kind::Int(4, I32), "10485760", "The largest index file, in bytes."),
+    topic("log.message.timestamp.type", "message.timestamp.type", Kind::Choice(&["CreateTime", "LogAppendTime"]), "CreateTime", "Whose clock stamps records: the producer's or the broker's."),
+    topic("message.max.bytes", "max.message.bytes", Kind::Int(0, I32), "1048588", "The largest record batch, in bytes."),
+    topic("min.insync.replicas", "min.insync.replicas", Kind::Int(1, I32), "1", "The replicas that must have a record before acks=all is answered; never more than the topic has."),
+    broker("log.retention.check.interval.ms", Kind::Long(1, I64), "300000", "How often segments are looked over for deletion, in milliseconds."),
+    // Ottla's own.
+    broker("ottla.http.listener", Kind::Text, "127.0.0.1:0", "host:port of /livez, /readyz, /metrics and /loglevel; port 0: a free one; none: no such listener."),
+    broker("ottla.log.filter", Kind::Text, "info", "What is logged, as in info,ottla_server=debug."),
+    broker("ottla.log.format", Kind::Choice(&["text", "json"]), "text", "How log lines are written."),
+    broker("ottla.worker.threads", Kind::Int(0, 1024), "0", "Threads that serve connections; 0: as many as there are cores."),
+    topic("ottla.ack.durability", "ack.durability", Kind::Choice(&["synced", "written"]), "synced", "When a record counts as stored: once synced to disk, or once written to the page cache."),
+];
+
+/// Finds a setting by its key.
+pub fn setting(name: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_defaults_are_allowed() {
+        for (index, one) in SETTINGS.iter().enumerate() {
+            assert!(SETTINGS[..index].iter().all(|other| other.name != one.name), "{} stands twice", one.name);
+            assert!(one.default.is_empty() || one.kind.parse(one.default).is_some(), "{}", one.name);
+            assert!(one.doc.ends_with('.'), "{}", one.name);
+        }
+    }
+}
