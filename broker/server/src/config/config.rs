@@ -185,7 +185,9 @@ fn roles(values: &Values) -> Result<Roles, ConfigError> {
         controller: names.iter().any(|name| name == "controller"),
     };
     if names.iter().any(|name| name != "broker" && name != "controller") || !roles.broker {
-        return Err(values.wrong(KEY, "broker, or broker and controller (a controller alone is not supported yet)"));
+        return Err(
+            values.wrong(KEY, "broker, or broker and controller (a controller alone is not supported yet)")
+        );
     }
     Ok(roles)
 }

@@ -95,7 +95,9 @@ impl Listeners {
         let is_control = |l: &Listener| controllers.iter().any(|name| name.eq_ignore_ascii_case(&l.name));
         let (control, clients): (Vec<_>, Vec<_>) = listeners.into_iter().partition(is_control);
         let Some(first) = clients.first() else {
-            return Err(values.wrong("listeners", "a list with a listener that isn't in controller.listener.names"));
+            return Err(
+                values.wrong("listeners", "a list with a listener that isn't in controller.listener.names")
+            );
         };
         let control = control.into_iter().next().unwrap_or_else(|| control_by_default(first));
         let inter_broker = inter_broker_name(values, &clients)?;

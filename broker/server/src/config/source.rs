@@ -113,7 +113,8 @@ impl Values {
     pub fn collect(sources: &Sources) -> Result<Self, ConfigError> {
         let mut values = Self::default();
         if let Some((path, text)) = &sources.file {
-            let syntax = |bad: properties::BadEscape| ConfigError::Syntax { path: path.clone(), line: bad.line };
+            let syntax =
+                |bad: properties::BadEscape| ConfigError::Syntax { path: path.clone(), line: bad.line };
             for entry in properties::parse(text).map_err(syntax)? {
                 values.give(entry.key, entry.value, Place::File(path.clone(), entry.line));
             }

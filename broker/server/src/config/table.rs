@@ -108,7 +108,11 @@ mod tests {
     #[test]
     fn names_are_unique_and_defaults_are_allowed() {
         for (index, one) in SETTINGS.iter().enumerate() {
-            assert!(SETTINGS[..index].iter().all(|other| other.name != one.name), "{} stands twice", one.name);
+            assert!(
+                SETTINGS[..index].iter().all(|other| other.name != one.name),
+                "{} stands twice",
+                one.name
+            );
             assert!(one.default.is_empty() || one.kind.parse(one.default).is_some(), "{}", one.name);
             assert!(one.doc.ends_with('.'), "{}", one.name);
         }
