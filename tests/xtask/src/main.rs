@@ -1,6 +1,7 @@
 //! The project's chores, as `cargo xtask CHORE`. `verify` is the one gate: it checks all that is checked.
 
-#[expect(dead_code, reason = "images and the bed use the rest")]
+mod image;
+mod images;
 mod paths;
 mod process;
 mod setup;
@@ -27,6 +28,8 @@ enum Chore {
     Verify(verify::Options),
     /// Only set up what the checks need: packages (as root) and tools
     Setup,
+    /// Write the images of the two servers, from the binaries that `cargo build --release` made
+    Images(images::Options),
 }
 
 fn main() -> ExitCode {
@@ -45,6 +48,7 @@ fn run(chore: Chore) -> Result<bool> {
     match chore {
         Chore::Verify(options) => verify::run(&options),
         Chore::Setup => verify::run(&verify::Options::setup()),
+        Chore::Images(options) => images::run(&options),
     }
 }
 

@@ -26,6 +26,11 @@ const PACKAGES: &[Package] = &[
         why: "the Python clients",
     },
     Package { name: "kcat", probe: &["kcat", "-V"], why: "the kcat suite, here and in a pod" },
+    Package {
+        name: "busybox-static",
+        probe: &["/bin/busybox", "true"],
+        why: "the shell of the pod with kcat",
+    },
     Package { name: "default-jre-headless", probe: &["java", "-version"], why: "Apache Kafka's own tools" },
     Package { name: "maven", probe: &["mvn", "--version"], why: "fetching Apache Kafka's tools" },
 ];

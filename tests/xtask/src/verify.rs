@@ -162,7 +162,7 @@ fn report(chosen: &[&Step], board: &Board) -> bool {
     for step in chosen {
         let outcome = board.get(step.name);
         if !outcome.lines.is_empty() {
-            println!("{}:\n  {}", step.name, outcome.lines.join("\n  "));
+            println!("{}:\n{}", step.name, outcome.lines.join("\n"));
         }
     }
     println!("\n{} passed, {} failed", sum.passed, sum.failed);
