@@ -1,0 +1,106 @@
+//! What the operator reports of a KafkaCluster.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What the operator reports of a KafkaCluster.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KafkaClusterStatus {
+    /// The generation of the spec that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+
+    /// Ready and Progressing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+
+    /// Brokers that there are.
+    #[serde(default)]
+    pub replicas: i32,
+
+    /// Brokers that serve.
+    #[serde(default)]
+    pub ready_replicas: i32,
+
+    /// Selects the broker pods, for the scale subresource.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub label_selector: String,
+
+    /// The id that every broker's disk carries; given once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_id: Option<String>,
+
+    /// The brokers that vote on metadata; chosen once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub voters: Vec<i32>,
+
+    /// The record of who is which broker: ids follow this, not the pods' ordinals.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub brokers: Vec<BrokerStatus>,
+
+    /// Where clients inside of Kubernetes connect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bootstrap_servers: Option<String>,
+
+    /// Where clients outside connect, if a listener of type nodeport has addresses already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_bootstrap_servers: Option<String>,
+
+    /// Every listener's addresses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub listeners: Vec<ListenerStatus>,
+
+    /// Steps that are under way or held up, and by what.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub operations: Vec<OperationStatus>,
+}
+
+/// One broker, by record.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BrokerStatus {
+    /// The broker's node.id.
+    pub id: i32,
+    /// The pod (or process) that runs it.
+    pub pod: String,
+    /// The rack where it was last seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rack: Option<String>,
+    /// Whether it serves.
+    #[serde(default)]
+    pub ready: bool,
+}
+
+/// The addresses of one listener.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ListenerStatus {
+    /// The listener's name.
+    pub name: String,
+    /// What to give a client as bootstrap.servers.
+    pub bootstrap_servers: String,
+}
+
+/// A step that is under way or held up.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OperationStatus {
+    /// What is to be done.
+    pub name: String,
+    /// How far it is.
+    pub state: OperationState,
+    /// What holds it up, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked_by: Option<String>,
+}
+
+/// How far a step is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OperationState {
+    /// It waits for something else.
+    Waiting,
+    /// It was tried and refused.
+    Failed,
+}

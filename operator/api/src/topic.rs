@@ -1,0 +1,165 @@
+//! Topic: what a person asks of one topic.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The greatest replication factor that a Topic may ask for.
+pub const REPLICAS_MAX: i32 = 7;
+
+/// Topics that belong to the brokers themselves.
+pub const TOPIC_NAMES_INTERNAL: [&str; 4] =
+    ["__cluster_metadata", "__consumer_offsets", "__share_group_state", "__transaction_state"];
+
+/// A topic of a Kafka cluster.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "ottla.dev",
+    version = "v1alpha1",
+    kind = "Topic",
+    namespaced,
+    status = "TopicStatus",
+    derive = "PartialEq",
+    shortname = "ot",
+    category = "ottla",
+    doc = "A topic of a Kafka cluster.",
+    printcolumn(name = "Cluster", type_ = "string", json_path = ".spec.clusterRef.name", description = "The KafkaCluster that holds it"),
+    printcolumn(name = "Topic", type_ = "string", json_path = ".status.topicName", description = "The topic's name in Kafka"),
+    printcolumn(name = "Partitions", type_ = "integer", json_path = ".status.partitions", description = "Partitions that there are"),
+    printcolumn(name = "Replicas", type_ = "integer", json_path = ".status.replicas", description = "Replicas of each partition"),
+    printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#, description = "Whether the topic is as asked"),
+    printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#, description = "Why it is ready, or why not"),
+    printcolumn(name = "Message", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].message"#, description = "The same in words", priority = "1"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    validation = Rule::new("size(has(self.spec.topicName) ? self.spec.topicName : self.metadata.name) <= 249")
+        .message("metadata.name must be at most 249 characters where spec.topicName is absent, as it is the topic's name"),
+    validation = Rule::new("(has(self.spec.topicName) ? self.spec.topicName : self.metadata.name) == (has(oldSelf.spec.topicName) ? oldSelf.spec.topicName : oldSelf.metadata.name)")
+        .message("spec.topicName cannot change: allowed is the name that the topic was made with (make another Topic for another name)")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct TopicSpec {
+    /// The KafkaCluster that holds the topic, in the same namespace.
+    #[x_kube(validation = Rule::new("self.name == oldSelf.name").message("spec.clusterRef.name cannot change: allowed is the cluster that the topic was made in"))]
+    pub cluster_ref: ClusterRef,
+
+    /// The topic's name in Kafka; metadata.name if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 249))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^[a-zA-Z0-9._-]+$') && self != '.' && self != '..'").message("spec.topicName must be 1 to 249 of a-z, A-Z, 0-9, '.', '_' and '-', and neither '.' nor '..'"),
+        validation = Rule::new("!(self in ['__cluster_metadata', '__consumer_offsets', '__share_group_state', '__transaction_state'])").message("spec.topicName may be any but __cluster_metadata, __consumer_offsets, __share_group_state and __transaction_state, which are the brokers' own"),
+    )]
+    pub topic_name: Option<String>,
+
+    /// How many partitions. May grow, never shrinks.
+    #[serde(default = "default_partitions")]
+    #[x_kube(
+        validation = Rule::new("self >= 1 && self <= 10000").message("spec.partitions must be from 1 to 10000"),
+        validation = Rule::new("self >= oldSelf").message("spec.partitions cannot decrease, as that would lose records: allowed are the present number or more"),
+    )]
+    pub partitions: i32,
+
+    /// How many brokers keep each partition.
+    #[serde(default = "default_topic_replicas")]
+    #[x_kube(validation = Rule::new("self >= 1 && self <= 7").message("spec.replicas must be from 1 to 7"))]
+    pub replicas: i32,
+
+    /// The topic's settings under Kafka's names; what is not here has the broker's default.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "crate::schema::config_map")]
+    #[x_kube(validation = Rule::new("self.all(k, k.matches('^[a-z][a-zA-Z0-9._-]{0,127}$'))").message("spec.config must have setting names of 1 to 128 of a-z, A-Z, 0-9, '.', '_' and '-', starting with a small letter"))]
+    pub config: BTreeMap<String, IntOrString>,
+
+    /// What becomes of the topic and its records when this Topic is deleted.
+    #[serde(default)]
+    pub deletion_policy: DeletionPolicy,
+}
+
+/// Names a KafkaCluster of the same namespace.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterRef {
+    /// The KafkaCluster's metadata.name.
+    #[schemars(length(max = 253))]
+    #[x_kube(validation = Rule::new("self != ''").message("spec.clusterRef.name must be the name of a KafkaCluster in the same namespace"))]
+    pub name: String,
+}
+
+/// What becomes of a topic when its Topic resource is deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum DeletionPolicy {
+    /// The topic and its records stay in the cluster.
+    #[default]
+    Retain,
+    /// The topic is deleted, and its records with it.
+    Delete,
+}
+
+/// What the operator reports of a Topic.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TopicStatus {
+    /// The generation of the spec that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+
+    /// Ready and Progressing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+
+    /// The topic's name in Kafka.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic_name: Option<String>,
+
+    /// The topic's id in the cluster; a topic that is made anew has another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic_id: Option<String>,
+
+    /// Partitions that there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partitions: Option<i32>,
+
+    /// Replicas of each partition (the least, where they differ).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<i32>,
+
+    /// Partitions without a leader just now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaderless_partitions: Option<i32>,
+
+    /// Who keeps the first partitions (64 at most), by index.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub assignments: Vec<PartitionStatus>,
+}
+
+/// Who keeps one partition.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PartitionStatus {
+    /// The partition's number.
+    pub partition: i32,
+    /// The broker that leads it, if any does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leader: Option<i32>,
+    /// The brokers that keep it, in order of preference.
+    pub replicas: Vec<i32>,
+}
+
+fn default_partitions() -> i32 {
+    1
+}
+
+// One, as long as brokers take no more.
+fn default_topic_replicas() -> i32 {
+    1
+}
+
+impl Topic {
+    /// The topic's name in Kafka: spec.topicName, else metadata.name.
+    pub fn topic_name(&self) -> &str {
+        self.spec.topic_name.as_deref().or(self.metadata.name.as_deref()).unwrap_or_default()
+    }
+}
