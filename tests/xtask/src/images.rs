@@ -45,7 +45,7 @@ pub fn run(options: &Options) -> Result<bool> {
     let out = options.out.clone().unwrap_or_else(|| paths::target().join("images"));
     fs::create_dir_all(&out).with_context(|| format!("can't make {}", out.display()))?;
     for server in SERVERS {
-        let binary = paths::release_binary(server)?;
+        let binary = paths::release_folder()?.join(server);
         check_static(&binary)?;
         let archive = out.join(format!("{server}.tar"));
         let name = format!("{}/{server}:{}", options.registry, options.tag);

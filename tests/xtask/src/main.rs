@@ -1,5 +1,6 @@
 //! The project's chores, as `cargo xtask CHORE`. `verify` is the one gate: it checks all that is checked.
 
+mod bed;
 mod image;
 mod images;
 mod paths;
@@ -30,6 +31,9 @@ enum Chore {
     Setup,
     /// Write the images of the two servers, from the binaries that `cargo build --release` made
     Images(images::Options),
+    /// Start or stop the Kubernetes test bed (as root)
+    #[command(subcommand)]
+    Bed(bed::Chore),
 }
 
 fn main() -> ExitCode {
@@ -49,6 +53,7 @@ fn run(chore: Chore) -> Result<bool> {
         Chore::Verify(options) => verify::run(&options),
         Chore::Setup => verify::run(&verify::Options::setup()),
         Chore::Images(options) => images::run(&options),
+        Chore::Bed(chore) => bed::run(&chore),
     }
 }
 

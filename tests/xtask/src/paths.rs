@@ -36,19 +36,19 @@ pub fn cache() -> PathBuf {
     env::var_os("XDG_CACHE_HOME").map_or_else(|| home.join(".cache"), PathBuf::from).join("ottla")
 }
 
-/// A binary that `cargo build --release` made.
+/// Where `cargo build --release` puts its binaries.
 ///
 /// # Errors
 /// `rustc` can't be asked for the name of this machine's target.
-pub fn release_binary(name: &str) -> Result<PathBuf> {
-    Ok(target().join(host()?).join("release").join(name))
+pub fn release_folder() -> Result<PathBuf> {
+    Ok(target().join(host()?).join("release"))
 }
 
 /// The target that the tree is built for: this machine's own (see `.cargo/config.toml`).
 ///
 /// # Errors
 /// `rustc` can't be run.
-pub fn host() -> Result<&'static str> {
+fn host() -> Result<&'static str> {
     static HOST: OnceLock<String> = OnceLock::new();
     if let Some(host) = HOST.get() {
         return Ok(host);

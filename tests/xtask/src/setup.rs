@@ -1,13 +1,16 @@
 //! What the checks need on a fresh Debian machine that has Rust: packages by apt (as root), and tools in a
 //! cache that outlives the clone. Without root, or without a tool, it says exactly what is missing.
 
+pub mod go;
+pub mod java;
+pub mod python;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::paths;
 use crate::verify::Env;
 
 /// A Debian package and a command that shows that it (or its like) is there.
@@ -32,6 +35,7 @@ const PACKAGES: &[Package] = &[
         why: "the shell of the pod with kcat",
     },
     Package { name: "default-jre-headless", probe: &["java", "-version"], why: "Apache Kafka's own tools" },
+    Package { name: "golang-go", probe: &["go", "version"], why: "building helm and Kubernetes" },
     Package { name: "maven", probe: &["mvn", "--version"], why: "fetching Apache Kafka's tools" },
 ];
 
@@ -99,38 +103,7 @@ pub fn install_packages(env: &Env) -> Result<()> {
     }
 }
 
-/// The virtual environment's folder.
-pub fn venv() -> PathBuf {
-    paths::cache().join("venv")
-}
-
-/// A tool of the virtual environment.
-pub fn tool(name: &str) -> String {
-    venv().join("bin").join(name).display().to_string()
-}
-
-/// The virtual environment, made again when a list of what it holds has changed.
-///
-/// # Errors
-/// Python or pip fails.
-pub fn python(env: &Env) -> Result<()> {
-    let root = paths::root();
-    // The first pins a binary by its hash, which pip wants for all or none of a call.
-    let lists = [root.join("tests/xtask/requirements.txt")];
-    let texts: Result<Vec<String>> = lists.iter().map(|list| read(list)).collect();
-    let stamp = Stamp::new(&venv(), &texts?.concat());
-    if stamp.holds() {
-        return Ok(());
-    }
-    env.run(env.command("python3").args(["-m", "venv", "--clear"]).arg(venv()))?;
-    for list in &lists {
-        env.run(
-            env.command(&tool("pip")).args(["install", "-q", "--disable-pip-version-check", "-r"]).arg(list),
-        )?;
-    }
-    stamp.write()
-}
-
+/// A file's text.
 fn read(path: &Path) -> Result<String> {
     fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))
 }

