@@ -71,7 +71,7 @@ impl Running {
     pub async fn ended(&mut self) -> io::Result<ExitStatus> {
         // `Child::wait` closes the lifeline before it waits, so it is set aside meanwhile.
         let lifeline = self.child.stdin.take();
-        let mut guard = Lifeline { child: &mut self.child, lifeline };
+        let guard = Lifeline { child: &mut self.child, lifeline };
         guard.child.wait().await
     }
 

@@ -8,13 +8,23 @@
 
 #![warn(missing_docs)]
 
-mod child;
-mod event;
 mod folder;
 mod ports;
+mod event;
+mod child;
 mod probe;
 mod supervisor;
+mod manifests;
+mod resources;
+mod protocol;
+mod socket;
 
 pub use event::Event;
-pub use folder::{DataFolder, FolderError, FolderLock};
+pub use folder::{DEFAULT_FOLDER, DataFolder, FolderError, FolderLock};
+pub use manifests::{BUILT_IN, MANIFEST_BYTES_MAX, ManifestError, parse_manifests, to_yaml};
 pub use ports::{PortError, Ports};
+pub use protocol::{
+    Action, Applied, BrokerSnapshot, ClusterSnapshot, PartitionSnapshot, Refusal, Reply, Request,
+};
+pub use resources::ResourcesError;
+pub use socket::{AskError, ask};
