@@ -8,16 +8,16 @@
 
 #![warn(missing_docs)]
 
-mod folder;
-mod ports;
-mod event;
 mod child;
-mod probe;
-mod supervisor;
+mod event;
+mod folder;
 mod manifests;
-mod resources;
+mod ports;
+mod probe;
 mod protocol;
+mod resources;
 mod socket;
+mod supervisor;
 
 pub use event::Event;
 pub use folder::{DEFAULT_FOLDER, DataFolder, FolderError, FolderLock};

@@ -110,7 +110,10 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_said_with_its_source() {
-        assert_eq!(parse_manifests("# nothing\n", "f.yaml").unwrap_err().to_string(), "f.yaml holds no manifest");
+        assert_eq!(
+            parse_manifests("# nothing\n", "f.yaml").unwrap_err().to_string(),
+            "f.yaml holds no manifest"
+        );
         let error = parse_manifests("a: [1, 2", "f.yaml").unwrap_err().to_string();
         assert!(error.starts_with("f.yaml is not valid YAML: "), "{error}");
         assert!(!error.contains('\n'), "{error}");
@@ -118,7 +121,8 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_again() {
-        let objects = vec![json!({"a": {"b": ["1", 1, true, null, "yes: no\nnew line"]}}), json!({"c": "1e3"})];
+        let objects =
+            vec![json!({"a": {"b": ["1", 1, true, null, "yes: no\nnew line"]}}), json!({"c": "1e3"})];
         assert_eq!(parse_manifests(&to_yaml(&objects), "x"), Ok(objects));
     }
 

@@ -195,7 +195,10 @@ mod tests {
     fn leaders_and_replicas_are_counted() {
         let partition = |leader, replicas| PartitionSnapshot { leader, replicas, ..Default::default() };
         let mut cluster = ClusterSnapshot {
-            brokers: vec![BrokerSnapshot { id: 1, ..Default::default() }, BrokerSnapshot { id: 2, ..Default::default() }],
+            brokers: vec![
+                BrokerSnapshot { id: 1, ..Default::default() },
+                BrokerSnapshot { id: 2, ..Default::default() },
+            ],
             partitions: vec![partition(Some(1), vec![1, 2]), partition(None, vec![2])],
             ..Default::default()
         };

@@ -127,8 +127,11 @@ impl Resources {
     fn conflicts(&self, changes: &Changes) -> Vec<String> {
         let mut after: BTreeMap<&Key, &Value> = self.objects.iter().collect();
         after.extend(changes.objects.iter().map(|(key, _, object)| (key, object)));
-        let clusters: Vec<&str> =
-            after.keys().filter(|(kind, _)| *kind == Kind::KafkaCluster).map(|(_, name)| name.as_str()).collect();
+        let clusters: Vec<&str> = after
+            .keys()
+            .filter(|(kind, _)| *kind == Kind::KafkaCluster)
+            .map(|(_, name)| name.as_str())
+            .collect();
         let [cluster] = clusters[..] else {
             return vec![match clusters[..] {
                 [] => "there is no KafkaCluster among the manifests".to_owned(),
@@ -149,7 +152,10 @@ impl Resources {
                 ));
             }
             if let Some(other) = names.insert(topic.topic_name().to_owned(), name) {
-                reasons.push(format!("Topic {name}: its topic name {:?} is taken by Topic {other}", topic.topic_name()));
+                reasons.push(format!(
+                    "Topic {name}: its topic name {:?} is taken by Topic {other}",
+                    topic.topic_name()
+                ));
             }
         }
         reasons
@@ -207,8 +213,12 @@ impl Resources {
 impl Changes {
     /// What becomes of each object.
     pub fn results(&self) -> Vec<Applied> {
-        let resource = |(kind, name): &Key| format!("{}.{}/{name}", kind.as_str().to_lowercase(), ottla_api::GROUP);
-        self.objects.iter().map(|(key, action, _)| Applied { resource: resource(key), action: *action }).collect()
+        let resource =
+            |(kind, name): &Key| format!("{}.{}/{name}", kind.as_str().to_lowercase(), ottla_api::GROUP);
+        self.objects
+            .iter()
+            .map(|(key, action, _)| Applied { resource: resource(key), action: *action })
+            .collect()
     }
 }
 
@@ -279,7 +289,9 @@ mod tests {
     }
 
     fn topic(name: &str, spec: &str) -> String {
-        format!("---\n{{apiVersion: ottla.dev/v1alpha1, kind: Topic, metadata: {{name: {name}}}, spec: {spec}}}\n")
+        format!(
+            "---\n{{apiVersion: ottla.dev/v1alpha1, kind: Topic, metadata: {{name: {name}}}, spec: {spec}}}\n"
+        )
     }
 
     fn applied(dir: &std::path::Path, text: &str) -> (Resources, Result<Vec<&'static str>, Vec<String>>) {
@@ -330,7 +342,8 @@ mod tests {
     fn a_topic_of_another_cluster_and_a_name_twice_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         applied(dir.path(), BUILT_IN).1.unwrap();
-        let check = |name: &str, spec: &str| applied(dir.path(), &topic(name, spec)).1.unwrap_err().join("\n");
+        let check =
+            |name: &str, spec: &str| applied(dir.path(), &topic(name, spec)).1.unwrap_err().join("\n");
         assert!(check("a", "{clusterRef: {name: other}}").contains("allowed is \"demo\""));
         assert!(check("a", "{clusterRef: {name: demo}, topicName: hello}").contains("is taken by Topic"));
     }

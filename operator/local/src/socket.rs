@@ -58,7 +58,8 @@ impl AskError {
     pub fn remedy(&self) -> String {
         match self {
             Self::NotRunning { .. } => {
-                "start one with `ottla up`, or say where it is with --data DIR or --bootstrap HOST:PORT".to_owned()
+                "start one with `ottla up`, or say where it is with --data DIR or --bootstrap HOST:PORT"
+                    .to_owned()
             }
             Self::Io { .. } => "see whether `ottla up` still runs there, and try again".to_owned(),
             Self::Refused(refusal) => refusal.remedy.clone(),
@@ -138,7 +139,10 @@ where
     }
 }
 
-async fn serve_one<F: Future<Output = Reply>>(mut stream: UnixStream, answer: impl Fn(Request) -> F) -> io::Result<()> {
+async fn serve_one<F: Future<Output = Reply>>(
+    mut stream: UnixStream,
+    answer: impl Fn(Request) -> F,
+) -> io::Result<()> {
     let line = timeout(READ_TIMEOUT, read_line(&mut stream, REQUEST_BYTES_MAX)).await??;
     let reply = match serde_json::from_str(&line) {
         Ok(request) => answer(request).await,
@@ -190,7 +194,11 @@ mod tests {
     fn echo(request: Request) -> impl Future<Output = Reply> + Send {
         std::future::ready(match request {
             Request::Get { kind, .. } => Reply::Objects { objects: vec![kind.into()] },
-            _ => Reply::Refused(Refusal { reasons: vec!["no".into()], remedy: "ask less".into(), invalid: false }),
+            _ => Reply::Refused(Refusal {
+                reasons: vec!["no".into()],
+                remedy: "ask less".into(),
+                invalid: false,
+            }),
         })
     }
 
