@@ -1,0 +1,17 @@
+//! The configurations of topics: one table says their names, types, defaults, limits and whether they act here.
+//!
+//! It is the source of DescribeConfigs, of validation and of the reference page. Not here: a broker's own settings
+//! (listeners, folders …), which the server parses.
+
+mod resolve;
+mod table;
+mod validate;
+
+#[cfg(test)]
+mod tests;
+
+pub use resolve::{AckDurability, BrokerDefaults, ConfigSource, ConfigValue, TopicConfig, describe};
+pub use table::{ConfigDefinition, ConfigType, Effect, Rule, Synonym, TOPIC_CONFIGS, definition};
+pub use validate::{ConfigError, validate, validate_all};
+
+pub(crate) use validate::list;

@@ -1,0 +1,158 @@
+//! What is in force for a topic: its own value, else the broker's default, else the table's.
+
+use std::collections::BTreeMap;
+
+use super::table::{ConfigDefinition, Synonym, TOPIC_CONFIGS, definition};
+use super::validate::{ConfigError, list, validate};
+
+/// What a broker's own configuration gives topics as defaults, by the topic configuration's name. Every value is
+/// valid for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BrokerDefaults {
+    values: BTreeMap<&'static str, (&'static str, String)>,
+}
+
+impl BrokerDefaults {
+    /// Reads the synonyms (as `log.retention.hours`) among a broker's settings.
+    ///
+    /// # Errors
+    /// When a value isn't one that the topic configuration may have; the error names the broker's setting.
+    pub fn from_settings(get: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let mut values = BTreeMap::new();
+        for definition in TOPIC_CONFIGS {
+            let set = definition.synonyms.iter().find_map(|synonym| Some((synonym, get(synonym.name)?)));
+            let Some((synonym, given)) = set else { continue };
+            let named = |reason| ConfigError { name: synonym.name.to_owned(), value: given.clone(), reason };
+            let value = scaled(synonym, &given).ok_or_else(|| named("use a whole number".to_owned()))?;
+            validate(definition.name, &value).map_err(|error| named(error.reason))?;
+            values.insert(definition.name, (synonym.name, value));
+        }
+        Ok(Self { values })
+    }
+
+    /// The broker's default for the topic configuration `name`, and the setting that gave it.
+    pub fn get(&self, name: &str) -> Option<(&'static str, &str)> {
+        self.values.get(name).map(|(setting, value)| (*setting, value.as_str()))
+    }
+}
+
+fn scaled(synonym: &Synonym, given: &str) -> Option<String> {
+    let given = given.trim();
+    if synonym.scale == 1 {
+        return Some(given.to_owned());
+    }
+    let number: i64 = given.parse().ok()?;
+    Some(if number < 0 { number } else { number.saturating_mul(synonym.scale) }.to_string())
+}
+
+/// Where a value comes from, as DescribeConfigs tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConfigSource {
+    /// Set on the topic.
+    Topic,
+    /// Set in the broker's own configuration, by this setting.
+    Broker(&'static str),
+    /// The table's default.
+    Default,
+}
+
+/// One configuration of a topic, in force.
+#[derive(Clone, Debug)]
+pub struct ConfigValue {
+    /// What it is.
+    pub definition: &'static ConfigDefinition,
+    /// Its value.
+    pub value: String,
+    /// Who set it.
+    pub source: ConfigSource,
+}
+
+/// All configurations of a topic with `overrides`, by name.
+pub fn describe(overrides: &BTreeMap<String, String>, defaults: &BrokerDefaults) -> Vec<ConfigValue> {
+    TOPIC_CONFIGS.iter().map(|definition| in_force(definition, overrides, defaults)).collect()
+}
+
+fn in_force(
+    definition: &'static ConfigDefinition,
+    overrides: &BTreeMap<String, String>,
+    defaults: &BrokerDefaults,
+) -> ConfigValue {
+    let (value, source) = if let Some(value) = overrides.get(definition.name) {
+        (value.clone(), ConfigSource::Topic)
+    } else if let Some((setting, value)) = defaults.get(definition.name) {
+        (value.to_owned(), ConfigSource::Broker(setting))
+    } else {
+        (definition.default.to_owned(), ConfigSource::Default)
+    };
+    ConfigValue { definition, value, source }
+}
+
+/// What an acks=all success means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AckDurability {
+    /// The records are on the disk.
+    Synced,
+    /// The records are in the page cache.
+    Written,
+}
+
+/// The configurations of a topic that act, parsed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicConfig {
+    /// `ack.durability`
+    pub ack_durability: AckDurability,
+    /// `cleanup.policy` has `delete`.
+    pub cleanup_delete: bool,
+    /// `cleanup.policy` has `compact`.
+    pub cleanup_compact: bool,
+    /// `retention.ms`; none: for ever.
+    pub retention_ms: Option<i64>,
+    /// `retention.bytes`; none: any number.
+    pub retention_bytes: Option<i64>,
+    /// `segment.bytes`
+    pub segment_bytes: i32,
+    /// `segment.ms`
+    pub segment_ms: i64,
+    /// `index.interval.bytes`
+    pub index_interval_bytes: i32,
+    /// `max.message.bytes`
+    pub max_message_bytes: i32,
+    /// `message.timestamp.type` is LogAppendTime.
+    pub log_append_time: bool,
+    /// `min.insync.replicas`
+    pub min_insync_replicas: i32,
+}
+
+impl TopicConfig {
+    /// The configuration in force of a topic with these overrides.
+    ///
+    /// A value that this version can't read (from a newer one's metadata) counts as unset.
+    pub fn resolve(overrides: &BTreeMap<String, String>, defaults: &BrokerDefaults) -> Self {
+        let text = |name: &str| {
+            let definition = definition(name).expect("the names below are in the table");
+            let own = overrides.get(name).filter(|value| validate(name, value).is_ok());
+            let value = own.map(String::as_str).or(defaults.get(name).map(|(_, value)| value));
+            value.unwrap_or(definition.default).trim().to_owned()
+        };
+        let long = |name: &str| text(name).parse::<i64>().expect("checked to be a number");
+        let int = |name: &str| text(name).parse::<i32>().expect("checked to be a number");
+        let limit = |name: &str| Some(long(name)).filter(|number| *number >= 0);
+        let policy = text("cleanup.policy");
+        Self {
+            ack_durability: match text("ack.durability").as_str() {
+                "written" => AckDurability::Written,
+                _ => AckDurability::Synced,
+            },
+            cleanup_delete: list(&policy).any(|item| item == "delete"),
+            cleanup_compact: list(&policy).any(|item| item == "compact"),
+            retention_ms: limit("retention.ms"),
+            retention_bytes: limit("retention.bytes"),
+            segment_bytes: int("segment.bytes"),
+            segment_ms: long("segment.ms"),
+            index_interval_bytes: int("index.interval.bytes"),
+            max_message_bytes: int("max.message.bytes"),
+            log_append_time: text("message.timestamp.type") == "LogAppendTime",
+            min_insync_replicas: int("min.insync.replicas"),
+        }
+    }
+}

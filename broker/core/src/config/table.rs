@@ -1,0 +1,297 @@
+//! The table of topic configurations.
+
+/// One configuration of a topic.
+#[derive(Debug)]
+pub struct ConfigDefinition {
+    /// Its name, as in `retention.ms`.
+    pub name: &'static str,
+    /// The type of its values.
+    pub kind: ConfigType,
+    /// The value when neither the topic nor the broker sets it, as text.
+    pub default: &'static str,
+    /// The broker settings that give topics another default, the strongest first.
+    pub synonyms: &'static [Synonym],
+    /// Which values are allowed.
+    pub rule: Rule,
+    /// Whether it acts here.
+    pub effect: Effect,
+    /// What it does, for the reference page.
+    pub doc: &'static str,
+}
+
+/// A broker setting that stands for a topic configuration.
+#[derive(Debug)]
+pub struct Synonym {
+    /// Its name, as in `log.retention.hours`.
+    pub name: &'static str,
+    /// Its value times this is the topic's value; −1 stays −1.
+    pub scale: i64,
+}
+
+/// The types that Kafka tells clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConfigType {
+    /// `true` or `false`.
+    Boolean,
+    /// A 32-bit number.
+    Int,
+    /// A 64-bit number.
+    Long,
+    /// A number with a fraction.
+    Double,
+    /// Text.
+    String,
+    /// Texts with commas between them.
+    List,
+}
+
+/// Which values are allowed, beyond the type.
+#[derive(Clone, Copy, Debug)]
+pub enum Rule {
+    /// Any value of the type.
+    Any,
+    /// At least this.
+    AtLeast(i64),
+    /// From and to, both included.
+    Between(f64, f64),
+    /// One of these, or with [`ConfigType::List`] a choice of them.
+    OneOf(&'static [&'static str]),
+}
+
+/// Whether a configuration acts in this version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// It does what its documentation says.
+    Acts,
+    /// It is checked, kept and shown, and changes nothing yet.
+    NotYet,
+}
+
+/// The definition of the topic configuration with this name.
+pub fn definition(name: &str) -> Option<&'static ConfigDefinition> {
+    TOPIC_CONFIGS.iter().find(|definition| definition.name == name)
+}
+
+const fn same(name: &'static str) -> Synonym {
+    Synonym { name, scale: 1 }
+}
+
+const MINUTE_MS: i64 = 60_000;
+const HOUR_MS: i64 = 60 * MINUTE_MS;
+
+/// Every configuration that a topic may have, by name.
+pub static TOPIC_CONFIGS: &[ConfigDefinition] = &[
+    ConfigDefinition {
+        name: "ack.durability",
+        kind: ConfigType::String,
+        default: "synced",
+        synonyms: &[same("ottla.ack.durability")],
+        rule: Rule::OneOf(&["synced", "written"]),
+        effect: Effect::Acts,
+        doc: "What an acks=all success means: `synced`, the records are on the disk; `written`, they are in the \
+              page cache, as with Apache Kafka, and a power loss may take them.",
+    },
+    ConfigDefinition {
+        name: "cleanup.policy",
+        kind: ConfigType::List,
+        default: "delete",
+        synonyms: &[same("log.cleanup.policy")],
+        rule: Rule::OneOf(&["delete", "compact"]),
+        effect: Effect::Acts,
+        doc: "`delete` drops old segments by time and size. `compact` is accepted; until compaction comes, such a \
+              topic keeps everything.",
+    },
+    ConfigDefinition {
+        name: "compression.type",
+        kind: ConfigType::String,
+        default: "producer",
+        synonyms: &[same("compression.type")],
+        rule: Rule::OneOf(&["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"]),
+        effect: Effect::NotYet,
+        doc: "Batches are kept as the producer compressed them, whatever is set here.",
+    },
+    ConfigDefinition {
+        name: "delete.retention.ms",
+        kind: ConfigType::Long,
+        default: "86400000",
+        synonyms: &[same("log.cleaner.delete.retention.ms")],
+        rule: Rule::AtLeast(0),
+        effect: Effect::NotYet,
+        doc: "How long a compacted topic keeps delete markers, in milliseconds.",
+    },
+    ConfigDefinition {
+        name: "file.delete.delay.ms",
+        kind: ConfigType::Long,
+        default: "60000",
+        synonyms: &[same("log.segment.delete.delay.ms")],
+        rule: Rule::AtLeast(0),
+        effect: Effect::NotYet,
+        doc: "How long a deleted segment's files stay, in milliseconds. They go at once here; readers finish.",
+    },
+    ConfigDefinition {
+        name: "flush.messages",
+        kind: ConfigType::Long,
+        default: "9223372036854775807",
+        synonyms: &[same("log.flush.interval.messages")],
+        rule: Rule::AtLeast(1),
+        effect: Effect::NotYet,
+        doc: "After how many records Apache Kafka syncs. Here everything is synced soon by itself.",
+    },
+    ConfigDefinition {
+        name: "flush.ms",
+        kind: ConfigType::Long,
+        default: "9223372036854775807",
+        synonyms: &[same("log.flush.interval.ms"), same("log.flush.scheduler.interval.ms")],
+        rule: Rule::AtLeast(0),
+        effect: Effect::NotYet,
+        doc: "After how many milliseconds Apache Kafka syncs. Here everything is synced soon by itself.",
+    },
+    ConfigDefinition {
+        name: "index.interval.bytes",
+        kind: ConfigType::Int,
+        default: "4096",
+        synonyms: &[same("log.index.interval.bytes")],
+        rule: Rule::AtLeast(0),
+        effect: Effect::Acts,
+        doc: "How many bytes of records lie between two entries of a segment's index.",
+    },
+    ConfigDefinition {
+        name: "max.compaction.lag.ms",
+        kind: ConfigType::Long,
+        default: "9223372036854775807",
+        synonyms: &[same("log.cleaner.max.compaction.lag.ms")],
+        rule: Rule::AtLeast(1),
+        effect: Effect::NotYet,
+        doc: "After how many milliseconds a record must have been compacted.",
+    },
+    ConfigDefinition {
+        name: "max.message.bytes",
+        kind: ConfigType::Int,
+        default: "1048588",
+        synonyms: &[same("message.max.bytes")],
+        rule: Rule::AtLeast(0),
+        effect: Effect::Acts,
+        doc: "The largest batch of records, in bytes, as it is after compression.",
+    },
+    ConfigDefinition {
+        name: "message.timestamp.after.max.ms",
+        kind: ConfigType::Long,
+        default: "3600000",
+        synonyms: &[same("log.message.timestamp.after.max.ms")],
+        rule: Rule::AtLeast(0),
+        effect: Effect::NotYet,
+        doc: "How far ahead of the broker's clock a record's time may be, in milliseconds.",
+    },
+    ConfigDefinition {
+        name: "message.timestamp.before.max.ms",
+        kind: ConfigType::Long,
+        default: "9223372036854775807",
+        synonyms: &[same("log.message.timestamp.before.max.ms")],
+        rule: Rule::AtLeast(0),
+        effect: Effect::NotYet,
+        doc: "How far behind the broker's clock a record's time may be, in milliseconds.",
+    },
+    ConfigDefinition {
+        name: "message.timestamp.type",
+        kind: ConfigType::String,
+        default: "CreateTime",
+        synonyms: &[same("log.message.timestamp.type")],
+        rule: Rule::OneOf(&["CreateTime", "LogAppendTime"]),
+        effect: Effect::Acts,
+        doc: "Whether a record's time is the producer's or that of its arrival.",
+    },
+    ConfigDefinition {
+        name: "min.cleanable.dirty.ratio",
+        kind: ConfigType::Double,
+        default: "0.5",
+        synonyms: &[same("log.cleaner.min.cleanable.ratio")],
+        rule: Rule::Between(0.0, 1.0),
+        effect: Effect::NotYet,
+        doc: "Which share of a compacted log must be new before it is compacted again.",
+    },
+    ConfigDefinition {
+        name: "min.compaction.lag.ms",
+        kind: ConfigType::Long,
+        default: "0",
+        synonyms: &[same("log.cleaner.min.compaction.lag.ms")],
+        rule: Rule::AtLeast(0),
+        effect: Effect::NotYet,
+        doc: "For how many milliseconds a record stays uncompacted.",
+    },
+    ConfigDefinition {
+        name: "min.insync.replicas",
+        kind: ConfigType::Int,
+        default: "1",
+        synonyms: &[same("min.insync.replicas")],
+        rule: Rule::AtLeast(1),
+        effect: Effect::NotYet,
+        doc: "On how many replicas a record must be for an acks=all success. With one replica a topic, one counts.",
+    },
+    ConfigDefinition {
+        name: "preallocate",
+        kind: ConfigType::Boolean,
+        default: "false",
+        synonyms: &[same("log.preallocate")],
+        rule: Rule::Any,
+        effect: Effect::NotYet,
+        doc: "Whether a new segment's file gets its full size at once.",
+    },
+    ConfigDefinition {
+        name: "retention.bytes",
+        kind: ConfigType::Long,
+        default: "-1",
+        synonyms: &[same("log.retention.bytes")],
+        rule: Rule::Any,
+        effect: Effect::Acts,
+        doc: "How many bytes a partition keeps before its oldest segments go; -1: any number.",
+    },
+    ConfigDefinition {
+        name: "retention.ms",
+        kind: ConfigType::Long,
+        default: "604800000",
+        synonyms: &[
+            same("log.retention.ms"),
+            Synonym { name: "log.retention.minutes", scale: MINUTE_MS },
+            Synonym { name: "log.retention.hours", scale: HOUR_MS },
+        ],
+        rule: Rule::AtLeast(-1),
+        effect: Effect::Acts,
+        doc: "How many milliseconds a segment is kept after its newest record; -1: for ever.",
+    },
+    ConfigDefinition {
+        name: "segment.bytes",
+        kind: ConfigType::Int,
+        default: "1073741824",
+        synonyms: &[same("log.segment.bytes")],
+        rule: Rule::AtLeast(14),
+        effect: Effect::Acts,
+        doc: "At which size a segment ends and a new one begins.",
+    },
+    ConfigDefinition {
+        name: "segment.index.bytes",
+        kind: ConfigType::Int,
+        default: "10485760",
+        synonyms: &[same("log.index.size.max.bytes")],
+        rule: Rule::AtLeast(4),
+        effect: Effect::NotYet,
+        doc: "The largest size of an index. Indexes grow as needed here.",
+    },
+    ConfigDefinition {
+        name: "segment.ms",
+        kind: ConfigType::Long,
+        default: "604800000",
+        synonyms: &[same("log.roll.ms"), Synonym { name: "log.roll.hours", scale: HOUR_MS }],
+        rule: Rule::AtLeast(1),
+        effect: Effect::Acts,
+        doc: "After how many milliseconds a segment ends and a new one begins.",
+    },
+    ConfigDefinition {
+        name: "unclean.leader.election.enable",
+        kind: ConfigType::Boolean,
+        default: "false",
+        synonyms: &[same("unclean.leader.election.enable")],
+        rule: Rule::Any,
+        effect: Effect::NotYet,
+        doc: "Whether a replica that lacks acknowledged records may lead. It never does here.",
+    },
+];

@@ -1,0 +1,124 @@
+//! Checks values against the table.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::table::{ConfigDefinition, ConfigType, Rule, definition};
+
+/// Why a configuration can't be set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The configuration's name, as given.
+    pub name: String,
+    /// The value, as given.
+    pub value: String,
+    /// What is wrong with it, and what is allowed.
+    pub reason: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "invalid value {:?} for topic configuration {}: {}", self.value, self.name, self.reason)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// The longest value that is kept, in bytes.
+const VALUE_LENGTH_MAX: usize = 4096;
+
+/// Checks one value of one topic configuration.
+///
+/// # Errors
+/// When there is no such configuration, or the value isn't one that it may have.
+pub fn validate(name: &str, value: &str) -> Result<(), ConfigError> {
+    let wrong = |reason: String| ConfigError { name: name.to_owned(), value: shortened(value), reason };
+    let Some(definition) = definition(name) else {
+        return Err(wrong("topics have no configuration of this name".to_owned()));
+    };
+    if value.len() > VALUE_LENGTH_MAX {
+        return Err(wrong(format!("it is longer than {VALUE_LENGTH_MAX} bytes")));
+    }
+    check(definition, value.trim()).map_err(wrong)
+}
+
+/// Checks a whole configuration, also where values must fit each other.
+///
+/// # Errors
+/// The first value that is wrong.
+pub fn validate_all(config: &BTreeMap<String, String>) -> Result<(), ConfigError> {
+    for (name, value) in config {
+        validate(name, value)?;
+    }
+    let number = |name: &str| config.get(name).and_then(|value| value.trim().parse::<i64>().ok());
+    if let (Some(min), Some(max)) = (number("min.compaction.lag.ms"), number("max.compaction.lag.ms"))
+        && min > max
+    {
+        return Err(ConfigError {
+            name: "min.compaction.lag.ms".to_owned(),
+            value: min.to_string(),
+            reason: format!("it must not be greater than max.compaction.lag.ms, which is {max}"),
+        });
+    }
+    Ok(())
+}
+
+fn shortened(value: &str) -> String {
+    value.chars().take(100).collect()
+}
+
+fn check(definition: &ConfigDefinition, value: &str) -> Result<(), String> {
+    match definition.kind {
+        ConfigType::Boolean => match value.to_ascii_lowercase().as_str() {
+            "true" | "false" => Ok(()),
+            _ => Err("use true or false".to_owned()),
+        },
+        ConfigType::Int => {
+            let number: i32 = value.parse().map_err(|_| "use a whole number of 32 bits".to_owned())?;
+            check_number(definition.rule, i64::from(number))
+        }
+        ConfigType::Long => {
+            let number: i64 = value.parse().map_err(|_| "use a whole number of 64 bits".to_owned())?;
+            check_number(definition.rule, number)
+        }
+        ConfigType::Double => {
+            let number: f64 = value.parse().map_err(|_| "use a number".to_owned())?;
+            check_fraction(definition.rule, number)
+        }
+        ConfigType::String => check_choice(definition.rule, value),
+        ConfigType::List => {
+            if list(value).next().is_none() {
+                return Err("name at least one".to_owned());
+            }
+            list(value).try_for_each(|item| check_choice(definition.rule, item))
+        }
+    }
+}
+
+/// The items of a list value, without the blanks around them.
+pub(crate) fn list(value: &str) -> impl Iterator<Item = &str> {
+    value.split(',').map(str::trim).filter(|item| !item.is_empty())
+}
+
+fn check_number(rule: Rule, number: i64) -> Result<(), String> {
+    match rule {
+        Rule::AtLeast(least) if number < least => Err(format!("use at least {least}")),
+        _ => Ok(()),
+    }
+}
+
+fn check_fraction(rule: Rule, number: f64) -> Result<(), String> {
+    match rule {
+        Rule::Between(from, to) if !(from..=to).contains(&number) => Err(format!("use {from} to {to}")),
+        _ => Ok(()),
+    }
+}
+
+fn check_choice(rule: Rule, value: &str) -> Result<(), String> {
+    match rule {
+        Rule::OneOf(choices) if !choices.contains(&value) => {
+            Err(format!("use one of {}", choices.join(", ")))
+        }
+        _ => Ok(()),
+    }
+}

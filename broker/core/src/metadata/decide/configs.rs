@@ -1,0 +1,101 @@
+//! Configurations of topics.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::command::{AlterTopicConfigs, ConfigChange, ConfigOperation, TopicConfigChange};
+use super::super::image::MetadataImage;
+use super::super::record::Record;
+use super::super::reply::{Reply, TopicError, TopicErrorKind, TopicResult};
+use super::Draft;
+use super::topics::unknown_topic;
+use crate::config::{self, ConfigType};
+
+impl MetadataImage {
+    pub(super) fn alter_topic_configs(&self, command: &AlterTopicConfigs) -> (Vec<Record>, Reply) {
+        let mut draft = Draft::new(self);
+        let mut seen = BTreeSet::new();
+        let results = command.topics.iter().map(|change| {
+            if !seen.insert(&change.name) {
+                let message = format!("topic {:?} is named twice", change.name);
+                return Err(TopicError::new(TopicErrorKind::InvalidRequest, message));
+            }
+            draft.alter(change)
+        });
+        let reply = Reply::TopicConfigsAltered(results.collect());
+        (if command.validate_only { vec![] } else { draft.records }, reply)
+    }
+}
+
+impl Draft {
+    fn alter(&mut self, change: &TopicConfigChange) -> TopicResult<()> {
+        let topic = self.image.topic(&change.name).ok_or_else(|| unknown_topic(&change.name))?;
+        let config = match &change.change {
+            ConfigChange::Replace(config) => config.clone(),
+            ConfigChange::Incremental(operations) => {
+                operations.iter().try_fold(topic.config.clone(), |config, (key, operation)| {
+                    operate(config, key, operation).map_err(invalid_config)
+                })?
+            }
+        };
+        checked(&config)?;
+        if config != topic.config {
+            let topic = topic.id;
+            self.push(Record::TopicConfigured { topic, config });
+        }
+        Ok(())
+    }
+}
+
+/// A configuration without values of none, checked.
+pub(super) fn new_config(given: &[(String, Option<String>)]) -> TopicResult<BTreeMap<String, String>> {
+    let set = given.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?)));
+    let config: BTreeMap<String, String> = set.collect();
+    checked(&config)?;
+    Ok(config)
+}
+
+/// Checks a topic's whole configuration.
+pub(super) fn checked(config: &BTreeMap<String, String>) -> TopicResult<()> {
+    config::validate_all(config).map_err(|error| invalid_config(error.to_string()))
+}
+
+fn invalid_config(message: String) -> TopicError {
+    TopicError::new(TopicErrorKind::InvalidConfig, message)
+}
+
+fn operate(
+    mut config: BTreeMap<String, String>,
+    key: &str,
+    operation: &ConfigOperation,
+) -> Result<BTreeMap<String, String>, String> {
+    let definition = config::definition(key).ok_or_else(|| {
+        format!("topics have no configuration {key:?}: see the list of topic configurations")
+    })?;
+    let list_only = || match definition.kind {
+        ConfigType::List => Ok(()),
+        _ => Err(format!("{key} is no list: set it instead of adding to it or taking from it")),
+    };
+    let items = |text: &str| -> Vec<String> { config::list(text).map(str::to_owned).collect() };
+    let current = items(config.get(key).map_or(definition.default, String::as_str));
+    match operation {
+        ConfigOperation::Set(value) => {
+            config.insert(key.to_owned(), value.clone());
+        }
+        ConfigOperation::Delete => {
+            config.remove(key);
+        }
+        ConfigOperation::Append(value) => {
+            list_only()?;
+            let added = items(value).into_iter().filter(|item| !current.contains(item));
+            let all: Vec<String> = current.iter().cloned().chain(added).collect();
+            config.insert(key.to_owned(), all.join(","));
+        }
+        ConfigOperation::Subtract(value) => {
+            list_only()?;
+            let taken = items(value);
+            let rest: Vec<String> = current.into_iter().filter(|item| !taken.contains(item)).collect();
+            config.insert(key.to_owned(), rest.join(","));
+        }
+    }
+    Ok(config)
+}

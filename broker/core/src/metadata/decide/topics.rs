@@ -1,0 +1,213 @@
+//! Topics are created and deleted.
+
+use std::collections::BTreeSet;
+
+use ottla_types::{BrokerId, PartitionIndex, TopicName};
+
+use super::super::command::{CreateTopics, DeleteTopics, NewPartitionAssignment, NewTopic, TopicSelector};
+use super::super::image::MetadataImage;
+use super::super::record::Record;
+use super::super::reply::{CreatedTopic, DeletedTopic, Reply, TopicError, TopicErrorKind, TopicResult};
+use super::configs::new_config;
+use super::partitions::Placer;
+use super::{Draft, PARTITIONS_PER_COMMAND_MAX};
+
+impl MetadataImage {
+    pub(super) fn create_topics(&self, command: &CreateTopics) -> (Vec<Record>, Reply) {
+        let mut draft = Draft::new(self);
+        let mut placer = Placer::new(self);
+        let twice = repeated(command.topics.iter().map(|topic| topic.name.as_str()));
+        let results = command.topics.iter().map(|topic| {
+            if twice.contains(topic.name.as_str()) {
+                return Err(invalid_request(format!("topic {:?} is named twice", topic.name)));
+            }
+            draft.create_topic(command, topic, &mut placer)
+        });
+        let mut results: Vec<TopicResult<CreatedTopic>> = results.collect();
+        if command.validate_only {
+            results.iter_mut().flatten().for_each(|created| created.id = ottla_types::TopicId::ZERO);
+            draft.records.clear();
+        }
+        (draft.records, Reply::TopicsCreated(results))
+    }
+
+    pub(super) fn delete_topics(&self, command: &DeleteTopics) -> (Vec<Record>, Reply) {
+        let mut draft = Draft::new(self);
+        let results = command.topics.iter().map(|selector| draft.delete_topic(selector));
+        let reply = Reply::TopicsDeleted(results.collect());
+        (draft.records, reply)
+    }
+
+    /// Checks that a topic of this name can be created.
+    pub(super) fn new_name(&self, name: &str) -> TopicResult<TopicName> {
+        let invalid = |message: String| TopicError::new(TopicErrorKind::InvalidTopic, message);
+        let valid = TopicName::new(name).map_err(|error| invalid(error.to_string()))?;
+        if self.topic_ids.contains_key(&valid) {
+            let message = format!("topic {name:?} already exists");
+            return Err(TopicError::new(TopicErrorKind::TopicAlreadyExists, message));
+        }
+        if name == "__cluster_metadata" {
+            return Err(invalid(format!("{name} is the metadata log: choose another name")));
+        }
+        if let Some(other) = self.topic_ids.keys().find(|other| collide(other.as_str(), name)) {
+            return Err(invalid(format!(
+                "topic {name:?} would be {other} in metrics' names, where '.' and '_' are the same: \
+                 choose another name"
+            )));
+        }
+        Ok(valid)
+    }
+}
+
+impl Draft {
+    fn create_topic(
+        &mut self,
+        command: &CreateTopics,
+        topic: &NewTopic,
+        placer: &mut Placer,
+    ) -> TopicResult<CreatedTopic> {
+        let name = self.image.new_name(&topic.name)?;
+        let config = new_config(&topic.config)?;
+        let replicas = if topic.assignments.is_empty() {
+            let (partitions, factor) = sizes(command, topic)?;
+            self.has_room(partitions)?;
+            // The id is random, so topics start on different brokers.
+            let seed = topic
+                .id
+                .0
+                .iter()
+                .fold(0u64, |seed, byte| seed.wrapping_mul(31).wrapping_add(u64::from(*byte)));
+            placer.place(&[], partitions, factor, seed)?
+        } else {
+            let replicas = self.image.manual_assignments(topic)?;
+            self.has_room(replicas.len())?;
+            replicas
+        };
+        let created = CreatedTopic {
+            name: topic.name.clone(),
+            id: topic.id,
+            partitions: i32::try_from(replicas.len()).expect("limited by has_room"),
+            replication_factor: i16::try_from(replicas[0].len()).expect("limited by the number of brokers"),
+        };
+        placer.add(&replicas);
+        self.create(topic.id, name, config, &replicas);
+        Ok(created)
+    }
+
+    /// Creates a topic that was checked.
+    pub(super) fn create(
+        &mut self,
+        id: ottla_types::TopicId,
+        name: TopicName,
+        config: std::collections::BTreeMap<String, String>,
+        replicas: &[Vec<BrokerId>],
+    ) {
+        assert!(!id.is_zero() && !self.image.topics.contains_key(&id), "a new topic has a fresh id");
+        let partitions = replicas.iter().map(|replicas| self.image.new_partition(replicas)).collect();
+        self.push(Record::TopicCreated { id, name, config });
+        self.push(Record::PartitionsCreated { topic: id, partitions });
+    }
+
+    fn delete_topic(&mut self, selector: &TopicSelector) -> TopicResult<DeletedTopic> {
+        let topic = match selector {
+            TopicSelector::Name(name) => self.image.topic(name).ok_or_else(|| unknown_topic(name))?,
+            TopicSelector::Id(id) => self.image.topics.get(id).ok_or_else(|| {
+                TopicError::new(TopicErrorKind::UnknownTopicId, format!("there is no topic with id {id}"))
+            })?,
+        };
+        let deleted = DeletedTopic { name: topic.name.to_string(), id: topic.id };
+        self.push(Record::TopicDeleted { topic: deleted.id });
+        Ok(deleted)
+    }
+
+    /// Checks the limits on partitions before that many are added.
+    pub(super) fn has_room(&self, partitions: usize) -> TopicResult<()> {
+        let violation = |message: String| Err(TopicError::new(TopicErrorKind::PolicyViolation, message));
+        let added: usize = self.records.iter().map(partitions_in).sum();
+        if added + partitions > PARTITIONS_PER_COMMAND_MAX {
+            return violation(format!(
+                "one request may create {PARTITIONS_PER_COMMAND_MAX} partitions: ask for fewer at a time"
+            ));
+        }
+        let all = self.image.partition_count;
+        if all + partitions > super::PARTITIONS_MAX {
+            let limit = super::PARTITIONS_MAX;
+            return violation(format!(
+                "the cluster has {all} of at most {limit} partitions: delete topics first"
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn partitions_in(record: &Record) -> usize {
+    match record {
+        Record::PartitionsCreated { partitions, .. } => partitions.len(),
+        _ => 0,
+    }
+}
+
+/// How many partitions and replicas a topic without assignments gets.
+fn sizes(command: &CreateTopics, topic: &NewTopic) -> TopicResult<(usize, usize)> {
+    let or_default = |given: i32, default: i32| if given == -1 { default } else { given };
+    let partitions = or_default(topic.partitions, command.default_partitions);
+    let factor =
+        or_default(i32::from(topic.replication_factor), i32::from(command.default_replication_factor));
+    let wrong = |kind, message: &str| TopicError::new(kind, message);
+    if partitions < 1 {
+        let message = "a topic has at least one partition: use 1 or more, or -1 for the broker's default";
+        return Err(wrong(TopicErrorKind::InvalidPartitions, message));
+    }
+    if factor < 1 {
+        let message = "a partition has at least one replica: use 1 or more, or -1 for the broker's default";
+        return Err(wrong(TopicErrorKind::InvalidReplicationFactor, message));
+    }
+    Ok((usize::try_from(partitions).expect("positive"), usize::try_from(factor).expect("positive")))
+}
+
+impl MetadataImage {
+    /// The replicas that a topic says by hand, checked, by partition.
+    fn manual_assignments(&self, topic: &NewTopic) -> TopicResult<Vec<Vec<BrokerId>>> {
+        if topic.partitions != -1 || topic.replication_factor != -1 {
+            return Err(invalid_request(
+                "with replicas assigned by hand, the number of partitions and the replication factor must be -1"
+                    .to_owned(),
+            ));
+        }
+        let mut sorted: Vec<&NewPartitionAssignment> = topic.assignments.iter().collect();
+        sorted.sort_by_key(|assignment| assignment.partition);
+        for (expected, assignment) in (0..).map(PartitionIndex).zip(&sorted) {
+            if assignment.partition != expected {
+                let message = format!(
+                    "assignments must be for the partitions 0, 1, 2 … once each: expected {expected}, found {}",
+                    assignment.partition
+                );
+                return Err(TopicError::new(TopicErrorKind::InvalidReplicaAssignment, message));
+            }
+        }
+        let replicas: Vec<Vec<BrokerId>> =
+            sorted.into_iter().map(|assignment| assignment.replicas.clone()).collect();
+        self.check_replicas(&replicas, replicas[0].len())?;
+        Ok(replicas)
+    }
+}
+
+/// The names that come more than once.
+pub(super) fn repeated<'a>(names: impl Iterator<Item = &'a str>) -> BTreeSet<&'a str> {
+    let mut seen = BTreeSet::new();
+    names.filter(|name| !seen.insert(*name)).collect()
+}
+
+pub(super) fn unknown_topic(name: &str) -> TopicError {
+    TopicError::new(TopicErrorKind::UnknownTopicOrPartition, format!("topic {name:?} does not exist"))
+}
+
+pub(super) fn invalid_request(message: String) -> TopicError {
+    TopicError::new(TopicErrorKind::InvalidRequest, message)
+}
+
+/// Whether two names differ only in '.' and '_'.
+fn collide(one: &str, other: &str) -> bool {
+    let same = |a: u8, b: u8| a == b || (matches!(a, b'.' | b'_') && matches!(b, b'.' | b'_'));
+    one.len() == other.len() && one.bytes().zip(other.bytes()).all(|(a, b)| same(a, b))
+}

@@ -1,0 +1,100 @@
+//! Records change the image; nothing else does.
+
+use std::sync::Arc;
+
+use ottla_types::{BrokerEpoch, BrokerId, MetadataVersion, TopicId};
+
+use super::image::{MetadataImage, PartitionImage, TopicImage};
+use super::record::{BrokerChange, LeaderChange, Record};
+
+impl MetadataImage {
+    /// Replays the records of the log's entry at `version`. An entry without records changes only `version`.
+    ///
+    /// # Panics
+    /// When the entry isn't a later one, or see [`Self::replay`].
+    pub fn apply(&mut self, version: MetadataVersion, records: &[Record]) {
+        assert!(version > self.version || version.0 == 0, "entry {version} after {}", self.version);
+        for record in records {
+            self.replay(record);
+        }
+        self.version = version;
+        if !records.is_empty() {
+            self.changed = version;
+        }
+    }
+
+    /// Makes a record's fact true of this image, whose version stays.
+    ///
+    /// # Panics
+    /// When the record doesn't follow from this image: the log is damaged, or there is a bug, and going on
+    /// would spread it.
+    pub fn replay(&mut self, record: &Record) {
+        match record {
+            Record::BrokerRegistered(broker) => {
+                // In a snapshot the epochs are issued first; live, a registration starts fenced.
+                assert!(
+                    broker.fenced || broker.epoch < self.next_broker_epoch,
+                    "{} starts fenced",
+                    broker.id
+                );
+                self.next_broker_epoch = self.next_broker_epoch.max(BrokerEpoch(broker.epoch.0 + 1));
+                self.brokers.insert(broker.id, Arc::new(broker.clone()));
+            }
+            Record::BrokerChanged(change) => self.change_broker(change),
+            Record::LeadersChanged(changes) => changes.iter().for_each(|change| self.change_leader(change)),
+            Record::TopicCreated { id, name, config } => {
+                let topic =
+                    TopicImage { id: *id, name: name.clone(), config: config.clone(), partitions: vec![] };
+                let old_id = self.topic_ids.insert(name.clone(), *id);
+                assert!(old_id.is_none(), "topic {name} exists");
+                let old_topic = self.topics.insert(*id, Arc::new(topic));
+                assert!(old_topic.is_none(), "topic id {id} is used again");
+            }
+            Record::PartitionsCreated { topic, partitions } => {
+                self.topic_mut(*topic).partitions.extend_from_slice(partitions);
+                self.partition_count += partitions.len();
+            }
+            Record::TopicConfigured { topic, config } => self.topic_mut(*topic).config.clone_from(config),
+            Record::TopicDeleted { topic } => {
+                let topic = self.topics.remove(topic).expect("a deleted topic existed");
+                let id = self.topic_ids.remove(&topic.name);
+                assert_eq!(id, Some(topic.id), "names and ids agree");
+                self.partition_count -= topic.partitions.len();
+            }
+            Record::ProducerIdsAllocated { next } => {
+                assert!(*next > self.next_producer_id, "producer ids are given out once");
+                self.next_producer_id = *next;
+            }
+            Record::BrokerEpochsIssued { next } => {
+                assert!(*next >= self.next_broker_epoch, "broker epochs only grow");
+                self.next_broker_epoch = *next;
+            }
+        }
+    }
+
+    fn topic_mut(&mut self, id: TopicId) -> &mut TopicImage {
+        Arc::make_mut(self.topics.get_mut(&id).expect("a record's topic exists"))
+    }
+
+    fn broker_mut(&mut self, id: BrokerId) -> &mut super::BrokerImage {
+        Arc::make_mut(self.brokers.get_mut(&id).expect("a record's broker exists"))
+    }
+
+    fn change_broker(&mut self, change: &BrokerChange) {
+        let broker = self.broker_mut(change.id);
+        assert_eq!(broker.epoch, change.epoch, "a change is of the broker's present registration");
+        broker.fenced = change.fenced;
+        broker.in_controlled_shutdown = change.in_controlled_shutdown;
+    }
+
+    fn change_leader(&mut self, change: &LeaderChange) {
+        let index = usize::try_from(change.partition.0).expect("a partition's index isn't negative");
+        let partition: &mut PartitionImage = &mut self.topic_mut(change.topic).partitions[index];
+        assert!(change.leader_epoch > partition.leader_epoch, "leader epochs only grow");
+        assert!(change.partition_epoch > partition.partition_epoch, "partition epochs only grow");
+        partition.leader = change.leader;
+        partition.isr.clone_from(&change.isr);
+        partition.leader_epoch = change.leader_epoch;
+        partition.partition_epoch = change.partition_epoch;
+    }
+}
