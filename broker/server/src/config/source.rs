@@ -116,7 +116,17 @@ impl Values {
             let syntax =
                 |bad: properties::BadEscape| ConfigError::Syntax { path: path.clone(), line: bad.line };
             for entry in properties::parse(text).map_err(syntax)? {
-                values.give(entry.key, entry.value, Place::File(path.clone(), entry.line));
+                let place = Place::File(path.clone(), entry.line);
+                let value = with_variables(&entry.value, &sources.environment).map_err(|variable| {
+                    let allowed = format!("made of variables that are set, which {variable} is not");
+                    ConfigError::Value {
+                        key: entry.key.clone(),
+                        value: entry.value.clone(),
+                        allowed,
+                        place: place.clone(),
+                    }
+                })?;
+                values.give(entry.key, value, place);
             }
         }
         for (name, value) in &sources.environment {
@@ -229,6 +239,29 @@ impl Values {
     }
 }
 
+/// Puts the value of each `${env:NAME}` in its place, as Kafka's EnvVarConfigProvider does; that is how one file
+/// can speak of the address of whichever machine it is read on.
+///
+/// # Errors
+/// The name of a variable that isn't set.
+fn with_variables(text: &str, environment: &[(String, String)]) -> Result<String, String> {
+    const OPEN: &str = "${env:";
+    let mut whole = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, name, after)) = rest
+        .split_once(OPEN)
+        .and_then(|(before, tail)| tail.split_once('}').map(|(name, after)| (before, name, after)))
+    {
+        let value = environment.iter().find(|(known, value)| known == name && !value.is_empty());
+        let (_, value) = value.ok_or_else(|| name.to_owned())?;
+        whole.push_str(before);
+        whole.push_str(value);
+        rest = after;
+    }
+    whole.push_str(rest);
+    Ok(whole)
+}
+
 /// The key that an environment variable stands for, its prefix taken off.
 fn key_of_variable(rest: &str) -> String {
     let key = rest.to_lowercase().replace('_', ".");
@@ -256,6 +289,20 @@ mod tests {
         assert_eq!((values.number("node.id"), values.number("num.partitions")), (Some(4), Some(2)));
         assert_eq!(values.text("log.dir"), "/b");
         assert_eq!(values.place("log.dir").to_string(), "environment variable OTTLA_LOG_DIR");
+    }
+
+    #[test]
+    fn a_file_may_speak_of_environment_variables() {
+        let environment = [("HOST_IP", "10.0.0.7"), ("EMPTY", "")];
+        let file = "advertised.listeners=A://${env:HOST_IP}:1,B://b:2\nbroker.rack=${other:x}";
+        let values = Values::collect(&sources(file, &environment, &[])).unwrap();
+        assert_eq!(values.list("advertised.listeners"), ["A://10.0.0.7:1", "B://b:2"]);
+        assert_eq!(values.text("broker.rack"), "${other:x}");
+        for name in ["EMPTY", "ABSENT"] {
+            let error = Values::collect(&sources(&format!("log.dir=/${{env:{name}}}"), &environment, &[]));
+            let message = error.unwrap_err().to_string();
+            assert!(message.contains(&format!("variables that are set, which {name} is not")), "{message}");
+        }
     }
 
     #[test]

@@ -32,8 +32,8 @@ spec:
 
 /// `text` with `new` merged over it.
 fn with(text: &str, new: &str) -> Value {
-    let mut value: Value = serde_saphyr::from_str(text).unwrap();
-    merge(&mut value, serde_saphyr::from_str(new).unwrap());
+    let mut value: Value = serde_saphyr::from_str(text).expect("the base is YAML");
+    merge(&mut value, serde_saphyr::from_str(new).expect("the change is YAML"));
     value
 }
 
