@@ -3,7 +3,7 @@
 #
 #   docker build --target broker   -t ottla.dev/ottla-broker:0.1.0 .
 #   docker build --target operator -t ottla.dev/ottla-operator:0.1.0 .
-FROM docker.io/library/rust:1.95-slim-bookworm AS build
+FROM rust:1.95-slim-bookworm AS build
 RUN apt-get update && apt-get install -y --no-install-recommends build-essential
 WORKDIR /src
 COPY .cargo .cargo
