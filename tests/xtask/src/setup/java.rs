@@ -8,7 +8,7 @@ use super::{Stamp, read};
 use crate::paths;
 use crate::verify::Env;
 
-const POM: &str = "tests/it/clients/pom.xml";
+const POM: &str = "tests/it/clients/kafka-tools/pom.xml";
 
 /// The folder of their jars.
 pub fn jars() -> PathBuf {
