@@ -60,8 +60,8 @@ pub const CONFIG_KEYS_OWNED: [&str; 18] = [
     printcolumn(name = "External", type_ = "string", json_path = ".status.externalBootstrapServers", description = "Where clients outside connect", priority = "1"),
     printcolumn(name = "Cluster ID", type_ = "string", json_path = ".status.clusterId", description = "The id that every broker's disk carries", priority = "1"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$') && size(self.metadata.name) <= 40")
-        .message("metadata.name must be 1 to 40 of a-z, 0-9 and '-', starting with a letter and ending with a letter or digit: Services and Pods are named after it")
+    validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$') && size(self.metadata.name) <= 36")
+        .message("metadata.name must be 1 to 36 of a-z, 0-9 and '-', starting with a letter and ending with a letter or digit: Services and Pods are named after it")
         .reason(Reason::FieldValueInvalid)
 )]
 #[serde(rename_all = "camelCase")]

@@ -103,7 +103,7 @@ fn clusters_made() {
             "{metadata: {name: demo.one}}",
             "{metadata: {name: 9demo}}",
             "{metadata: {name: Demo}}",
-            "{metadata: {name: a23456789-123456789-123456789-123456789-1}}",
+            "{metadata: {name: a23456789-123456789-123456789-1234567}}",
             "{apiVersion: ottla.dev/v1}",
             "{kind: Kafka}",
         ],

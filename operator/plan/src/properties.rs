@@ -1,0 +1,196 @@
+//! Each broker's `server.properties`: the same for Kubernetes and for processes on this machine.
+//!
+//! Not here: which addresses a broker has; a [`BrokerPlace`] says.
+
+use std::fmt::Write;
+
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use ottla_api::{KafkaClusterSpec, ListenerType};
+use ottla_types::{BrokerId, ClusterId};
+
+/// Where a listener listens, and what others are told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The host to bind; empty: all interfaces.
+    pub bind_host: String,
+    /// The port to bind.
+    pub bind_port: u16,
+    /// The host that others are told.
+    pub advertised_host: String,
+    /// The port that others are told.
+    pub advertised_port: u16,
+}
+
+/// One broker's place: everything about it that is not in the cluster's spec.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrokerPlace {
+    /// Its `node.id`.
+    pub id: BrokerId,
+    /// Its listeners for clients, by their names in the spec. One of them is the spec's internal listener.
+    pub listeners: Vec<(String, Endpoint)>,
+    /// Its control listener.
+    pub control: Endpoint,
+    /// host:port of /livez, /readyz and /metrics.
+    pub http: String,
+    /// Its data folder.
+    pub data_dir: String,
+    /// Its rack, if known.
+    pub rack: Option<String>,
+}
+
+/// A voter of the metadata quorum.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Voter {
+    /// Its `node.id`.
+    pub id: BrokerId,
+    /// The host of its control listener.
+    pub host: String,
+    /// The port of its control listener.
+    pub port: u16,
+}
+
+/// The name of the control listener in `listeners`.
+const CONTROL: &str = "CONTROLLER";
+
+/// The text of one broker's `server.properties`.
+///
+/// # Panics
+/// When a listener of `place` is not in the spec, or the spec has no internal listener: specs are validated before.
+pub fn server_properties(
+    spec: &KafkaClusterSpec,
+    cluster_id: ClusterId,
+    voters: &[Voter],
+    place: &BrokerPlace,
+) -> String {
+    let internal = spec.internal_listener().expect("admission asks for one internal listener");
+    let known = |name: &str| spec.listeners.iter().any(|l| l.name == name);
+    assert!(place.listeners.iter().all(|(name, _)| known(name)), "a place has the listeners of its spec");
+    let is_voter = voters.iter().any(|voter| voter.id == place.id);
+    let all = || {
+        place
+            .listeners
+            .iter()
+            .map(|(n, e)| (n.to_uppercase(), e))
+            .chain([(CONTROL.to_owned(), &place.control)])
+    };
+    let bound = join(all().map(|(name, e)| format!("{name}://{}:{}", e.bind_host, e.bind_port)));
+    let told = join(all().map(|(name, e)| format!("{name}://{}:{}", e.advertised_host, e.advertised_port)));
+    let protocols = join(all().map(|(name, _)| format!("{name}:PLAINTEXT")));
+    let mut text = String::from("# Written by Ottla from the KafkaCluster; changes here are lost.\n");
+    let mut set = |key: &str, value: &str| {
+        writeln!(text, "{key}={}", escaped(value)).expect("writing to a String cannot fail");
+    };
+    set("node.id", &place.id.to_string());
+    set("process.roles", if is_voter { "broker,controller" } else { "broker" });
+    set("cluster.id", &cluster_id.to_string());
+    if let Some(rack) = &place.rack {
+        set("broker.rack", rack);
+    }
+    set("listeners", &bound);
+    set("advertised.listeners", &told);
+    set("listener.security.protocol.map", &protocols);
+    set("inter.broker.listener.name", &internal.name.to_uppercase());
+    set("controller.listener.names", CONTROL);
+    set("controller.quorum.voters", &join(voters.iter().map(|v| format!("{}@{}:{}", v.id, v.host, v.port))));
+    set("log.dirs", &place.data_dir);
+    set("ottla.http.listener", &place.http);
+    set("ottla.log.filter", &spec.log_level);
+    for (key, value) in &spec.config {
+        set(key, &setting_text(value));
+    }
+    text
+}
+
+/// A setting's value as text.
+pub fn setting_text(value: &IntOrString) -> String {
+    match value {
+        IntOrString::Int(number) => number.to_string(),
+        IntOrString::String(text) => text.clone(),
+    }
+}
+
+/// The place of broker number `ordinal` on this machine: its internal listener on `base_port + ordinal`, the control
+/// listener 10,000 above it, health and metrics 20,000 above it. Other listeners are left out: one address is enough
+/// on loopback.
+///
+/// None if a port would be past 65535, or the spec has no internal listener.
+pub fn loopback_place(
+    spec: &KafkaClusterSpec,
+    id: BrokerId,
+    ordinal: u16,
+    base_port: u16,
+    data_dir: &str,
+) -> Option<BrokerPlace> {
+    let internal = spec.listeners.iter().find(|l| l.type_ == ListenerType::Internal)?;
+    let at = |above: u16| {
+        let port = base_port.checked_add(ordinal)?.checked_add(above)?;
+        let host = "127.0.0.1".to_owned();
+        Some(Endpoint {
+            bind_host: host.clone(),
+            bind_port: port,
+            advertised_host: host,
+            advertised_port: port,
+        })
+    };
+    let http = at(20_000)?;
+    Some(BrokerPlace {
+        id,
+        listeners: vec![(internal.name.clone(), at(0)?)],
+        control: at(10_000)?,
+        http: format!("{}:{}", http.bind_host, http.bind_port),
+        data_dir: data_dir.to_owned(),
+        rack: None,
+    })
+}
+
+fn join(parts: impl Iterator<Item = String>) -> String {
+    parts.collect::<Vec<_>>().join(",")
+}
+
+// The escapes of Java's properties files.
+fn escaped(value: &str) -> String {
+    let mut text = String::with_capacity(value.len());
+    for (at, c) in value.char_indices() {
+        match c {
+            '\\' => text.push_str("\\\\"),
+            '\n' => text.push_str("\\n"),
+            '\r' => text.push_str("\\r"),
+            '\t' => text.push_str("\\t"),
+            ' ' if at == 0 => text.push_str("\\ "),
+            c => text.push(c),
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loopback_broker_has_its_own_ports() {
+        let mut spec = KafkaClusterSpec { log_level: "debug".into(), ..Default::default() };
+        spec.config.insert("num.partitions".into(), IntOrString::Int(4));
+        spec.config.insert("odd".into(), IntOrString::String(" a\\b\nc".into()));
+        let voters = [Voter { id: BrokerId(0), host: "127.0.0.1".into(), port: 19092 }];
+        let place = loopback_place(&spec, BrokerId(2), 2, 9092, "/data/2").unwrap();
+        assert_eq!(
+            server_properties(&spec, ClusterId([7; 16]), &voters, &place),
+            "# Written by Ottla from the KafkaCluster; changes here are lost.\n\
+             node.id=2\nprocess.roles=broker\ncluster.id=BwcHBwcHBwcHBwcHBwcHBw\n\
+             listeners=INTERNAL://127.0.0.1:9094,CONTROLLER://127.0.0.1:19094\n\
+             advertised.listeners=INTERNAL://127.0.0.1:9094,CONTROLLER://127.0.0.1:19094\n\
+             listener.security.protocol.map=INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+             inter.broker.listener.name=INTERNAL\ncontroller.listener.names=CONTROLLER\n\
+             controller.quorum.voters=0@127.0.0.1:19092\nlog.dirs=/data/2\n\
+             ottla.http.listener=127.0.0.1:29094\nottla.log.filter=debug\nnum.partitions=4\nodd=\\ a\\\\b\\nc\n"
+        );
+    }
+
+    #[test]
+    fn ports_past_the_last_are_refused() {
+        let spec = KafkaClusterSpec::default();
+        assert!(loopback_place(&spec, BrokerId(0), 0, 45_535, "/d").is_some());
+        assert_eq!(loopback_place(&spec, BrokerId(1), 1, 45_535, "/d"), None);
+    }
+}
