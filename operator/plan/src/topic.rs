@@ -1,0 +1,351 @@
+//! A Topic and what is known of its cluster, to what should be asked of the cluster and what the status says.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use ottla_api::{
+    DeletionPolicy, PROGRESSING, PartitionStatus, READY, Topic, TopicStatus, condition, set_condition,
+};
+use ottla_placement::{loads, place};
+use ottla_types::BrokerId;
+
+use crate::event::{Event, ready_changed};
+use crate::properties::setting_text;
+use crate::view::{ClusterView, TopicView};
+
+/// The finalizer of Topics whose deletion deletes records.
+pub const TOPIC_FINALIZER: &str = "ottla.dev/topic";
+
+/// The most partitions whose replicas the status shows.
+const ASSIGNMENTS_SHOWN_MAX: usize = 64;
+
+/// Everything that a plan for one Topic depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct TopicObserved<'a> {
+    /// The Topic.
+    pub topic: &'a Topic,
+    /// Another Topic of the same cluster and topic name that is older, if there is one.
+    pub elder: Option<&'a Topic>,
+    /// What is known of the cluster.
+    pub cluster: ClusterState<'a>,
+    /// What the brokers said to the last attempt, if they refused.
+    pub refusal: Option<&'a str>,
+}
+
+/// What is known of the cluster of a Topic.
+#[derive(Clone, Copy, Debug)]
+pub enum ClusterState<'a> {
+    /// There is no KafkaCluster of that name, or it is being deleted.
+    Absent,
+    /// It is there and doesn't answer (yet).
+    Unreachable(&'a str),
+    /// It answers.
+    Known(&'a ClusterView),
+}
+
+/// What to do about a Topic.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TopicPlan {
+    /// What to ask of the cluster, if anything.
+    pub action: Option<TopicAction>,
+    /// Whether the Topic should have [`TOPIC_FINALIZER`] once the action is done.
+    pub finalizer: bool,
+    /// What the status should say.
+    pub status: TopicStatus,
+    /// What to tell besides.
+    pub events: Vec<Event>,
+}
+
+/// What to ask of a cluster about a topic: the control API's ApplyTopic and DeleteTopic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TopicAction {
+    /// Create the topic, or bring its partitions and settings to this.
+    Apply {
+        /// The topic's name.
+        name: String,
+        /// All of its settings.
+        config: BTreeMap<String, String>,
+        /// The replicas of all partitions, those that exist included.
+        assignments: Vec<Vec<BrokerId>>,
+        /// The version that this was computed from.
+        metadata_version: u64,
+        /// The id that the topic must have, if it exists.
+        expected_id: Option<String>,
+    },
+    /// Delete the topic and its records.
+    Delete {
+        /// The topic's name.
+        name: String,
+        /// The id that it must have.
+        expected_id: String,
+    },
+}
+
+impl fmt::Display for TopicAction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Apply { name, config, assignments, metadata_version, expected_id } => {
+                let verb = if expected_id.is_some() { "change" } else { "create" };
+                write!(f, "{verb} topic {name} from metadata version {metadata_version}:")?;
+                for (index, replicas) in assignments.iter().enumerate() {
+                    let ids: Vec<String> = replicas.iter().map(ToString::to_string).collect();
+                    write!(f, " {index}→{}", ids.join("/"))?;
+                }
+                config.iter().try_for_each(|(key, value)| write!(f, " {key}={value}"))
+            }
+            Self::Delete { name, expected_id } => write!(f, "delete topic {name} (id {expected_id})"),
+        }
+    }
+}
+
+impl fmt::Display for TopicPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.action {
+            Some(action) => writeln!(f, "action: {action}")?,
+            None => writeln!(f, "action: none")?,
+        }
+        writeln!(f, "finalizer: {}", self.finalizer)?;
+        for condition in &self.status.conditions {
+            writeln!(
+                f,
+                "{}: {} {}: {}",
+                condition.type_, condition.status, condition.reason, condition.message
+            )?;
+        }
+        self.events.iter().try_for_each(|event| writeln!(f, "event: {event}"))
+    }
+}
+
+/// The Topic that has a topic name by right: the oldest, and of equals the first by name.
+pub fn elder_of<'a>(topic: &Topic, others: impl IntoIterator<Item = &'a Topic>) -> Option<&'a Topic> {
+    let age = |t: &Topic| (t.metadata.creation_timestamp.clone().map(|t| t.0), t.metadata.name.clone());
+    others
+        .into_iter()
+        .filter(|other| other.metadata.name != topic.metadata.name)
+        .filter(|other| other.metadata.namespace == topic.metadata.namespace)
+        .filter(|other| other.spec.cluster_ref == topic.spec.cluster_ref)
+        .filter(|other| other.topic_name() == topic.topic_name())
+        .filter(|other| age(other) < age(topic))
+        .min_by_key(|other| age(other))
+}
+
+/// Plans for one Topic. Plan, do the action, observe again and plan again: the second plan's status is the one to
+/// write.
+pub fn plan_topic(observed: TopicObserved<'_>, now: Time) -> TopicPlan {
+    let topic = observed.topic;
+    let deleted = topic.metadata.deletion_timestamp.is_some();
+    let mut plan = TopicPlan {
+        action: None,
+        finalizer: !deleted && topic.spec.deletion_policy == DeletionPolicy::Delete,
+        status: topic.status.clone().unwrap_or_default(),
+        events: Vec::new(),
+    };
+    let verdict = if deleted { plan_deletion(observed, &mut plan) } else { plan_being(observed, &mut plan) };
+    plan.status.observed_generation = topic.metadata.generation;
+    let before = topic.status.as_ref().map(|s| s.conditions.clone()).unwrap_or_default();
+    let generation = topic.metadata.generation;
+    let ready = condition(READY, verdict.ready, verdict.reason, &verdict.message, generation, now.clone());
+    let progressing =
+        condition(PROGRESSING, verdict.progressing, verdict.reason, &verdict.message, generation, now);
+    set_condition(&mut plan.status.conditions, ready);
+    set_condition(&mut plan.status.conditions, progressing);
+    plan.events.extend(ready_changed(&before, &plan.status.conditions));
+    plan
+}
+
+struct Verdict {
+    ready: bool,
+    progressing: bool,
+    reason: &'static str,
+    message: String,
+}
+
+impl Verdict {
+    fn ready(message: String) -> Self {
+        Self { ready: true, progressing: false, reason: "AsAsked", message }
+    }
+
+    fn working(reason: &'static str, message: String) -> Self {
+        Self { ready: false, progressing: true, reason, message }
+    }
+
+    fn stuck(reason: &'static str, message: String) -> Self {
+        Self { ready: false, progressing: false, reason, message }
+    }
+}
+
+fn plan_deletion(observed: TopicObserved<'_>, plan: &mut TopicPlan) -> Verdict {
+    let topic = observed.topic;
+    let name = topic.topic_name();
+    let ours = plan.status.topic_id.clone();
+    let done = |message: &str| Verdict::working("Deleting", message.to_owned());
+    // Only what this Topic made or had in its care is deleted, and only while it is the one to say so.
+    let (DeletionPolicy::Delete, Some(id), None) = (topic.spec.deletion_policy, ours, observed.elder) else {
+        return done("the topic stays");
+    };
+    match observed.cluster {
+        ClusterState::Absent => done("the cluster is gone, and the topic with it"),
+        ClusterState::Unreachable(why) => {
+            plan.finalizer = true;
+            Verdict::working(
+                "ClusterUnreachable",
+                format!("the topic is deleted once the brokers answer: {why}"),
+            )
+        }
+        ClusterState::Known(view) if view.topics.get(name).is_some_and(|t| t.id == id) => {
+            plan.finalizer = true;
+            if let Some(refusal) = observed.refusal {
+                return Verdict::stuck("Refused", refusal.to_owned());
+            }
+            plan.action = Some(TopicAction::Delete { name: name.to_owned(), expected_id: id });
+            done("the topic is being deleted")
+        }
+        ClusterState::Known(_) => done("the topic is gone"),
+    }
+}
+
+fn plan_being(observed: TopicObserved<'_>, plan: &mut TopicPlan) -> Verdict {
+    let topic = observed.topic;
+    let name = topic.topic_name();
+    plan.status.topic_name = Some(name.to_owned());
+    if let Some(elder) = observed.elder {
+        forget(&mut plan.status);
+        let elder = elder.metadata.name.as_deref().unwrap_or_default();
+        let message =
+            format!("the Topic {elder} is older and has the topic name {name}: delete one of the two");
+        return Verdict::stuck("Conflict", message);
+    }
+    let view = match observed.cluster {
+        ClusterState::Absent => {
+            let cluster = &topic.spec.cluster_ref.name;
+            let message = format!("there is no KafkaCluster {cluster} in this namespace");
+            return Verdict::stuck("ClusterNotFound", message);
+        }
+        ClusterState::Unreachable(why) => return Verdict::working("ClusterUnreachable", why.to_owned()),
+        ClusterState::Known(view) => view,
+    };
+    let found = view.topics.get(name);
+    match found {
+        Some(found) => show(found, &mut plan.status),
+        None => forget(&mut plan.status),
+    }
+    if let Some(refusal) = observed.refusal {
+        return Verdict::stuck("Refused", refusal.to_owned());
+    }
+    match (found, differences(topic, found)) {
+        (Some(found), Differences::None) => settled(topic, found),
+        (_, Differences::Refused(reason, message)) => Verdict::stuck(reason, message),
+        (_, Differences::Some) => match assignments(topic, view) {
+            Ok(assignments) => {
+                plan.action = Some(TopicAction::Apply {
+                    name: name.to_owned(),
+                    config: wanted_config(topic),
+                    assignments,
+                    metadata_version: view.metadata_version,
+                    expected_id: found.map(|t| t.id.clone()),
+                });
+                let what = if found.is_some() { "changed" } else { "created" };
+                Verdict::working("Applying", format!("the topic is being {what}"))
+            }
+            Err(why) => Verdict::working("NotPlaceable", why),
+        },
+        (None, Differences::None) => unreachable!("an absent topic differs from any spec"),
+    }
+}
+
+enum Differences {
+    None,
+    Some,
+    Refused(&'static str, String),
+}
+
+fn differences(topic: &Topic, found: Option<&TopicView>) -> Differences {
+    let Some(found) = found else { return Differences::Some };
+    let wanted = usize::try_from(topic.spec.partitions).unwrap_or_default();
+    let present = found.partitions.len();
+    if present > wanted {
+        let message = format!(
+            "the topic has {present} partitions, and spec.partitions is {wanted}: partitions never decrease, so set spec.partitions to {present} or more"
+        );
+        return Differences::Refused("PartitionsDiffer", message);
+    }
+    let replicas = usize::try_from(topic.spec.replicas).unwrap_or_default();
+    if let Some(other) = found.partitions.iter().map(|p| p.replicas.len()).find(|n| *n != replicas) {
+        let message = format!(
+            "the topic has {other} replicas a partition, and spec.replicas is {replicas}: changing the replicas of a topic that exists is not supported yet, so set spec.replicas to {other}"
+        );
+        return Differences::Refused("ReplicasDiffer", message);
+    }
+    if present < wanted || found.config != wanted_config(topic) {
+        Differences::Some
+    } else {
+        Differences::None
+    }
+}
+
+fn wanted_config(topic: &Topic) -> BTreeMap<String, String> {
+    topic.spec.config.iter().map(|(key, value)| (key.clone(), setting_text(value))).collect()
+}
+
+// Existing partitions stay where they are; new ones go where the fewest are.
+fn assignments(topic: &Topic, view: &ClusterView) -> Result<Vec<Vec<BrokerId>>, String> {
+    let found = view.topics.get(topic.topic_name());
+    let mut all: Vec<Vec<BrokerId>> =
+        found.map(|t| t.partitions.iter().map(|p| p.replicas.clone()).collect()).unwrap_or_default();
+    let wanted = usize::try_from(topic.spec.partitions).unwrap_or_default();
+    let replicas = usize::try_from(topic.spec.replicas).unwrap_or_default();
+    let live = view.brokers.iter().filter(|b| !b.fenced).map(|b| (b.id, b.rack.clone()));
+    let everywhere = view.topics.values().flat_map(|t| &t.partitions).map(|p| p.replicas.as_slice());
+    let brokers = loads(live, everywhere);
+    let missing = wanted.saturating_sub(all.len());
+    let new =
+        place(&brokers, &all, missing, replicas, seed(topic.topic_name())).map_err(|e| e.to_string())?;
+    all.extend(new);
+    Ok(all)
+}
+
+// So that topics of one partition don't all begin on the same broker.
+fn seed(name: &str) -> u64 {
+    name.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+fn settled(topic: &Topic, found: &TopicView) -> Verdict {
+    let leaderless = found.partitions.iter().filter(|p| p.leader.is_none()).count();
+    let count = found.partitions.len();
+    if leaderless > 0 {
+        return Verdict::working(
+            "NoLeader",
+            format!("{leaderless} of {count} partitions have no leader just now"),
+        );
+    }
+    let replicas = topic.spec.replicas;
+    let (plural, kept) = (if count == 1 { "" } else { "s" }, if replicas == 1 { "" } else { "s" });
+    Verdict::ready(format!("{count} partition{plural} with {replicas} replica{kept} each"))
+}
+
+fn show(found: &TopicView, status: &mut TopicStatus) {
+    status.topic_id = Some(found.id.clone());
+    status.partitions = i32::try_from(found.partitions.len()).ok();
+    let least = found.partitions.iter().map(|p| p.replicas.len()).min();
+    status.replicas = least.and_then(|n| i32::try_from(n).ok());
+    let leaderless = found.partitions.iter().filter(|p| p.leader.is_none()).count();
+    status.leaderless_partitions = i32::try_from(leaderless).ok();
+    let shown = (0..).zip(&found.partitions).take(ASSIGNMENTS_SHOWN_MAX);
+    status.assignments = shown
+        .map(|(partition, p)| PartitionStatus {
+            partition,
+            leader: p.leader.map(|id| id.0),
+            replicas: p.replicas.iter().map(|id| id.0).collect(),
+        })
+        .collect();
+}
+
+fn forget(status: &mut TopicStatus) {
+    status.topic_id = None;
+    status.partitions = None;
+    status.replicas = None;
+    status.leaderless_partitions = None;
+    status.assignments.clear();
+}

@@ -1,0 +1,3 @@
+//! The one test binary of ottla-plan: what is observed, to the text of the plan.
+
+mod topics;

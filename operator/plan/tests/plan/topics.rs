@@ -1,0 +1,175 @@
+//! Topics: a manifest, a status and a cluster in, the plan out.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use ottla_api::Topic;
+use ottla_plan::{
+    BrokerView, ClusterState, ClusterView, PartitionView, TopicObserved, TopicPlan, TopicView, elder_of,
+    plan_topic,
+};
+use ottla_types::BrokerId;
+
+fn now() -> Time {
+    serde_saphyr::from_str("2026-11-22T12:00:00Z").expect("a time")
+}
+
+fn topic(spec: &str) -> Topic {
+    let text = format!(
+        "{{apiVersion: ottla.dev/v1alpha1, kind: Topic, metadata: {{name: orders, namespace: shop, generation: 2, creationTimestamp: 2026-11-22T11:00:00Z}}, spec: {spec}}}"
+    );
+    serde_saphyr::from_str(&text).expect("a Topic")
+}
+
+/// A cluster of three brokers; each partition of `orders` is given by its replicas.
+fn cluster(orders: Option<&[&[i32]]>) -> ClusterView {
+    let brokers = (0..3).map(|id| BrokerView { id: BrokerId(id), fenced: false, rack: None }).collect();
+    let ids = |replicas: &[i32]| replicas.iter().copied().map(BrokerId).collect::<Vec<_>>();
+    let partition = |r: &&[i32]| PartitionView { replicas: ids(r), leader: ids(r).first().copied() };
+    let topics = orders
+        .map(|partitions| TopicView {
+            id: "AAAAAAAAAAAAAAAAAAAAAQ".into(),
+            config: BTreeMap::new(),
+            partitions: partitions.iter().map(partition).collect(),
+        })
+        .map(|topic| BTreeMap::from([("orders".to_owned(), topic)]))
+        .unwrap_or_default();
+    ClusterView {
+        metadata_version: 7,
+        active_controller: Some(BrokerId(0)),
+        brokers,
+        topics,
+        ..Default::default()
+    }
+}
+
+fn plan(topic: &Topic, cluster: ClusterState<'_>, refusal: Option<&str>) -> TopicPlan {
+    plan_topic(TopicObserved { topic, elder: None, cluster, refusal }, now())
+}
+
+const SPEC: &str =
+    "{clusterRef: {name: demo}, partitions: 4, config: {retention.ms: 1000}, deletionPolicy: Delete}";
+
+#[test]
+fn an_absent_topic_is_created_over_all_brokers() {
+    let plan = plan(&topic(SPEC), ClusterState::Known(&cluster(None)), None);
+    insta::assert_snapshot!(plan);
+}
+
+#[test]
+fn a_refusal_is_shown_in_the_brokers_words() {
+    let view = cluster(None);
+    let plan = plan(
+        &topic(SPEC),
+        ClusterState::Known(&view),
+        Some("replication factor 3: only 1 is supported so far"),
+    );
+    insta::assert_snapshot!(plan);
+}
+
+#[test]
+fn more_partitions_leave_the_old_ones_where_they_are() {
+    let mut view = cluster(Some(&[&[2], &[2]]));
+    if let Some(topic) = view.topics.get_mut("orders") {
+        topic.config.insert("retention.ms".into(), "1000".into());
+    }
+    insta::assert_snapshot!(plan(&topic(SPEC), ClusterState::Known(&view), None));
+}
+
+#[test]
+fn nothing_is_asked_once_all_is_as_it_should_be() {
+    let mut view = cluster(Some(&[&[0], &[1], &[2], &[0]]));
+    if let Some(topic) = view.topics.get_mut("orders") {
+        topic.config.insert("retention.ms".into(), "1000".into());
+    }
+    let mut topic = topic(SPEC);
+    let first = plan(&topic, ClusterState::Known(&view), None);
+    insta::assert_snapshot!(first);
+    insta::assert_snapshot!(serde_saphyr::to_string(&first.status).unwrap());
+    topic.status = Some(first.status.clone());
+    let second = plan(&topic, ClusterState::Known(&view), None);
+    assert_eq!((second.action, second.events, second.status), (None, vec![], first.status));
+}
+
+#[test]
+fn a_partition_without_leader_is_not_ready() {
+    let mut view = cluster(Some(&[&[0]]));
+    if let Some(topic) = view.topics.get_mut("orders") {
+        topic.partitions[0].leader = None;
+    }
+    insta::assert_snapshot!(plan(&topic("{clusterRef: {name: demo}}"), ClusterState::Known(&view), None));
+}
+
+#[test]
+fn what_cannot_be_changed_says_so() {
+    let fewer =
+        plan(&topic("{clusterRef: {name: demo}}"), ClusterState::Known(&cluster(Some(&[&[0], &[1]]))), None);
+    insta::assert_snapshot!(fewer);
+    let spec = "{clusterRef: {name: demo}, replicas: 3}";
+    let other = plan(&topic(spec), ClusterState::Known(&cluster(Some(&[&[0]]))), None);
+    insta::assert_snapshot!(other);
+    let spec = "{clusterRef: {name: demo}, replicas: 5}";
+    let many = plan(&topic(spec), ClusterState::Known(&cluster(None)), None);
+    insta::assert_snapshot!(many);
+}
+
+#[test]
+fn without_a_cluster_it_waits() {
+    insta::assert_snapshot!(plan(&topic(SPEC), ClusterState::Absent, None));
+    insta::assert_snapshot!(plan(&topic(SPEC), ClusterState::Unreachable("no broker answers yet"), None));
+}
+
+#[test]
+fn the_oldest_of_two_topics_wins() {
+    let elder = topic(SPEC);
+    let mut younger = elder.clone();
+    younger.metadata.name = Some("again".into());
+    younger.spec.topic_name = Some("orders".into());
+    younger.metadata.creation_timestamp = Some(now());
+    let both = [elder.clone(), younger.clone()];
+    assert_eq!(elder_of(&elder, &both), None);
+    assert_eq!(elder_of(&younger, &both), Some(&both[0]));
+    let view = cluster(Some(&[&[0]]));
+    let observed = TopicObserved {
+        topic: &younger,
+        elder: Some(&elder),
+        cluster: ClusterState::Known(&view),
+        refusal: None,
+    };
+    insta::assert_snapshot!(plan_topic(observed, now()));
+    younger.spec.cluster_ref.name = "other".into();
+    assert_eq!(elder_of(&younger, &both), None);
+}
+
+/// Deletes the Topic and says what is planned, with the topic's id on record or not.
+fn deletion(policy: &str, recorded: bool, cluster: ClusterState<'_>) -> TopicPlan {
+    let mut topic = topic(&format!("{{clusterRef: {{name: demo}}, deletionPolicy: {policy}}}"));
+    topic.metadata.deletion_timestamp = Some(now());
+    let status = recorded.then(|| ottla_api::TopicStatus {
+        topic_id: Some("AAAAAAAAAAAAAAAAAAAAAQ".into()),
+        ..Default::default()
+    });
+    topic.status = status;
+    plan(&topic, cluster, None)
+}
+
+#[test]
+fn deletion_follows_the_policy() {
+    let view = cluster(Some(&[&[0]]));
+    let known = ClusterState::Known(&view);
+    let delete = deletion("Delete", true, known);
+    assert_eq!(
+        (delete.action.map(|a| a.to_string()).unwrap_or_default(), delete.finalizer),
+        ("delete topic orders (id AAAAAAAAAAAAAAAAAAAAAQ)".to_owned(), true)
+    );
+    for (plan, why) in [
+        (deletion("Retain", true, known), "the policy keeps it"),
+        (deletion("Delete", false, known), "it was never this Topic's"),
+        (deletion("Delete", true, ClusterState::Absent), "the cluster is gone"),
+        (deletion("Delete", true, ClusterState::Known(&cluster(None))), "it is gone"),
+    ] {
+        assert_eq!((plan.action, plan.finalizer), (None, false), "{why}");
+    }
+    let waits = deletion("Delete", true, ClusterState::Unreachable("down"));
+    assert_eq!((waits.action, waits.finalizer), (None, true), "it waits for the brokers");
+}
