@@ -1,0 +1,125 @@
+//! The Kubernetes that the test runs on: brought up by the scripts of `bed/`, and taken down whatever happens.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::shell;
+
+/// As many nodes as brokers.
+pub const NODES: usize = 3;
+
+/// A running bed; dropping it takes it down.
+pub struct Bed {
+    /// The root of the tree.
+    pub root: PathBuf,
+    bin: PathBuf,
+    state: PathBuf,
+    keep: bool,
+}
+
+impl Bed {
+    /// Brings the bed up: a fresh one, or with `keep` the one that runs.
+    ///
+    /// # Errors
+    /// This isn't root, or a part of the bed doesn't start; what has started is taken down then.
+    pub fn up(keep: bool) -> Result<Bed> {
+        if !rustix::process::geteuid().is_root() {
+            bail!("the Kubernetes test bed needs root: network namespaces, mounts, cgroups");
+        }
+        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let root = here.ancestors().nth(2).context("the crate lies two folders deep")?.to_owned();
+        let bed = Bed { root, bin: setting(here, "KT_BIN")?, state: setting(here, "KT_DIR")?, keep };
+        bed.end_on_signals()?;
+        if !keep {
+            bed.script("down.sh", &["--purge"], Duration::from_secs(120))?;
+        }
+        bed.script("up.sh", &[], Duration::from_secs(1500))?;
+        Ok(bed)
+    }
+
+    /// Loads image archives into every node.
+    ///
+    /// # Errors
+    /// An archive isn't there, or a node refuses it.
+    pub fn load(&self, archives: &[PathBuf]) -> Result<()> {
+        for archive in archives {
+            if !archive.exists() {
+                bail!("{} is missing: run `cargo xtask images --clients` first", archive.display());
+            }
+        }
+        let mut args = vec!["all"];
+        args.extend(archives.iter().filter_map(|a| a.to_str()));
+        self.script("load.sh", &args, Duration::from_secs(120))
+    }
+
+    /// A program of the bed (`kubectl`) or of this machine, set up for the bed's cluster.
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        let path = env::var_os("PATH").unwrap_or_default();
+        let path = [self.bin.clone()].into_iter().chain(env::split_paths(&path));
+        command.env("PATH", env::join_paths(path).unwrap_or_default());
+        command.env("KUBECONFIG", self.state.join("kubeconfig/admin"));
+        command.current_dir(&self.root);
+        command
+    }
+
+    /// The file with every API call that a pod made.
+    pub fn audit_log(&self) -> PathBuf {
+        self.state.join("log/audit.log")
+    }
+
+    /// Where the provisioner keeps the volumes.
+    pub fn volumes(&self) -> PathBuf {
+        self.state.join("volumes")
+    }
+
+    fn script(&self, name: &str, args: &[&str], limit: Duration) -> Result<()> {
+        let mut command = Command::new(self.root.join("tests/e2e/bed").join(name));
+        command.args(args).env("KT_NODES", NODES.to_string());
+        shell::run(&mut command, limit)?.ok().with_context(|| format!("the bed's {name} failed"))?;
+        Ok(())
+    }
+
+    fn down(&self) {
+        if self.keep {
+            return;
+        }
+        if let Err(error) = self.script("down.sh", &["--purge"], Duration::from_secs(120)) {
+            eprintln!("the bed is not down: {error:#}");
+        }
+    }
+
+    /// Ctrl-C, and the gate's deadline, must not leave a Kubernetes behind.
+    fn end_on_signals(&self) -> Result<()> {
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("can't listen for signals")?;
+        let bed = Bed { root: self.root.clone(), bin: self.bin.clone(), state: self.state.clone(), ..*self };
+        thread::spawn(move || {
+            if let Some(signal) = signals.forever().next() {
+                eprintln!("stopping");
+                bed.down();
+                std::process::exit(128 + signal);
+            }
+        });
+        Ok(())
+    }
+}
+
+impl Drop for Bed {
+    fn drop(&mut self) {
+        self.down();
+    }
+}
+
+/// A setting of the bed, as its own scripts read it.
+fn setting(here: &Path, name: &str) -> Result<PathBuf> {
+    let mut command = Command::new("bash");
+    command.args(["-c", ". \"$0\"; printf %s \"${!1}\""]).arg(here.join("bed/config.sh")).arg(name);
+    Ok(shell::run(&mut command, Duration::from_secs(10))?.ok()?.into())
+}

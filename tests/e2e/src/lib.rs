@@ -1,1 +1,0 @@
-//! The operator and the chart on a real Kubernetes.

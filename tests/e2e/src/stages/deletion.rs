@@ -1,0 +1,74 @@
+//! Resources deleted: what the policies keep stays, and the rest goes.
+
+use std::fs;
+
+use anyhow::{Result, ensure};
+
+use super::{NAMESPACE, READY, SOON, World, records};
+use crate::kube::same;
+use crate::manifest;
+use crate::shell;
+
+/// The topic whose policy is Delete goes, the one that is retained stays with its records.
+pub fn topics(world: &World) -> Result<()> {
+    delete(world, &["topics.ottla.dev", "orders", "clicks"])?;
+    let client = world.outside()?;
+    client.wait_for_partitions("clicks", 0)?;
+    client.wait_for_partitions(records::TOPIC, 9)?;
+    records::all_is_there(world)
+}
+
+/// The pods and Services go, the volumes stay.
+pub fn cluster_that_retains(world: &World) -> Result<()> {
+    delete(world, &["kafkaclusters", "demo"])?;
+    gone(world, "demo", "pods,services,statefulsets,configmaps,pdb,serviceaccounts")?;
+    same("how many volumes of demo stay", count(world, "demo", "pvc")?, 3)
+}
+
+/// A cluster of the same name finds its records again.
+pub fn cluster_again(world: &World) -> Result<()> {
+    let kube = &world.kube;
+    kube.apply(NAMESPACE, &manifest::read("cluster.yaml")?)?;
+    kube.wait(NAMESPACE, &["kafkacluster/demo"], "condition=Ready", READY)?;
+    world.outside()?.wait_for_partitions(records::TOPIC, 9)?;
+    records::all_is_there(world)
+}
+
+/// Where the policy is Delete, the volumes go too.
+pub fn cluster_that_deletes(world: &World) -> Result<()> {
+    let kube = &world.kube;
+    kube.apply(NAMESPACE, &manifest::read("scratch.yaml")?)?;
+    kube.wait(NAMESPACE, &["kafkacluster/scratch"], "condition=Ready", READY)?;
+    same("how many volumes scratch has", count(world, "scratch", "pvc")?, 1)?;
+    delete(world, &["kafkaclusters", "scratch"])?;
+    gone(world, "scratch", "pods,services,statefulsets,configmaps,pdb,serviceaccounts,pvc")
+}
+
+/// A namespace with a cluster and a topic in it can be deleted as it is: nothing holds on to itself.
+pub fn namespace(world: &World) -> Result<()> {
+    let kube = &world.kube;
+    kube.apply(NAMESPACE, &manifest::read("topic.yaml")?)?;
+    let words = ["delete", "namespace", NAMESPACE, "--wait=true", "--timeout=90s"];
+    shell::run(&mut kube.command(NAMESPACE, &words), 2 * SOON)?.ok()?;
+    shell::poll("the volumes to be removed from the nodes", SOON, || {
+        let left = fs::read_dir(kube.bed.volumes())?.count();
+        ensure!(left == 0, "{left} folders are left in {}", kube.bed.volumes().display());
+        Ok(())
+    })
+}
+
+fn delete(world: &World, words: &[&str]) -> Result<()> {
+    let all: Vec<&str> = ["delete", "--wait=true", "--timeout=60s"].iter().chain(words).copied().collect();
+    shell::run(&mut world.kube.command(NAMESPACE, &all), 2 * SOON)?.ok()?;
+    Ok(())
+}
+
+fn count(world: &World, cluster: &str, kinds: &str) -> Result<usize> {
+    Ok(world.kube.list(NAMESPACE, &[kinds, "-l", &format!("app.kubernetes.io/instance={cluster}")])?.len())
+}
+
+fn gone(world: &World, cluster: &str, kinds: &str) -> Result<()> {
+    let label = format!("app.kubernetes.io/instance={cluster}");
+    world.kube.wait(NAMESPACE, &[kinds, "-l", &label], "delete", SOON)?;
+    same(&format!("how many objects of {cluster} are left"), count(world, cluster, kinds)?, 0)
+}
