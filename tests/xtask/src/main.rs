@@ -8,11 +8,12 @@ mod process;
 mod setup;
 mod verify;
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -31,9 +32,20 @@ enum Chore {
     Setup,
     /// Write the images of the two servers, from the binaries that `cargo build --release` made
     Images(images::Options),
+    /// Write the CustomResourceDefinitions in crds/ from their types
+    Crds(Generate),
+    /// Write the reference pages from the tables that the broker reads
+    Docs(Generate),
     /// Start or stop the Kubernetes test bed (as root)
     #[command(subcommand)]
     Bed(bed::Chore),
+}
+
+#[derive(Args)]
+struct Generate {
+    /// Write nothing; fail if a file has drifted
+    #[arg(long)]
+    check: bool,
 }
 
 fn main() -> ExitCode {
@@ -53,8 +65,20 @@ fn run(chore: Chore) -> Result<bool> {
         Chore::Verify(options) => verify::run(&options),
         Chore::Setup => verify::run(&verify::Options::setup()),
         Chore::Images(options) => images::run(&options),
+        Chore::Crds(options) => generate("crds", &options),
+        Chore::Docs(options) => generate("docs", &options),
         Chore::Bed(chore) => bed::run(&chore),
     }
+}
+
+/// The generator is a program of its own, as it needs half of the product.
+fn generate(what: &str, options: &Generate) -> Result<bool> {
+    let mut cargo = Command::new("cargo");
+    cargo.args(["run", "--quiet", "--locked", "-p", "ottla-generate", "--", what]).current_dir(paths::root());
+    if options.check {
+        cargo.arg("--check");
+    }
+    Ok(process::run(&mut cargo, Instant::now() + Duration::from_secs(1800))?.success())
 }
 
 /// Ctrl-C reaches only us, as each child has a process group of its own: pass it on, then leave.

@@ -172,6 +172,14 @@ pub const STEPS: &[Step] = &[
         ..CHECK
     },
     Step {
+        name: "generated",
+        about: "the generated files are what the code says",
+        minutes: 20,
+        needs: &["packages"],
+        run: |env| env.xtask(&["crds", "--check"]).and_then(|()| env.xtask(&["docs", "--check"])),
+        ..CHECK
+    },
+    Step {
         name: "test",
         about: "unit, property, oracle and tidy tests",
         minutes: 30,
