@@ -1,3 +1,4 @@
 //! The one test binary of ottla-plan: what is observed, to the text of the plan.
 
+mod clusters;
 mod topics;

@@ -1,0 +1,108 @@
+//! The ConfigMap: one properties file a broker.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{ConfigMap, Service};
+use ottla_api::{CONTROL_PORT, HTTP_PORT, ListenerSpec, ListenerType};
+
+use super::{Broker, Context, node_port_of};
+use crate::object::fingerprint;
+use crate::properties::{BrokerPlace, Endpoint, Voter, server_properties};
+
+/// Where a broker's volume is, and the folder in it: a file system's own `lost+found` is none of the store's business.
+pub(crate) const DATA_MOUNT: &str = "/var/lib/ottla";
+const DATA_DIR: &str = "/var/lib/ottla/data";
+
+/// The environment variable with the address of the node where a pod runs.
+pub(crate) const HOST_IP: &str = "HOST_IP";
+
+/// Every broker's file, by the file's name.
+#[derive(Debug)]
+pub(crate) struct ConfigFiles {
+    /// Name and text.
+    pub files: BTreeMap<String, String>,
+    /// The fingerprint of all, but for what brokers need no restart to learn.
+    pub hash: String,
+}
+
+/// The files, once every nodeport Service has its port.
+///
+/// # Errors
+/// The name of a Service that has none yet.
+pub(crate) fn config_files(context: &Context<'_>, live: &[Service]) -> Result<ConfigFiles, String> {
+    let mut files = BTreeMap::new();
+    let mut hashed = String::new();
+    let voters = voters(context);
+    for broker in context.brokers {
+        let mut place = place(context, broker, live)?;
+        let name = format!("{}.properties", context.names.pod(broker.ordinal));
+        files.insert(name, server_properties(context.spec, context.cluster_id, &voters, &place));
+        // One fingerprint serves all pods: what one broker alone has would make all look changed.
+        if broker.ordinal == 0 {
+            place.rack = None;
+            hashed = server_properties(context.spec, context.cluster_id, &voters, &place);
+        }
+    }
+    Ok(ConfigFiles { files, hash: fingerprint(&hashed) })
+}
+
+/// The ConfigMap that holds the files.
+pub(crate) fn config_map(context: &Context<'_>, files: &ConfigFiles) -> ConfigMap {
+    ConfigMap {
+        metadata: context.metadata(context.names.config()),
+        data: Some(files.files.clone()),
+        ..Default::default()
+    }
+}
+
+fn voters(context: &Context<'_>) -> Vec<Voter> {
+    let votes = |broker: &&Broker| context.voters.contains(&broker.id);
+    let host = |broker: &Broker| context.names.pod_host(broker.ordinal);
+    let voter = |broker: &Broker| Voter { id: broker.id, host: host(broker), port: CONTROL_PORT };
+    context.brokers.iter().filter(votes).map(voter).collect()
+}
+
+fn place(context: &Context<'_>, broker: &Broker, live: &[Service]) -> Result<BrokerPlace, String> {
+    let listeners = context
+        .spec
+        .listeners
+        .iter()
+        .map(|listener| Ok((listener.name.clone(), endpoint(context, broker, listener, live)?)));
+    Ok(BrokerPlace {
+        id: broker.id,
+        listeners: listeners.collect::<Result<_, String>>()?,
+        control: inside(context, broker, CONTROL_PORT),
+        http: format!("0.0.0.0:{HTTP_PORT}"),
+        data_dir: DATA_DIR.to_owned(),
+        rack: broker.rack.clone(),
+    })
+}
+
+fn endpoint(
+    context: &Context<'_>,
+    broker: &Broker,
+    listener: &ListenerSpec,
+    live: &[Service],
+) -> Result<Endpoint, String> {
+    let port = u16::try_from(listener.port).expect("admission keeps ports within 16 bits");
+    let mut endpoint = inside(context, broker, port);
+    if listener.type_ == ListenerType::Nodeport {
+        let name = context.names.listener_broker(&listener.name, broker.ordinal);
+        let service = live.iter().find(|s| s.metadata.name.as_deref() == Some(name.as_str()));
+        endpoint.advertised_port = service.and_then(node_port_of).ok_or(name)?;
+        // The broker puts in the address of the node where it finds itself.
+        endpoint.advertised_host =
+            listener.advertised_host.clone().unwrap_or_else(|| format!("${{env:{HOST_IP}}}"));
+    }
+    Ok(endpoint)
+}
+
+// By the pod's own name, on all of its interfaces.
+fn inside(context: &Context<'_>, broker: &Broker, port: u16) -> Endpoint {
+    Endpoint {
+        bind_host: String::new(),
+        bind_port: port,
+        advertised_host: context.names.pod_host(broker.ordinal),
+        advertised_port: port,
+    }
+}

@@ -1,0 +1,254 @@
+//! A KafkaCluster and what was observed of it, to objects to apply in order.
+//!
+//! Not here: what the status says (`cluster_status.rs`) and what the objects look like (`build/`).
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service};
+use ottla_api::{BrokerStatus, KafkaCluster};
+use ottla_types::{BrokerId, ClusterId};
+
+use crate::build::{self, Broker, CLUSTER_ID_ANNOTATION, CONFIG_HASH_ANNOTATION, Context, VOTERS_ANNOTATION};
+use crate::identity::{cluster_id_from_uid, voters_of};
+use crate::names::Names;
+use crate::object::{ObjectKind, PlannedObject};
+
+/// Everything that a plan for one KafkaCluster depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct ClusterObserved<'a> {
+    /// The KafkaCluster, as the API server has it.
+    pub cluster: &'a KafkaCluster,
+    /// Its Services.
+    pub services: &'a [Service],
+    /// Its pods.
+    pub pods: &'a [Pod],
+    /// Its volume claims, those of an earlier cluster of the same name too.
+    pub claims: &'a [PersistentVolumeClaim],
+    /// The rack of each node, by the node's name; empty where the spec names no topology key.
+    pub racks: &'a BTreeMap<String, String>,
+    /// The broker image where the spec names none.
+    pub image: &'a str,
+}
+
+/// What to do about a KafkaCluster, in order. Steps don't depend on each other's success.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClusterPlan {
+    /// The steps.
+    pub steps: Vec<Step>,
+    /// The record: given once, then kept in the status.
+    pub record: Record,
+    /// The fingerprint that pods with the present configuration carry, once it is known.
+    pub config_hash: Option<String>,
+}
+
+/// Who is who in a cluster.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// The cluster's id.
+    pub cluster_id: ClusterId,
+    /// The brokers that vote on metadata.
+    pub voters: Vec<BrokerId>,
+    /// The brokers, by their pods' ordinals.
+    pub brokers: Vec<BrokerStatus>,
+}
+
+/// One step of a plan.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Apply an object, if that changes anything.
+    Apply(PlannedObject),
+    /// Delete an object that is no longer asked for.
+    Delete {
+        /// Its kind.
+        kind: ObjectKind,
+        /// Its name.
+        name: String,
+    },
+    /// Nothing yet.
+    Wait {
+        /// What is to be done.
+        name: String,
+        /// What it waits for.
+        blocked_by: String,
+    },
+}
+
+impl Step {
+    /// What is done, in words.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Apply(object) => format!("apply {} {}", object.kind, object.name),
+            Self::Delete { kind, name } => format!("delete {kind} {name}"),
+            Self::Wait { name, .. } => name.clone(),
+        }
+    }
+}
+
+impl fmt::Display for ClusterPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for step in &self.steps {
+            match step {
+                Step::Wait { name, blocked_by } => writeln!(f, "wait: {name}: {blocked_by}")?,
+                step => writeln!(f, "{}", step.name())?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why there is no plan: the resource lacks what the API server gives every resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoIdentity {
+    /// The field that is absent or wrong.
+    pub field: &'static str,
+}
+
+impl fmt::Display for NoIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the KafkaCluster has no usable {}; was it read from an API server?", self.field)
+    }
+}
+
+impl std::error::Error for NoIdentity {}
+
+/// Plans for one KafkaCluster.
+///
+/// # Errors
+/// When the resource has no name, namespace or uid.
+pub fn plan_cluster(observed: ClusterObserved<'_>) -> Result<ClusterPlan, NoIdentity> {
+    let metadata = &observed.cluster.metadata;
+    let cluster = metadata.name.as_deref().ok_or(NoIdentity { field: "metadata.name" })?;
+    let namespace = metadata.namespace.as_deref().ok_or(NoIdentity { field: "metadata.namespace" })?;
+    let uid = metadata.uid.as_deref().ok_or(NoIdentity { field: "metadata.uid" })?;
+    let names = Names { cluster, namespace };
+    let record = record(observed, names, uid)?;
+    let brokers: Vec<Broker> = record
+        .brokers
+        .iter()
+        .enumerate()
+        .map(|(ordinal, b)| Broker { id: BrokerId(b.id), ordinal, rack: b.rack.clone() })
+        .collect();
+    let context = Context {
+        names,
+        uid,
+        spec: &observed.cluster.spec,
+        cluster_id: record.cluster_id,
+        voters: &record.voters,
+        brokers: &brokers,
+        image: observed.image,
+    };
+    let (steps, config_hash) = steps(&context, observed);
+    Ok(ClusterPlan { steps, record, config_hash })
+}
+
+fn steps(context: &Context<'_>, observed: ClusterObserved<'_>) -> (Vec<Step>, Option<String>) {
+    let apply = |object| Step::Apply(object);
+    let mut steps = vec![
+        apply(PlannedObject::new(&build::service_account(context))),
+        apply(PlannedObject::new(&build::headless_service(context))),
+    ];
+    steps.extend(build::bootstrap_service(context).map(|s| apply(PlannedObject::new(&s))));
+    steps.extend(build::nodeport_services(context).iter().map(|s| apply(PlannedObject::new(s))));
+    steps.push(apply(PlannedObject::new(&build::pod_disruption_budget(context))));
+    let hash = match build::config_files(context, observed.services) {
+        Ok(files) => {
+            steps.push(apply(PlannedObject::new(&build::config_map(context, &files))));
+            steps.push(apply(PlannedObject::new(&build::stateful_set(context, &files.hash))));
+            Some(files.hash)
+        }
+        Err(service) => {
+            let blocked_by = format!("the Service {service} has no node port yet");
+            steps.push(Step::Wait { name: "write the brokers' configuration".to_owned(), blocked_by });
+            None
+        }
+    };
+    steps.extend(deletions(&steps, observed.services));
+    if let Some(step) = hash.as_deref().and_then(|hash| restarts(observed.pods, hash)) {
+        steps.push(step);
+    }
+    (steps, hash)
+}
+
+// The Services of a listener that is gone from the spec.
+fn deletions(steps: &[Step], live: &[Service]) -> Vec<Step> {
+    let wanted = |name: &str| {
+        steps.iter().any(|s| matches!(s, Step::Apply(o) if o.kind == ObjectKind::Service && o.name == name))
+    };
+    let names = live.iter().filter_map(|service| service.metadata.name.clone());
+    names.filter(|name| !wanted(name)).map(|name| Step::Delete { kind: ObjectKind::Service, name }).collect()
+}
+
+// Nothing restarts by itself: a person chooses when a changed setting takes effect.
+fn restarts(pods: &[Pod], hash: &str) -> Option<Step> {
+    let old = |pod: &&Pod| {
+        let annotations = pod.metadata.annotations.as_ref();
+        annotations.and_then(|a| a.get(CONFIG_HASH_ANNOTATION)).is_some_and(|had| had != hash)
+    };
+    let mut names: Vec<&str> = pods.iter().filter(old).filter_map(|p| p.metadata.name.as_deref()).collect();
+    names.sort_unstable();
+    (!names.is_empty()).then(|| Step::Wait {
+        name: "restart brokers with the changed settings".to_owned(),
+        blocked_by: format!("a person's word: delete one pod at a time of {}", names.join(", ")),
+    })
+}
+
+// What is on record stays: the status first, then what the volumes of an earlier cluster of this name say.
+fn record(observed: ClusterObserved<'_>, names: Names<'_>, uid: &str) -> Result<Record, NoIdentity> {
+    let status = observed.cluster.status.as_ref();
+    let cluster_id = status
+        .and_then(|s| s.cluster_id.as_deref())
+        .or_else(|| claimed(observed.claims, CLUSTER_ID_ANNOTATION))
+        .and_then(|text| text.parse().ok())
+        .or_else(|| cluster_id_from_uid(uid))
+        .ok_or(NoIdentity { field: "metadata.uid" })?;
+    let brokers = brokers(observed, names);
+    let ids: Vec<BrokerId> = brokers.iter().map(|b| BrokerId(b.id)).collect();
+    let recorded = status.map(|s| s.voters.iter().copied().map(BrokerId).collect::<Vec<_>>());
+    let voters = recorded
+        .filter(|voters| !voters.is_empty())
+        .or_else(|| parse_ids(claimed(observed.claims, VOTERS_ANNOTATION)?))
+        .filter(|voters| voters.iter().all(|v| ids.contains(v)))
+        .unwrap_or_else(|| voters_of(&ids).to_vec());
+    Ok(Record { cluster_id, voters, brokers })
+}
+
+fn brokers(observed: ClusterObserved<'_>, names: Names<'_>) -> Vec<BrokerStatus> {
+    let recorded = observed.cluster.status.as_ref().map(|s| s.brokers.as_slice()).unwrap_or_default();
+    let wanted = usize::try_from(observed.cluster.spec.replicas).unwrap_or_default();
+    // Never fewer than there were: a broker's records would go with it.
+    let count = wanted.max(recorded.len());
+    let mut next_id = recorded.iter().map(|b| b.id + 1).max().unwrap_or(0);
+    let mut brokers = Vec::with_capacity(count);
+    for ordinal in 0..count {
+        let pod_name = names.pod(ordinal);
+        let known = recorded.iter().find(|b| b.pod == pod_name);
+        let id = known.map(|b| b.id).unwrap_or_else(|| {
+            next_id += 1;
+            next_id - 1
+        });
+        let pod = observed.pods.iter().find(|p| p.metadata.name.as_deref() == Some(pod_name.as_str()));
+        let node = pod.and_then(|p| p.spec.as_ref()?.node_name.as_deref());
+        let rack = node.and_then(|node| observed.racks.get(node)).cloned();
+        let rack = rack.or_else(|| known.and_then(|b| b.rack.clone()));
+        let rack = rack.filter(|_| observed.cluster.spec.rack.is_some());
+        brokers.push(BrokerStatus { id, pod: pod_name, rack, ready: pod.is_some_and(is_ready) });
+    }
+    brokers
+}
+
+/// Whether a pod serves.
+pub(crate) fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|s| s.conditions.as_ref());
+    let ready = |c: &k8s_openapi::api::core::v1::PodCondition| c.type_ == "Ready" && c.status == "True";
+    pod.metadata.deletion_timestamp.is_none() && conditions.is_some_and(|all| all.iter().any(ready))
+}
+
+fn claimed<'a>(claims: &'a [PersistentVolumeClaim], key: &str) -> Option<&'a str> {
+    let annotations = claims.iter().filter_map(|claim| claim.metadata.annotations.as_ref());
+    annotations.filter_map(|a| a.get(key)).map(String::as_str).next()
+}
+
+fn parse_ids(text: &str) -> Option<Vec<BrokerId>> {
+    text.split(',').map(|id| id.parse().ok().map(BrokerId)).collect()
+}

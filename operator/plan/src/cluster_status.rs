@@ -1,0 +1,166 @@
+//! What a KafkaCluster's status says, from the plan, what was observed, and which steps failed.
+
+use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use ottla_api::{
+    KafkaClusterStatus, ListenerSpec, ListenerStatus, ListenerType, OperationState, OperationStatus,
+    PROGRESSING, READY, condition, set_condition,
+};
+
+use crate::build::node_port_of;
+use crate::cluster::{ClusterObserved, ClusterPlan, Step};
+use crate::event::{Event, ready_changed};
+use crate::names::Names;
+
+/// The most addresses that a listener's bootstrap.servers holds.
+const BOOTSTRAP_HOSTS_MAX: usize = 3;
+
+/// A step that was tried and refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The step's name.
+    pub step: String,
+    /// What was said.
+    pub error: String,
+}
+
+/// The status after a plan was carried out, and what to tell.
+pub fn cluster_status(
+    observed: ClusterObserved<'_>,
+    plan: &ClusterPlan,
+    failures: &[Failure],
+    now: Time,
+) -> (KafkaClusterStatus, Vec<Event>) {
+    let cluster = observed.cluster;
+    let names = Names {
+        cluster: cluster.metadata.name.as_deref().unwrap_or_default(),
+        namespace: cluster.metadata.namespace.as_deref().unwrap_or_default(),
+    };
+    let old = cluster.status.clone().unwrap_or_default();
+    let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
+    let listeners = listeners(observed, names);
+    let first = |type_| {
+        let named = |l: &&ListenerSpec| l.type_ == type_;
+        let name = &cluster.spec.listeners.iter().find(named)?.name;
+        listeners.iter().find(|l| l.name == *name).map(|l| l.bootstrap_servers.clone())
+    };
+    let mut status = KafkaClusterStatus {
+        observed_generation: cluster.metadata.generation,
+        conditions: old.conditions.clone(),
+        replicas: count(observed.pods.len()),
+        ready_replicas: count(plan.record.brokers.iter().filter(|b| b.ready).count()),
+        label_selector: names.selector_text(),
+        cluster_id: Some(plan.record.cluster_id.to_string()),
+        voters: plan.record.voters.iter().map(|v| v.0).collect(),
+        brokers: plan.record.brokers.clone(),
+        bootstrap_servers: first(ListenerType::Internal),
+        external_bootstrap_servers: first(ListenerType::Nodeport),
+        operations: operations(plan, failures),
+        listeners,
+    };
+    let (ready, progressing, reason, message) = verdict(observed, plan, failures);
+    let generation = cluster.metadata.generation;
+    let conditions = &mut status.conditions;
+    set_condition(conditions, condition(READY, ready, reason, &message, generation, now.clone()));
+    set_condition(conditions, condition(PROGRESSING, progressing, reason, &message, generation, now));
+    let events = ready_changed(&old.conditions, conditions).into_iter().collect();
+    (status, events)
+}
+
+fn verdict(
+    observed: ClusterObserved<'_>,
+    plan: &ClusterPlan,
+    failures: &[Failure],
+) -> (bool, bool, &'static str, String) {
+    if let Some(Failure { step, error }) = failures.first() {
+        return (false, false, "StepFailed", format!("{step}: {error}"));
+    }
+    let brokers = &plan.record.brokers;
+    let (ready, all) = (brokers.iter().filter(|b| b.ready).count(), brokers.len());
+    if plan.config_hash.is_none() {
+        let waits = plan.steps.iter().find_map(|step| match step {
+            Step::Wait { blocked_by, .. } => Some(blocked_by.clone()),
+            _ => None,
+        });
+        return (false, true, "Preparing", waits.unwrap_or_default());
+    }
+    if ready == all {
+        return (true, false, "AllBrokersReady", format!("{ready} of {all} brokers serve"));
+    }
+    let unready = brokers.iter().filter(|b| !b.ready);
+    let why = unready.map(|b| format!("{}: {}", b.pod, pod_trouble(observed.pods, &b.pod)));
+    let why: Vec<String> = why.take(BOOTSTRAP_HOSTS_MAX).collect();
+    (false, true, "BrokersNotReady", format!("{ready} of {all} brokers serve; {}", why.join("; ")))
+}
+
+// What keeps a pod from serving, as far as its own status says.
+fn pod_trouble(pods: &[Pod], name: &str) -> String {
+    let Some(pod) = pods.iter().find(|p| p.metadata.name.as_deref() == Some(name)) else {
+        return "no pod yet".to_owned();
+    };
+    if pod.metadata.deletion_timestamp.is_some() {
+        return "stopping".to_owned();
+    }
+    let status = pod.status.as_ref();
+    let conditions = status.and_then(|s| s.conditions.as_deref()).unwrap_or_default();
+    if let Some(unscheduled) = conditions.iter().find(|c| c.type_ == "PodScheduled" && c.status == "False") {
+        return unscheduled.message.clone().unwrap_or_else(|| "not scheduled".to_owned());
+    }
+    let containers = status.and_then(|s| s.container_statuses.as_deref()).unwrap_or_default();
+    let waiting = containers.iter().find_map(|c| c.state.as_ref()?.waiting.clone());
+    match waiting.and_then(|w| w.reason) {
+        Some(reason) => reason,
+        None => "starting".to_owned(),
+    }
+}
+
+fn operations(plan: &ClusterPlan, failures: &[Failure]) -> Vec<OperationStatus> {
+    let waiting = plan.steps.iter().filter_map(|step| match step {
+        Step::Wait { name, blocked_by } => Some(OperationStatus {
+            name: name.clone(),
+            state: OperationState::Waiting,
+            blocked_by: Some(blocked_by.clone()),
+        }),
+        _ => None,
+    });
+    let failed = failures.iter().map(|failure| OperationStatus {
+        name: failure.step.clone(),
+        state: OperationState::Failed,
+        blocked_by: Some(failure.error.clone()),
+    });
+    waiting.chain(failed).collect()
+}
+
+fn listeners(observed: ClusterObserved<'_>, names: Names<'_>) -> Vec<ListenerStatus> {
+    let servers = |listener: &ListenerSpec| match listener.type_ {
+        ListenerType::Internal => {
+            Some(format!("{}.{}.svc:{}", names.bootstrap(), names.namespace, listener.port))
+        }
+        ListenerType::Nodeport => nodeport_servers(observed, names, listener),
+    };
+    let status = |listener: &ListenerSpec| {
+        Some(ListenerStatus { name: listener.name.clone(), bootstrap_servers: servers(listener)? })
+    };
+    observed.cluster.spec.listeners.iter().filter_map(status).collect()
+}
+
+// Any node would do; those with a broker are surely there.
+fn nodeport_servers(
+    observed: ClusterObserved<'_>,
+    names: Names<'_>,
+    listener: &ListenerSpec,
+) -> Option<String> {
+    let name = names.listener_bootstrap(&listener.name);
+    let service: &Service =
+        observed.services.iter().find(|s| s.metadata.name.as_deref() == Some(name.as_str()))?;
+    let port = node_port_of(service)?;
+    let mut hosts: Vec<String> = match &listener.advertised_host {
+        Some(host) => vec![host.clone()],
+        None => observed.pods.iter().filter_map(|p| p.status.as_ref()?.host_ip.clone()).collect(),
+    };
+    hosts.sort_unstable();
+    hosts.dedup();
+    hosts.truncate(BOOTSTRAP_HOSTS_MAX);
+    let servers: Vec<String> = hosts.iter().map(|host| format!("{host}:{port}")).collect();
+    (!servers.is_empty()).then(|| servers.join(","))
+}
