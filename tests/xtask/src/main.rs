@@ -1,6 +1,7 @@
 //! The project's chores, as `cargo xtask CHORE`. `verify` is the one gate: it checks all that is checked.
 
 mod bed;
+mod fuzz;
 mod image;
 mod images;
 mod paths;
@@ -32,6 +33,14 @@ enum Chore {
     Setup,
     /// Write the images of the two servers, from the binaries that `cargo build --release` made
     Images(images::Options),
+    /// Fuzz the decoders of what comes over the network or from disk
+    Fuzz(fuzz::Options),
+    /// Print the figures of tests/bench: speed, size, memory
+    Bench {
+        /// What the benchmark is told, after --
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
     /// Write the CustomResourceDefinitions in crds/ from their types
     Crds(Generate),
     /// Write the reference pages from the tables that the broker reads
@@ -65,10 +74,20 @@ fn run(chore: Chore) -> Result<bool> {
         Chore::Verify(options) => verify::run(&options),
         Chore::Setup => verify::run(&verify::Options::setup()),
         Chore::Images(options) => images::run(&options),
+        Chore::Fuzz(options) => fuzz::run(&options),
+        Chore::Bench { arguments } => bench(&arguments),
         Chore::Crds(options) => generate("crds", &options),
         Chore::Docs(options) => generate("docs", &options),
         Chore::Bed(chore) => bed::run(&chore),
     }
+}
+
+/// The release build, measured.
+fn bench(arguments: &[String]) -> Result<bool> {
+    let mut cargo = Command::new("cargo");
+    cargo.args(["run", "--quiet", "--release", "--locked", "-p", "ottla-bench", "--"]).args(arguments);
+    cargo.current_dir(paths::root());
+    Ok(process::run(&mut cargo, Instant::now() + Duration::from_secs(3600))?.success())
 }
 
 /// The generator is a program of its own, as it needs half of the product.

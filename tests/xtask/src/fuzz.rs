@@ -1,0 +1,163 @@
+//! `cargo xtask fuzz`: builds the targets of `tests/fuzz` with coverage for libFuzzer, on the stable
+//! compiler, and runs each for a time, as many at once as there are cores.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use serde_json::Value;
+
+use crate::{paths, process};
+
+const MANIFEST: &str = "tests/fuzz/Cargo.toml";
+
+/// What cargo-fuzz would pass, less the sanitizers, which want a nightly compiler; the targets' code is safe
+/// Rust, where what is to be found is panics, hangs and memory.
+const RUSTFLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+    -Cllvm-args=-sanitizer-coverage-trace-compares -Cdebug-assertions -Coverflow-checks -Ccodegen-units=1";
+
+const BUILD: Duration = Duration::from_secs(20 * 60);
+/// Beyond the time that a target is given: to load its corpus and to end.
+const SLACK: Duration = Duration::from_secs(60);
+
+/// How long, and which.
+#[derive(Args)]
+pub struct Options {
+    /// How long each target runs
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
+    /// Only these targets
+    targets: Vec<String>,
+}
+
+/// Builds and runs them; true if none found anything.
+///
+/// # Errors
+/// There is no such target, or the build fails.
+pub fn run(options: &Options) -> Result<bool> {
+    let all = targets()?;
+    if let Some(unknown) = options.targets.iter().find(|t| !all.contains(t)) {
+        bail!("no fuzz target is called {unknown}; there are {}", all.join(", "));
+    }
+    let chosen = if options.targets.is_empty() { all } else { options.targets.clone() };
+    build()?;
+    let next = AtomicUsize::new(0);
+    let failures = Mutex::new(Vec::new());
+    let cores = thread::available_parallelism().map_or(2, usize::from);
+    thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| {
+                while let Some(target) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if let Err(error) = fuzz(target, options.seconds) {
+                        println!("FAIL {target}: {error:#}");
+                        failures.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(target);
+                    }
+                }
+            });
+        }
+    });
+    let failed = failures.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).len();
+    println!("{} passed, {failed} failed", chosen.len() - failed);
+    Ok(failed == 0 && !chosen.is_empty())
+}
+
+/// The names of the programs in the fuzz workspace.
+fn targets() -> Result<Vec<String>> {
+    let listed = Command::new("cargo")
+        .args(["metadata", "--no-deps", "--format-version", "1", "--manifest-path", MANIFEST])
+        .current_dir(paths::root())
+        .output()
+        .context("can't run cargo")?;
+    if !listed.status.success() {
+        bail!("cargo can't read {MANIFEST}: {}", String::from_utf8_lossy(&listed.stderr));
+    }
+    Ok(programs(&serde_json::from_slice(&listed.stdout)?))
+}
+
+fn programs(metadata: &Value) -> Vec<String> {
+    let packages = metadata["packages"].as_array().into_iter().flatten();
+    let targets = packages.flat_map(|p| p["targets"].as_array().into_iter().flatten());
+    let programs = targets.filter(|t| t["kind"][0] == "bin");
+    programs.filter_map(|t| t["name"].as_str().map(str::to_owned)).collect()
+}
+
+fn folder() -> PathBuf {
+    paths::target().join("fuzz")
+}
+
+fn build() -> Result<()> {
+    let mut cargo = Command::new("cargo");
+    cargo.args(["build", "--release", "--locked", "--bins", "--manifest-path", MANIFEST, "--target-dir"]);
+    cargo.arg(folder()).env("RUSTFLAGS", RUSTFLAGS).current_dir(paths::root());
+    match process::run(&mut cargo, Instant::now() + BUILD)?.success() {
+        true => Ok(()),
+        false => bail!("the fuzz targets don't build"),
+    }
+}
+
+fn fuzz(target: &str, seconds: u64) -> Result<()> {
+    let (corpus, found) = (folder().join("corpus").join(target), folder().join("found").join(target));
+    for dir in [&corpus, &found] {
+        fs::create_dir_all(dir).with_context(|| format!("can't make {}", dir.display()))?;
+    }
+    let log = folder().join(format!("{target}.log"));
+    let _ = fs::remove_file(&log);
+    let host = paths::release_folder()?;
+    let triple =
+        host.parent().and_then(|p| p.file_name()).context("a release folder lies below its target")?;
+    let mut program = Command::new(folder().join(triple).join("release").join(target));
+    program.arg(format!("-max_total_time={seconds}")).args([
+        "-timeout=10",
+        "-rss_limit_mb=1024",
+        "-print_final_stats=1",
+    ]);
+    program.arg(format!("-artifact_prefix={}/", found.display())).arg(&corpus);
+    let seeds = paths::root().join("tests/fuzz/seeds").join(target);
+    program.args(seeds.exists().then_some(seeds));
+    let status =
+        process::run_logged(&mut program, &log, Instant::now() + Duration::from_secs(seconds) + SLACK)?;
+    let text = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
+    if !status.success() {
+        let lines: Vec<&str> = text.lines().collect();
+        bail!(
+            "{status}; input in {}\n{}",
+            found.display(),
+            lines[lines.len().saturating_sub(40)..].join("\n")
+        );
+    }
+    match executed(&text) {
+        Some(runs) if runs > 0 => println!("ok   {target}: {runs} runs"),
+        _ => bail!("it ran no input; see {}", log.display()),
+    }
+    Ok(())
+}
+
+/// How many inputs libFuzzer says that it ran.
+fn executed(output: &str) -> Option<u64> {
+    output.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:")?.trim().parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_read_from_cargos_metadata() {
+        let text = r#"{"packages": [{"targets": [
+            {"kind": ["lib"], "name": "shared"}, {"kind": ["bin"], "name": "frame"}]}]}"#;
+        assert_eq!(programs(&serde_json::from_str(text).unwrap()), ["frame"]);
+    }
+
+    #[test]
+    fn runs_are_read_from_the_final_statistics() {
+        assert_eq!(executed("x\nstat::number_of_executed_units: 1234\n"), Some(1234));
+        assert_eq!(executed("Done"), None);
+    }
+}
