@@ -30,6 +30,9 @@ struct Options {
     /// Stop at the first stage that fails
     #[arg(long)]
     fail_fast: bool,
+    /// Only these stages, on a bed where those before them have passed (with --keep)
+    #[arg(long, value_name = "STAGE", value_delimiter = ',', requires = "keep")]
+    only: Vec<String>,
 }
 
 fn main() -> ExitCode {
@@ -47,7 +50,7 @@ fn main() -> ExitCode {
 fn run(options: &Options) -> Result<bool> {
     let bed = Bed::up(options.keep)?;
     let world = World::new(&bed, options.images.clone());
-    let passed = stages::run_all(&world, options.fail_fast);
+    let passed = stages::run_all(&world, &options.only, options.fail_fast);
     drop(bed);
     Ok(passed)
 }

@@ -88,10 +88,11 @@ const STAGES: &[Stage] = &[
     Stage { name: "uninstall", needs: &["install"], run: install::uninstall },
 ];
 
-/// Runs all stages, except those that need one that failed; true if all passed.
-pub fn run_all(world: &World, fail_fast: bool) -> bool {
+/// Runs the stages (`only` these, if any are named), except those that need one that failed; true if all passed.
+pub fn run_all(world: &World, only: &[String], fail_fast: bool) -> bool {
     let mut failed: Vec<&str> = Vec::new();
-    for stage in STAGES {
+    let mut passed = 0;
+    for stage in STAGES.iter().filter(|s| only.is_empty() || only.iter().any(|name| name == s.name)) {
         let began = Instant::now();
         let broken = stage.needs.iter().find(|need| failed.contains(need));
         let result = match broken {
@@ -100,7 +101,10 @@ pub fn run_all(world: &World, fail_fast: bool) -> bool {
             None => (stage.run)(world),
         };
         match result {
-            Ok(()) => report::passed(stage.name, began.elapsed()),
+            Ok(()) => {
+                passed += 1;
+                report::passed(stage.name, began.elapsed());
+            }
             Err(error) => {
                 report::failed(stage.name, began.elapsed(), &error);
                 // One report is enough to read; what failed first is most often why the rest did.
@@ -111,8 +115,8 @@ pub fn run_all(world: &World, fail_fast: bool) -> bool {
             }
         }
     }
-    println!("\n{} passed, {} failed", STAGES.len() - failed.len(), failed.len());
-    failed.is_empty()
+    println!("\n{passed} passed, {} failed", failed.len());
+    failed.is_empty() && passed > 0
 }
 
 #[cfg(test)]

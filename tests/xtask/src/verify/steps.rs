@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 
 use super::tally::Runner;
-use crate::{paths, process, setup};
+use crate::{bed, paths, process, setup};
 
 /// What a step gets to know.
 pub struct Env {
@@ -211,6 +211,22 @@ pub const STEPS: &[Step] = &[
         fast: false,
         needs: &["release"],
         run: |env| env.xtask(&["images", "--clients"]),
+        ..CHECK
+    },
+    Step {
+        name: "e2e",
+        about: "chart, operator and brokers on a real Kubernetes of three nodes (as root)",
+        fast: false,
+        needs_root: true,
+        minutes: 20,
+        needs: &["images", "helm", "kubernetes"],
+        runner: Runner::Plain,
+        run: |env| {
+            let mut command = env.command("cargo");
+            command.args(["run", "--quiet", "--locked", "-p", "ottla-e2e"]);
+            command.env("OTTLA_HELM", setup::go::helm_program()).envs(bed::settings());
+            env.run(&mut command)
+        },
         ..CHECK
     },
 ];
