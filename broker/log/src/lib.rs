@@ -1,1 +1,39 @@
 //! Record batches, segment and index formats, recovery and retention plans, without I/O.
+//!
+//! All formats are Apache Kafka's. Bytes come in as slices or through [`ByteSource`]; time is an argument.
+//! Not here: files (ottla-store), compression (clients), who leads (ottla-core).
+
+mod config;
+mod epochs;
+mod header;
+mod index;
+mod names;
+mod plan;
+mod producers;
+mod records;
+mod recovery;
+mod snapshot;
+mod text;
+mod validate;
+mod varint;
+
+pub use config::{AckDurability, LogConfig};
+pub use epochs::LeaderEpochs;
+pub use header::{
+    BatchHeader, CRC_START, Codec, HEADER_BYTES, LENGTH_PREFIX_BYTES, MAGIC, NO_TIMESTAMP, TimestampType,
+    patch_header, sequence_plus,
+};
+pub use index::{Entries, IndexEntry, IndexPacer, TimeIndexEntry, partition_point, relative_offset};
+pub use names::{
+    DELETE_SUFFIX, FileKind, FolderName, STRAY_SUFFIX, parse_folder, partition_folder, renamed_folder,
+};
+pub use plan::{ActiveSegment, RetainedSegment, must_roll, retention};
+pub use producers::{BatchMeta, ProducerEntry, ProducerStates, SequenceCheck, SequenceError};
+pub use records::{BatchBuilder, Record, RecordError, Records};
+pub use recovery::{ByteSource, Depth, ScanEnd, ScannedBatch, scan};
+pub use snapshot::{SnapshotError, decode_snapshot, encode_snapshot};
+pub use text::{
+    LOG_START_FILE, MetaProperties, OffsetCheckpoint, PartitionMetadata, RECOVERY_POINT_FILE, TextError,
+    decode_offsets, encode_offsets,
+};
+pub use validate::{BatchError, Batches, check_batch, check_header, validate_produce};

@@ -1,1 +1,35 @@
-//! Segments on disk over a small Disk trait.
+//! Segments on disk over a small [`Disk`] trait: appending, group commit, reading, recovery, retention.
+//!
+//! The folders are Apache Kafka's, and its tools read them. Records become durable by a committer thread that
+//! syncs all dirty segments; what isn't durable is not shown to consumers. A failed write or sync is never repeated:
+//! the store stops, tells the broker by [`StoreConfig::on_fatal`], and the next start recovers from checksums.
+//! Not here: tokio, replication, who leads. Formats and rules are ottla-log's.
+
+mod append;
+mod commit;
+mod cut;
+mod disk;
+mod error;
+mod load;
+mod meta;
+mod partition;
+mod read;
+mod real;
+mod recover;
+mod segment;
+mod shared;
+mod side;
+mod store;
+mod time;
+
+pub use append::Appended;
+pub use disk::{DirEntry, Disk, DiskFile, DiskLock, OpenMode, is_no_space, read_file, replace_file};
+pub use error::{AppendError, FatalError, ReadError, StoreError};
+pub use meta::read_meta;
+pub use ottla_log::{AckDurability, LogConfig, TimestampType};
+pub use partition::{DurableHook, PartitionLog};
+pub use read::{ReadSlice, UpTo};
+pub use real::RealDisk;
+pub use shared::FatalHook;
+pub use store::{Committer, Store, StoreConfig};
+pub use time::TimestampOffset;

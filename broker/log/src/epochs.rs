@@ -1,0 +1,161 @@
+//! Where each leader's epoch begins in a partition, and `leader-epoch-checkpoint`, its file in Kafka's format.
+
+use ottla_types::{LeaderEpoch, Offset};
+
+use crate::text::{TextError, checkpoint_lines};
+
+/// The start offsets of the leader epochs in a log; both only rise.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LeaderEpochs {
+    entries: Vec<(LeaderEpoch, Offset)>,
+}
+
+impl LeaderEpochs {
+    /// The file's name.
+    pub const FILE: &'static str = "leader-epoch-checkpoint";
+
+    /// The epochs and their start offsets, oldest first.
+    pub fn entries(&self) -> &[(LeaderEpoch, Offset)] {
+        &self.entries
+    }
+
+    /// The newest epoch.
+    pub fn latest(&self) -> Option<LeaderEpoch> {
+        self.entries.last().map(|entry| entry.0)
+    }
+
+    /// Takes note that `epoch` has a batch at `start`. Returns whether that is news.
+    ///
+    /// Entries that it contradicts, of later epochs or offsets, are dropped, as in Kafka.
+    pub fn assign(&mut self, epoch: LeaderEpoch, start: Offset) -> bool {
+        if epoch.0 < 0 || self.entries.last().is_some_and(|last| last.0 == epoch && start >= last.1) {
+            return false;
+        }
+        self.entries.retain(|entry| entry.0 < epoch && entry.1 < start);
+        self.entries.push((epoch, start));
+        true
+    }
+
+    /// The epoch of the record at `offset`.
+    pub fn epoch_at(&self, offset: Offset) -> Option<LeaderEpoch> {
+        let count = self.entries.partition_point(|entry| entry.1 <= offset);
+        Some(self.entries[count.checked_sub(1)?].0)
+    }
+
+    /// The greatest epoch up to `epoch` and the offset after its last record, as OffsetForLeaderEpoch answers;
+    /// `None` when no epoch that old is known.
+    pub fn end_offset_for(&self, epoch: LeaderEpoch, log_end: Offset) -> Option<(LeaderEpoch, Offset)> {
+        let count = self.entries.partition_point(|entry| entry.0 <= epoch);
+        let found = self.entries[count.checked_sub(1)?].0;
+        Some((found, self.entries.get(count).map_or(log_end, |entry| entry.1)))
+    }
+
+    /// Forgets what lies at `end` and after. Returns whether something changed.
+    pub fn truncate_to(&mut self, end: Offset) -> bool {
+        let before = self.entries.len();
+        self.entries.retain(|entry| entry.1 < end);
+        self.entries.len() != before
+    }
+
+    /// Forgets what lies before `start`; the epoch there begins at it. Returns whether something changed.
+    pub fn advance_start(&mut self, start: Offset) -> bool {
+        let before = self.entries.clone();
+        if let Some(first) = self.entries.partition_point(|entry| entry.1 <= start).checked_sub(1) {
+            self.entries.drain(..first);
+            self.entries[0].1 = start;
+        }
+        self.entries != before
+    }
+
+    /// The file's text.
+    pub fn encode(&self) -> String {
+        let mut text = format!("0\n{}\n", self.entries.len());
+        for (epoch, start) in &self.entries {
+            text.push_str(&format!("{epoch} {start}\n"));
+        }
+        text
+    }
+
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// When it is malformed or its epochs or offsets don't rise.
+    pub fn decode(text: &str) -> Result<Self, TextError> {
+        let mut epochs = Self::default();
+        for (line, content) in checkpoint_lines(text)? {
+            let pair = content.split_once(' ').and_then(|(epoch, start)| {
+                Some((LeaderEpoch(epoch.parse().ok()?), Offset(start.parse().ok()?)))
+            });
+            let (epoch, start) = pair.ok_or_else(|| TextError::at(line, "not epoch and start offset"))?;
+            let rises = epochs.entries.last().is_none_or(|last| last.0 < epoch && last.1 <= start);
+            if !rises || epoch.0 < 0 || start.0 < 0 {
+                return Err(TextError::at(line, "epochs and offsets have to rise"));
+            }
+            epochs.entries.push((epoch, start));
+        }
+        Ok(epochs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn epochs(entries: &[(i32, i64)]) -> LeaderEpochs {
+        let mut epochs = LeaderEpochs::default();
+        for &(epoch, start) in entries {
+            epochs.assign(LeaderEpoch(epoch), Offset(start));
+        }
+        epochs
+    }
+
+    #[test]
+    fn assigning_keeps_epochs_and_offsets_rising() {
+        for (assigned, kept) in [
+            (&[(0, 0), (0, 5), (2, 9)][..], &[(0, 0), (2, 9)][..]),
+            (&[(0, 0), (2, 9), (1, 4)], &[(0, 0), (1, 4)]),
+            (&[(0, 0), (2, 9), (3, 9)], &[(0, 0), (3, 9)]),
+            (&[(-1, 0)], &[]),
+        ] {
+            let kept: Vec<_> =
+                kept.iter().map(|&(epoch, start)| (LeaderEpoch(epoch), Offset(start))).collect();
+            assert_eq!(epochs(assigned).entries(), kept);
+        }
+    }
+
+    #[test]
+    fn the_end_of_an_epoch_is_the_start_of_the_next() {
+        let epochs = epochs(&[(1, 0), (3, 10), (4, 20)]);
+        for (asked, answer) in [
+            (0, None),
+            (1, Some((1, 10))),
+            (2, Some((1, 10))),
+            (3, Some((3, 20))),
+            (4, Some((4, 25))),
+            (9, Some((4, 25))),
+        ] {
+            let answer = answer.map(|(epoch, end)| (LeaderEpoch(epoch), Offset(end)));
+            assert_eq!(epochs.end_offset_for(LeaderEpoch(asked), Offset(25)), answer, "epoch {asked}");
+        }
+        assert_eq!(epochs.epoch_at(Offset(10)), Some(LeaderEpoch(3)));
+        assert_eq!(epochs.epoch_at(Offset(9)), Some(LeaderEpoch(1)));
+    }
+
+    #[test]
+    fn both_ends_can_be_cut() {
+        let mut cut = epochs(&[(1, 0), (3, 10), (4, 20)]);
+        assert!(cut.truncate_to(Offset(20)) && !cut.truncate_to(Offset(20)));
+        assert!(cut.advance_start(Offset(12)) && !cut.advance_start(Offset(12)));
+        assert_eq!(cut.entries(), [(LeaderEpoch(3), Offset(12))]);
+    }
+
+    #[test]
+    fn the_file_is_kafkas() {
+        let epochs = epochs(&[(0, 0), (2, 9)]);
+        assert_eq!(epochs.encode(), "0\n2\n0 0\n2 9\n");
+        assert_eq!(LeaderEpochs::decode(&epochs.encode()), Ok(epochs));
+        for bad in ["", "0\n1\n", "0\n2\n2 0\n1 9\n", "0\n2\n1 9\n2 0\n", "0\n1\nx 0\n", "1\n0\n"] {
+            assert!(LeaderEpochs::decode(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! The header of a record batch, format version 2: a view over its bytes and the patched copy that is written.
+//!
+//! Not here: checks ([`crate::validate_produce`], [`crate::check_batch`]) and single records ([`crate::Records`]).
+
+use std::fmt;
+
+use ottla_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId};
+
+/// The bytes of a batch before its records.
+pub const HEADER_BYTES: usize = 61;
+
+/// The bytes before the ones that `batchLength` counts: base offset and the length itself.
+pub const LENGTH_PREFIX_BYTES: usize = 12;
+
+/// The first byte that the CRC covers (the attributes); it covers all from there to the batch's end.
+pub const CRC_START: usize = 21;
+
+/// The only format version that is written or read.
+pub const MAGIC: i8 = 2;
+
+/// "No timestamp", as in Kafka.
+pub const NO_TIMESTAMP: i64 = -1;
+
+const TIMESTAMP_TYPE_BIT: i16 = 1 << 3;
+const TRANSACTIONAL_BIT: i16 = 1 << 4;
+const CONTROL_BIT: i16 = 1 << 5;
+const CODEC_MASK: i16 = 0b111;
+
+/// How the records of a batch are compressed. The log passes them through as they came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Codec {
+    /// Not at all.
+    None,
+    /// gzip.
+    Gzip,
+    /// Snappy, framed or raw.
+    Snappy,
+    /// LZ4 frames.
+    Lz4,
+    /// Zstandard; producers need Produce version 7 for it.
+    Zstd,
+}
+
+impl Codec {
+    /// The codec with this number in a batch's attributes, if there is one.
+    pub fn from_id(id: i16) -> Option<Self> {
+        [Self::None, Self::Gzip, Self::Snappy, Self::Lz4, Self::Zstd].get(usize::try_from(id).ok()?).copied()
+    }
+
+    /// The number of this codec in a batch's attributes.
+    pub fn id(self) -> i16 {
+        self as i16
+    }
+}
+
+/// What a batch's timestamps are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum TimestampType {
+    /// The producer's, `CreateTime`.
+    #[default]
+    Create,
+    /// The broker's at append, `LogAppendTime`.
+    Append,
+}
+
+/// The header of one batch, read in place.
+#[derive(Clone, Copy)]
+pub struct BatchHeader<'a> {
+    bytes: &'a [u8; HEADER_BYTES],
+}
+
+impl<'a> BatchHeader<'a> {
+    /// Views the header at the start of `bytes`; `None` when there are fewer than [`HEADER_BYTES`]. Checks nothing else.
+    pub fn new(bytes: &'a [u8]) -> Option<Self> {
+        Some(Self { bytes: bytes.first_chunk()? })
+    }
+
+    fn field<const N: usize>(&self, at: usize) -> [u8; N] {
+        let mut field = [0; N];
+        field.copy_from_slice(&self.bytes[at..at + N]);
+        field
+    }
+
+    /// The offset of the first record.
+    pub fn base_offset(&self) -> Offset {
+        Offset(i64::from_be_bytes(self.field(0)))
+    }
+
+    /// The field `batchLength`: the bytes that follow it. May be anything in unchecked bytes.
+    pub fn batch_length(&self) -> i32 {
+        i32::from_be_bytes(self.field(8))
+    }
+
+    /// The bytes of the whole batch, header included; 0 when the length field is negative.
+    pub fn batch_bytes(&self) -> usize {
+        usize::try_from(self.batch_length()).map_or(0, |length| length + LENGTH_PREFIX_BYTES)
+    }
+
+    /// The epoch of the leader that appended the batch.
+    pub fn leader_epoch(&self) -> LeaderEpoch {
+        LeaderEpoch(i32::from_be_bytes(self.field(12)))
+    }
+
+    /// The format version.
+    pub fn magic(&self) -> i8 {
+        i8::from_be_bytes(self.field(16))
+    }
+
+    /// The CRC32C that the header states for the bytes from [`CRC_START`] on.
+    pub fn crc(&self) -> u32 {
+        u32::from_be_bytes(self.field(17))
+    }
+
+    /// The attribute bits.
+    pub fn attributes(&self) -> i16 {
+        i16::from_be_bytes(self.field(21))
+    }
+
+    /// The compression; `None` when its number is unknown.
+    pub fn codec(&self) -> Option<Codec> {
+        Codec::from_id(self.attributes() & CODEC_MASK)
+    }
+
+    /// Whose timestamps they are.
+    pub fn timestamp_type(&self) -> TimestampType {
+        if self.attributes() & TIMESTAMP_TYPE_BIT == 0 {
+            TimestampType::Create
+        } else {
+            TimestampType::Append
+        }
+    }
+
+    /// Whether the batch is part of a transaction.
+    pub fn is_transactional(&self) -> bool {
+        self.attributes() & TRANSACTIONAL_BIT != 0
+    }
+
+    /// Whether it holds control records, which only brokers write.
+    pub fn is_control(&self) -> bool {
+        self.attributes() & CONTROL_BIT != 0
+    }
+
+    /// The last record's offset minus the base offset.
+    pub fn last_offset_delta(&self) -> i32 {
+        i32::from_be_bytes(self.field(23))
+    }
+
+    /// The offset of the last record.
+    pub fn last_offset(&self) -> Offset {
+        Offset(self.base_offset().0.saturating_add(i64::from(self.last_offset_delta())))
+    }
+
+    /// The offset after the last record.
+    pub fn next_offset(&self) -> Offset {
+        Offset(self.last_offset().0.saturating_add(1))
+    }
+
+    /// The first record's timestamp, in ms since 1970.
+    pub fn base_timestamp(&self) -> i64 {
+        i64::from_be_bytes(self.field(27))
+    }
+
+    /// The greatest timestamp in the batch, in ms since 1970.
+    pub fn max_timestamp(&self) -> i64 {
+        i64::from_be_bytes(self.field(35))
+    }
+
+    /// The idempotent producer, or −1.
+    pub fn producer_id(&self) -> ProducerId {
+        ProducerId(i64::from_be_bytes(self.field(43)))
+    }
+
+    /// The producer's epoch, or −1.
+    pub fn producer_epoch(&self) -> ProducerEpoch {
+        ProducerEpoch(i16::from_be_bytes(self.field(51)))
+    }
+
+    /// The sequence number of the first record, or −1.
+    pub fn base_sequence(&self) -> i32 {
+        i32::from_be_bytes(self.field(53))
+    }
+
+    /// The sequence number of the last record; it wraps from 2³¹ − 1 to 0. −1 when there is none.
+    pub fn last_sequence(&self) -> i32 {
+        if self.base_sequence() < 0 {
+            return -1;
+        }
+        sequence_plus(self.base_sequence(), self.last_offset_delta())
+    }
+
+    /// The number of records.
+    pub fn records_count(&self) -> i32 {
+        i32::from_be_bytes(self.field(57))
+    }
+}
+
+impl fmt::Debug for BatchHeader<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "batch {}..={} epoch {} bytes {} count {}",
+            self.base_offset(),
+            self.last_offset(),
+            self.leader_epoch(),
+            self.batch_bytes(),
+            self.records_count()
+        )
+    }
+}
+
+/// `sequence + delta` in the numbers 0 to 2³¹ − 1, which wrap.
+pub fn sequence_plus(sequence: i32, delta: i32) -> i32 {
+    ((i64::from(sequence) + i64::from(delta)) & i64::from(i32::MAX)) as i32
+}
+
+/// The header to write in place of a batch's own: with the offset and epoch that the leader assigns.
+///
+/// The CRC covers neither, so it stays, unless `append_time_ms` is set: that changes attributes and
+/// max timestamp, and the CRC is computed again over `batch`, which holds the whole batch.
+///
+/// # Panics
+/// When `batch` is shorter than a header; it has been checked before.
+pub fn patch_header(
+    batch: &[u8],
+    base_offset: Offset,
+    leader_epoch: LeaderEpoch,
+    append_time_ms: Option<i64>,
+) -> [u8; HEADER_BYTES] {
+    let mut header: [u8; HEADER_BYTES] = *batch.first_chunk().expect("a checked batch holds its header");
+    header[0..8].copy_from_slice(&base_offset.0.to_be_bytes());
+    header[12..16].copy_from_slice(&leader_epoch.0.to_be_bytes());
+    if let Some(now_ms) = append_time_ms {
+        let attributes = i16::from_be_bytes([header[21], header[22]]) | TIMESTAMP_TYPE_BIT;
+        header[21..23].copy_from_slice(&attributes.to_be_bytes());
+        header[35..43].copy_from_slice(&now_ms.to_be_bytes());
+        let crc = crc32c::crc32c_append(crc32c::crc32c(&header[CRC_START..]), &batch[HEADER_BYTES..]);
+        header[17..21].copy_from_slice(&crc.to_be_bytes());
+    }
+    header
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{BatchBuilder, check_batch};
+
+    #[test]
+    fn a_header_reads_back_what_the_builder_was_given() {
+        let batch = BatchBuilder::new(Offset(7), LeaderEpoch(3))
+            .producer(ProducerId(9), ProducerEpoch(1), i32::MAX)
+            .record(100, Some(b"k"), Some(b"v"))
+            .record(90, None, None)
+            .build();
+        let header = BatchHeader::new(&batch).unwrap();
+        assert_eq!(
+            (header.base_offset(), header.last_offset(), header.next_offset()),
+            (Offset(7), Offset(8), Offset(9))
+        );
+        assert_eq!((header.base_timestamp(), header.max_timestamp()), (100, 100));
+        assert_eq!((header.base_sequence(), header.last_sequence()), (i32::MAX, 0));
+        assert_eq!((header.batch_bytes(), header.records_count()), (batch.len(), 2));
+        assert_eq!(header.codec(), Some(Codec::None));
+        assert!(!header.is_control() && !header.is_transactional());
+        assert!(BatchHeader::new(&batch[..60]).is_none());
+    }
+
+    #[test]
+    fn patching_keeps_the_crc_right_with_and_without_append_time() {
+        let batch = BatchBuilder::new(Offset(0), LeaderEpoch(-1)).record(5, None, Some(b"value")).build();
+        for append_time_ms in [None, Some(1_234)] {
+            let mut patched = batch.clone();
+            patched[..HEADER_BYTES].copy_from_slice(&patch_header(
+                &batch,
+                Offset(40),
+                LeaderEpoch(2),
+                append_time_ms,
+            ));
+            let header = check_batch(&patched).unwrap();
+            assert_eq!((header.base_offset(), header.leader_epoch()), (Offset(40), LeaderEpoch(2)));
+            assert_eq!(header.max_timestamp(), append_time_ms.unwrap_or(5));
+            assert_eq!(header.timestamp_type() == TimestampType::Append, append_time_ms.is_some());
+        }
+    }
+}

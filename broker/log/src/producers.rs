@@ -1,0 +1,274 @@
+//! What a partition knows of its idempotent producers: the rules that keep their records exactly once and in order.
+//!
+//! The rules are those of Kafka since 2.5: an unknown producer may begin with any sequence, a new epoch begins at 0,
+//! the last five batches are recognized when they come again. Not here: the file format (`snapshot`).
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+
+use ottla_types::{Offset, ProducerEpoch, ProducerId};
+
+use crate::header::{BatchHeader, sequence_plus};
+
+/// The batches of a producer that are remembered; Kafka's clients have no more in flight.
+pub const BATCHES_MAX: usize = 5;
+
+/// One appended batch of a producer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchMeta {
+    /// The sequence number of its first record.
+    pub base_sequence: i32,
+    /// The sequence number of its last record.
+    pub last_sequence: i32,
+    /// The offset of its first record.
+    pub base_offset: Offset,
+    /// The offset of its last record.
+    pub last_offset: Offset,
+    /// Its greatest timestamp, in ms.
+    pub timestamp_ms: i64,
+}
+
+impl BatchMeta {
+    fn of(header: BatchHeader<'_>, base_offset: Offset, timestamp_ms: i64) -> Self {
+        Self {
+            base_sequence: header.base_sequence(),
+            last_sequence: header.last_sequence(),
+            base_offset,
+            last_offset: Offset(base_offset.0 + i64::from(header.last_offset_delta())),
+            timestamp_ms,
+        }
+    }
+}
+
+/// One producer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProducerEntry {
+    /// Its newest epoch.
+    pub epoch: ProducerEpoch,
+    /// Its last batches in that epoch, oldest first, five at most.
+    pub batches: VecDeque<BatchMeta>,
+    /// The greatest timestamp of its last batch, in ms; it is forgotten some time after that.
+    pub timestamp_ms: i64,
+}
+
+/// What is to be done with a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SequenceCheck {
+    /// Append it.
+    Append,
+    /// It was appended before; answer with what was assigned then.
+    Duplicate(BatchMeta),
+}
+
+/// Why a batch of an idempotent producer is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SequenceError {
+    /// A batch is missing before it: Kafka's OUT_OF_ORDER_SEQUENCE_NUMBER.
+    OutOfOrder {
+        /// The producer.
+        producer_id: ProducerId,
+        /// The sequence that would be next.
+        expected: i32,
+        /// The one that came.
+        given: i32,
+    },
+    /// A later incarnation of the producer has written: Kafka's INVALID_PRODUCER_EPOCH.
+    Fenced {
+        /// The producer.
+        producer_id: ProducerId,
+        /// The newest epoch.
+        current: ProducerEpoch,
+        /// The one that came.
+        given: ProducerEpoch,
+    },
+}
+
+impl fmt::Display for SequenceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OutOfOrder { producer_id, expected, given } => {
+                write!(f, "producer {producer_id}: sequence {expected} is next, {given} was sent")
+            }
+            Self::Fenced { producer_id, current, given } => {
+                write!(f, "producer {producer_id}: epoch {given} is fenced by epoch {current}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for SequenceError {}
+
+/// All producers of a partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProducerStates {
+    producers: HashMap<ProducerId, ProducerEntry>,
+}
+
+impl ProducerStates {
+    /// The producers, by id.
+    pub fn entries(&self) -> impl Iterator<Item = (ProducerId, &ProducerEntry)> {
+        self.producers.iter().map(|(id, entry)| (*id, entry))
+    }
+
+    /// How many producers are known.
+    pub fn len(&self) -> usize {
+        self.producers.len()
+    }
+
+    /// Whether none is known.
+    pub fn is_empty(&self) -> bool {
+        self.producers.is_empty()
+    }
+
+    /// The state of one producer.
+    pub fn get(&self, id: ProducerId) -> Option<&ProducerEntry> {
+        self.producers.get(&id)
+    }
+
+    /// Puts a producer's state in, as a snapshot has it.
+    pub fn insert(&mut self, id: ProducerId, entry: ProducerEntry) {
+        self.producers.insert(id, entry);
+    }
+
+    /// Whether a client's batch follows on what its producer has written. A batch without a producer always does.
+    ///
+    /// # Errors
+    /// When the epoch is fenced or a sequence is missing.
+    pub fn check(&self, header: BatchHeader<'_>) -> Result<SequenceCheck, SequenceError> {
+        let (producer_id, given_epoch) = (header.producer_id(), header.producer_epoch());
+        let entry = match self.producers.get(&producer_id) {
+            Some(entry) if producer_id.0 >= 0 => entry,
+            _ => return Ok(SequenceCheck::Append),
+        };
+        if given_epoch < entry.epoch {
+            return Err(SequenceError::Fenced { producer_id, current: entry.epoch, given: given_epoch });
+        }
+        let given = header.base_sequence();
+        let expected = if given_epoch > entry.epoch {
+            0
+        } else {
+            let same = |batch: &&BatchMeta| {
+                batch.base_sequence == given && batch.last_sequence == header.last_sequence()
+            };
+            if let Some(batch) = entry.batches.iter().find(same) {
+                return Ok(SequenceCheck::Duplicate(*batch));
+            }
+            entry.batches.back().map_or(0, |last| sequence_plus(last.last_sequence, 1))
+        };
+        if given != expected {
+            return Err(SequenceError::OutOfOrder { producer_id, expected, given });
+        }
+        Ok(SequenceCheck::Append)
+    }
+
+    /// Takes note of a batch that was appended at `base_offset`, by a client or a leader, or is found in the log.
+    pub fn on_append(&mut self, header: BatchHeader<'_>, base_offset: Offset, timestamp_ms: i64) {
+        let (id, epoch) = (header.producer_id(), header.producer_epoch());
+        if id.0 < 0 {
+            return;
+        }
+        let new = || ProducerEntry { epoch, batches: VecDeque::new(), timestamp_ms };
+        let entry = self.producers.entry(id).or_insert_with(new);
+        if epoch > entry.epoch {
+            *entry = new();
+        }
+        entry.timestamp_ms = timestamp_ms;
+        if header.is_control() || epoch < entry.epoch {
+            return;
+        }
+        if entry.batches.len() == BATCHES_MAX {
+            entry.batches.pop_front();
+        }
+        entry.batches.push_back(BatchMeta::of(header, base_offset, timestamp_ms));
+        assert!(entry.batches.len() <= BATCHES_MAX);
+    }
+
+    /// Forgets the producers whose last batch is older than `expiration_ms`. Returns how many.
+    pub fn expire(&mut self, now_ms: i64, expiration_ms: i64) -> usize {
+        let before = self.producers.len();
+        self.producers.retain(|_, entry| now_ms.saturating_sub(entry.timestamp_ms) < expiration_ms);
+        before - self.producers.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::BatchBuilder;
+    use ottla_types::LeaderEpoch;
+
+    fn batch(id: i64, epoch: i16, sequence: i32, count: usize) -> Vec<u8> {
+        let mut builder = BatchBuilder::new(Offset(0), LeaderEpoch(0)).producer(
+            ProducerId(id),
+            ProducerEpoch(epoch),
+            sequence,
+        );
+        for _ in 0..count {
+            builder.push(1, None, Some(b"v"), &[]);
+        }
+        builder.build()
+    }
+
+    /// Runs `id epoch sequence count` lines and writes what becomes of each.
+    fn check(lines: &str) -> String {
+        let (mut states, mut next, mut report) = (ProducerStates::default(), 0, String::new());
+        for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let n: Vec<i64> = line.split(' ').map(|word| word.parse().unwrap()).collect();
+            let bytes = batch(n[0], n[1] as i16, n[2] as i32, n[3] as usize);
+            let header = BatchHeader::new(&bytes).unwrap();
+            let outcome = match states.check(header) {
+                Ok(SequenceCheck::Append) => {
+                    states.on_append(header, Offset(next), 1);
+                    next += n[3];
+                    format!("at {}", next - n[3])
+                }
+                Ok(SequenceCheck::Duplicate(old)) => {
+                    format!("again {}..={}", old.base_offset, old.last_offset)
+                }
+                Err(SequenceError::OutOfOrder { expected, .. }) => format!("expected {expected}"),
+                Err(SequenceError::Fenced { current, .. }) => format!("fenced by {current}"),
+            };
+            report.push_str(&outcome);
+            report.push('\n');
+        }
+        report
+    }
+
+    #[test]
+    fn sequences_follow_kafkas_rules() {
+        for (name, lines, expected) in [
+            (
+                "in order, again, a gap",
+                "1 0 0 2\n1 0 2 1\n1 0 0 2\n1 0 4 1",
+                "at 0\nat 2\nagain 0..=1\nexpected 3\n",
+            ),
+            ("another length is no duplicate", "1 0 0 2\n1 0 0 1", "at 0\nexpected 2\n"),
+            ("an unknown producer begins anywhere", "1 0 77 1\n1 0 78 1", "at 0\nat 1\n"),
+            (
+                "a new epoch begins at 0",
+                "1 0 0 1\n1 1 1 1\n1 1 0 1\n1 0 1 1",
+                "at 0\nexpected 0\nat 1\nfenced by 1\n",
+            ),
+            ("numbers wrap", "1 0 2147483646 2\n1 0 0 1", "at 0\nat 2\n"),
+            ("two producers", "1 0 0 1\n2 0 0 1\n1 0 1 1\n2 0 1 1", "at 0\nat 1\nat 2\nat 3\n"),
+            ("no producer", "-1 -1 -1 1\n-1 -1 -1 1", "at 0\nat 1\n"),
+            (
+                "five are remembered",
+                "1 0 0 1\n1 0 1 1\n1 0 2 1\n1 0 3 1\n1 0 4 1\n1 0 5 1\n1 0 1 1\n1 0 0 1",
+                "at 0\nat 1\nat 2\nat 3\nat 4\nat 5\nagain 1..=1\nexpected 6\n",
+            ),
+        ] {
+            assert_eq!(check(lines), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn producers_are_forgotten_after_a_while() {
+        let mut states = ProducerStates::default();
+        let bytes = batch(1, 0, 0, 1);
+        states.on_append(BatchHeader::new(&bytes).unwrap(), Offset(0), 1_000);
+        assert_eq!(states.expire(1_099, 100), 0);
+        assert_eq!(states.expire(1_100, 100), 1);
+        assert!(states.is_empty());
+    }
+}

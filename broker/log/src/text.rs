@@ -1,0 +1,262 @@
+//! The small text files of a data directory, in Kafka's formats: `meta.properties`, `partition.metadata`,
+//! offset checkpoints. Leader epochs have their own module.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use ottla_types::{
+    BrokerId, ClusterId, DirectoryId, Offset, PartitionIndex, TopicId, TopicName, TopicPartition,
+};
+
+/// A text file that isn't what it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TextError {
+    /// The line, from one; 0 when the file as a whole is meant.
+    pub line: usize,
+    /// What is wrong with it.
+    pub what: String,
+}
+
+impl TextError {
+    pub(crate) fn at(line: usize, what: impl Into<String>) -> Self {
+        Self { line, what: what.into() }
+    }
+}
+
+impl fmt::Display for TextError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.line == 0 { f.write_str(&self.what) } else { write!(f, "line {}: {}", self.line, self.what) }
+    }
+}
+
+impl std::error::Error for TextError {}
+
+/// `meta.properties`: whose folder it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetaProperties {
+    /// The cluster.
+    pub cluster_id: ClusterId,
+    /// The broker.
+    pub node_id: BrokerId,
+    /// The disk.
+    pub directory_id: DirectoryId,
+}
+
+impl MetaProperties {
+    /// The file's name.
+    pub const FILE: &'static str = "meta.properties";
+
+    /// The file's text, version 1 (KRaft).
+    pub fn encode(&self) -> String {
+        let Self { cluster_id, node_id, directory_id } = self;
+        format!("#\ncluster.id={cluster_id}\ndirectory.id={directory_id}\nnode.id={node_id}\nversion=1\n")
+    }
+
+    /// Reads the file, version 1.
+    ///
+    /// # Errors
+    /// When a line isn't `key=value`, a key is missing or a value isn't what it should be.
+    pub fn decode(text: &str) -> Result<Self, TextError> {
+        let values = properties(text)?;
+        let get = |key: &str| {
+            values.get(key).ok_or_else(|| TextError::at(0, format!("{key} is missing"))).map(String::as_str)
+        };
+        let wrong = |key: &str, error: String| TextError::at(0, format!("{key}: {error}"));
+        if get("version")? != "1" {
+            return Err(wrong("version", format!("{:?} is not 1, the version of KRaft", get("version")?)));
+        }
+        let node_id: i32 = get("node.id")?.parse().map_err(|_| wrong("node.id", "not a number".into()))?;
+        if node_id < 0 {
+            return Err(wrong("node.id", "negative".into()));
+        }
+        Ok(Self {
+            cluster_id: get("cluster.id")?.parse().map_err(|e| wrong("cluster.id", format!("{e}")))?,
+            node_id: BrokerId(node_id),
+            directory_id: get("directory.id")?.parse().map_err(|e| wrong("directory.id", format!("{e}")))?,
+        })
+    }
+}
+
+/// The keys and values of a Java properties file, as far as Kafka's own files use that format.
+fn properties(text: &str) -> Result<BTreeMap<String, String>, TextError> {
+    let mut values = BTreeMap::new();
+    for (line, content) in numbered_lines(text) {
+        if content.starts_with(['#', '!']) {
+            continue;
+        }
+        let (key, value) =
+            content.split_once('=').ok_or_else(|| TextError::at(line, "not of the form key=value"))?;
+        values.insert(key.trim().to_owned(), value.trim().replace('\\', ""));
+    }
+    Ok(values)
+}
+
+fn numbered_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let lines = text.lines().enumerate().map(|(index, line)| (index + 1, line.trim()));
+    lines.filter(|(_, line)| !line.is_empty())
+}
+
+/// `partition.metadata`: which topic's folder it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartitionMetadata {
+    /// The topic.
+    pub topic_id: TopicId,
+}
+
+impl PartitionMetadata {
+    /// The file's name.
+    pub const FILE: &'static str = "partition.metadata";
+
+    /// The file's text.
+    pub fn encode(&self) -> String {
+        format!("version: 0\ntopic_id: {}\n", self.topic_id)
+    }
+
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// When it isn't exactly version 0 and a topic id.
+    pub fn decode(text: &str) -> Result<Self, TextError> {
+        let mut lines = numbered_lines(text);
+        let mut value = |key: &str| {
+            let (line, content) =
+                lines.next().ok_or_else(|| TextError::at(0, format!("{key} is missing")))?;
+            let value = content.strip_prefix(key).and_then(|rest| rest.strip_prefix(": "));
+            Ok((line, value.ok_or_else(|| TextError::at(line, format!("{key} is missing")))?))
+        };
+        let (line, version) = value("version")?;
+        if version != "0" {
+            return Err(TextError::at(line, format!("version {version:?} is not 0")));
+        }
+        let (line, id) = value("topic_id")?;
+        Ok(Self { topic_id: id.parse().map_err(|error| TextError::at(line, format!("{error}")))? })
+    }
+}
+
+/// `recovery-point-offset-checkpoint` and `log-start-offset-checkpoint`: an offset for each partition.
+pub type OffsetCheckpoint = BTreeMap<TopicPartition, Offset>;
+
+/// The file with the offsets below which everything is known to be on disk.
+pub const RECOVERY_POINT_FILE: &str = "recovery-point-offset-checkpoint";
+
+/// The file with the offsets below which records are gone.
+pub const LOG_START_FILE: &str = "log-start-offset-checkpoint";
+
+/// An offset checkpoint's text.
+pub fn encode_offsets(offsets: &OffsetCheckpoint) -> String {
+    let mut text = format!("0\n{}\n", offsets.len());
+    for (TopicPartition { topic, partition }, offset) in offsets {
+        text.push_str(&format!("{topic} {partition} {offset}\n"));
+    }
+    text
+}
+
+/// Reads an offset checkpoint.
+///
+/// # Errors
+/// When the version isn't 0, the count isn't the number of lines, or a line is malformed.
+pub fn decode_offsets(text: &str) -> Result<OffsetCheckpoint, TextError> {
+    let mut offsets = OffsetCheckpoint::new();
+    for (line, content) in checkpoint_lines(text)? {
+        let mut words = content.split_ascii_whitespace();
+        let entry = (|| {
+            let topic = TopicName::new(words.next()?).ok()?;
+            let partition = PartitionIndex(words.next()?.parse().ok()?);
+            let offset: i64 = words.next()?.parse().ok()?;
+            (words.next().is_none() && offset >= 0)
+                .then_some((TopicPartition { topic, partition }, Offset(offset)))
+        })();
+        let (partition, offset) =
+            entry.ok_or_else(|| TextError::at(line, "not topic, partition and offset"))?;
+        offsets.insert(partition, offset);
+    }
+    Ok(offsets)
+}
+
+/// The entries of a checkpoint file, after its version and count were checked.
+pub(crate) fn checkpoint_lines(text: &str) -> Result<Vec<(usize, &str)>, TextError> {
+    let mut lines = numbered_lines(text);
+    match lines.next() {
+        Some((_, "0")) => {}
+        Some((line, version)) => return Err(TextError::at(line, format!("version {version:?} is not 0"))),
+        None => return Err(TextError::at(0, "empty")),
+    }
+    let (line, count) = lines.next().ok_or_else(|| TextError::at(0, "the count is missing"))?;
+    let count: usize = count.parse().map_err(|_| TextError::at(line, "the count is not a number"))?;
+    let entries: Vec<_> = lines.collect();
+    if entries.len() != count {
+        return Err(TextError::at(0, format!("{count} entries announced, {} found", entries.len())));
+    }
+    Ok(entries)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn meta_properties_is_kafkas_file() {
+        let meta = MetaProperties {
+            cluster_id: ClusterId([1; 16]),
+            node_id: BrokerId(4),
+            directory_id: DirectoryId([2; 16]),
+        };
+        assert_eq!(MetaProperties::decode(&meta.encode()), Ok(meta.clone()));
+        let javas = format!(
+            "#\n#Sat Nov 21 10:00:00 UTC 2026\nnode.id=4\ndirectory.id={}\r\nversion=1\ncluster.id={}\n",
+            meta.directory_id, meta.cluster_id
+        );
+        assert_eq!(MetaProperties::decode(&javas), Ok(meta));
+    }
+
+    #[test]
+    fn a_wrong_meta_properties_is_refused_by_its_key() {
+        let good =
+            "cluster.id=AQEBAQEBAQEBAQEBAQEBAQ\nnode.id=4\ndirectory.id=AQEBAQEBAQEBAQEBAQEBAQ\nversion=1\n";
+        assert!(MetaProperties::decode(good).is_ok());
+        for (from, to, names) in [
+            ("version=1", "version=0", "version"),
+            ("node.id=4\n", "", "node.id"),
+            ("node.id=4", "node.id=-4", "node.id"),
+            ("cluster.id=A", "cluster.id=", "cluster.id"),
+            ("directory.id", "directory", "directory.id"),
+            ("node.id=4", "\0\0\0", "key=value"),
+        ] {
+            let error = MetaProperties::decode(&good.replace(from, to)).unwrap_err();
+            assert!(error.to_string().contains(names), "{error}");
+        }
+    }
+
+    #[test]
+    fn partition_metadata_is_kafkas_file() {
+        let metadata = PartitionMetadata { topic_id: TopicId([7; 16]) };
+        assert_eq!(metadata.encode(), "version: 0\ntopic_id: BwcHBwcHBwcHBwcHBwcHBw\n");
+        assert_eq!(PartitionMetadata::decode(&metadata.encode()), Ok(metadata));
+        for bad in [
+            "",
+            "version: 1\ntopic_id: BwcHBwcHBwcHBwcHBwcHBw\n",
+            "version: 0\n",
+            "version: 0\ntopic_id: x\n",
+        ] {
+            assert!(PartitionMetadata::decode(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn offset_checkpoints_are_kafkas_files() {
+        let text = "0\n2\na 0 5\nb-c 11 0\n";
+        let offsets = decode_offsets(text).unwrap();
+        assert_eq!(encode_offsets(&offsets), text);
+        for bad in [
+            "",
+            "1\n0\n",
+            "0\n2\na 0 5\n",
+            "0\n1\na 0\n",
+            "0\n1\na 0 -5\n",
+            "0\n1\na 0 5 6\n",
+            "0\n1\n/ 0 5\n",
+        ] {
+            assert!(decode_offsets(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! Appending batches: validation outside the lock, one vectored write under it, no record byte copied.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ottla_log::{
+    ActiveSegment, BatchError, BatchHeader, Batches, FileKind, HEADER_BYTES, LogConfig, SequenceCheck,
+    TimestampType, encode_snapshot, must_roll, patch_header, validate_produce,
+};
+use ottla_types::{LeaderEpoch, Offset};
+
+use crate::disk::{OpenMode, is_no_space};
+use crate::error::{AppendError, FatalError};
+use crate::partition::{PartitionLog, State};
+use crate::segment::Segment;
+
+/// What an append was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// The offset of the first record.
+    pub base_offset: Offset,
+    /// The offset of the last record.
+    pub last_offset: Offset,
+    /// The time that was written into the batch, in ms; −1 when it keeps the producer's.
+    pub log_append_time_ms: i64,
+    /// The log's first offset.
+    pub log_start_offset: Offset,
+    /// Whether these records had been appended before, by the same idempotent producer.
+    pub duplicate: bool,
+}
+
+impl PartitionLog {
+    /// Appends one batch of a client as the leader of `leader_epoch`: checks it, assigns its offsets, writes it.
+    ///
+    /// Durable once [`Self::durable_end_offset`] has passed `last_offset`. A duplicate gets its old offsets.
+    ///
+    /// # Errors
+    /// Nothing is appended then. After [`AppendError::Failed`] nothing ever will be.
+    pub fn append(
+        self: &Arc<Self>,
+        records: &Bytes,
+        leader_epoch: LeaderEpoch,
+        now_ms: i64,
+    ) -> Result<Appended, AppendError> {
+        let config = self.config();
+        let header = validate_produce(records, &config, now_ms)?;
+        let append_time = (config.timestamp_type == TimestampType::Append).then_some(now_ms);
+        let mut state = self.state.lock();
+        self.check_writable(&state)?;
+        let mut appended = Appended {
+            base_offset: state.end(),
+            last_offset: Offset(state.end().0 + i64::from(header.last_offset_delta())),
+            log_append_time_ms: append_time.unwrap_or(-1),
+            log_start_offset: self.log_start_offset(),
+            duplicate: false,
+        };
+        if let SequenceCheck::Duplicate(old) = state.producers.check(header)? {
+            appended.base_offset = old.base_offset;
+            appended.last_offset = old.last_offset;
+            appended.log_append_time_ms = append_time.map_or(-1, |_| old.timestamp_ms);
+            appended.duplicate = true;
+            return Ok(appended);
+        }
+        let patched = patch_header(records, appended.base_offset, leader_epoch, append_time);
+        let header = BatchHeader::new(&patched).expect("the array has the header's size");
+        let parts = [&patched[..], &records[HEADER_BYTES..]];
+        self.write(&mut state, &config, &parts, &[header], now_ms)?;
+        drop(state);
+        self.after_append();
+        Ok(appended)
+    }
+
+    /// Appends batches that have their offsets and epochs: a replica's fetch, or the metadata log.
+    ///
+    /// They have to begin at the log's end and follow each other without a gap.
+    ///
+    /// # Errors
+    /// Nothing is appended then. After [`AppendError::Failed`] nothing ever will be.
+    pub fn append_as_is(self: &Arc<Self>, records: &Bytes, now_ms: i64) -> Result<Appended, AppendError> {
+        let config = self.config();
+        let headers =
+            Batches::new(records).map(|batch| Ok(batch?.0)).collect::<Result<Vec<_>, BatchError>>()?;
+        let (Some(first), Some(last)) = (headers.first(), headers.last()) else {
+            return Err(BatchError::BatchCount.into());
+        };
+        let mut state = self.state.lock();
+        self.check_writable(&state)?;
+        let mut expected = state.end();
+        for header in &headers {
+            if header.base_offset() != expected {
+                return Err(AppendError::Offset { expected, given: header.base_offset() });
+            }
+            expected = header.next_offset();
+        }
+        self.write(&mut state, &config, &[records], &headers, now_ms)?;
+        drop(state);
+        self.after_append();
+        Ok(Appended {
+            base_offset: first.base_offset(),
+            last_offset: last.last_offset(),
+            log_append_time_ms: -1,
+            log_start_offset: self.log_start_offset(),
+            duplicate: false,
+        })
+    }
+
+    fn check_writable(&self, state: &State) -> Result<(), AppendError> {
+        if state.deleted {
+            return Err(AppendError::Deleted);
+        }
+        if self.shared.has_failed() { Err(AppendError::Failed) } else { Ok(()) }
+    }
+
+    fn after_append(self: &Arc<Self>) {
+        if self.is_written_enough() && self.advance_durable(self.end_offset()) {
+            self.call_hooks();
+        }
+        self.queue();
+    }
+
+    /// Writes checked batches to the active segment, a new one if need be, and takes note of them.
+    fn write(
+        &self,
+        state: &mut State,
+        config: &LogConfig,
+        parts: &[&[u8]],
+        headers: &[BatchHeader<'_>],
+        now_ms: i64,
+    ) -> Result<(), AppendError> {
+        let bytes: u64 = parts.iter().map(|part| part.len() as u64).sum();
+        let last_offset = headers.last().expect("a write has a batch").last_offset();
+        if must_roll(&active_segment(state), config, bytes, last_offset, now_ms) {
+            self.roll(state, config, now_ms)?;
+        }
+        if state.active().bytes == 0 {
+            state.active().created_ms = now_ms;
+        }
+        let base = state.active().base;
+        let file = match state.active().unsynced.clone() {
+            Some(file) => file,
+            None => self
+                .file(state, FileKind::Log, base, OpenMode::Existing)
+                .map_err(|error| self.fatal("open", state, base, &error))?,
+        };
+        let position = state.active().bytes;
+        if let Err(error) = file.write_at(position, parts) {
+            // What was written of it must not be taken for records by anyone.
+            let cut = file.truncate(position);
+            return Err(match cut {
+                Ok(()) if is_no_space(&error) => AppendError::NoSpace { folder: state.folder.clone() },
+                _ => self.fatal("write", state, base, &error),
+            });
+        }
+        state.active().unsynced = Some(file);
+        for header in headers {
+            state.active().push_batch(*header, header.base_offset(), header.max_timestamp());
+            state.producers.on_append(*header, header.base_offset(), header.max_timestamp());
+            state.epochs_unsaved |= state.epochs.assign(header.leader_epoch(), header.base_offset());
+        }
+        assert_eq!(
+            state.active().bytes,
+            position + bytes,
+            "the headers' lengths add up to the bytes written"
+        );
+        self.set_end(state.end());
+        Ok(())
+    }
+
+    fn fatal(
+        &self,
+        action: &'static str,
+        state: &State,
+        base: Offset,
+        error: &std::io::Error,
+    ) -> AppendError {
+        self.shared.fail(&FatalError::new(action, state.path(FileKind::Log, base), error));
+        AppendError::Failed
+    }
+
+    /// Closes the active segment and opens the next one at the log's end.
+    pub(crate) fn roll(&self, state: &mut State, config: &LogConfig, now_ms: i64) -> Result<(), AppendError> {
+        let base = state.end();
+        if state.active().base == base {
+            // Still empty: its base offset is too far back. It can't be, as the end is its base.
+            return Ok(());
+        }
+        let path = state.path(FileKind::Log, base);
+        match self.shared.disk.open(&path, OpenMode::CreateNew) {
+            Ok(file) => drop(file),
+            Err(error) if is_no_space(&error) => {
+                return Err(AppendError::NoSpace { folder: state.folder.clone() });
+            }
+            Err(error) => return Err(self.fatal("create", state, base, &error)),
+        }
+        state.active().finish_time_index();
+        state.segments.push(Segment::new(base, config.index_interval_bytes, now_ms));
+        state.folder_unsynced = true;
+        self.save_producers(state, base);
+        Ok(())
+    }
+
+    /// Writes the producers' snapshot at `offset`, which is the log's end. Losing it costs time at the next start only.
+    pub(crate) fn save_producers(&self, state: &mut State, offset: Offset) {
+        assert_eq!(offset, state.end(), "the producers' state is that of the log's end");
+        let path = state.path(FileKind::Snapshot, offset);
+        let content = encode_snapshot(&state.producers);
+        let written = self.shared.disk.open(&path, OpenMode::CreateIfMissing).and_then(|file| {
+            file.truncate(0)?;
+            file.write_at(0, &[&content])?;
+            Ok(file)
+        });
+        match written {
+            Ok(file) => {
+                state.unsynced_files.push((path, file));
+                state.snapshot_at = Some(offset);
+                state.folder_unsynced = true;
+            }
+            Err(error) => tracing::warn!(path = %path.display(), %error, "producer snapshot not written"),
+        }
+    }
+}
+
+fn active_segment(state: &mut State) -> ActiveSegment {
+    let segment = state.active();
+    ActiveSegment {
+        base_offset: segment.base,
+        bytes: segment.bytes,
+        first_timestamp_ms: segment.first_timestamp_ms,
+        created_ms: segment.created_ms,
+        index_entries: segment.index.len() as u64,
+        time_index_entries: segment.time_index.len() as u64,
+    }
+}

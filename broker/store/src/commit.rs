@@ -1,0 +1,164 @@
+//! Making appended records durable: what one commit of one partition does, in its order.
+//!
+//! 1. new files' content, then the segments' bytes, oldest first; 2. the names of new files, and of the folder;
+//! 3. only then the durable end advances and hooks are called; 4. index entries follow, never ahead of the records.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use ottla_log::FileKind;
+use ottla_types::Offset;
+
+use crate::disk::{DiskFile, OpenMode};
+use crate::error::FatalError;
+use crate::partition::{PartitionLog, State};
+
+/// What a commit is about to sync.
+struct Dirty {
+    files: Vec<(PathBuf, Arc<dyn DiskFile>)>,
+    /// Base, bytes and end offset.
+    segments: Vec<(Offset, u64, Offset)>,
+    folder: PathBuf,
+    folder_unsynced: bool,
+    parent_unsynced: bool,
+    end: Offset,
+}
+
+impl PartitionLog {
+    /// Makes all that was appended before the call durable, and advances the durable end.
+    ///
+    /// # Errors
+    /// The store has failed then, now or before.
+    pub fn sync(&self) -> Result<(), FatalError> {
+        let _one = self.commit_lock.lock();
+        self.sync_locked()
+    }
+
+    /// As [`Self::sync`], with the commit lock held.
+    pub(crate) fn sync_locked(&self) -> Result<(), FatalError> {
+        self.queued.store(false, Ordering::Release);
+        if self.shared.has_failed() {
+            return Err(FatalError {
+                action: "sync",
+                path: self.state.lock().folder.clone(),
+                reason: "the store stopped after a disk error".into(),
+            });
+        }
+        let dirty = self.state.lock().take_dirty();
+        let Some(dirty) = dirty else { return Ok(()) };
+        if let Err(error) = self.sync_dirty(&dirty) {
+            self.shared.fail(&error);
+            return Err(error);
+        }
+        self.state.lock().mark_synced(&dirty);
+        if self.advance_durable(dirty.end) {
+            self.call_hooks();
+        }
+        self.flush_indexes()
+    }
+
+    fn sync_dirty(&self, dirty: &Dirty) -> Result<(), FatalError> {
+        for (path, file) in &dirty.files {
+            file.sync().map_err(|error| FatalError::new("sync", path, &error))?;
+        }
+        let disk = &self.shared.disk;
+        if dirty.folder_unsynced {
+            disk.sync_dir(&dirty.folder).map_err(|error| FatalError::new("sync", &dirty.folder, &error))?;
+        }
+        if dirty.parent_unsynced {
+            let dir = &self.shared.dir;
+            disk.sync_dir(dir).map_err(|error| FatalError::new("sync", dir, &error))?;
+        }
+        Ok(())
+    }
+
+    /// Writes the index entries that are still in memory. No space is no error: they are tried again.
+    pub(crate) fn flush_indexes(&self) -> Result<(), FatalError> {
+        let mut state = self.state.lock();
+        if state.deleted {
+            return Ok(());
+        }
+        for at in 0..state.segments.len() {
+            let segment = &state.segments[at];
+            if segment.index.pending.is_empty() && segment.time_index.pending.is_empty() {
+                continue;
+            }
+            let base = segment.base;
+            let index: Vec<u8> = segment.index.pending.iter().flat_map(|entry| entry.encode()).collect();
+            let time: Vec<u8> = segment.time_index.pending.iter().flat_map(|entry| entry.encode()).collect();
+            let (index_at, time_at) = (segment.index.written * 8, segment.time_index.written * 12);
+            let wrote_index = self.write_index(&state, FileKind::Index, base, index_at, &index);
+            let wrote_time = self.write_index(&state, FileKind::TimeIndex, base, time_at, &time);
+            let segment = &mut state.segments[at];
+            segment.index_unsynced = true;
+            if wrote_index {
+                segment.index.written += std::mem::take(&mut segment.index.pending).len();
+            }
+            if wrote_time {
+                segment.time_index.written += std::mem::take(&mut segment.time_index.pending).len();
+            }
+            state.folder_unsynced = true;
+        }
+        Ok(())
+    }
+
+    fn write_index(
+        &self,
+        state: &State,
+        kind: FileKind,
+        base: Offset,
+        position: usize,
+        bytes: &[u8],
+    ) -> bool {
+        if bytes.is_empty() {
+            return false;
+        }
+        let written = self
+            .file(state, kind, base, OpenMode::CreateIfMissing)
+            .and_then(|file| file.write_at(position as u64, &[bytes]));
+        if let Err(error) = &written {
+            tracing::warn!(folder = %state.folder.display(), %error, "index entries not written yet");
+        }
+        written.is_ok()
+    }
+}
+
+impl State {
+    fn take_dirty(&mut self) -> Option<Dirty> {
+        let mut segments = Vec::new();
+        let mut files = std::mem::take(&mut self.unsynced_files);
+        for segment in &self.segments {
+            if let Some(file) = &segment.unsynced {
+                files.push((self.path(FileKind::Log, segment.base), Arc::clone(file)));
+                segments.push((segment.base, segment.bytes, segment.end));
+            }
+        }
+        if self.deleted || (files.is_empty() && !self.folder_unsynced && !self.parent_unsynced) {
+            return None;
+        }
+        Some(Dirty {
+            files,
+            segments,
+            folder: self.folder.clone(),
+            folder_unsynced: std::mem::take(&mut self.folder_unsynced),
+            parent_unsynced: std::mem::take(&mut self.parent_unsynced),
+            end: self.end(),
+        })
+    }
+
+    /// Nothing was cut meanwhile, as the commit lock is held.
+    fn mark_synced(&mut self, dirty: &Dirty) {
+        self.synced_end = self.synced_end.max(dirty.end);
+        for (base, bytes, end) in &dirty.segments {
+            let Some(segment) = self.segments.iter_mut().find(|segment| segment.base == *base) else {
+                continue;
+            };
+            segment.durable_bytes = *bytes;
+            segment.durable_end = *end;
+            if segment.bytes == *bytes {
+                segment.unsynced = None;
+            }
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Cutting a log: its tail when a leader says so, its head by retention or on demand.
+//!
+//! A recovery point that lies behind the cut is lowered on disk first: what is appended there later is not
+//! yet durable, and recovery must look at it.
+
+use std::sync::Arc;
+
+use ottla_log::{FileKind, LeaderEpochs, OffsetCheckpoint, RetainedSegment, retention};
+use ottla_types::Offset;
+
+use crate::disk::{OpenMode, replace_file};
+use crate::error::{FatalError, StoreError};
+use crate::load::load_log;
+use crate::partition::{PartitionLog, State};
+use crate::read::UpTo;
+use crate::recover::Recovery;
+use crate::segment::Segment;
+
+impl PartitionLog {
+    /// Removes all records from `offset` on, or from the batch on that holds it. The durable end goes back too.
+    ///
+    /// # Errors
+    /// When the disk fails; the store has failed then.
+    pub fn truncate_to(&self, offset: Offset) -> Result<(), StoreError> {
+        let _one = self.commit_lock.lock();
+        if offset >= self.end_offset() {
+            return Ok(());
+        }
+        // From here on nothing waits for a sync, so the files tell all.
+        self.sync_locked().map_err(|_| StoreError::Failed)?;
+        let mut state = self.state.lock();
+        if state.deleted {
+            return Ok(());
+        }
+        let offset = offset.max(self.log_start_offset());
+        let cut = self.truncate_files(&mut state, offset).and_then(|()| self.reload(&mut state, offset));
+        cut.map_err(|error| self.fail(&state, "truncate", error))
+    }
+
+    /// Removes all records and begins again at `offset`, as after a snapshot was installed.
+    ///
+    /// # Errors
+    /// When the disk fails; the store has failed then.
+    pub fn reset_to(&self, offset: Offset) -> Result<(), StoreError> {
+        let _one = self.commit_lock.lock();
+        self.sync_locked().map_err(|_| StoreError::Failed)?;
+        let mut state = self.state.lock();
+        if state.deleted {
+            return Ok(());
+        }
+        let reset = self.remove_all(&mut state, offset).and_then(|()| {
+            state.segments.clear();
+            self.set_start(offset);
+            self.reload(&mut state, offset)
+        });
+        reset.map_err(|error| self.fail(&state, "reset", error))
+    }
+
+    fn fail(&self, state: &State, action: &'static str, error: StoreError) -> StoreError {
+        let reason = std::io::Error::other(error.to_string());
+        self.shared.fail(&FatalError::new(action, &state.folder, &reason));
+        error
+    }
+
+    fn truncate_files(&self, state: &mut State, offset: Offset) -> Result<(), StoreError> {
+        self.shared.lower_offsets(&self.topic_partition(), offset)?;
+        let at = state.segment_of(offset);
+        for segment in state.segments.split_off(at + 1).iter().rev() {
+            self.remove_segment_files(state, segment.base);
+        }
+        let base = state.active().base;
+        let path = state.path(FileKind::Log, base);
+        let position = self.position_of(state, offset)?;
+        let file = self
+            .file(state, FileKind::Log, base, OpenMode::Existing)
+            .map_err(StoreError::io("open", &path))?;
+        file.truncate(position).map_err(StoreError::io("truncate", &path))?;
+        state.epochs.truncate_to(offset);
+        self.save_epochs(state)
+    }
+
+    /// The first byte of the batch with `offset` in the last segment; its end when there is none.
+    fn position_of(&self, state: &mut State, offset: Offset) -> Result<u64, StoreError> {
+        if offset >= state.end() {
+            return Ok(state.active().bytes);
+        }
+        let base = state.active().base;
+        let path = state.path(FileKind::Log, base);
+        let wrong =
+            |error: crate::error::ReadError| StoreError::io("read", &path)(std::io::Error::other(error));
+        let view = self.view_locked(state, offset, UpTo::End).map_err(wrong)?;
+        let view = view.expect("the offset is before the log's end");
+        Ok(view.locate(offset).map_err(wrong)?.0)
+    }
+
+    fn save_epochs(&self, state: &mut State) -> Result<(), StoreError> {
+        let (disk, folder) = (&*self.shared.disk, state.folder.clone());
+        replace_file(disk, &folder, LeaderEpochs::FILE, state.epochs.encode().as_bytes())
+            .map_err(StoreError::io("write", folder.join(LeaderEpochs::FILE)))?;
+        state.epochs_unsaved = false;
+        Ok(())
+    }
+
+    fn remove_all(&self, state: &mut State, offset: Offset) -> Result<(), StoreError> {
+        self.shared.lower_offsets(&self.topic_partition(), offset)?;
+        for segment in state.segments.iter().rev() {
+            self.remove_segment_files(state, segment.base);
+        }
+        let disk = &*self.shared.disk;
+        for file in disk.list(&state.folder).map_err(StoreError::io("list", &state.folder))? {
+            if matches!(FileKind::parse(&file.name), Some((FileKind::Snapshot, _))) {
+                let path = state.folder.join(&file.name);
+                disk.remove_file(&path).map_err(StoreError::io("remove", path))?;
+            }
+        }
+        state.epochs = LeaderEpochs::default();
+        self.save_epochs(state)
+    }
+
+    /// Reads the state from the files again.
+    fn reload(&self, state: &mut State, offset: Offset) -> Result<(), StoreError> {
+        self.shared.close_files(self.key, None);
+        let recovery_point = state.checkpointable.min(offset);
+        let recovery = Recovery {
+            shared: &self.shared,
+            clean: false,
+            recovery_points: OffsetCheckpoint::new(),
+            log_starts: OffsetCheckpoint::new(),
+            config: self.config().as_ref().clone(),
+        };
+        let folder = state.folder.clone();
+        let (loaded, start) = load_log(&recovery, &folder, recovery_point, self.log_start_offset())?;
+        let disk = &self.shared.disk;
+        disk.sync_dir(&folder).map_err(StoreError::io("sync", &folder))?;
+        *state = loaded;
+        let end = state.end();
+        assert!(end <= offset, "the log was cut");
+        self.set_start(start);
+        self.set_end(end);
+        self.cut_durable(end);
+        Ok(())
+    }
+
+    /// Lets records before `offset` go: segments that lie wholly before it are deleted. Returns how many.
+    pub fn advance_log_start(&self, offset: Offset) -> usize {
+        let _one = self.commit_lock.lock();
+        let mut state = self.state.lock();
+        let offset = offset.min(self.durable_end_offset());
+        if state.deleted || self.shared.has_failed() || offset <= self.log_start_offset() {
+            return 0;
+        }
+        self.set_start(offset);
+        let passed = state.segments.iter().take_while(|segment| segment.end <= offset).count();
+        let closed = state.segments.len() - 1;
+        self.drop_oldest(&mut state, passed.min(closed))
+    }
+
+    /// Deletes what the settings don't retain. Returns the number of segments deleted.
+    pub(crate) fn enforce_retention(&self, now_ms: i64) -> usize {
+        let config = self.config();
+        let _one = self.commit_lock.lock();
+        let mut state = self.state.lock();
+        if state.deleted || self.shared.has_failed() {
+            return 0;
+        }
+        let segments: Vec<RetainedSegment> = state.segments.iter().map(retained).collect();
+        let count = retention(&segments, &config, self.log_start_offset(), self.durable_end_offset(), now_ms);
+        if count == state.segments.len() && self.roll(&mut state, &config, now_ms).is_err() {
+            return 0;
+        }
+        self.drop_oldest(&mut state, count)
+    }
+
+    fn drop_oldest(&self, state: &mut State, count: usize) -> usize {
+        let gone: Vec<Segment> = state.segments.drain(..count).collect();
+        let start = self.log_start_offset().max(state.segments[0].base);
+        self.set_start(start);
+        state.epochs_unsaved |= state.epochs.advance_start(start);
+        for segment in &gone {
+            self.remove_segment_files(state, segment.base);
+        }
+        gone.len()
+    }
+
+    fn remove_segment_files(&self, state: &State, base: Offset) {
+        self.shared.close_files(self.key, Some(base));
+        for kind in [FileKind::Log, FileKind::Index, FileKind::TimeIndex] {
+            let path = state.path(kind, base);
+            match self.shared.disk.remove_file(&path) {
+                Ok(()) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    tracing::warn!(path = %path.display(), %error, "file of a deleted segment is left over")
+                }
+            }
+        }
+    }
+
+    /// Makes sure that the partition is on the committer's list when retention left something to sync.
+    pub(crate) fn queue_if_unsynced(self: &Arc<Self>) {
+        if self.state.lock().folder_unsynced {
+            self.queue();
+        }
+    }
+}
+
+fn retained(segment: &Segment) -> RetainedSegment {
+    RetainedSegment {
+        bytes: segment.bytes,
+        end_offset: segment.end,
+        max_timestamp_ms: segment.max_timestamp().map(|entry| entry.timestamp_ms),
+    }
+}

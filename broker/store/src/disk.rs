@@ -1,0 +1,126 @@
+//! What the store needs of a disk: a small trait, so that the simulator can bring another one.
+//!
+//! Nothing is durable before a sync: a file's bytes and size after [`DiskFile::sync`], the names in a folder
+//! after [`Disk::sync_dir`]. Paths are absolute or relative as the caller likes; the store only joins names.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+use std::sync::Arc;
+
+/// How a file is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenMode {
+    /// It has to exist.
+    Existing,
+    /// It is created when it doesn't exist.
+    CreateIfMissing,
+    /// It must not exist.
+    CreateNew,
+}
+
+/// One name in a folder.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DirEntry {
+    /// The name, without the folder.
+    pub name: String,
+    /// Whether it is a folder.
+    pub is_dir: bool,
+    /// A file's size in bytes; 0 for a folder.
+    pub bytes: u64,
+}
+
+/// A held lock; dropping it releases it.
+pub trait DiskLock: Send + Sync {}
+
+/// A disk. All errors are the operating system's; `StorageFull` and `QuotaExceeded` mean that there is no space.
+pub trait Disk: Send + Sync {
+    /// Creates a folder, and its parents. One that exists is no error.
+    fn create_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// The names in a folder, sorted.
+    fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>>;
+
+    /// Opens a file for reading and writing.
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>>;
+
+    /// Renames a file or folder; one in its place is replaced.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes a file. One that is open stays readable for those who have it.
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+
+    /// Removes an empty folder.
+    fn remove_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes the names in a folder durable.
+    fn sync_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// Takes the lock that keeps other processes out; `WouldBlock` when another holds it.
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskLock>>;
+
+    /// Sixteen random bytes for a new id.
+    fn random_id(&self) -> io::Result<[u8; 16]>;
+}
+
+/// An open file.
+pub trait DiskFile: Send + Sync {
+    /// Reads from `position` on; fewer bytes than fit mean that the file ends there.
+    fn read_at(&self, position: u64, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Writes all of `buffers`, one after the other, from `position` on. After an error any part may be written.
+    fn write_at(&self, position: u64, buffers: &[&[u8]]) -> io::Result<()>;
+
+    /// The size in bytes.
+    fn bytes(&self) -> io::Result<u64>;
+
+    /// Cuts or extends the file to `bytes`.
+    fn truncate(&self, bytes: u64) -> io::Result<()>;
+
+    /// Reserves space up to `bytes` without changing the size.
+    fn preallocate(&self, bytes: u64) -> io::Result<()>;
+
+    /// Makes the file's bytes and size durable. A failed sync is never repeated: the kernel forgets what failed.
+    fn sync(&self) -> io::Result<()>;
+
+    /// Forgets what is cached of the file and not dirty, so that the next reads come from the disk itself.
+    fn drop_cache(&self) -> io::Result<()>;
+
+    /// The descriptor for `sendfile`; `None` when the file isn't the operating system's.
+    fn fd(&self) -> Option<BorrowedFd<'_>>;
+}
+
+/// Whether an error means that there is no space.
+pub fn is_no_space(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// Reads a whole file of at most `bytes_max`.
+///
+/// # Errors
+/// Those of the disk; `FileTooLarge` past the limit.
+pub fn read_file(disk: &dyn Disk, path: &Path, bytes_max: usize) -> io::Result<Vec<u8>> {
+    let file = disk.open(path, OpenMode::Existing)?;
+    let bytes = usize::try_from(file.bytes()?).unwrap_or(usize::MAX);
+    if bytes > bytes_max {
+        return Err(io::Error::from(io::ErrorKind::FileTooLarge));
+    }
+    let mut content = vec![0; bytes];
+    let read = file.read_at(0, &mut content)?;
+    content.truncate(read);
+    Ok(content)
+}
+
+/// Replaces a small file atomically and durably: written beside it, synced, renamed, folder synced.
+///
+/// # Errors
+/// Those of the disk; the old content is still there then.
+pub fn replace_file(disk: &dyn Disk, folder: &Path, name: &str, content: &[u8]) -> io::Result<()> {
+    let beside = folder.join(format!("{name}.tmp"));
+    let file = disk.open(&beside, OpenMode::CreateIfMissing)?;
+    file.truncate(0)?;
+    file.write_at(0, &[content])?;
+    file.sync()?;
+    disk.rename(&beside, &folder.join(name))?;
+    disk.sync_dir(folder)
+}

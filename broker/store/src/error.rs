@@ -1,0 +1,188 @@
+//! What can go wrong, one type an operation.
+
+use std::io;
+use std::path::PathBuf;
+
+use ottla_log::{BatchError, SequenceError, TextError};
+use ottla_types::{BrokerId, ClusterId, Offset, TopicId};
+use thiserror::Error;
+
+/// The data directory can't be opened, or a partition can't be created or deleted.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// It belongs to another cluster.
+    #[error(
+        "the data directory {dir:?} belongs to cluster {found}, this broker to {expected}: point log.dirs at this \
+         cluster's directory, or at an empty one to start without data"
+    )]
+    ForeignCluster {
+        /// The data directory.
+        dir: PathBuf,
+        /// The cluster in its meta.properties.
+        found: ClusterId,
+        /// The cluster of this broker.
+        expected: ClusterId,
+    },
+    /// It belongs to another broker.
+    #[error(
+        "the data directory {dir:?} belongs to node.id {found}, this broker is node.id {expected}: each broker needs \
+         its own log.dirs; correct node.id or log.dirs"
+    )]
+    ForeignNode {
+        /// The data directory.
+        dir: PathBuf,
+        /// The node in its meta.properties.
+        found: BrokerId,
+        /// This node.
+        expected: BrokerId,
+    },
+    /// meta.properties can't be read.
+    #[error(
+        "{path:?} is corrupt ({error}): restore it from a backup or write it again with the right cluster.id, node.id, \
+         directory.id and version=1; to give up the data instead, empty the directory"
+    )]
+    CorruptMeta {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: TextError,
+    },
+    /// There are partitions but no meta.properties.
+    #[error(
+        "the data directory {dir:?} holds {found:?} but no meta.properties: restore that file, or point log.dirs at an \
+         empty directory"
+    )]
+    MissingMeta {
+        /// The data directory.
+        dir: PathBuf,
+        /// Something in it.
+        found: String,
+    },
+    /// It is empty, and no cluster id was given to format it for.
+    #[error("the data directory {dir:?} is empty and the cluster id is not known yet")]
+    NotFormatted {
+        /// The data directory.
+        dir: PathBuf,
+    },
+    /// Another process has it open.
+    #[error("the data directory {dir:?} is in use by another process: stop that broker, or correct log.dirs")]
+    Locked {
+        /// The data directory.
+        dir: PathBuf,
+    },
+    /// The partition's folder belongs to another topic of the same name.
+    #[error("{folder:?} belongs to topic id {found}, not to {expected}: it has to be deleted first")]
+    ForeignTopic {
+        /// The folder.
+        folder: PathBuf,
+        /// The topic id in its partition.metadata.
+        found: TopicId,
+        /// The one that was asked for.
+        expected: TopicId,
+    },
+    /// The disk failed.
+    #[error("{action} {path:?}: {source}")]
+    Io {
+        /// What was done.
+        action: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: io::Error,
+    },
+    /// A write or sync failed before: nothing more is written until the broker has been restarted.
+    #[error("the store stopped after a disk error: restart the broker once the disk is sound")]
+    Failed,
+}
+
+impl StoreError {
+    pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { action, path, source }
+    }
+}
+
+/// Records can't be appended; nothing was, and reads go on.
+#[derive(Debug, Error)]
+pub enum AppendError {
+    /// The bytes are no acceptable batch.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    /// The producer's epoch or sequence isn't the next one.
+    #[error(transparent)]
+    Sequence(#[from] SequenceError),
+    /// A batch with its own offsets doesn't begin at the log's end.
+    #[error("the batch begins at offset {given}, the log ends at {expected}")]
+    Offset {
+        /// The log's end.
+        expected: Offset,
+        /// The batch's base offset.
+        given: Offset,
+    },
+    /// The disk is full; the next append may succeed.
+    #[error("no space left on the disk of {folder:?}: free some, or lower retention.bytes")]
+    NoSpace {
+        /// The partition's folder.
+        folder: PathBuf,
+    },
+    /// A write or sync failed: nothing more is written until the broker has been restarted.
+    #[error("the store stopped after a disk error: restart the broker once the disk is sound")]
+    Failed,
+    /// The partition was deleted.
+    #[error("the partition was deleted")]
+    Deleted,
+}
+
+/// Records can't be read.
+#[derive(Debug, Error)]
+pub enum ReadError {
+    /// The offset is before the first or after the last record.
+    #[error("offset {from} is out of range: the log holds {start} up to {end}")]
+    OutOfRange {
+        /// What was asked for.
+        from: Offset,
+        /// The first offset.
+        start: Offset,
+        /// The offset after the last.
+        end: Offset,
+    },
+    /// The records there are damaged and are not served.
+    #[error("{path:?} is corrupt at byte {position}: {error}")]
+    Corrupt {
+        /// The segment.
+        path: PathBuf,
+        /// The batch's first byte.
+        position: u64,
+        /// What is wrong with it.
+        error: BatchError,
+    },
+    /// The disk failed.
+    #[error("read {path:?}: {source}")]
+    Io {
+        /// The segment.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: io::Error,
+    },
+    /// The partition was deleted.
+    #[error("the partition was deleted")]
+    Deleted,
+}
+
+/// A write or sync failed, so what is on the disk isn't known: the broker has to end and recover.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("{action} {path:?}: {reason}; stopping, as a failed write is never repeated")]
+pub struct FatalError {
+    /// What was done.
+    pub action: &'static str,
+    /// To what.
+    pub path: PathBuf,
+    /// The operating system's reason.
+    pub reason: String,
+}
+
+impl FatalError {
+    pub(crate) fn new(action: &'static str, path: impl Into<PathBuf>, reason: &io::Error) -> Self {
+        Self { action, path: path.into(), reason: reason.to_string() }
+    }
+}

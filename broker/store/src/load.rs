@@ -1,0 +1,446 @@
+//! Opening one partition's folder: segments, indexes, epochs and producers, with a scan where the disk may hold
+//! less than was written.
+//!
+//! What lies below the recovery point was durable, so it is never cut: if it is damaged, it stays, reads there say
+//! so, and new records go to a new segment at the recovery point.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ottla_log::{
+    Depth, FileKind, IndexEntry, IndexPacer, LeaderEpochs, ProducerStates, ScannedBatch, TimeIndexEntry,
+    decode_snapshot, scan,
+};
+use ottla_types::Offset;
+
+use crate::disk::{Disk, DiskFile, OpenMode, read_file};
+use crate::error::StoreError;
+use crate::partition::State;
+use crate::read::FileSource;
+use crate::recover::Recovery;
+use crate::segment::{IndexState, Segment};
+
+/// No snapshot or epoch file is larger, unless it is damaged.
+const SIDE_BYTES_MAX: usize = 256 << 20;
+
+/// A folder's files, by kind.
+#[derive(Default)]
+struct Files {
+    logs: Vec<(Offset, u64)>,
+    snapshots: Vec<Offset>,
+    indexes: Vec<(FileKind, Offset, u64)>,
+    temporary: Vec<String>,
+}
+
+struct Loader<'a> {
+    recovery: &'a Recovery<'a>,
+    disk: &'a dyn Disk,
+    folder: &'a Path,
+    recovery_point: Offset,
+    files: Files,
+    epochs: LeaderEpochs,
+    epochs_changed: bool,
+}
+
+/// Opens a folder: its state and the log start offset.
+pub(crate) fn load_log(
+    recovery: &Recovery<'_>,
+    folder: &Path,
+    recovery_point: Offset,
+    log_start: Offset,
+) -> Result<(State, Offset), StoreError> {
+    let disk = &*recovery.shared.disk;
+    let files = list(disk, folder)?;
+    let (epochs, epochs_changed) = (LeaderEpochs::default(), false);
+    let mut loader = Loader { recovery, disk, folder, recovery_point, files, epochs, epochs_changed };
+    loader.remove_leftovers()?;
+    loader.load_epochs()?;
+    let mut segments = loader.load_segments(log_start)?;
+    loader.cover_recovery_point(&mut segments)?;
+    let end = segments.last().expect("a log always has an active segment").end;
+    let start = log_start.max(segments[0].base).min(end);
+    loader.epochs_changed |= loader.epochs.truncate_to(end) | loader.epochs.advance_start(start);
+    let (producers, snapshot_at) = loader.load_producers(&segments, end)?;
+    let state = State {
+        folder: folder.to_owned(),
+        segments,
+        epochs: loader.epochs,
+        epochs_unsaved: loader.epochs_changed,
+        producers,
+        snapshot_at,
+        unsynced_files: Vec::new(),
+        folder_unsynced: false,
+        parent_unsynced: false,
+        synced_end: end,
+        checkpointable: if recovery.clean { end } else { recovery_point.min(end) },
+        read_hints: Default::default(),
+        read_hint_next: 0,
+        deleted: false,
+    };
+    Ok((state, start))
+}
+
+fn list(disk: &dyn Disk, folder: &Path) -> Result<Files, StoreError> {
+    let mut files = Files::default();
+    for entry in disk.list(folder).map_err(StoreError::io("list", folder))? {
+        match FileKind::parse(&entry.name) {
+            Some((FileKind::Log, base)) => files.logs.push((base, entry.bytes)),
+            Some((FileKind::Snapshot, base)) => files.snapshots.push(base),
+            Some((kind, base)) => files.indexes.push((kind, base, entry.bytes)),
+            None if [".tmp", ".deleted", ".cleaned", ".swap"].iter().any(|end| entry.name.ends_with(end)) => {
+                files.temporary.push(entry.name);
+            }
+            None => {}
+        }
+    }
+    Ok(files)
+}
+
+impl Loader<'_> {
+    fn path(&self, kind: FileKind, base: Offset) -> PathBuf {
+        self.folder.join(kind.file_name(base))
+    }
+
+    fn open(&self, kind: FileKind, base: Offset, mode: OpenMode) -> Result<Arc<dyn DiskFile>, StoreError> {
+        let path = self.path(kind, base);
+        self.disk.open(&path, mode).map_err(StoreError::io("open", path))
+    }
+
+    fn remove(&self, name: &str) -> Result<(), StoreError> {
+        let path = self.folder.join(name);
+        self.disk.remove_file(&path).map_err(StoreError::io("remove", path))
+    }
+
+    /// Removes half-made files, and indexes whose segment is gone.
+    fn remove_leftovers(&self) -> Result<(), StoreError> {
+        for name in &self.files.temporary {
+            self.remove(name)?;
+        }
+        let is_orphan = |base: Offset| !self.files.logs.iter().any(|log| log.0 == base);
+        for (kind, base, _) in self.files.indexes.iter().filter(|index| is_orphan(index.1)) {
+            self.remove(&kind.file_name(*base))?;
+        }
+        Ok(())
+    }
+
+    /// Reads the epochs' file; when it is damaged, they are taken from the batches.
+    fn load_epochs(&mut self) -> Result<(), StoreError> {
+        let path = self.folder.join(LeaderEpochs::FILE);
+        let text = read_file(self.disk, &path, SIDE_BYTES_MAX);
+        let decoded =
+            text.ok().and_then(|bytes| LeaderEpochs::decode(std::str::from_utf8(&bytes).ok()?).ok());
+        if let Some(epochs) = decoded {
+            self.epochs = epochs;
+            return Ok(());
+        }
+        for at in 0..self.files.logs.len() {
+            let (base, bytes) = self.files.logs[at];
+            let mut epochs = std::mem::take(&mut self.epochs);
+            self.walk(base, 0..bytes, base, Depth::Headers, |batch| {
+                epochs.assign(batch.header().leader_epoch(), batch.header().base_offset());
+            })?;
+            self.epochs = epochs;
+        }
+        self.epochs_changed = !self.epochs.entries().is_empty();
+        Ok(())
+    }
+
+    fn walk(
+        &self,
+        base: Offset,
+        positions: std::ops::Range<u64>,
+        first_offset: Offset,
+        depth: Depth,
+        mut visit: impl FnMut(&ScannedBatch),
+    ) -> Result<ottla_log::ScanEnd, StoreError> {
+        let source = FileSource(self.open(FileKind::Log, base, OpenMode::Existing)?);
+        let visit = |batch: &ScannedBatch| {
+            visit(batch);
+            true
+        };
+        scan(&source, positions, first_offset, depth, visit)
+            .map_err(StoreError::io("read", self.path(FileKind::Log, base)))
+    }
+
+    /// Opens all segments; after a crash those that reach past the recovery point are scanned, and what follows the
+    /// first torn batch goes.
+    fn load_segments(&mut self, log_start: Offset) -> Result<Vec<Segment>, StoreError> {
+        let logs = std::mem::take(&mut self.files.logs);
+        let mut segments: Vec<Segment> = Vec::with_capacity(logs.len().max(1));
+        for (at, &(base, bytes)) in logs.iter().enumerate() {
+            let next = logs.get(at + 1).map(|log| log.0);
+            let is_known = next.is_some_and(|next| self.recovery.clean || next <= self.recovery_point);
+            let segment = match next {
+                Some(end) if is_known => self.known_segment(base, bytes, end)?,
+                _ => self.scanned_segment(base, bytes)?,
+            };
+            let end = segment.end;
+            segments.push(segment);
+            if let Some(next) = next.filter(|next| end != *next) {
+                let kept = self.keep_after_gap(&mut segments, next);
+                if !kept {
+                    self.remove_segments(&logs[at + 1..])?;
+                    break;
+                }
+            }
+        }
+        if segments.is_empty() {
+            segments.push(self.new_segment(log_start)?);
+        }
+        Ok(segments)
+    }
+
+    /// A segment that ends before the next one begins: below the recovery point it is damaged and stays.
+    fn keep_after_gap(&self, segments: &mut [Segment], next: Offset) -> bool {
+        let last = segments.last_mut().expect("one was just pushed");
+        let keep = next <= self.recovery_point;
+        if keep {
+            last.end = next;
+            last.durable_end = next;
+        }
+        keep
+    }
+
+    fn remove_segments(&self, logs: &[(Offset, u64)]) -> Result<(), StoreError> {
+        for (base, bytes) in logs {
+            tracing::warn!(folder = %self.folder.display(), %base, bytes, "segment after a torn batch removed");
+            self.remove(&FileKind::Log.file_name(*base))?;
+            for (kind, _, _) in self.files.indexes.iter().filter(|index| index.1 == *base) {
+                self.remove(&kind.file_name(*base))?;
+            }
+        }
+        self.disk.sync_dir(self.folder).map_err(StoreError::io("sync", self.folder))
+    }
+
+    fn new_segment(&self, base: Offset) -> Result<Segment, StoreError> {
+        let file = self.open(FileKind::Log, base, OpenMode::CreateIfMissing)?;
+        file.sync().map_err(StoreError::io("sync", self.path(FileKind::Log, base)))?;
+        self.disk.sync_dir(self.folder).map_err(StoreError::io("sync", self.folder))?;
+        Ok(Segment::new(base, self.recovery.config.index_interval_bytes, 0))
+    }
+
+    /// When durable records are gone or damaged at the log's end, the log goes on behind them.
+    fn cover_recovery_point(&self, segments: &mut Vec<Segment>) -> Result<(), StoreError> {
+        let last = segments.last_mut().expect("a log always has an active segment");
+        if last.end >= self.recovery_point {
+            return Ok(());
+        }
+        tracing::error!(
+            folder = %self.folder.display(), readable_to = %last.end, durable_to = %self.recovery_point,
+            "durable records are missing or corrupt; they are not served"
+        );
+        last.end = self.recovery_point;
+        last.durable_end = self.recovery_point;
+        let segment = self.new_segment(self.recovery_point)?;
+        if segments.last().is_some_and(|last| last.base == segment.base) {
+            return Ok(());
+        }
+        segments.push(segment);
+        Ok(())
+    }
+
+    fn index_entries(&self, kind: FileKind, base: Offset, entry_bytes: usize) -> usize {
+        let found = self.files.indexes.iter().find(|index| index.0 == kind && index.1 == base);
+        found.map_or(0, |index| index.2 as usize / entry_bytes)
+    }
+
+    fn time_entry(&self, base: Offset, at: usize) -> Option<TimeIndexEntry> {
+        let mut bytes = [0; TimeIndexEntry::BYTES];
+        let file = self.open(FileKind::TimeIndex, base, OpenMode::Existing).ok()?;
+        let read = file.read_at((at * TimeIndexEntry::BYTES) as u64, &mut bytes).ok()?;
+        (read == bytes.len()).then(|| TimeIndexEntry::decode(bytes))
+    }
+
+    /// A closed segment that is known to be whole: nothing of it is read but its greatest timestamp.
+    fn known_segment(&self, base: Offset, bytes: u64, end: Offset) -> Result<Segment, StoreError> {
+        let interval = self.recovery.config.index_interval_bytes;
+        let mut segment = Segment::new(base, interval, 0);
+        segment.index = IndexState::new(self.index_entries(FileKind::Index, base, IndexEntry::BYTES));
+        let times = self.index_entries(FileKind::TimeIndex, base, TimeIndexEntry::BYTES);
+        segment.time_index = IndexState::new(times);
+        let last = times.checked_sub(1).and_then(|at| self.time_entry(base, at));
+        segment.pacer = IndexPacer::resume(interval, last, last);
+        segment.set_recovered(bytes, end);
+        Ok(segment)
+    }
+
+    /// The active segment, or one that may be torn: walked from the last index entry that can be trusted.
+    fn scanned_segment(&mut self, base: Offset, bytes: u64) -> Result<Segment, StoreError> {
+        let clean = self.recovery.clean;
+        let file = self.open(FileKind::Log, base, OpenMode::Existing)?;
+        let path = self.path(FileKind::Log, base);
+        if !clean {
+            // What the page cache holds may be on disk or not. Sync it, then look at what the disk has.
+            file.sync().map_err(StoreError::io("sync", &path))?;
+            file.drop_cache().map_err(StoreError::io("read", &path))?;
+        }
+        let mut segment = Segment::new(base, self.recovery.config.index_interval_bytes, 0);
+        let (offset, position) = self.trusted_start(&mut segment, &file, bytes)?;
+        segment.set_recovered(position, offset);
+        let mut epochs = std::mem::take(&mut self.epochs);
+        let mut changed = false;
+        let depth = if clean { Depth::Headers } else { Depth::Crc };
+        let end = self.walk(base, position..bytes, offset, depth, |batch| {
+            let header = batch.header();
+            segment.push_batch(header, header.base_offset(), header.max_timestamp());
+            changed |= epochs.assign(header.leader_epoch(), header.base_offset());
+        })?;
+        (self.epochs, self.epochs_changed) = (epochs, self.epochs_changed | changed);
+        let scanned_to = segment.bytes;
+        if end.position < bytes {
+            self.handle_torn(&segment, &file, bytes, &end)?;
+        }
+        let whole = if segment.end < self.recovery_point { bytes } else { scanned_to };
+        segment.set_recovered(whole, segment.end);
+        if !clean {
+            segment.verified = position..scanned_to;
+        }
+        self.first_timestamp(&mut segment)?;
+        Ok(segment)
+    }
+
+    /// Cuts what follows the last good batch, unless it was durable.
+    fn handle_torn(
+        &self,
+        segment: &Segment,
+        file: &Arc<dyn DiskFile>,
+        bytes: u64,
+        end: &ottla_log::ScanEnd,
+    ) -> Result<(), StoreError> {
+        let path = self.path(FileKind::Log, segment.base);
+        let reason = end.stopped_by.as_ref().map_or(String::new(), ToString::to_string);
+        if segment.end < self.recovery_point {
+            return Ok(());
+        }
+        tracing::warn!(
+            path = %path.display(), from = end.position, bytes = bytes - end.position, reason,
+            "torn tail cut, it was never acknowledged as durable"
+        );
+        file.truncate(end.position).map_err(StoreError::io("truncate", &path))?;
+        file.sync().map_err(StoreError::io("sync", &path))
+    }
+
+    fn first_timestamp(&self, segment: &mut Segment) -> Result<(), StoreError> {
+        if segment.first_timestamp_ms.is_some() || segment.bytes == 0 {
+            return Ok(());
+        }
+        let source = FileSource(self.open(FileKind::Log, segment.base, OpenMode::Existing)?);
+        let first = scan(&source, 0..segment.bytes, segment.base, Depth::Headers, |batch| {
+            segment.first_timestamp_ms = Some(batch.header().max_timestamp());
+            false
+        });
+        first.map(|_| ()).map_err(StoreError::io("read", self.path(FileKind::Log, segment.base)))
+    }
+
+    /// Where the scan of a segment begins: at the batch of the last index entry up to the recovery point, if the
+    /// indexes are sound; entries behind it are dropped. Otherwise at the segment's beginning.
+    fn trusted_start(
+        &self,
+        segment: &mut Segment,
+        log: &Arc<dyn DiskFile>,
+        bytes: u64,
+    ) -> Result<(Offset, u64), StoreError> {
+        let base = segment.base;
+        let fresh = (base, 0);
+        let trusted = self.trusted_entries(base, log, bytes);
+        let (index, times, start) = trusted.unwrap_or((0, 0, fresh));
+        for (kind, keep, entry_bytes) in
+            [(FileKind::Index, index, IndexEntry::BYTES), (FileKind::TimeIndex, times, TimeIndexEntry::BYTES)]
+        {
+            if self.index_entries(kind, base, 1) != keep * entry_bytes {
+                let path = self.path(kind, base);
+                let file = self.open(kind, base, OpenMode::CreateIfMissing)?;
+                file.truncate((keep * entry_bytes) as u64).map_err(StoreError::io("truncate", path))?;
+                segment.index_unsynced = true;
+            }
+        }
+        segment.index = IndexState::new(index);
+        segment.time_index = IndexState::new(times);
+        let last = times.checked_sub(1).and_then(|at| self.time_entry(base, at));
+        segment.pacer = IndexPacer::resume(self.recovery.config.index_interval_bytes, last, last);
+        Ok(start)
+    }
+
+    fn trusted_entries(
+        &self,
+        base: Offset,
+        log: &Arc<dyn DiskFile>,
+        bytes: u64,
+    ) -> Option<(usize, usize, (Offset, u64))> {
+        let limit = if self.recovery.clean { Offset(i64::MAX) } else { self.recovery_point };
+        let offset = |relative: u32| Offset(base.0 + i64::from(relative));
+        let index = self.read_entries(FileKind::Index, base, IndexEntry::decode)?;
+        let rises = index
+            .windows(2)
+            .all(|two| two[0].relative_offset < two[1].relative_offset && two[0].position < two[1].position);
+        let index: Vec<_> =
+            index.into_iter().take_while(|entry| offset(entry.relative_offset) < limit).collect();
+        let last = index.last().filter(|last| rises && u64::from(last.position) < bytes)?;
+        let position = u64::from(last.position);
+        let mut found = None;
+        let mut header = [0; ottla_log::HEADER_BYTES];
+        if log.read_at(position, &mut header).ok()? == header.len() {
+            let header = ottla_log::BatchHeader::new(&header)?;
+            let sound = ottla_log::check_header(header).is_ok()
+                && header.last_offset() == offset(last.relative_offset);
+            found = sound.then(|| header.base_offset());
+        }
+        let start = (found?, position);
+        let times = self.read_entries(FileKind::TimeIndex, base, TimeIndexEntry::decode)?;
+        let rises = times.windows(2).all(|two| {
+            two[0].timestamp_ms < two[1].timestamp_ms && two[0].relative_offset < two[1].relative_offset
+        });
+        // Times of batches from the start on come again with the scan.
+        let times = times.iter().take_while(|entry| offset(entry.relative_offset) < start.0).count();
+        rises.then_some((index.len(), times, start))
+    }
+
+    fn read_entries<E, const N: usize>(
+        &self,
+        kind: FileKind,
+        base: Offset,
+        decode: fn([u8; N]) -> E,
+    ) -> Option<Vec<E>> {
+        let bytes = match read_file(self.disk, &self.path(kind, base), SIDE_BYTES_MAX) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            bytes => bytes.ok()?,
+        };
+        Some(bytes.as_chunks::<N>().0.iter().map(|entry| decode(*entry)).collect())
+    }
+
+    /// The producers at the log's end: from the newest good snapshot, and the batches after it.
+    fn load_producers(
+        &self,
+        segments: &[Segment],
+        end: Offset,
+    ) -> Result<(ProducerStates, Option<Offset>), StoreError> {
+        let mut best = None;
+        for &at in self.files.snapshots.iter().rev() {
+            let path = self.path(FileKind::Snapshot, at);
+            let decoded =
+                read_file(self.disk, &path, SIDE_BYTES_MAX).ok().map(|bytes| decode_snapshot(&bytes));
+            match decoded {
+                Some(Ok(states)) if at <= end => {
+                    best = Some((at, states));
+                    break;
+                }
+                _ => self.remove(&FileKind::Snapshot.file_name(at))?,
+            }
+        }
+        let (from, mut states) = match best {
+            Some((at, states)) => (at, states),
+            None => (Offset(0), ProducerStates::default()),
+        };
+        let snapshot_at = (!states.is_empty() || from > Offset(0)).then_some(from);
+        for segment in segments.iter().filter(|segment| segment.end > from && segment.bytes > 0) {
+            self.walk(segment.base, 0..segment.bytes, segment.base, Depth::Headers, |batch| {
+                let header = batch.header();
+                if header.base_offset() >= from {
+                    states.on_append(header, header.base_offset(), header.max_timestamp());
+                }
+            })?;
+        }
+        Ok((states, snapshot_at))
+    }
+}

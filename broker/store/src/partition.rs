@@ -1,0 +1,242 @@
+//! One partition's log: its state, offsets and hooks. Appending, committing, reading and cutting have their own files.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+
+use ottla_log::{AckDurability, FileKind, LeaderEpochs, LogConfig, ProducerStates};
+use ottla_types::{LeaderEpoch, Offset, PartitionIndex, TopicId, TopicName, TopicPartition};
+use parking_lot::{Mutex, RwLock};
+
+use crate::disk::{DiskFile, OpenMode};
+use crate::segment::Segment;
+use crate::shared::{FileKey, Shared};
+
+/// Called with the new durable end offset each time it has advanced; must not block.
+pub type DurableHook = Arc<dyn Fn(Offset) + Send + Sync>;
+
+/// One partition's log on disk. Cheap to share; all methods may be called from any thread, and block only for the disk.
+pub struct PartitionLog {
+    pub(crate) topic: TopicName,
+    pub(crate) topic_id: TopicId,
+    pub(crate) partition: PartitionIndex,
+    pub(crate) key: u64,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) state: Mutex<State>,
+    /// Held by whoever syncs or cuts the log, so that these never overlap. Taken before `state`.
+    pub(crate) commit_lock: Mutex<()>,
+    pub(crate) config: RwLock<Arc<LogConfig>>,
+    /// Whether the committer has it on its list.
+    pub(crate) queued: AtomicBool,
+    start: AtomicI64,
+    end: AtomicI64,
+    durable: AtomicI64,
+    hooks: RwLock<Vec<DurableHook>>,
+}
+
+/// What changes under the partition's lock.
+pub(crate) struct State {
+    pub(crate) folder: PathBuf,
+    /// Never empty; the last one is the active one.
+    pub(crate) segments: Vec<Segment>,
+    pub(crate) epochs: LeaderEpochs,
+    pub(crate) epochs_unsaved: bool,
+    pub(crate) producers: ProducerStates,
+    /// The offset of the newest producer snapshot.
+    pub(crate) snapshot_at: Option<Offset>,
+    /// Files whose content has to be synced before the folder's names are.
+    pub(crate) unsynced_files: Vec<(PathBuf, Arc<dyn DiskFile>)>,
+    /// Whether the folder has names that weren't synced.
+    pub(crate) folder_unsynced: bool,
+    /// Whether the folder's own name wasn't synced.
+    pub(crate) parent_unsynced: bool,
+    /// Up to here the segments are on disk.
+    pub(crate) synced_end: Offset,
+    /// Up to here the files beside them are too: what the recovery point checkpoint may say.
+    pub(crate) checkpointable: Offset,
+    /// Where the last reads ended: (offset, segment, position).
+    pub(crate) read_hints: [(Offset, Offset, u64); 4],
+    pub(crate) read_hint_next: usize,
+    pub(crate) deleted: bool,
+}
+
+impl State {
+    pub(crate) fn active(&mut self) -> &mut Segment {
+        self.segments.last_mut().expect("a log always has an active segment")
+    }
+
+    pub(crate) fn end(&self) -> Offset {
+        self.segments.last().expect("a log always has an active segment").end
+    }
+
+    pub(crate) fn path(&self, kind: FileKind, base: Offset) -> PathBuf {
+        self.folder.join(kind.file_name(base))
+    }
+
+    /// The segment that holds `offset`, or would if it existed.
+    pub(crate) fn segment_of(&self, offset: Offset) -> usize {
+        self.segments.partition_point(|segment| segment.base <= offset).saturating_sub(1)
+    }
+}
+
+/// Who a partition's log belongs to.
+pub(crate) struct Identity {
+    pub(crate) topic: TopicName,
+    pub(crate) topic_id: TopicId,
+    pub(crate) partition: PartitionIndex,
+}
+
+impl PartitionLog {
+    /// A log whose whole content is durable.
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        who: Identity,
+        config: LogConfig,
+        start: Offset,
+        state: State,
+    ) -> Arc<Self> {
+        let end = state.end();
+        assert!(start <= end, "the log start is not past the log end");
+        Arc::new(Self {
+            topic: who.topic,
+            topic_id: who.topic_id,
+            partition: who.partition,
+            key: shared.next_key(),
+            shared,
+            state: Mutex::new(state),
+            commit_lock: Mutex::new(()),
+            config: RwLock::new(Arc::new(config)),
+            queued: AtomicBool::new(false),
+            start: AtomicI64::new(start.0),
+            end: AtomicI64::new(end.0),
+            durable: AtomicI64::new(end.0),
+            hooks: RwLock::new(Vec::new()),
+        })
+    }
+
+    /// The topic's name.
+    pub fn topic(&self) -> &TopicName {
+        &self.topic
+    }
+
+    /// The topic's id.
+    pub fn topic_id(&self) -> TopicId {
+        self.topic_id
+    }
+
+    /// The partition's number.
+    pub fn partition(&self) -> PartitionIndex {
+        self.partition
+    }
+
+    /// Topic and number.
+    pub fn topic_partition(&self) -> TopicPartition {
+        TopicPartition { topic: self.topic.clone(), partition: self.partition }
+    }
+
+    /// The first offset that can be read.
+    pub fn log_start_offset(&self) -> Offset {
+        Offset(self.start.load(Ordering::Acquire))
+    }
+
+    /// The offset after the last record, durable or not.
+    pub fn end_offset(&self) -> Offset {
+        Offset(self.end.load(Ordering::Acquire))
+    }
+
+    /// The offset up to which records may be acknowledged and shown: synced to disk, or just written
+    /// where `ack.durability=written`. Only [`Self::truncate_to`] and [`Self::reset_to`] take it back.
+    pub fn durable_end_offset(&self) -> Offset {
+        Offset(self.durable.load(Ordering::Acquire))
+    }
+
+    /// Calls `hook` each time the durable end offset has advanced, from the committer's thread or the appender's.
+    pub fn on_durable(&self, hook: DurableHook) {
+        self.hooks.write().push(hook);
+    }
+
+    /// The bytes of all segments.
+    pub fn size_bytes(&self) -> u64 {
+        self.state.lock().segments.iter().map(|segment| segment.bytes).sum()
+    }
+
+    /// The newest leader epoch in the log.
+    pub fn latest_epoch(&self) -> Option<LeaderEpoch> {
+        self.state.lock().epochs.latest()
+    }
+
+    /// The greatest epoch up to `epoch` in the log and its end offset, as OffsetForLeaderEpoch answers.
+    pub fn end_offset_for_epoch(&self, epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
+        let state = self.state.lock();
+        state.epochs.end_offset_for(epoch, state.end())
+    }
+
+    /// The epoch of the leader that wrote the record at `offset`.
+    pub fn epoch_at(&self, offset: Offset) -> Option<LeaderEpoch> {
+        self.state.lock().epochs.epoch_at(offset)
+    }
+
+    /// The settings.
+    pub fn config(&self) -> Arc<LogConfig> {
+        Arc::clone(&self.config.read())
+    }
+
+    /// Changes the settings; they apply from the next append on.
+    pub fn set_config(&self, config: LogConfig) {
+        *self.config.write() = Arc::new(config);
+    }
+
+    pub(crate) fn is_written_enough(&self) -> bool {
+        self.config.read().ack_durability == AckDurability::Written
+    }
+
+    pub(crate) fn set_start(&self, start: Offset) {
+        self.start.store(start.0, Ordering::Release);
+    }
+
+    pub(crate) fn set_end(&self, end: Offset) {
+        self.end.store(end.0, Ordering::Release);
+    }
+
+    /// Advances the durable end; never takes it back. Returns whether it has advanced.
+    pub(crate) fn advance_durable(&self, durable: Offset) -> bool {
+        self.durable.fetch_max(durable.0, Ordering::AcqRel) < durable.0
+    }
+
+    /// Sets the durable end, when the log was cut.
+    pub(crate) fn cut_durable(&self, durable: Offset) {
+        self.durable.store(durable.0, Ordering::Release);
+    }
+
+    pub(crate) fn call_hooks(&self) {
+        let durable = self.durable_end_offset();
+        for hook in self.hooks.read().iter() {
+            hook(durable);
+        }
+    }
+
+    /// Puts it on the committer's list, unless it is there.
+    pub(crate) fn queue(self: &Arc<Self>) {
+        if !self.queued.swap(true, Ordering::AcqRel) {
+            self.shared.mark_dirty(Arc::clone(self));
+        }
+    }
+
+    pub(crate) fn file(
+        &self,
+        state: &State,
+        kind: FileKind,
+        base: Offset,
+        mode: OpenMode,
+    ) -> io::Result<Arc<dyn DiskFile>> {
+        let key = FileKey { partition: self.key, base, kind };
+        self.shared.file(key, &state.path(kind, base), mode)
+    }
+}
+
+impl std::fmt::Debug for PartitionLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{} {}..{}", self.topic, self.partition, self.log_start_offset(), self.end_offset())
+    }
+}

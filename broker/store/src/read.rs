@@ -1,0 +1,320 @@
+//! Reading: file ranges of whole batches, found through the index, never past what may be shown, never corrupt.
+
+use std::io;
+use std::ops::Range;
+use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ottla_log::{ByteSource, Depth, FileKind, IndexEntry, ScanEnd, ScannedBatch, partition_point, scan};
+use ottla_types::Offset;
+
+use crate::disk::{DiskFile, OpenMode};
+use crate::error::ReadError;
+use crate::partition::{PartitionLog, State};
+
+/// How far a read may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpTo {
+    /// To the log's end: the metadata log, replicas that sync for themselves.
+    End,
+    /// To the durable end: consumers.
+    Durable,
+}
+
+/// Whole batches as a range of a file, for `sendfile`.
+#[derive(Clone)]
+pub struct ReadSlice {
+    /// The segment.
+    pub file: Arc<dyn DiskFile>,
+    /// The first byte.
+    pub position: u64,
+    /// The number of bytes.
+    pub len: usize,
+    /// The offset of the first record; it may be less than what was asked for.
+    pub base_offset: Offset,
+    /// The offset after the last record.
+    pub next_offset: Offset,
+}
+
+impl ReadSlice {
+    /// The file's descriptor for `sendfile`; `None` on a simulated disk.
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.file.fd()
+    }
+
+    /// Copies the bytes.
+    ///
+    /// # Errors
+    /// Those of the disk; `UnexpectedEof` when the log was cut meanwhile.
+    pub fn to_bytes(&self) -> io::Result<Bytes> {
+        let mut bytes = vec![0; self.len];
+        if self.file.read_at(self.position, &mut bytes)? < self.len {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+        }
+        Ok(bytes.into())
+    }
+}
+
+impl std::fmt::Debug for ReadSlice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { position, len, base_offset, next_offset, .. } = self;
+        write!(f, "offsets {base_offset}..{next_offset} at {position}, {len} bytes")
+    }
+}
+
+/// A file as a source for scans.
+pub(crate) struct FileSource(pub(crate) Arc<dyn DiskFile>);
+
+impl ByteSource for FileSource {
+    type Error = io::Error;
+
+    fn read_at(&self, position: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read_at(position, buffer)
+    }
+}
+
+/// A segment as it was when the read began.
+pub(crate) struct View {
+    pub(crate) base: Offset,
+    pub(crate) path: PathBuf,
+    pub(crate) source: FileSource,
+    /// The bytes that may be read, whole batches.
+    pub(crate) limit: u64,
+    /// The offset at `limit`.
+    pub(crate) limit_offset: Offset,
+    /// Where a batch begins that isn't after the wanted offset, if it is known.
+    hint: Option<(Offset, u64)>,
+    index: Option<Arc<dyn DiskFile>>,
+    index_written: usize,
+    index_pending: Vec<IndexEntry>,
+}
+
+impl PartitionLog {
+    /// Finds up to `max_bytes` of whole batches, beginning with the one that holds `from`; one at least
+    /// when `at_least_one`, however large it is. `None` when there is nothing (yet), or nothing that small.
+    ///
+    /// # Errors
+    /// When `from` is out of range or the batch there is corrupt.
+    pub fn read(
+        &self,
+        from: Offset,
+        max_bytes: usize,
+        at_least_one: bool,
+        up_to: UpTo,
+    ) -> Result<Option<ReadSlice>, ReadError> {
+        let Some(view) = self.view(from, up_to)? else { return Ok(None) };
+        let (position, first) = view.locate(from)?;
+        let base_offset = first.header().base_offset();
+        let (end, next_offset) = view.extent(&first, max_bytes)?;
+        let (end, next_offset) = match end {
+            end if end > position => (end, next_offset),
+            _ if at_least_one => (first.end(), first.header().next_offset()),
+            _ => return Ok(None),
+        };
+        let (end, next_offset) = self.verify(&view, position..end, base_offset, next_offset)?;
+        self.remember(next_offset, view.base, end);
+        let len = (end - position) as usize;
+        Ok(Some(ReadSlice { file: view.source.0, position, len, base_offset, next_offset }))
+    }
+
+    /// As [`Self::read`], but copies the bytes; empty when there are none.
+    ///
+    /// # Errors
+    /// Those of [`Self::read`], and of the disk.
+    pub fn read_bytes(&self, from: Offset, max_bytes: usize, up_to: UpTo) -> Result<Bytes, ReadError> {
+        let Some(slice) = self.read(from, max_bytes, true, up_to)? else { return Ok(Bytes::new()) };
+        let path = || self.state.lock().folder.clone();
+        slice.to_bytes().map_err(|source| ReadError::Io { path: path(), source })
+    }
+
+    /// The segment with `from`; `None` when `from` is just where the readable log ends.
+    pub(crate) fn view(&self, from: Offset, up_to: UpTo) -> Result<Option<View>, ReadError> {
+        self.view_locked(&self.state.lock(), from, up_to)
+    }
+
+    pub(crate) fn view_locked(
+        &self,
+        state: &State,
+        from: Offset,
+        up_to: UpTo,
+    ) -> Result<Option<View>, ReadError> {
+        if state.deleted {
+            return Err(ReadError::Deleted);
+        }
+        let (start, durable) = (self.log_start_offset(), self.durable_end_offset());
+        let end = state.end();
+        let durable_only = up_to == UpTo::Durable && !self.is_written_enough();
+        let limit_offset = if durable_only { durable.min(end) } else { end };
+        if from < start || from > end {
+            return Err(ReadError::OutOfRange { from, start, end });
+        }
+        if from >= limit_offset {
+            return Ok(None);
+        }
+        let at = state.segment_of(from);
+        let segment = &state.segments[at];
+        let whole = segment.end <= limit_offset;
+        let (limit, limit_offset) =
+            if whole { (segment.bytes, segment.end) } else { (segment.durable_bytes, segment.durable_end) };
+        if from >= limit_offset {
+            return Ok(None);
+        }
+        let base = segment.base;
+        let (index_written, index_pending) = (segment.index.written, segment.index.pending.clone());
+        let path = state.path(FileKind::Log, base);
+        let io_error = |source| ReadError::Io { path: path.clone(), source };
+        let file = self.file(state, FileKind::Log, base, OpenMode::Existing).map_err(io_error)?;
+        let hint = state.read_hints.iter().find(|hint| hint.0 == from && hint.1 == base && hint.2 < limit);
+        let hint = hint.map(|hint| (hint.0, hint.2));
+        let index = match hint {
+            None if index_written > 0 => self.file(state, FileKind::Index, base, OpenMode::Existing).ok(),
+            _ => None,
+        };
+        let source = FileSource(file);
+        Ok(Some(View { base, path, source, limit, limit_offset, hint, index, index_written, index_pending }))
+    }
+
+    fn remember(&self, offset: Offset, base: Offset, position: u64) {
+        let mut state = self.state.lock();
+        if state.read_hints.iter().any(|hint| *hint == (offset, base, position)) {
+            return;
+        }
+        let at = state.read_hint_next % state.read_hints.len();
+        state.read_hints[at] = (offset, base, position);
+        state.read_hint_next = at + 1;
+    }
+
+    /// Checks the CRCs of `range` unless that was done before; returns the end of the good part.
+    fn verify(
+        &self,
+        view: &View,
+        range: Range<u64>,
+        base_offset: Offset,
+        next_offset: Offset,
+    ) -> Result<(u64, Offset), ReadError> {
+        let verified = |range: &Range<u64>| {
+            let state = self.state.lock();
+            let segment = state.segments.iter().find(|segment| segment.base == view.base);
+            segment.is_some_and(|segment| segment.is_verified(range))
+        };
+        if verified(&range) {
+            return Ok((range.end, next_offset));
+        }
+        let end = view.scan(range.clone(), base_offset, Depth::Crc, |_| true)?;
+        match end.stopped_by {
+            Some(error) if end.position == range.start => Err(view.corrupt(end.position, error)),
+            _ => {
+                let mut state = self.state.lock();
+                if let Some(segment) = state.segments.iter_mut().find(|segment| segment.base == view.base) {
+                    segment.set_verified(range.start..end.position);
+                }
+                Ok((end.position, end.next_offset))
+            }
+        }
+    }
+}
+
+impl View {
+    pub(crate) fn corrupt(&self, position: u64, error: ottla_log::BatchError) -> ReadError {
+        tracing::error!(path = %self.path.display(), position, %error, "corrupt batch, not served");
+        ReadError::Corrupt { path: self.path.clone(), position, error }
+    }
+
+    fn io_error(&self, source: io::Error) -> ReadError {
+        ReadError::Io { path: self.path.clone(), source }
+    }
+
+    pub(crate) fn scan(
+        &self,
+        positions: Range<u64>,
+        first_offset: Offset,
+        depth: Depth,
+        visit: impl FnMut(&ScannedBatch) -> bool,
+    ) -> Result<ScanEnd, ReadError> {
+        scan(&self.source, positions, first_offset, depth, visit).map_err(|source| self.io_error(source))
+    }
+
+    /// The batch that holds `from`, by its headers.
+    pub(crate) fn locate(&self, from: Offset) -> Result<(u64, ScannedBatch), ReadError> {
+        let (start_offset, start) = match self.hint {
+            Some(hint) => hint,
+            None => self.floor(from),
+        };
+        let mut found = None;
+        let end = self.scan(start..self.limit, start_offset, Depth::Headers, |batch| {
+            if batch.header().last_offset() >= from {
+                found = Some(*batch);
+            }
+            found.is_none()
+        })?;
+        match (found, end.stopped_by) {
+            (Some(batch), _) => Ok((batch.position, batch)),
+            (None, Some(error)) => Err(self.corrupt(end.position, error)),
+            (None, None) => {
+                let error = ottla_log::BatchError::Truncated { needed: 0, present: 0 };
+                Err(self.corrupt(end.position, error))
+            }
+        }
+    }
+
+    /// Where to begin to look for `from`: the offset and position of a batch. An index entry is trusted only
+    /// when a batch with its last offset stands where it points to.
+    fn floor(&self, from: Offset) -> (Offset, u64) {
+        let fits = |entry: &IndexEntry| self.base.0 + i64::from(entry.relative_offset) <= from.0;
+        self.entry_before(fits).unwrap_or((self.base, 0))
+    }
+
+    /// The batch of the last index entry for which `fits`.
+    fn entry_before(&self, fits: impl Fn(&IndexEntry) -> bool) -> Option<(Offset, u64)> {
+        let count = self.index_written + self.index_pending.len();
+        let below = partition_point(count, |at| Ok::<_, io::Error>(fits(&self.entry(at)?))).ok()?;
+        let entry = self.entry(below.checked_sub(1)?).ok()?;
+        let mut header = [0; ottla_log::HEADER_BYTES];
+        let position = u64::from(entry.position);
+        if position >= self.limit || self.source.read_at(position, &mut header).ok()? < header.len() {
+            return None;
+        }
+        let header = ottla_log::BatchHeader::new(&header)?;
+        let base = header.base_offset();
+        let sound = ottla_log::check_header(header).is_ok()
+            && header.last_offset().0 == self.base.0 + i64::from(entry.relative_offset)
+            && base >= self.base;
+        sound.then_some((base, position))
+    }
+
+    fn entry(&self, at: usize) -> io::Result<IndexEntry> {
+        if let Some(pending) = at.checked_sub(self.index_written) {
+            return Ok(self.index_pending[pending]);
+        }
+        let file = self.index.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        let mut bytes = [0; IndexEntry::BYTES];
+        if file.read_at((at * IndexEntry::BYTES) as u64, &mut bytes)? < bytes.len() {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+        }
+        Ok(IndexEntry::decode(bytes))
+    }
+
+    /// The end of the last whole batch within `max_bytes` of `first`, and the offset there.
+    fn extent(&self, first: &ScannedBatch, max_bytes: usize) -> Result<(u64, Offset), ReadError> {
+        let most = first.position.saturating_add(max_bytes as u64);
+        if self.limit <= most {
+            return Ok((self.limit, self.limit_offset));
+        }
+        let jump = self.entry_before(|entry| u64::from(entry.position) <= most);
+        let (offset, position) = match jump {
+            Some((offset, position)) if position > first.position => (offset, position),
+            _ => (first.header().base_offset(), first.position),
+        };
+        let mut end = (position, offset);
+        self.scan(position..self.limit, offset, Depth::Headers, |batch| {
+            let within = batch.end() <= most;
+            if within {
+                end = (batch.end(), batch.header().next_offset());
+            }
+            within
+        })?;
+        Ok(end)
+    }
+}

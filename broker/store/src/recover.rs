@@ -1,0 +1,153 @@
+//! Opening the partitions of a data directory: what a clean shutdown left is trusted, after a crash the tails are
+//! scanned, torn ones cut, indexes rebuilt.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use ottla_log::{
+    FileKind, FolderName, LeaderEpochs, LogConfig, OffsetCheckpoint, PartitionMetadata, ProducerStates,
+    STRAY_SUFFIX, parse_folder, partition_folder, renamed_folder,
+};
+use ottla_types::{Offset, PartitionIndex, TopicId, TopicName, TopicPartition};
+
+use crate::disk::{Disk, OpenMode, read_file};
+use crate::error::StoreError;
+use crate::load::load_log;
+use crate::partition::{Identity, PartitionLog, State};
+use crate::segment::Segment;
+use crate::shared::Shared;
+
+/// What is known when the partitions are opened.
+pub(crate) struct Recovery<'a> {
+    pub(crate) shared: &'a Arc<Shared>,
+    /// Whether the last process closed the directory.
+    pub(crate) clean: bool,
+    pub(crate) recovery_points: OffsetCheckpoint,
+    pub(crate) log_starts: OffsetCheckpoint,
+    pub(crate) config: LogConfig,
+}
+
+impl Recovery<'_> {
+    /// Opens all partitions; removes what was being deleted, puts aside what has no identity.
+    pub(crate) fn run(&self) -> Result<HashMap<(TopicId, PartitionIndex), Arc<PartitionLog>>, StoreError> {
+        let (disk, dir) = (&*self.shared.disk, &self.shared.dir);
+        let mut partitions = HashMap::new();
+        for entry in disk.list(dir).map_err(StoreError::io("list", dir))? {
+            let path = dir.join(&entry.name);
+            if !entry.is_dir {
+                continue;
+            }
+            match parse_folder(&entry.name) {
+                FolderName::Deleted => remove_folder(disk, &path)?,
+                FolderName::Other => {}
+                FolderName::Partition(topic, partition) => {
+                    if let Some(topic_id) = self.identity(&path, &topic, partition)? {
+                        let log = self.open(&path, Identity { topic, topic_id, partition })?;
+                        partitions.insert((topic_id, partition), log);
+                    }
+                }
+            }
+        }
+        Ok(partitions)
+    }
+
+    fn open(&self, folder: &Path, who: Identity) -> Result<Arc<PartitionLog>, StoreError> {
+        let name = TopicPartition { topic: who.topic.clone(), partition: who.partition };
+        let recovery_point = self.recovery_points.get(&name).copied().unwrap_or_default();
+        let log_start = self.log_starts.get(&name).copied().unwrap_or_default();
+        let (state, start) = load_log(self, folder, recovery_point, log_start)?;
+        Ok(PartitionLog::new(Arc::clone(self.shared), who, self.config.clone(), start, state))
+    }
+
+    /// The topic id of a folder. One without is a leftover: nothing in it was acknowledged, as the id is synced
+    /// before anything is.
+    fn identity(
+        &self,
+        folder: &Path,
+        topic: &TopicName,
+        partition: PartitionIndex,
+    ) -> Result<Option<TopicId>, StoreError> {
+        let disk = &*self.shared.disk;
+        let path = folder.join(PartitionMetadata::FILE);
+        let text = read_file(disk, &path, 4_096).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        if let Some(Ok(metadata)) = text.as_deref().map(PartitionMetadata::decode) {
+            return Ok(Some(metadata.topic_id));
+        }
+        let files = disk.list(folder).map_err(StoreError::io("list", folder))?;
+        let is_log = |name: &str| matches!(FileKind::parse(name), Some((FileKind::Log, _)));
+        if !files.iter().any(|file| is_log(&file.name) && file.bytes > 0) {
+            remove_folder(disk, folder)?;
+            return Ok(None);
+        }
+        let unique = disk.random_id().map_err(StoreError::io("name", folder))?;
+        let aside = self.shared.dir.join(renamed_folder(topic, partition, unique, STRAY_SUFFIX));
+        tracing::error!(folder = %folder.display(), aside = %aside.display(), "no readable partition.metadata, put aside");
+        disk.rename(folder, &aside).map_err(StoreError::io("rename", folder))?;
+        disk.sync_dir(&self.shared.dir).map_err(StoreError::io("sync", &self.shared.dir))?;
+        Ok(None)
+    }
+}
+
+/// Removes a folder and the files in it.
+pub(crate) fn remove_folder(disk: &dyn Disk, folder: &Path) -> Result<(), StoreError> {
+    for entry in disk.list(folder).map_err(StoreError::io("list", folder))? {
+        let path = folder.join(&entry.name);
+        if entry.is_dir {
+            remove_folder(disk, &path)?;
+        } else {
+            disk.remove_file(&path).map_err(StoreError::io("remove", &path))?;
+        }
+    }
+    disk.remove_dir(folder).map_err(StoreError::io("remove", folder))
+}
+
+/// Creates the folder of a new partition. Its names become durable with its first commit.
+pub(crate) fn create_partition(
+    shared: &Arc<Shared>,
+    topic: TopicName,
+    topic_id: TopicId,
+    partition: PartitionIndex,
+    config: LogConfig,
+) -> Result<Arc<PartitionLog>, StoreError> {
+    let disk = &*shared.disk;
+    let folder = shared.dir.join(partition_folder(&topic, partition));
+    disk.create_dir(&folder).map_err(StoreError::io("create", &folder))?;
+    let metadata_path = folder.join(PartitionMetadata::FILE);
+    let log_path = folder.join(FileKind::Log.file_name(Offset(0)));
+    let made = (|| {
+        let metadata = disk.open(&metadata_path, OpenMode::CreateIfMissing)?;
+        metadata.truncate(0)?;
+        metadata.write_at(0, &[PartitionMetadata { topic_id }.encode().as_bytes()])?;
+        let log = disk.open(&log_path, OpenMode::CreateIfMissing)?;
+        log.truncate(0)?;
+        Ok(vec![(metadata_path, metadata), (log_path, log)])
+    })();
+    let unsynced_files = match made {
+        Ok(files) => files,
+        Err(error) => {
+            if let Err(error) = remove_folder(disk, &folder) {
+                tracing::warn!(%error, "folder of a partition that could not be created is left over");
+            }
+            return Err(StoreError::io("create", &folder)(error));
+        }
+    };
+    let state = State {
+        folder,
+        segments: vec![Segment::new(Offset(0), config.index_interval_bytes, 0)],
+        epochs: LeaderEpochs::default(),
+        epochs_unsaved: false,
+        producers: ProducerStates::default(),
+        snapshot_at: None,
+        unsynced_files,
+        folder_unsynced: true,
+        parent_unsynced: true,
+        synced_end: Offset(0),
+        checkpointable: Offset(0),
+        read_hints: Default::default(),
+        read_hint_next: 0,
+        deleted: false,
+    };
+    let who = Identity { topic, topic_id, partition };
+    Ok(PartitionLog::new(Arc::clone(shared), who, config, Offset(0), state))
+}

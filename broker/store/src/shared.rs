@@ -1,0 +1,180 @@
+//! What all partitions of a store share: the disk, the open files, the state "failed", the list of dirty partitions.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use ottla_log::{FileKind, LOG_START_FILE, OffsetCheckpoint, RECOVERY_POINT_FILE, encode_offsets};
+use ottla_types::{Offset, TopicPartition};
+use parking_lot::{Condvar, Mutex};
+
+use crate::disk::{Disk, DiskFile, OpenMode};
+use crate::error::{FatalError, StoreError};
+use crate::meta::save;
+use crate::partition::PartitionLog;
+
+/// Called once, when a write or sync has failed.
+pub type FatalHook = Arc<dyn Fn(&FatalError) + Send + Sync>;
+
+/// One file of one partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct FileKey {
+    pub(crate) partition: u64,
+    pub(crate) base: Offset,
+    pub(crate) kind: FileKind,
+}
+
+#[derive(Default)]
+struct OpenFiles {
+    files: HashMap<FileKey, (Arc<dyn DiskFile>, u64)>,
+    clock: u64,
+}
+
+pub(crate) struct Shared {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) dir: PathBuf,
+    open_files: Mutex<OpenFiles>,
+    open_files_max: usize,
+    failed: AtomicBool,
+    on_fatal: FatalHook,
+    next_key: AtomicU64,
+    dirty: Mutex<Vec<Arc<PartitionLog>>>,
+    wake: Condvar,
+    /// What the checkpoint files say: recovery points, log starts.
+    saved: Mutex<(OffsetCheckpoint, OffsetCheckpoint)>,
+}
+
+impl Shared {
+    pub(crate) fn new(disk: Arc<dyn Disk>, dir: PathBuf, open_files_max: usize, on_fatal: FatalHook) -> Self {
+        Self {
+            disk,
+            dir,
+            open_files: Mutex::default(),
+            open_files_max: open_files_max.max(8),
+            failed: AtomicBool::new(false),
+            on_fatal,
+            next_key: AtomicU64::new(0),
+            dirty: Mutex::default(),
+            wake: Condvar::new(),
+            saved: Mutex::default(),
+        }
+    }
+
+    /// Takes note of what the checkpoint files say when the store is opened.
+    pub(crate) fn set_saved(&self, recovery_points: OffsetCheckpoint, log_starts: OffsetCheckpoint) {
+        *self.saved.lock() = (recovery_points, log_starts);
+    }
+
+    /// Writes both checkpoint files, where something has changed.
+    pub(crate) fn save_offsets(&self, logs: &[Arc<PartitionLog>]) -> Result<(), StoreError> {
+        let mut saved = self.saved.lock();
+        let (mut recovery_points, mut log_starts) = (OffsetCheckpoint::new(), OffsetCheckpoint::new());
+        for log in logs {
+            let Some(recovery_point) = log.recovery_point() else { continue };
+            recovery_points.insert(log.topic_partition(), recovery_point);
+            let start = log.log_start_offset();
+            if start > Offset(0) {
+                log_starts.insert(log.topic_partition(), start);
+            }
+        }
+        if saved.1 != log_starts {
+            save(&*self.disk, &self.dir, LOG_START_FILE, &encode_offsets(&log_starts))?;
+            saved.1 = log_starts;
+        }
+        if saved.0 != recovery_points {
+            save(&*self.disk, &self.dir, RECOVERY_POINT_FILE, &encode_offsets(&recovery_points))?;
+            saved.0 = recovery_points;
+        }
+        Ok(())
+    }
+
+    /// Takes the checkpoint files' entries back to `lowered` where they are past it.
+    pub(crate) fn lower_offsets(&self, name: &TopicPartition, lowered: Offset) -> Result<(), StoreError> {
+        let mut saved = self.saved.lock();
+        let (recovery_points, log_starts) = &mut *saved;
+        for (file, offsets) in [(RECOVERY_POINT_FILE, recovery_points), (LOG_START_FILE, log_starts)] {
+            if offsets.get(name).is_some_and(|saved| *saved > lowered) {
+                let mut changed = offsets.clone();
+                changed.insert(name.clone(), lowered);
+                save(&*self.disk, &self.dir, file, &encode_offsets(&changed))?;
+                *offsets = changed;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn next_key(&self) -> u64 {
+        self.next_key.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
+    }
+
+    /// Stops all writing for good and tells the broker, once.
+    pub(crate) fn fail(&self, error: &FatalError) {
+        if !self.failed.swap(true, Ordering::AcqRel) {
+            tracing::error!(%error, "disk error, the store stops");
+            (self.on_fatal)(error);
+        }
+        self.wake.notify_all();
+    }
+
+    /// The open file of that key, opened when it isn't; the least used ones are closed beyond the limit.
+    pub(crate) fn file(&self, key: FileKey, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
+        let mut open = self.open_files.lock();
+        open.clock += 1;
+        let now = open.clock;
+        if let Some((file, used)) = open.files.get_mut(&key) {
+            *used = now;
+            return Ok(Arc::clone(file));
+        }
+        let file = self.disk.open(path, mode)?;
+        open.files.insert(key, (Arc::clone(&file), now));
+        if open.files.len() > self.open_files_max {
+            let mut used: Vec<u64> = open.files.values().map(|(_, used)| *used).collect();
+            let keep_from = used.len() / 8;
+            let oldest_kept = *used.select_nth_unstable(keep_from).1;
+            open.files.retain(|_, (_, used)| *used >= oldest_kept);
+        }
+        Ok(file)
+    }
+
+    /// Closes the files of a partition, or one of its segments.
+    pub(crate) fn close_files(&self, partition: u64, base: Option<Offset>) {
+        let ours = |key: &FileKey| key.partition == partition && base.is_none_or(|base| key.base == base);
+        self.open_files.lock().files.retain(|key, _| !ours(key));
+    }
+
+    /// The number of files that are held open.
+    pub(crate) fn open_files(&self) -> usize {
+        self.open_files.lock().files.len()
+    }
+
+    /// Puts a partition on the committer's list.
+    pub(crate) fn mark_dirty(&self, partition: Arc<PartitionLog>) {
+        self.dirty.lock().push(partition);
+        self.wake.notify_one();
+    }
+
+    /// Takes the committer's list, in the order in which partitions became dirty.
+    pub(crate) fn take_dirty(&self) -> Vec<Arc<PartitionLog>> {
+        std::mem::take(&mut *self.dirty.lock())
+    }
+
+    /// Waits until a partition is dirty, `stop` is set, or the time is over.
+    pub(crate) fn wait_dirty(&self, stop: &AtomicBool, timeout: std::time::Duration) {
+        let mut dirty = self.dirty.lock();
+        if dirty.is_empty() && !stop.load(Ordering::Acquire) {
+            self.wake.wait_for(&mut dirty, timeout);
+        }
+    }
+
+    /// Wakes the committer under its lock, so that no wake-up is lost.
+    pub(crate) fn wake_all(&self) {
+        let _dirty = self.dirty.lock();
+        self.wake.notify_all();
+    }
+}

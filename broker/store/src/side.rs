@@ -1,0 +1,149 @@
+//! The files beside the segments: indexes, snapshots, leader epochs. They are synced at checkpoints, before the
+//! recovery point passes what they tell about; until then recovery makes them again from the log.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ottla_log::{FileKind, LeaderEpochs};
+use ottla_types::Offset;
+
+use crate::disk::{DiskFile, OpenMode, replace_file};
+use crate::error::{FatalError, StoreError};
+use crate::partition::PartitionLog;
+
+/// The producer snapshots that are kept.
+const SNAPSHOTS_MAX: usize = 2;
+
+impl PartitionLog {
+    /// Up to here the log and all beside it is on disk; `None` once the partition is deleted.
+    pub(crate) fn recovery_point(&self) -> Option<Offset> {
+        let state = self.state.lock();
+        (!state.deleted).then_some(state.checkpointable)
+    }
+
+    /// Syncs indexes, snapshots and epochs, so that the recovery point may advance to what is synced of the log.
+    pub(crate) fn sync_side_files(&self) -> Result<(), StoreError> {
+        let _one = self.commit_lock.lock();
+        if self.shared.has_failed() {
+            return Err(StoreError::Failed);
+        }
+        let (folder, synced_end, files, epochs) = {
+            let mut state = self.state.lock();
+            if state.deleted || (state.checkpointable == state.synced_end && !state.epochs_unsaved) {
+                return Ok(());
+            }
+            let mut files = std::mem::take(&mut state.unsynced_files);
+            self.take_unsynced_indexes(&mut state, &mut files)?;
+            let epochs = state.epochs_unsaved.then(|| state.epochs.encode());
+            state.epochs_unsaved = false;
+            (state.folder.clone(), state.synced_end, files, epochs)
+        };
+        let synced = (|| {
+            for (path, file) in &files {
+                file.sync().map_err(|error| FatalError::new("sync", path, &error))?;
+            }
+            let disk = &*self.shared.disk;
+            disk.sync_dir(&folder).map_err(|error| FatalError::new("sync", &folder, &error))
+        })();
+        if let Err(error) = synced {
+            self.shared.fail(&error);
+            return Err(StoreError::Failed);
+        }
+        if let Some(text) = epochs {
+            let saved = replace_file(&*self.shared.disk, &folder, LeaderEpochs::FILE, text.as_bytes());
+            if let Err(error) = saved {
+                self.state.lock().epochs_unsaved = true;
+                return Err(StoreError::io("write", folder.join(LeaderEpochs::FILE))(error));
+            }
+        }
+        let mut state = self.state.lock();
+        state.checkpointable = synced_end;
+        Ok(())
+    }
+
+    fn take_unsynced_indexes(
+        &self,
+        state: &mut crate::partition::State,
+        files: &mut Vec<(PathBuf, Arc<dyn DiskFile>)>,
+    ) -> Result<(), StoreError> {
+        for at in 0..state.segments.len() {
+            if !state.segments[at].index_unsynced {
+                continue;
+            }
+            let base = state.segments[at].base;
+            for kind in [FileKind::Index, FileKind::TimeIndex] {
+                let path = state.path(kind, base);
+                let file = self.file(state, kind, base, OpenMode::CreateIfMissing);
+                files.push((path.clone(), file.map_err(StoreError::io("open", path))?));
+            }
+            state.segments[at].index_unsynced = false;
+        }
+        Ok(())
+    }
+
+    /// Completes all files for a clean shutdown: the next open needs no scan.
+    pub(crate) fn finish(&self) -> Result<(), StoreError> {
+        self.sync().map_err(|_| StoreError::Failed)?;
+        {
+            let mut state = self.state.lock();
+            if state.deleted {
+                return Ok(());
+            }
+            state.active().finish_time_index();
+            for at in 0..state.segments.len() {
+                // Kafka's tools want the index files, be they empty.
+                let base = state.segments[at].base;
+                let is_active = at + 1 == state.segments.len();
+                if is_active || state.segments[at].index.len() == 0 {
+                    state.segments[at].index_unsynced |= self.touch_indexes(&state, base)?;
+                }
+            }
+            let end = state.end();
+            if state.snapshot_at != Some(end) {
+                self.save_producers(&mut state, end);
+                state.checkpointable = Offset(-1);
+            }
+            if state.segments.iter().any(|segment| segment.index_unsynced) || !state.unsynced_files.is_empty()
+            {
+                state.checkpointable = Offset(-1);
+            }
+        }
+        self.flush_indexes().map_err(|_| StoreError::Failed)?;
+        self.sync_side_files()?;
+        self.remove_old_snapshots();
+        Ok(())
+    }
+
+    /// Creates the index files of a segment where they are missing. Returns whether one was.
+    fn touch_indexes(&self, state: &crate::partition::State, base: Offset) -> Result<bool, StoreError> {
+        let mut created = false;
+        for kind in [FileKind::Index, FileKind::TimeIndex] {
+            let path = state.path(kind, base);
+            match self.shared.disk.open(&path, OpenMode::CreateNew) {
+                Ok(_) => created = true,
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(StoreError::io("create", path)(error)),
+            }
+        }
+        Ok(created)
+    }
+
+    /// Keeps the newest snapshots only.
+    pub(crate) fn remove_old_snapshots(&self) {
+        let folder = self.state.lock().folder.clone();
+        let disk = &*self.shared.disk;
+        let snapshots = disk.list(&folder).map(|files| {
+            let names = files.into_iter().map(|file| file.name);
+            names
+                .filter(|name| matches!(FileKind::parse(name), Some((FileKind::Snapshot, _))))
+                .collect::<Vec<_>>()
+        });
+        let snapshots = snapshots.unwrap_or_default();
+        let surplus = snapshots.len().saturating_sub(SNAPSHOTS_MAX);
+        for name in &snapshots[..surplus] {
+            if let Err(error) = disk.remove_file(&folder.join(name)) {
+                tracing::warn!(folder = %folder.display(), name, %error, "old snapshot not removed");
+            }
+        }
+    }
+}

@@ -1,0 +1,365 @@
+//! The store: one data directory with all its partitions, opened once, and its committer thread.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use ottla_log::{
+    DELETE_SUFFIX, LOG_START_FILE, LogConfig, MetaProperties, RECOVERY_POINT_FILE, partition_folder,
+    renamed_folder,
+};
+use ottla_types::{BrokerId, ClusterId, DirectoryId, Offset, PartitionIndex, TopicId, TopicName};
+use parking_lot::{Mutex, RwLock};
+
+use crate::disk::{Disk, DiskLock};
+use crate::error::{FatalError, StoreError};
+use crate::meta::{CLEAN_FILE, claim, load_offsets, save, take_clean_mark, take_lock};
+use crate::partition::PartitionLog;
+use crate::real::RealDisk;
+use crate::recover::{Recovery, create_partition, remove_folder};
+use crate::shared::{FatalHook, Shared};
+
+/// Who drives the commits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Committer {
+    /// A thread of the store: what is appended becomes durable by itself.
+    Thread,
+    /// The caller, by [`Store::commit_now`] and [`Store::checkpoint`]: for simulations.
+    Manual,
+}
+
+/// How a store is opened.
+#[derive(Clone)]
+pub struct StoreConfig {
+    /// The data directory; created when it doesn't exist.
+    pub dir: PathBuf,
+    /// The cluster that it has to belong to; `None` accepts the one that the directory names.
+    /// An empty directory is formatted for it.
+    pub cluster_id: Option<ClusterId>,
+    /// The broker that it has to belong to.
+    pub node_id: BrokerId,
+    /// The settings of partitions that are found, until [`Store::set_config`] says better.
+    pub default_config: LogConfig,
+    /// Called once when a write or sync has failed; the broker has to end then.
+    pub on_fatal: FatalHook,
+    /// The files that are held open at most, beyond those with unsynced bytes.
+    pub open_files_max: usize,
+    /// Who drives the commits.
+    pub committer: Committer,
+    /// How often recovery points are written while there is something new.
+    pub checkpoint_interval: Duration,
+    /// How many files are synced at once.
+    pub sync_threads: usize,
+}
+
+impl StoreConfig {
+    /// The defaults for a directory: any cluster, a thread that commits, and an error log line when the disk fails.
+    pub fn new(dir: impl Into<PathBuf>, node_id: BrokerId) -> Self {
+        Self {
+            dir: dir.into(),
+            cluster_id: None,
+            node_id,
+            default_config: LogConfig::default(),
+            on_fatal: Arc::new(|_| {}),
+            open_files_max: 4_096,
+            committer: Committer::Thread,
+            checkpoint_interval: Duration::from_secs(30),
+            sync_threads: 4,
+        }
+    }
+}
+
+type Partitions = HashMap<(TopicId, PartitionIndex), Arc<PartitionLog>>;
+
+pub(crate) struct Inner {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) partitions: RwLock<Partitions>,
+    meta: MetaProperties,
+    stop: AtomicBool,
+    sync_threads: usize,
+}
+
+/// One data directory. Dropping it without [`Store::close`] is like a crash: the next open scans the logs' tails.
+pub struct Store {
+    inner: Arc<Inner>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    lock: Mutex<Option<Box<dyn DiskLock>>>,
+}
+
+impl Store {
+    /// Opens a data directory on the operating system's disk: locks it, checks whose it is, recovers its partitions.
+    ///
+    /// # Errors
+    /// When it is another's, in use, corrupt, or the disk fails.
+    pub fn open(config: StoreConfig) -> Result<Self, StoreError> {
+        Self::open_on(Arc::new(RealDisk), config)
+    }
+
+    /// As [`Store::open`], on another disk.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_on(disk: Arc<dyn Disk>, config: StoreConfig) -> Result<Self, StoreError> {
+        let started = Instant::now();
+        let dir = config.dir.clone();
+        disk.create_dir(&dir).map_err(StoreError::io("create", &dir))?;
+        let lock = take_lock(&*disk, &dir)?;
+        let meta = claim(&*disk, &dir, config.cluster_id, config.node_id)?;
+        let clean = take_clean_mark(&*disk, &dir)?;
+        let recovery_points = load_offsets(&*disk, &dir, RECOVERY_POINT_FILE);
+        let log_starts = load_offsets(&*disk, &dir, LOG_START_FILE);
+        let shared = Arc::new(Shared::new(disk, dir, config.open_files_max, config.on_fatal));
+        let recovery =
+            Recovery { shared: &shared, clean, recovery_points, log_starts, config: config.default_config };
+        let partitions = recovery.run()?;
+        shared.set_saved(recovery.recovery_points, recovery.log_starts);
+        let count = partitions.len();
+        tracing::info!(dir = %shared.dir.display(), partitions = count, clean, ms = started.elapsed().as_millis() as u64, "store opened");
+        let (stop, sync_threads) = (AtomicBool::new(false), config.sync_threads.max(1));
+        let partitions = RwLock::new(partitions);
+        let inner = Arc::new(Inner { shared, partitions, meta, stop, sync_threads });
+        let thread = (config.committer == Committer::Thread).then(|| {
+            let (inner, interval) = (Arc::clone(&inner), config.checkpoint_interval);
+            let builder = std::thread::Builder::new().name("committer".to_owned());
+            builder.spawn(move || inner.commit_loop(interval)).expect("a thread can be started")
+        });
+        Ok(Self { inner, thread: Mutex::new(thread), lock: Mutex::new(Some(lock)) })
+    }
+
+    /// The durable identity of this disk.
+    pub fn directory_id(&self) -> DirectoryId {
+        self.inner.meta.directory_id
+    }
+
+    /// The cluster that the directory belongs to.
+    pub fn cluster_id(&self) -> ClusterId {
+        self.inner.meta.cluster_id
+    }
+
+    /// The data directory.
+    pub fn dir(&self) -> &Path {
+        &self.inner.shared.dir
+    }
+
+    /// Whether a write or sync has failed.
+    pub fn has_failed(&self) -> bool {
+        self.inner.shared.has_failed()
+    }
+
+    /// The number of files that are held open, for metrics.
+    pub fn open_files(&self) -> usize {
+        self.inner.shared.open_files()
+    }
+
+    /// All partitions in the directory, sorted.
+    pub fn partitions(&self) -> Vec<(TopicName, TopicId, PartitionIndex)> {
+        let all = self.inner.logs();
+        all.iter().map(|log| (log.topic().clone(), log.topic_id(), log.partition())).collect()
+    }
+
+    /// The log of a partition, if it is here.
+    pub fn partition(&self, topic_id: TopicId, partition: PartitionIndex) -> Option<Arc<PartitionLog>> {
+        self.inner.partitions.read().get(&(topic_id, partition)).cloned()
+    }
+
+    /// The log of a partition, created empty when it isn't here; the settings apply either way.
+    ///
+    /// # Errors
+    /// When the folder belongs to another topic of that name, or the disk fails.
+    pub fn create_partition(
+        &self,
+        topic: TopicName,
+        topic_id: TopicId,
+        partition: PartitionIndex,
+        config: LogConfig,
+    ) -> Result<Arc<PartitionLog>, StoreError> {
+        let mut partitions = self.inner.partitions.write();
+        if let Some(log) = partitions.get(&(topic_id, partition)) {
+            log.set_config(config);
+            return Ok(Arc::clone(log));
+        }
+        if self.has_failed() {
+            return Err(StoreError::Failed);
+        }
+        let same_name = |log: &&Arc<PartitionLog>| log.topic == topic && log.partition == partition;
+        if let Some(other) = partitions.values().find(same_name) {
+            let folder = self.inner.shared.dir.join(partition_folder(&topic, partition));
+            return Err(StoreError::ForeignTopic { folder, found: other.topic_id, expected: topic_id });
+        }
+        // An older topic's offsets under this name would be taken for this one's.
+        let name = ottla_types::TopicPartition { topic: topic.clone(), partition };
+        self.inner.shared.lower_offsets(&name, Offset(0))?;
+        let log = create_partition(&self.inner.shared, topic, topic_id, partition, config)?;
+        log.queue();
+        partitions.insert((topic_id, partition), Arc::clone(&log));
+        Ok(log)
+    }
+
+    /// Changes the settings of all partitions of a topic.
+    pub fn set_config(&self, topic_id: TopicId, config: &LogConfig) {
+        for log in self.inner.logs().iter().filter(|log| log.topic_id == topic_id) {
+            log.set_config(config.clone());
+        }
+    }
+
+    /// Deletes a partition: renames its folder, durably, then removes it. One that isn't here is no error.
+    ///
+    /// # Errors
+    /// When the disk fails; the partition is gone all the same.
+    pub fn delete_partition(&self, topic_id: TopicId, partition: PartitionIndex) -> Result<(), StoreError> {
+        let Some(log) = self.inner.partitions.write().remove(&(topic_id, partition)) else { return Ok(()) };
+        let shared = &self.inner.shared;
+        let _one = log.commit_lock.lock();
+        let mut state = log.state.lock();
+        state.deleted = true;
+        let unique = shared.disk.random_id().map_err(StoreError::io("name", &state.folder))?;
+        let renamed = shared.dir.join(renamed_folder(&log.topic, partition, unique, DELETE_SUFFIX));
+        shared.disk.rename(&state.folder, &renamed).map_err(StoreError::io("rename", &state.folder))?;
+        state.folder = renamed.clone();
+        for segment in &mut state.segments {
+            segment.unsynced = None;
+        }
+        state.unsynced_files.clear();
+        drop(state);
+        shared.close_files(log.key, None);
+        shared.disk.sync_dir(&shared.dir).map_err(StoreError::io("sync", &shared.dir))?;
+        remove_folder(&*shared.disk, &renamed)
+    }
+
+    /// Deletes all partitions of a topic.
+    ///
+    /// # Errors
+    /// The first one; the others are deleted all the same.
+    pub fn delete_topic(&self, topic_id: TopicId) -> Result<(), StoreError> {
+        let logs = self.inner.logs();
+        let ours = logs.iter().filter(|log| log.topic_id == topic_id);
+        ours.map(|log| self.delete_partition(topic_id, log.partition)).fold(Ok(()), Result::and)
+    }
+
+    /// Makes everything appended so far durable.
+    ///
+    /// # Errors
+    /// When a sync failed, now or before.
+    pub fn commit_now(&self) -> Result<(), FatalError> {
+        let dirty = self.inner.shared.take_dirty();
+        dirty.iter().map(|log| log.sync()).fold(Ok(()), Result::and)
+    }
+
+    /// Writes recovery points, so that the next recovery begins at what is durable now.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn checkpoint(&self) -> Result<(), StoreError> {
+        self.inner.checkpoint()
+    }
+
+    /// Deletes what the partitions' settings don't retain. Returns the number of segments deleted.
+    pub fn enforce_retention(&self, now_ms: i64) -> usize {
+        let enforce = |log: &Arc<PartitionLog>| {
+            let deleted = log.enforce_retention(now_ms);
+            log.queue_if_unsynced();
+            deleted
+        };
+        self.inner.logs().iter().map(enforce).sum()
+    }
+
+    /// Closes the store: everything synced, indexes and snapshots complete, the mark of a clean shutdown left.
+    ///
+    /// # Errors
+    /// When the disk fails; then there is no mark, and the next open scans. A second call does nothing.
+    pub fn close(&self) -> Result<(), StoreError> {
+        self.stop_thread();
+        let Some(_lock) = self.lock.lock().take() else { return Ok(()) };
+        for log in self.inner.logs().iter() {
+            log.finish()?;
+        }
+        self.inner.checkpoint()?;
+        if self.has_failed() {
+            return Err(StoreError::Failed);
+        }
+        let shared = &self.inner.shared;
+        save(&*shared.disk, &shared.dir, CLEAN_FILE, "{\"version\":0,\"brokerEpoch\":-1}\n")?;
+        tracing::info!(dir = %shared.dir.display(), "store closed");
+        Ok(())
+    }
+
+    fn stop_thread(&self) {
+        self.inner.stop.store(true, Ordering::Release);
+        self.inner.shared.wake_all();
+        if let Some(thread) = self.thread.lock().take() {
+            // It ends by itself; a panic in it was reported by then.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.stop_thread();
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Store({:?})", self.dir())
+    }
+}
+
+impl Inner {
+    /// All logs, sorted by topic name and partition.
+    fn logs(&self) -> Vec<Arc<PartitionLog>> {
+        let mut logs: Vec<_> = self.partitions.read().values().cloned().collect();
+        logs.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
+        logs
+    }
+
+    fn commit_loop(&self, checkpoint_interval: Duration) {
+        let mut checkpoint_due = Instant::now() + checkpoint_interval;
+        loop {
+            let timeout = checkpoint_due.saturating_duration_since(Instant::now());
+            self.shared.wait_dirty(&self.stop, timeout);
+            self.commit_all(&self.shared.take_dirty());
+            if self.stop.load(Ordering::Acquire) {
+                return;
+            }
+            if Instant::now() >= checkpoint_due {
+                checkpoint_due = Instant::now() + checkpoint_interval;
+                if let Err(error) = self.checkpoint() {
+                    tracing::warn!(%error, "checkpoint not written, the next recovery takes longer");
+                }
+            }
+        }
+    }
+
+    /// Commits all partitions of the list, several at once: file systems join syncs that wait together.
+    fn commit_all(&self, dirty: &[Arc<PartitionLog>]) {
+        let next = AtomicUsize::new(0);
+        let work = || {
+            while let Some(log) = dirty.get(next.fetch_add(1, Ordering::Relaxed)) {
+                if log.sync().is_err() {
+                    return;
+                }
+            }
+        };
+        if dirty.len() < 2 || self.sync_threads < 2 {
+            return work();
+        }
+        std::thread::scope(|scope| {
+            for _ in 1..self.sync_threads.min(dirty.len()) {
+                scope.spawn(work);
+            }
+            work();
+        });
+    }
+
+    fn checkpoint(&self) -> Result<(), StoreError> {
+        let logs = self.logs();
+        for log in &logs {
+            log.sync_side_files()?;
+        }
+        self.shared.save_offsets(&logs)
+    }
+}
