@@ -6,6 +6,7 @@ pub mod direction;
 pub mod length;
 pub mod purity;
 pub mod reach;
+pub mod registry;
 pub mod source;
 pub mod text;
 pub mod tree;

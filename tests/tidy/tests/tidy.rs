@@ -1,7 +1,7 @@
 //! Applies the rules to the tree. A failure lists what to change, file by file.
 
 use ottla_tidy::tree::{self, File};
-use ottla_tidy::{Complaints, direction, length, purity, reach, source, text};
+use ottla_tidy::{Complaints, direction, length, purity, reach, registry, source, text};
 
 #[track_caller]
 fn none(complaints: Complaints) {
@@ -45,6 +45,11 @@ fn error_enums_are_small() {
 #[test]
 fn unwraps_are_rare() {
     none(source::unwraps_are_rare(tree::rust(&tree::files())));
+}
+
+#[test]
+fn each_api_key_has_one_line_in_the_registry() {
+    none(registry::check(&tree::files()));
 }
 
 #[test]

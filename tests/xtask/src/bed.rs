@@ -1,7 +1,7 @@
 //! `cargo xtask bed up|down`: the Kubernetes of `tests/e2e/bed`, three nodes on this machine.
 
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
@@ -55,8 +55,16 @@ pub fn run(chore: &Chore) -> Result<bool> {
     Ok(process::run(&mut command, Instant::now() + DEADLINE)?.success())
 }
 
+/// Stops the bed if it runs, and deletes its state.
+pub fn take_down() {
+    let quiet = script("down.sh").arg("--purge").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if !quiet.is_ok_and(|status| status.success()) {
+        eprintln!("the test bed can't be taken down; try: cargo xtask bed down");
+    }
+}
+
 /// One of the bed's scripts.
-pub fn script(name: &str) -> Command {
+fn script(name: &str) -> Command {
     let mut command = Command::new(paths::root().join("tests/e2e/bed").join(name));
     command.envs(settings());
     command

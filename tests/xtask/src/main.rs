@@ -10,6 +10,7 @@ mod setup;
 mod verify;
 
 use std::process::{Command, ExitCode};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -100,6 +101,9 @@ fn generate(what: &str, options: &Generate) -> Result<bool> {
     Ok(process::run(&mut cargo, Instant::now() + Duration::from_secs(1800))?.success())
 }
 
+/// Set once a run of `verify` may have started the Kubernetes test bed.
+pub static BED_MAY_RUN: AtomicBool = AtomicBool::new(false);
+
 /// Ctrl-C reaches only us, as each child has a process group of its own: pass it on, then leave.
 fn end_children_on_signals() -> Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).context("can't listen for signals")?;
@@ -107,6 +111,9 @@ fn end_children_on_signals() -> Result<()> {
         if let Some(signal) = signals.forever().next() {
             eprintln!("stopping");
             process::end_all();
+            if BED_MAY_RUN.load(Ordering::Relaxed) {
+                bed::take_down();
+            }
             std::process::exit(128 + signal);
         }
     });

@@ -7,13 +7,14 @@ mod tally;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use crate::{paths, setup};
+use crate::{bed, paths, setup};
 use board::{Board, Outcome};
 pub use steps::Env;
 use steps::{Lane, STEPS, Step};
@@ -62,12 +63,18 @@ pub fn run(options: &Options) -> Result<bool> {
         fs::remove_dir_all(&out).with_context(|| format!("can't clear {}", out.display()))?;
     }
     fs::create_dir_all(&out).with_context(|| format!("can't make {}", out.display()))?;
+    let uses_bed = chosen.iter().any(|s| s.needs_root && !s.sets_up);
+    crate::BED_MAY_RUN.store(uses_bed, Ordering::Relaxed);
     let board = Board::new(chosen.iter().map(|s| s.name));
     let limit = Instant::now() + LIMIT;
     thread::scope(|scope| {
         scope.spawn(|| run_lane(&chosen, Lane::Aside, &board, limit));
         run_lane(&chosen, Lane::Main, &board, limit);
     });
+    if uses_bed {
+        // The steps that use the bed take it down; this is for one that was ended before it could.
+        bed::take_down();
+    }
     Ok(report(&chosen, &board))
 }
 
