@@ -8,16 +8,30 @@
 
 #![warn(missing_docs)]
 
+mod folder;
+mod ports;
+
 mod child;
 mod event;
-mod folder;
-mod manifests;
-mod ports;
 mod probe;
-mod protocol;
-mod resources;
-mod socket;
 mod supervisor;
+
+mod manifests;
+mod resources;
+
+mod control;
+mod shared;
+
+mod brokers;
+mod settings;
+mod status;
+mod topics;
+
+mod answer;
+mod protocol;
+mod socket;
+
+mod up;
 
 pub use event::Event;
 pub use folder::{DEFAULT_FOLDER, DataFolder, FolderError, FolderLock};
@@ -28,3 +42,4 @@ pub use protocol::{
 };
 pub use resources::ResourcesError;
 pub use socket::{AskError, ask};
+pub use up::{LocalCluster, UpError, UpOptions};

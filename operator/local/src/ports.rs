@@ -76,6 +76,11 @@ impl Ports {
         Self { first }
     }
 
+    /// The first broker's port for clients.
+    pub(crate) fn first(self) -> u16 {
+        self.first
+    }
+
     /// A broker's port for clients.
     pub fn kafka(self, broker: i32) -> u16 {
         self.first + Self::step(broker)

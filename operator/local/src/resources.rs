@@ -211,6 +211,12 @@ impl Resources {
 }
 
 impl Changes {
+    /// How many brokers the KafkaCluster asks for, where it is among the changes.
+    pub fn replicas(&self) -> Option<i32> {
+        let cluster = self.objects.iter().find(|((kind, _), ..)| *kind == Kind::KafkaCluster);
+        cluster.map(|(_, _, object)| typed::<KafkaCluster>(object).spec.replicas)
+    }
+
     /// What becomes of each object.
     pub fn results(&self) -> Vec<Applied> {
         let resource =
@@ -244,6 +250,7 @@ fn merge(key: Key, object: &Value, old: Option<&Value>, now: &str) -> (Key, Acti
     let Some(old) = old else {
         metadata.insert("creationTimestamp".into(), now.into());
         metadata.insert("generation".into(), 1.into());
+        metadata.insert("uid".into(), new_uid().into());
         return (key, Action::Created, new);
     };
     let generation = old["metadata"]["generation"].as_i64().unwrap_or(1);
@@ -252,13 +259,26 @@ fn merge(key: Key, object: &Value, old: Option<&Value>, now: &str) -> (Key, Acti
         ["labels", "annotations"].iter().filter_map(|k| Some(((*k).to_owned(), metadata.get(*k)?.clone()))),
     );
     let relabelled = ["labels", "annotations"].iter().any(|k| given.get(*k) != old["metadata"].get(*k));
-    metadata.insert("creationTimestamp".into(), old["metadata"]["creationTimestamp"].clone());
+    for kept in ["creationTimestamp", "uid"] {
+        metadata.insert(kept.into(), old["metadata"][kept].clone());
+    }
     metadata.insert("generation".into(), (generation + i64::from(respecified)).into());
     if let Some(status) = old.get("status") {
         fields.insert("status".into(), status.clone());
     }
     let action = if respecified || relabelled { Action::Configured } else { Action::Unchanged };
     (key, action, new)
+}
+
+/// A random uid, as the API server gives one to each object.
+fn new_uid() -> String {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).expect("the system has randomness");
+    // Version 4, variant 1.
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }
 
 fn typed<T: DeserializeOwned>(object: &Value) -> T {
@@ -323,6 +343,8 @@ mod tests {
         assert_eq!(outcome, Ok(vec!["unchanged", "configured"]));
         assert_eq!(resources.topics()[0].metadata.generation, Some(2));
         assert_eq!(resources.cluster().unwrap().metadata.generation, Some(1));
+        let uid = resources.cluster().unwrap().metadata.uid.unwrap();
+        assert!(ottla_plan::cluster_id_from_uid(&uid).is_some(), "{uid}");
     }
 
     #[test]

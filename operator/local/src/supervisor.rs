@@ -4,9 +4,10 @@
 //! process has run for a while.
 
 use std::process::ExitStatus;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
@@ -63,11 +64,11 @@ pub(crate) struct Supervisor {
 }
 
 impl Supervisor {
-    /// Starts the broker and keeps it running.
-    pub fn start(launch: Launch, events: Events) -> Self {
+    /// Starts the broker and keeps it running; `changed` is told of each change of its state.
+    pub fn start(launch: Launch, events: Events, changed: Arc<Notify>) -> Self {
         let (orders, inbox) = mpsc::channel(4);
         let (publish, state) = watch::channel(ProcessState::default());
-        let keeper = Keeper { launch, events, publish, inbox, backoff: BACKOFF_FIRST };
+        let keeper = Keeper { launch, events, publish, changed, inbox, backoff: BACKOFF_FIRST };
         Self { orders, state, task: tokio::spawn(keeper.run()) }
     }
 
@@ -93,6 +94,7 @@ struct Keeper {
     launch: Launch,
     events: Events,
     publish: watch::Sender<ProcessState>,
+    changed: Arc<Notify>,
     inbox: mpsc::Receiver<Order>,
     backoff: Duration,
 }
@@ -212,12 +214,15 @@ impl Keeper {
     }
 
     fn set(&self, phase: Phase, pid: Option<u32>) {
-        self.publish.send_if_modified(|state| {
+        let changed = self.publish.send_if_modified(|state| {
             let changed = state.phase != phase || state.pid != pid;
             state.phase = phase;
             state.pid = pid;
             changed
         });
+        if changed {
+            self.changed.notify_one();
+        }
     }
 }
 
@@ -248,7 +253,7 @@ mod tests {
     async fn one_that_dies_is_started_again_later_each_time() {
         let dir = tempfile::tempdir().unwrap();
         let (sender, mut events) = mpsc::unbounded_channel();
-        let supervisor = Supervisor::start(script(dir.path(), "echo out of luck; exit 3"), sender);
+        let supervisor = Supervisor::start(script(dir.path(), "echo out of luck; exit 3"), sender, Arc::default());
         let mut pauses = Vec::new();
         while pauses.len() < 3 {
             if let Event::Died { broker, how, last_words, again_in } = next(&mut events).await {
@@ -266,7 +271,7 @@ mod tests {
     async fn stopping_ends_the_process() {
         let dir = tempfile::tempdir().unwrap();
         let (sender, mut events) = mpsc::unbounded_channel();
-        let supervisor = Supervisor::start(script(dir.path(), "exec sleep 600"), sender);
+        let supervisor = Supervisor::start(script(dir.path(), "exec sleep 600"), sender, Arc::default());
         let Event::Started { pid, .. } = next(&mut events).await else { panic!("not started") };
         supervisor.stop().await;
         assert_eq!(next(&mut events).await, Event::Stopped { broker: 7 });
@@ -293,7 +298,7 @@ mod tests {
         let (sender, mut events) = mpsc::unbounded_channel();
         let mut launch = script(dir.path(), "");
         launch.program = dir.path().join("missing");
-        let supervisor = Supervisor::start(launch, sender);
+        let supervisor = Supervisor::start(launch, sender, Arc::default());
         assert!(matches!(next(&mut events).await, Event::NotStarted { broker: 7, .. }));
         supervisor.restart(script(dir.path(), "exec sleep 600")).await;
         assert!(matches!(next(&mut events).await, Event::Started { broker: 7, .. }));

@@ -1,0 +1,215 @@
+//! Brings topics to what their manifests ask for, by the same plan as on Kubernetes, and keeps all statuses.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ottla_api::{READY, Topic, find_condition};
+use ottla_control::proto;
+use ottla_control::proto::control_client::ControlClient;
+use ottla_plan::{ClusterState, ClusterView, TopicAction, TopicObserved, TopicPlan, plan_topic};
+use ottla_types::BrokerId;
+use tokio::time::{sleep, timeout};
+use tonic::transport::Channel;
+use tonic::{Code, Status};
+
+use crate::control::{CALL_TIMEOUT, connect};
+use crate::event::{Event, Events};
+use crate::shared::{Shared, now};
+use crate::status::observe_cluster;
+
+/// When to look again though nothing was heard, while something isn't as asked, and otherwise.
+const RETRY: Duration = Duration::from_secs(1);
+const REPEAT: Duration = Duration::from_secs(30);
+/// How long a topic waits for brokers that have yet to join, so that it is spread over all.
+const JOIN_PATIENCE: Duration = Duration::from_secs(15);
+/// How long a refusal stands before the brokers are asked again.
+const REFUSAL_STANDS: Duration = Duration::from_secs(30);
+/// So many failures in a row are worth a word.
+const FAILURES_TOLD_FROM: u32 = 3;
+
+/// Looks after topics and statuses for as long as it runs.
+pub(crate) async fn keep_status(shared: Arc<Shared>, events: Events) {
+    let mut views = shared.view.clone();
+    let mut keeper =
+        Keeper { shared: shared.clone(), events, client: None, refusals: BTreeMap::new(), failures: BTreeMap::new() };
+    loop {
+        views.borrow_and_update();
+        let pause = if keeper.pass().await { REPEAT } else { RETRY };
+        tokio::select! {
+            () = shared.status_wake.notified() => {}
+            changed = views.changed() => if changed.is_err() { return },
+            () = sleep(pause) => {}
+        }
+    }
+}
+
+/// What the brokers said no to.
+struct Refusal {
+    generation: Option<i64>,
+    message: String,
+    at: Instant,
+}
+
+struct Keeper {
+    shared: Arc<Shared>,
+    events: Events,
+    client: Option<ControlClient<Channel>>,
+    /// By resource name.
+    refusals: BTreeMap<String, Refusal>,
+    /// Failures in a row, by resource name.
+    failures: BTreeMap<String, u32>,
+}
+
+impl Keeper {
+    /// Looks at everything once; tells whether all is as asked.
+    async fn pass(&mut self) -> bool {
+        let all_serve = observe_cluster(&self.shared);
+        let view = self.shared.view().map(plan_view);
+        let topics = self.wanted();
+        let mut settled = all_serve;
+        for topic in topics {
+            let plan = self.plan(&topic, view.as_ref(), all_serve);
+            settled &= find_condition(&plan.status.conditions, READY).is_some_and(|ready| ready.status == "True");
+            let name = topic.metadata.name.clone().unwrap_or_default();
+            let deleting = {
+                let mut state = self.shared.state();
+                state.topic_status.insert(name.clone(), plan.status);
+                state.deleting.contains(&name)
+            };
+            if let (Some(action), false) = (plan.action, deleting) {
+                self.act(&name, topic.metadata.generation, action).await;
+            }
+        }
+        if settled && let Some(since) = self.shared.state().changed_at.take() {
+            self.tell(Event::UpToDate { after: since.elapsed() });
+        }
+        settled
+    }
+
+    /// The Topics with their statuses, but for those that are being deleted.
+    fn wanted(&self) -> Vec<Topic> {
+        let mut state = self.shared.state();
+        let mut topics = state.resources.topics();
+        let known = |name: &String| topics.iter().any(|topic| topic.metadata.name.as_ref() == Some(name));
+        state.topic_status.retain(|name, _| known(name));
+        for topic in &mut topics {
+            topic.status = topic.metadata.name.as_ref().and_then(|name| state.topic_status.get(name).cloned());
+        }
+        topics.retain(|topic| !topic.metadata.name.as_ref().is_some_and(|name| state.deleting.contains(name)));
+        topics
+    }
+
+    fn plan(&self, topic: &Topic, view: Option<&ClusterView>, all_serve: bool) -> TopicPlan {
+        let waiting = self.shared.state().changed_at.is_some_and(|since| since.elapsed() < JOIN_PATIENCE);
+        let cluster = match view {
+            None => ClusterState::Unreachable("no broker answers yet"),
+            Some(_) if !all_serve && waiting => ClusterState::Unreachable("some brokers have yet to join"),
+            Some(view) => ClusterState::Known(view),
+        };
+        let name = topic.metadata.name.as_deref().unwrap_or_default();
+        let stands = |refusal: &&Refusal| {
+            refusal.generation == topic.metadata.generation && refusal.at.elapsed() < REFUSAL_STANDS
+        };
+        let refusal = self.refusals.get(name).filter(stands).map(|refusal| refusal.message.as_str());
+        plan_topic(TopicObserved { topic, elder: None, cluster, refusal }, now())
+    }
+
+    async fn act(&mut self, name: &str, generation: Option<i64>, action: TopicAction) {
+        let TopicAction::Apply { name: topic, config, assignments, metadata_version, expected_id } = action else {
+            return;
+        };
+        let partitions = assignments.len();
+        let replicas = |replicas: Vec<BrokerId>| proto::Assignment {
+            replicas: replicas.into_iter().map(|BrokerId(id)| id).collect(),
+        };
+        let request = proto::ApplyTopicRequest {
+            name: topic.clone(),
+            config: config.into_iter().collect(),
+            assignments: assignments.into_iter().map(replicas).collect(),
+            metadata_version,
+            expected_id: expected_id.unwrap_or_default(),
+            validate_only: false,
+        };
+        match self.apply(request).await {
+            Ok(()) => {
+                self.refusals.remove(name);
+                self.failures.remove(name);
+                self.tell(Event::TopicApplied { topic, partitions });
+            }
+            Err(status) => self.note_failure(name, generation, topic, &status),
+        }
+    }
+
+    async fn apply(&mut self, request: proto::ApplyTopicRequest) -> Result<(), Status> {
+        if self.client.is_none() {
+            let ports: Vec<u16> =
+                self.shared.state().processes.keys().map(|id| self.shared.ports.control(*id)).collect();
+            self.client = connect(&ports).await;
+        }
+        let Some(client) = &mut self.client else { return Err(Status::unavailable("no broker answers")) };
+        let outcome = timeout(CALL_TIMEOUT, client.apply_topic(request)).await;
+        let outcome = outcome.unwrap_or_else(|_| Err(Status::deadline_exceeded("the broker gave no answer")));
+        if outcome.as_ref().is_err_and(|status| is_passing(status.code())) {
+            self.client = None;
+        }
+        outcome.map(drop)
+    }
+
+    fn note_failure(&mut self, name: &str, generation: Option<i64>, topic: String, status: &Status) {
+        let count = self.failures.entry(name.to_owned()).or_default();
+        *count += 1;
+        // The metadata may just have moved on, or a controller may be being elected: the next pass sees.
+        let passing = is_passing(status.code()) || status.code() == Code::FailedPrecondition;
+        if passing && *count < FAILURES_TOLD_FROM {
+            return;
+        }
+        let message = status.message().to_owned();
+        let known = self
+            .refusals
+            .get(name)
+            .is_some_and(|refusal| refusal.generation == generation && refusal.message == message);
+        if !known {
+            self.tell(Event::TopicFailed { topic, why: message.clone() });
+        }
+        if !is_passing(status.code()) {
+            self.refusals.insert(name.to_owned(), Refusal { generation, message, at: Instant::now() });
+            self.shared.status_wake.notify_one();
+        }
+    }
+
+    fn tell(&self, event: Event) {
+        // Nobody may be listening any more, which changes nothing here.
+        let _ = self.events.send(event);
+    }
+}
+
+/// Whether it is about reaching a controller, not about the topic.
+fn is_passing(code: Code) -> bool {
+    matches!(code, Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown | Code::Aborted)
+}
+
+/// The control API's view in the plan's types.
+pub(crate) fn plan_view(view: proto::ClusterView) -> ClusterView {
+    let broker = |broker: proto::BrokerView| ottla_plan::BrokerView {
+        id: BrokerId(broker.id),
+        fenced: broker.fenced || broker.in_controlled_shutdown,
+        rack: Some(broker.rack).filter(|rack| !rack.is_empty()),
+    };
+    let partition = |partition: proto::PartitionView| ottla_plan::PartitionView {
+        replicas: partition.replicas.into_iter().map(BrokerId).collect(),
+        leader: partition.leader.map(BrokerId),
+    };
+    let topic = |topic: proto::TopicView| {
+        let partitions = topic.partitions.into_iter().map(partition).collect();
+        let config = topic.config.into_iter().collect();
+        (topic.name, ottla_plan::TopicView { id: topic.id, config, partitions })
+    };
+    ClusterView {
+        cluster_id: view.cluster_id,
+        metadata_version: view.metadata_version,
+        active_controller: view.active_controller.map(BrokerId),
+        brokers: view.brokers.into_iter().map(broker).collect(),
+        topics: view.topics.into_iter().map(topic).collect(),
+    }
+}
