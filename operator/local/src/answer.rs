@@ -8,9 +8,7 @@ use tokio::time::timeout;
 
 use crate::control::{CALL_TIMEOUT, connect};
 use crate::ports::Ports;
-use crate::protocol::{
-    BrokerSnapshot, ClusterSnapshot, PartitionSnapshot, Refusal, Reply, Request,
-};
+use crate::protocol::{BrokerSnapshot, ClusterSnapshot, PartitionSnapshot, Refusal, Reply, Request};
 use crate::settings::{BROKERS_MAX, identified};
 use crate::shared::{Shared, now};
 use crate::supervisor::{Phase, ProcessState};
@@ -55,7 +53,9 @@ fn apply(shared: &Shared, objects: &[Value], dry_run: bool) -> Result<Reply, Ref
 pub(crate) fn check_brokers(ports: Ports, before: i32, after: Option<i32>) -> Result<(), Refusal> {
     let Some(after) = after else { return Ok(()) };
     if after > BROKERS_MAX {
-        let reason = format!("spec.replicas: {after} brokers are more than the {BROKERS_MAX} that one machine may run");
+        let reason = format!(
+            "spec.replicas: {after} brokers are more than the {BROKERS_MAX} that one machine may run"
+        );
         return Err(refused(reason, "ask for fewer, or use Kubernetes"));
     }
     if after > before {
@@ -80,7 +80,10 @@ fn get(shared: &Shared, kind: &str, name: Option<&str>) -> Result<Reply, Refusal
         objects.retain(|object| object["metadata"]["name"] == name);
         if objects.is_empty() {
             let plural = if kind == Kind::Topic { "topics" } else { "clusters" };
-            return Err(refused(format!("{kind} {name:?} was not found"), format!("`ottla get {plural}` lists them")));
+            return Err(refused(
+                format!("{kind} {name:?} was not found"),
+                format!("`ottla get {plural}` lists them"),
+            ));
         }
     }
     for object in &mut objects {
@@ -97,7 +100,10 @@ fn get(shared: &Shared, kind: &str, name: Option<&str>) -> Result<Reply, Refusal
 async fn delete(shared: &Shared, kind: &str, name: &str) -> Result<Reply, Refusal> {
     if kind_named(kind)? == Kind::KafkaCluster {
         let reason = format!("KafkaCluster {name} runs in this `ottla up` and can't be deleted under it");
-        return Err(refused(reason, "stop `ottla up` with Ctrl-C; to delete its records, remove its data folder"));
+        return Err(refused(
+            reason,
+            "stop `ottla up` with Ctrl-C; to delete its records, remove its data folder",
+        ));
     }
     let missing = || refused(format!("Topic {name:?} was not found"), "`ottla get topics` lists them");
     let topic = {
@@ -126,7 +132,9 @@ async fn delete_topic(shared: &Shared, mut topic: Topic) -> Result<String, Refus
     let plan = plan_topic(TopicObserved { topic: &topic, elder: None, cluster, refusal: None }, now());
     let Some(TopicAction::Delete { name, expected_id }) = plan.action else {
         return match topic.spec.deletion_policy {
-            DeletionPolicy::Retain => Ok(format!("the topic {name} and its records stay (deletionPolicy: Retain)")),
+            DeletionPolicy::Retain => {
+                Ok(format!("the topic {name} and its records stay (deletionPolicy: Retain)"))
+            }
             DeletionPolicy::Delete if plan.finalizer => {
                 Err(refused(format!("the topic {name} can't be deleted: no broker answers"), again))
             }
@@ -172,7 +180,12 @@ pub(crate) fn snapshot(shared: &Shared) -> ClusterSnapshot {
     cluster
 }
 
-fn broker_snapshot(id: i32, process: &ProcessState, ports: Ports, view: Option<&ClusterView>) -> BrokerSnapshot {
+fn broker_snapshot(
+    id: i32,
+    process: &ProcessState,
+    ports: Ports,
+    view: Option<&ClusterView>,
+) -> BrokerSnapshot {
     let known = view.and_then(|view| view.brokers.iter().find(|broker| broker.id == id));
     let state = match &process.phase {
         Phase::Pending => "Pending".to_owned(),

@@ -76,7 +76,8 @@ impl Brokers {
                 }
             }
         }
-        let stops: Vec<_> = self.running.into_values().map(|(supervisor, _)| tokio::spawn(supervisor.stop())).collect();
+        let stops: Vec<_> =
+            self.running.into_values().map(|(supervisor, _)| tokio::spawn(supervisor.stop())).collect();
         for stop in stops {
             let _ = stop.await;
         }

@@ -39,7 +39,10 @@ pub(crate) async fn connect(ports: &[u16]) -> Option<ControlClient<Channel>> {
 /// Publishes each view of the cluster to `views`, from whichever broker is there, until it is dropped.
 ///
 /// `ports` are the control ports of the brokers that should run.
-pub(crate) async fn watch_cluster(mut ports: watch::Receiver<Vec<u16>>, views: watch::Sender<Option<ClusterView>>) {
+pub(crate) async fn watch_cluster(
+    mut ports: watch::Receiver<Vec<u16>>,
+    views: watch::Sender<Option<ClusterView>>,
+) {
     let mut turn = 0;
     loop {
         let mut candidates = ports.borrow_and_update().clone();

@@ -86,9 +86,14 @@ mod tests {
     #[test]
     fn each_broker_has_its_own_ports_and_folder() {
         let cluster = cluster(3);
-        let all = properties(&cluster, &identified(&cluster), Ports::from(9092), |id| format!("/d/{id}").into());
+        let all =
+            properties(&cluster, &identified(&cluster), Ports::from(9092), |id| format!("/d/{id}").into());
         assert_eq!(all.keys().copied().collect::<Vec<_>>(), [0, 1, 2]);
-        assert!(all[&2].contains("listeners=INTERNAL://127.0.0.1:9094,CONTROLLER://127.0.0.1:19094\n"), "{}", all[&2]);
+        assert!(
+            all[&2].contains("listeners=INTERNAL://127.0.0.1:9094,CONTROLLER://127.0.0.1:19094\n"),
+            "{}",
+            all[&2]
+        );
         assert!(all[&2].contains("log.dirs=/d/2\n") && all[&2].contains("127.0.0.1:29094"), "{}", all[&2]);
     }
 }

@@ -14,7 +14,8 @@ pub(crate) fn observe_cluster(shared: &Shared) -> bool {
     let Some(cluster) = state.resources.cluster() else { return false };
     let mut status = state.cluster_status.clone();
     for broker in &mut status.brokers {
-        let runs = state.processes.get(&broker.id).is_some_and(|process| process.borrow().phase == Phase::Ready);
+        let runs =
+            state.processes.get(&broker.id).is_some_and(|process| process.borrow().phase == Phase::Ready);
         broker.ready = runs && view.as_ref().is_some_and(|view| is_active(view, broker.id));
     }
     status.observed_generation = cluster.metadata.generation;
@@ -37,7 +38,8 @@ fn is_active(view: &ClusterView, id: i32) -> bool {
 
 /// Counts who serves and sets the conditions by it.
 fn conclude(status: &mut KafkaClusterStatus, wanted: i32, generation: Option<i64>) -> bool {
-    let ready: Vec<i32> = status.brokers.iter().filter(|broker| broker.ready).map(|broker| broker.id).collect();
+    let ready: Vec<i32> =
+        status.brokers.iter().filter(|broker| broker.ready).map(|broker| broker.id).collect();
     status.ready_replicas = i32::try_from(ready.len()).unwrap_or(i32::MAX);
     let all_serve = status.ready_replicas >= wanted;
     let (reason, message) = if all_serve {
@@ -45,7 +47,10 @@ fn conclude(status: &mut KafkaClusterStatus, wanted: i32, generation: Option<i64
     } else {
         let missing = (0..wanted).filter(|id| !ready.contains(id)).map(|id| id.to_string());
         let missing = missing.collect::<Vec<_>>().join(", ");
-        ("BrokersNotReady", format!("{} of {wanted} brokers serve; not ready: {missing}", status.ready_replicas))
+        (
+            "BrokersNotReady",
+            format!("{} of {wanted} brokers serve; not ready: {missing}", status.ready_replicas),
+        )
     };
     for (kind, holds) in [(READY, all_serve), (PROGRESSING, !all_serve)] {
         set_condition(&mut status.conditions, condition(kind, holds, reason, &message, generation, now()));
@@ -62,10 +67,14 @@ mod tests {
     #[test]
     fn a_cluster_is_ready_once_all_brokers_serve() {
         let broker = |id, ready| BrokerStatus { id, ready, ..Default::default() };
-        let mut status = KafkaClusterStatus { brokers: vec![broker(0, true), broker(1, false)], ..Default::default() };
+        let mut status =
+            KafkaClusterStatus { brokers: vec![broker(0, true), broker(1, false)], ..Default::default() };
         assert!(!conclude(&mut status, 2, Some(1)));
         let ready = find_condition(&status.conditions, READY).unwrap();
-        assert_eq!((ready.status.as_str(), ready.message.as_str()), ("False", "1 of 2 brokers serve; not ready: 1"));
+        assert_eq!(
+            (ready.status.as_str(), ready.message.as_str()),
+            ("False", "1 of 2 brokers serve; not ready: 1")
+        );
         status.brokers[1].ready = true;
         assert!(conclude(&mut status, 2, Some(1)));
         assert_eq!(find_condition(&status.conditions, PROGRESSING).unwrap().status, "False");

@@ -253,7 +253,8 @@ mod tests {
     async fn one_that_dies_is_started_again_later_each_time() {
         let dir = tempfile::tempdir().unwrap();
         let (sender, mut events) = mpsc::unbounded_channel();
-        let supervisor = Supervisor::start(script(dir.path(), "echo out of luck; exit 3"), sender, Arc::default());
+        let supervisor =
+            Supervisor::start(script(dir.path(), "echo out of luck; exit 3"), sender, Arc::default());
         let mut pauses = Vec::new();
         while pauses.len() < 3 {
             if let Event::Died { broker, how, last_words, again_in } = next(&mut events).await {

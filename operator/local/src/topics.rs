@@ -31,8 +31,13 @@ const FAILURES_TOLD_FROM: u32 = 3;
 /// Looks after topics and statuses for as long as it runs.
 pub(crate) async fn keep_status(shared: Arc<Shared>, events: Events) {
     let mut views = shared.view.clone();
-    let mut keeper =
-        Keeper { shared: shared.clone(), events, client: None, refusals: BTreeMap::new(), failures: BTreeMap::new() };
+    let mut keeper = Keeper {
+        shared: shared.clone(),
+        events,
+        client: None,
+        refusals: BTreeMap::new(),
+        failures: BTreeMap::new(),
+    };
     loop {
         views.borrow_and_update();
         let pause = if keeper.pass().await { REPEAT } else { RETRY };
@@ -70,7 +75,8 @@ impl Keeper {
         let mut settled = all_serve;
         for topic in topics {
             let plan = self.plan(&topic, view.as_ref(), all_serve);
-            settled &= find_condition(&plan.status.conditions, READY).is_some_and(|ready| ready.status == "True");
+            settled &=
+                find_condition(&plan.status.conditions, READY).is_some_and(|ready| ready.status == "True");
             let name = topic.metadata.name.clone().unwrap_or_default();
             let deleting = {
                 let mut state = self.shared.state();
@@ -94,9 +100,11 @@ impl Keeper {
         let known = |name: &String| topics.iter().any(|topic| topic.metadata.name.as_ref() == Some(name));
         state.topic_status.retain(|name, _| known(name));
         for topic in &mut topics {
-            topic.status = topic.metadata.name.as_ref().and_then(|name| state.topic_status.get(name).cloned());
+            topic.status =
+                topic.metadata.name.as_ref().and_then(|name| state.topic_status.get(name).cloned());
         }
-        topics.retain(|topic| !topic.metadata.name.as_ref().is_some_and(|name| state.deleting.contains(name)));
+        topics
+            .retain(|topic| !topic.metadata.name.as_ref().is_some_and(|name| state.deleting.contains(name)));
         topics
     }
 
@@ -116,7 +124,8 @@ impl Keeper {
     }
 
     async fn act(&mut self, name: &str, generation: Option<i64>, action: TopicAction) {
-        let TopicAction::Apply { name: topic, config, assignments, metadata_version, expected_id } = action else {
+        let TopicAction::Apply { name: topic, config, assignments, metadata_version, expected_id } = action
+        else {
             return;
         };
         let partitions = assignments.len();
@@ -186,7 +195,10 @@ impl Keeper {
 
 /// Whether it is about reaching a controller, not about the topic.
 fn is_passing(code: Code) -> bool {
-    matches!(code, Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown | Code::Aborted)
+    matches!(
+        code,
+        Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown | Code::Aborted
+    )
 }
 
 /// The control API's view in the plan's types.

@@ -99,7 +99,8 @@ impl LocalCluster {
         let shared = Shared::new(resources, ports, view, cluster_status, began);
         let listener = bind(&folder)?;
         let program = Program { path: options.program, arguments: options.arguments };
-        let mut brokers = Brokers::new(shared.clone(), folder.clone(), program, events.clone(), control_ports);
+        let mut brokers =
+            Brokers::new(shared.clone(), folder.clone(), program, events.clone(), control_ports);
         brokers.start_all()?;
         let (stop, stopped) = oneshot::channel();
         let asked = shared.clone();
