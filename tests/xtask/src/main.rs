@@ -1,6 +1,7 @@
 //! The project's chores, as `cargo xtask CHORE`. `verify` is the one gate: it checks all that is checked.
 
 mod bed;
+mod chart;
 mod fuzz;
 mod image;
 mod images;
@@ -46,6 +47,8 @@ enum Chore {
     Crds(Generate),
     /// Write the reference pages from the tables that the broker reads
     Docs(Generate),
+    /// Lint the charts and write what they render, for tests/e2e/chart
+    Chart(chart::Options),
     /// Start or stop the Kubernetes test bed (as root)
     #[command(subcommand)]
     Bed(bed::Chore),
@@ -79,6 +82,7 @@ fn run(chore: Chore) -> Result<bool> {
         Chore::Bench { arguments } => bench(&arguments),
         Chore::Crds(options) => generate("crds", &options),
         Chore::Docs(options) => generate("docs", &options),
+        Chore::Chart(options) => chart::run(&options),
         Chore::Bed(chore) => bed::run(&chore),
     }
 }
