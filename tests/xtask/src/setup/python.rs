@@ -47,6 +47,6 @@ pub fn venv(env: &Env) -> Result<()> {
 pub fn clients(env: &Env) -> Result<()> {
     let mut pytest = env.command(&tool("pytest"));
     pytest.args(["-p", "no:cacheprovider", "--color=no", "-ra", "tests/it/clients"]);
-    pytest.env("OTTLA_BIN", paths::release_folder()?.join("ottla")).env("KAFKA_TOOLS", java::jars());
+    pytest.env("OTTLA_BIN", paths::release_folder()?).env("KAFKA_TOOLS", java::jars());
     env.run(pytest.env("PYTHONDONTWRITEBYTECODE", "1"))
 }
