@@ -62,9 +62,10 @@ pub struct Registration {
 pub struct Tuning {
     /// How often the active controller tells the others that it is there.
     pub raft_heartbeat: Duration,
-    /// After how long without that a voter stands for election: from here …
+    /// When a voter stands for election: after the longest time here has passed without the active controller (for so
+    /// long nobody votes against it), and then a time drawn between this …
     pub election_timeout_min: Duration,
-    /// … to here, at random.
+    /// … and this.
     pub election_timeout_max: Duration,
     /// How often a broker says that it is alive.
     pub broker_heartbeat: Duration,
@@ -82,8 +83,9 @@ impl Default for Tuning {
     fn default() -> Self {
         Self {
             raft_heartbeat: Duration::from_millis(150),
-            election_timeout_min: Duration::from_millis(500),
-            election_timeout_max: Duration::from_millis(800),
+            // So a lost controller is replaced after 650 to 800 ms.
+            election_timeout_min: Duration::from_millis(250),
+            election_timeout_max: Duration::from_millis(400),
             broker_heartbeat: Duration::from_millis(500),
             broker_session: Duration::from_secs(2),
             snapshot_after_entries: 5_000,

@@ -4,8 +4,25 @@
 //! controller (the leader of the voters). Not here: what a command means (`ottla_core::metadata`), and listening:
 //! the server puts [`Quorum::services`] on its CONTROLLER listener before it calls [`Quorum::start`].
 
+mod broker;
 mod config;
+mod control;
+mod controller;
+mod error;
+mod log_store;
+mod membership;
+mod network;
+mod node;
+mod peers;
 mod quorum;
+mod raft_types;
+mod segments;
+mod services;
+mod sessions;
+mod snapshot_file;
+mod state_machine;
 
 pub use config::{QuorumConfig, Registration, Tuning, Voter, Voters};
-pub use quorum::{BrokerControl, ControlError, Quorum, StartError, SubmitError};
+pub use control::BrokerControl;
+pub use error::{ControlError, StartError, SubmitError};
+pub use quorum::Quorum;

@@ -1,73 +1,39 @@
-//! The handle of a running node.
+//! The handle of a node: new, listening, started, stopped.
 
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use ottla_control::proto;
-use ottla_core::metadata::{Command, MetadataImage, Rejection, Reply};
-use ottla_types::{BrokerId, ClusterId, DirectoryId};
+use openraft::SnapshotPolicy;
+use ottla_control::proto::control_server::ControlServer;
+use ottla_control::proto::quorum_server::QuorumServer;
+use ottla_core::metadata::{Command, MetadataImage, Reply};
+use ottla_store::{Disk, RealDisk};
+use ottla_types::{BrokerEpoch, BrokerId, ClusterId, DirectoryId};
 use tokio::sync::watch;
 
-use crate::config::QuorumConfig;
+use crate::broker;
+use crate::config::{QuorumConfig, Tuning, Voters};
+use crate::control::{BrokerControl, ControlService};
+use crate::controller::Controller;
+use crate::error::{StartError, SubmitError};
+use crate::log_store::LogStore;
+use crate::network::Network;
+use crate::node::{Node, Running};
+use crate::peers::MESSAGE_BYTES_MAX;
+use crate::raft_types::Raft;
+use crate::services::QuorumService;
+use crate::sessions::Sessions;
+use crate::state_machine::StateMachine;
+
+/// How long a command may take unless its caller says something else.
+const SUBMIT_LIMIT: Duration = Duration::from_secs(10);
 
 /// A node of the quorum. Clones are handles of the same node.
 #[derive(Clone)]
 pub struct Quorum {
-    _config: Arc<QuorumConfig>,
+    node: Arc<Node>,
 }
-
-/// Why a command has no reply.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum SubmitError {
-    /// The active controller refused the command. Nothing changed.
-    #[error(transparent)]
-    Rejected(Rejection),
-    /// No active controller answered in time. The command may still take effect, or not.
-    #[error("the active controller did not answer within {} ms: try again", .0.as_millis())]
-    TimedOut(Duration),
-    /// This node is stopping, or hasn't started.
-    #[error("this node's quorum is not running")]
-    NotRunning,
-}
-
-/// Why the quorum can't start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The configuration makes no sense; the text names the key and what to do.
-    #[error("{0}")]
-    Config(String),
-    /// The metadata log or its snapshots can't be read or written.
-    #[error("metadata log in {path}: {reason}")]
-    Log {
-        /// The folder.
-        path: std::path::PathBuf,
-        /// What is wrong and what to do.
-        reason: String,
-    },
-    /// The node belongs to another cluster than its peers.
-    #[error("{0}")]
-    AnotherCluster(String),
-    /// The consensus itself failed.
-    #[error("metadata quorum: {0}")]
-    Raft(String),
-}
-
-/// What the server tells about itself over the control API.
-pub trait BrokerControl: Send + Sync + 'static {
-    /// Health and readiness; id and metadata version are filled in by the quorum.
-    fn health(&self) -> proto::BrokerHealth;
-
-    /// Sets the log's filter; answers with the one before.
-    ///
-    /// # Errors
-    /// When the filter can't be read: the text says why.
-    fn set_log_level(&self, filter: &str) -> Result<String, ControlError>;
-}
-
-/// Why a request over the control API about this broker failed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct ControlError(pub String);
 
 impl Quorum {
     /// Checks the configuration. Nothing runs yet, but [`Self::services`] answers who this node is.
@@ -75,48 +41,96 @@ impl Quorum {
     /// # Errors
     /// When the configuration contradicts itself.
     pub fn new(config: QuorumConfig) -> Result<Self, StartError> {
-        Ok(Self { _config: Arc::new(config) })
+        check(&config)?;
+        Ok(Self { node: Arc::new(Node::new(config)) })
     }
 
-    /// The services `Control` and `Quorum`, for the CONTROLLER listener. It must listen before `cluster_id` is
-    /// asked for, so that nodes find each other.
+    /// The services `Control` and `Quorum`, for the CONTROLLER listener. It must listen before
+    /// [`Self::cluster_id`] and [`Self::start`] are called, so that nodes find each other.
     pub fn services(&self, broker: Arc<dyn BrokerControl>) -> tonic::service::Routes {
-        let _ = broker;
-        unimplemented!()
+        let quorum = QuorumServer::new(QuorumService { node: self.node.clone() })
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let control = ControlServer::new(ControlService { node: self.node.clone(), broker })
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let mut routes = tonic::service::Routes::builder();
+        routes.add_service(quorum).add_service(control);
+        routes.routes()
     }
 
-    /// The cluster's id, for formatting the data directory: the configured one, or the one that the other nodes
-    /// have or agree on. Waits for them, so give it a deadline.
+    /// The cluster's id, for formatting the data directory: the configured one, else the one that the voters have,
+    /// else a new one if this node is the one to form the cluster. Asks until there is one, so give it a deadline.
     ///
     /// # Errors
-    /// When the peers belong to another cluster.
+    /// When the voters belong to different clusters.
     pub async fn cluster_id(&self) -> Result<ClusterId, StartError> {
-        unimplemented!()
+        self.node.learn_cluster_id().await
     }
 
-    /// Opens the metadata log, joins or forms the quorum, and (if this is a broker) registers with the disk
-    /// `directory_id` and goes on telling that it lives. Returns once the log is open; the image follows.
+    /// Opens the metadata log, forms or joins the quorum, and (if this is a broker) registers with the disk
+    /// `directory_id` and goes on saying that it lives. Returns once the log is open; the image follows.
     ///
     /// # Errors
-    /// When the metadata log can't be opened.
+    /// When the metadata log can't be opened, or the node was started before.
     pub async fn start(&self, cluster_id: ClusterId, directory_id: DirectoryId) -> Result<(), StartError> {
-        let _ = (cluster_id, directory_id);
-        unimplemented!()
+        self.node.cluster_id.send_replace(Some(cluster_id));
+        let initialized = self.node.is_initialized();
+        let raft = open(&self.node, cluster_id).await?;
+        let tuning = &self.node.config.tuning;
+        let running = Running {
+            controller: Controller::start(
+                raft.clone(),
+                self.node.image.subscribe(),
+                tuning.commands_queued_max,
+            ),
+            sessions: Sessions::new(tuning.broker_session, Instant::now()),
+            raft: raft.clone(),
+        };
+        if self.node.running.set(running).is_err() {
+            return Err(StartError::Config("the quorum was started twice".to_owned()));
+        }
+        if initialized {
+            stand_if_alone(&self.node, &raft).await;
+        }
+        self.spawn_membership(raft);
+        if self.node.config.voter {
+            tokio::spawn(broker::fence_silent_brokers(self.node.clone()));
+        }
+        if let Some(registration) = self.node.config.registration.clone() {
+            tokio::spawn(broker::run(self.node.clone(), registration, directory_id));
+        }
+        Ok(())
+    }
+
+    /// Forms the quorum or joins it, as long as that takes.
+    fn spawn_membership(&self, raft: Raft) {
+        let node = self.node.clone();
+        tokio::spawn(async move {
+            let mut stopping = node.stopping.subscribe();
+            let member =
+                async { if node.config.voter { node.form(&raft).await } else { node.join(&raft).await } };
+            tokio::select! {
+                result = member => if let Err(error) = result {
+                    tracing::error!(%error, "this node can't become a member of the metadata quorum");
+                },
+                _ = stopping.wait_for(|stopping| *stopping) => {}
+            }
+        });
     }
 
     /// The image, now and after each change.
     pub fn image(&self) -> watch::Receiver<Arc<MetadataImage>> {
-        unimplemented!()
+        self.node.image.subscribe()
     }
 
     /// Carries a command to the active controller. Returns once it is committed and in this node's image, after
-    /// 10 seconds at the latest.
+    /// 10 seconds at the latest. A command whose answer got lost is sent again: one with ids (new topics) is known
+    /// again then, others may answer that it is already so.
     ///
     /// # Errors
     /// See [`SubmitError`].
     pub async fn submit(&self, command: Command) -> Result<Reply, SubmitError> {
-        let _ = command;
-        unimplemented!()
+        self.node.submit(&command, SUBMIT_LIMIT).await
     }
 
     /// The same with another time limit.
@@ -124,21 +138,118 @@ impl Quorum {
     /// # Errors
     /// See [`SubmitError`].
     pub async fn submit_within(&self, command: Command, limit: Duration) -> Result<Reply, SubmitError> {
-        let _ = (command, limit);
-        unimplemented!()
+        self.node.submit(&command, limit).await
     }
 
     /// The active controller, as far as this node knows.
     pub fn active_controller(&self) -> Option<BrokerId> {
-        unimplemented!()
+        self.node.active_controller()
     }
 
     /// The epoch of this broker's registration with the active controller; none before the first.
-    pub fn broker_epoch(&self) -> Option<ottla_types::BrokerEpoch> {
-        unimplemented!()
+    pub fn broker_epoch(&self) -> Option<BrokerEpoch> {
+        *self.node.broker_epoch.borrow()
     }
 
-    /// Tells the active controller that this broker stops, so that its leaderships move at once, then stops the
-    /// quorum's tasks and syncs.
-    pub async fn stop(&self) {}
+    /// Tells the active controller that this broker stops, so that its leaderships end or move at once, then stops
+    /// the quorum's tasks.
+    pub async fn stop(&self) {
+        broker::say_goodbye(&self.node).await;
+        self.abort().await;
+    }
+
+    /// Stops without a word to the others, as a crash would.
+    pub async fn abort(&self) {
+        self.node.stopping.send_replace(true);
+        if let Some(running) = self.node.running.get()
+            && let Err(error) = running.raft.shutdown().await
+        {
+            tracing::warn!(%error, "the metadata quorum did not stop in order");
+        }
+    }
+}
+
+fn check(config: &QuorumConfig) -> Result<(), StartError> {
+    let wrong = |text: String| Err(StartError::Config(text));
+    if config.node_id.0 < 0 {
+        return wrong(format!("node.id is {}: use 0 or more", config.node_id));
+    }
+    match &config.voters {
+        Voters::Static(voters) if voters.is_empty() => {
+            wrong("controller.quorum.voters names nobody".to_owned())
+        }
+        Voters::Bootstrap(addresses) if addresses.is_empty() => wrong(
+            "neither controller.quorum.voters nor controller.quorum.bootstrap.servers names a node"
+                .to_owned(),
+        ),
+        Voters::Static(voters) => {
+            let listed = voters.iter().any(|voter| voter.id == config.node_id);
+            let id = config.node_id;
+            match (listed, config.voter) {
+                (false, true) => wrong(format!(
+                    "node.id {id} has the process role controller and is not in controller.quorum.voters: add it there"
+                )),
+                (true, false) => wrong(format!(
+                    "node.id {id} is in controller.quorum.voters and lacks the process role controller: add it"
+                )),
+                _ => Ok(()),
+            }
+        }
+        Voters::Bootstrap(_) => Ok(()),
+    }
+}
+
+async fn open(node: &Node, cluster_id: ClusterId) -> Result<Raft, StartError> {
+    let folder = node.folder();
+    let failed =
+        |error: &dyn std::fmt::Display| StartError::Log { path: folder.clone(), reason: error.to_string() };
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let (log, machine) = open_files(node, &disk, &folder, cluster_id).map_err(|error| failed(&error))?;
+    let network = Network { cluster_id, peers: node.peers.clone(), configured: node.configured_addresses() };
+    let config = raft_config(&node.config.tuning).validate().map_err(|error| failed(&error))?;
+    Raft::new(node.config.node_id, Arc::new(config), network, log, machine)
+        .await
+        .map_err(|error| failed(&error))
+}
+
+fn open_files(
+    node: &Node,
+    disk: &Arc<dyn Disk>,
+    folder: &Path,
+    cluster_id: ClusterId,
+) -> std::io::Result<(LogStore, StateMachine)> {
+    disk.create_dir(folder)?;
+    disk.sync_dir(&node.config.log_dir)?;
+    let machine = StateMachine::open(disk.clone(), folder, cluster_id, node.image.clone())?;
+    Ok((LogStore::open(disk.clone(), folder)?, machine))
+}
+
+fn raft_config(tuning: &Tuning) -> openraft::Config {
+    let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    openraft::Config {
+        cluster_name: "ottla".to_owned(),
+        heartbeat_interval: ms(tuning.raft_heartbeat),
+        election_timeout_min: ms(tuning.election_timeout_min),
+        election_timeout_max: ms(tuning.election_timeout_max),
+        install_snapshot_timeout: 10_000,
+        max_payload_entries: 128,
+        replication_lag_threshold: tuning.snapshot_after_entries + tuning.entries_kept,
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(tuning.snapshot_after_entries),
+        snapshot_max_chunk_size: 1 << 20,
+        max_in_snapshot_log_to_keep: tuning.entries_kept,
+        ..openraft::Config::default()
+    }
+}
+
+/// A sole voter that starts again needs to wait for nobody.
+async fn stand_if_alone(node: &Node, raft: &Raft) {
+    let metrics = raft.metrics().borrow().clone();
+    let mut voters = metrics.membership_config.membership().voter_ids();
+    let alone = voters.next() == Some(node.config.node_id) && voters.next().is_none();
+    if alone
+        && metrics.current_leader.is_none()
+        && let Err(error) = raft.trigger().elect().await
+    {
+        tracing::error!(%error, "the metadata quorum has stopped");
+    }
 }

@@ -1,0 +1,172 @@
+//! The active controller: takes commands, decides, and answers once the decision is committed.
+//!
+//! Runs on every voter and does something only on the leader. One entry is under way at a time; commands that wait
+//! meanwhile go into the next one together. A decision holds only for the image that it was made upon: the state
+//! machine refuses it on any other, and it is made again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::error::{ClientWriteError, RaftError};
+use ottla_core::metadata::{Command, MetadataImage, Record, Rejection, Reply};
+use ottla_types::{BrokerId, MetadataVersion};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::raft_types::{Applied, Change, Raft};
+
+/// How many commands go into one entry.
+const COMMANDS_PER_ENTRY_MAX: usize = 64;
+
+/// How often a refused decision is made again before its commands are given back.
+const ATTEMPTS_MAX: usize = 20;
+
+/// For how long the active controller waits to hear that it still is one.
+const CONFIRM_LIMIT: Duration = Duration::from_secs(2);
+
+/// A command's outcome, and the version from which on every image has it.
+pub type Outcome = (Result<Reply, Rejection>, MetadataVersion);
+
+/// Why the controller of this node has no outcome.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unavailable {
+    /// Another node is the active controller, or none is known.
+    #[error("this node is not the active controller{}", .0.map(|id| format!(": ask node {id}")).unwrap_or_default())]
+    NotActive(Option<BrokerId>),
+    /// It has too much to do.
+    #[error("the active controller has too many commands waiting: try again")]
+    Busy,
+    /// This node is stopping, or its disk failed.
+    #[error("this node's quorum has stopped")]
+    Stopped,
+}
+
+/// Hands commands to this node's controller.
+#[derive(Clone)]
+pub struct Controller {
+    queue: mpsc::Sender<Queued>,
+}
+
+struct Queued {
+    command: Command,
+    answer: oneshot::Sender<Result<Outcome, Unavailable>>,
+}
+
+impl Controller {
+    /// Starts the controller of this node. It ends with the last handle.
+    pub fn start(raft: Raft, image: watch::Receiver<Arc<MetadataImage>>, queued_max: usize) -> Self {
+        let (queue, waiting) = mpsc::channel(queued_max);
+        tokio::spawn(Task { raft, image }.run(waiting));
+        Self { queue }
+    }
+
+    /// Decides a command, if this node is the active controller.
+    ///
+    /// # Errors
+    /// See [`Unavailable`].
+    pub async fn decide(&self, command: Command) -> Result<Outcome, Unavailable> {
+        let (answer, outcome) = oneshot::channel();
+        self.queue.try_send(Queued { command, answer }).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => Unavailable::Busy,
+            mpsc::error::TrySendError::Closed(_) => Unavailable::Stopped,
+        })?;
+        outcome.await.unwrap_or(Err(Unavailable::Stopped))
+    }
+}
+
+struct Task {
+    raft: Raft,
+    image: watch::Receiver<Arc<MetadataImage>>,
+}
+
+impl Task {
+    async fn run(self, mut waiting: mpsc::Receiver<Queued>) {
+        let mut batch = Vec::with_capacity(COMMANDS_PER_ENTRY_MAX);
+        while waiting.recv_many(&mut batch, COMMANDS_PER_ENTRY_MAX).await > 0 {
+            // Who gave up needs no decision any more.
+            batch.retain(|queued| !queued.answer.is_closed());
+            let (commands, answers): (Vec<Command>, Vec<_>) =
+                batch.drain(..).map(|queued| (queued.command, queued.answer)).unzip();
+            match self.carry_out(&commands).await {
+                Ok((outcomes, version)) => {
+                    for (answer, outcome) in answers.into_iter().zip(outcomes) {
+                        let _ = answer.send(Ok((outcome, version)));
+                    }
+                }
+                Err(unavailable) => {
+                    for answer in answers {
+                        let _ = answer.send(Err(unavailable.clone()));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Decides the commands one after the other and commits what they lead to in one entry.
+    async fn carry_out(
+        &self,
+        commands: &[Command],
+    ) -> Result<(Vec<Result<Reply, Rejection>>, MetadataVersion), Unavailable> {
+        for _ in 0..ATTEMPTS_MAX {
+            let image = self.image.borrow().clone();
+            let (records, outcomes) = decide_all(&image, commands);
+            if records.is_empty() {
+                self.confirm().await?;
+                if self.image.borrow().changed == image.changed {
+                    return Ok((outcomes, image.version));
+                }
+            } else if let Some(version) = self.commit(Change { base: image.version, records }).await? {
+                return Ok((outcomes, version));
+            }
+            tracing::debug!(base = image.version.0, "a decision was made upon an old image, deciding again");
+        }
+        Err(Unavailable::Busy)
+    }
+
+    /// Answers that change nothing are told only by who is the active controller now, with all that was committed.
+    async fn confirm(&self) -> Result<(), Unavailable> {
+        match tokio::time::timeout(CONFIRM_LIMIT, self.raft.ensure_linearizable()).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Unavailable::NotActive(self.other_leader())),
+        }
+    }
+
+    /// The version with the change, or none when it was refused.
+    async fn commit(&self, change: Change) -> Result<Option<MetadataVersion>, Unavailable> {
+        match self.raft.client_write(change).await {
+            Ok(response) => {
+                let version = MetadataVersion(response.log_id.index);
+                Ok((response.data == Applied::Accepted).then_some(version))
+            }
+            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward))) => {
+                Err(Unavailable::NotActive(forward.leader_id))
+            }
+            Err(error) => {
+                tracing::error!(%error, "the metadata quorum has stopped");
+                Err(Unavailable::Stopped)
+            }
+        }
+    }
+
+    fn other_leader(&self) -> Option<BrokerId> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow();
+        metrics.current_leader.filter(|leader| *leader != metrics.id)
+    }
+}
+
+fn decide_all(image: &MetadataImage, commands: &[Command]) -> (Vec<Record>, Vec<Result<Reply, Rejection>>) {
+    let mut working = image.clone();
+    let mut records = Vec::new();
+    let mut outcomes = Vec::with_capacity(commands.len());
+    for command in commands {
+        let decision = working.decide(command);
+        if !decision.records.is_empty() {
+            // As if it were committed; the real version comes later, and only its order matters here.
+            let version = MetadataVersion(working.version.0 + 1);
+            working.apply(version, &decision.records);
+        }
+        records.extend(decision.records);
+        outcomes.push(decision.outcome);
+    }
+    (records, outcomes)
+}

@@ -1,0 +1,221 @@
+//! What the parts of a running node share.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use ottla_control::proto;
+use ottla_core::metadata::{Command, MetadataImage, Rejection, Reply, UnfenceBroker};
+use ottla_types::{BrokerEpoch, BrokerId, ClusterId, MetadataVersion};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout_at};
+use tonic::{Code, Status};
+
+use crate::config::{QuorumConfig, Voters};
+use crate::controller::{Controller, Outcome, Unavailable};
+use crate::error::SubmitError;
+use crate::peers::Peers;
+use crate::raft_types::{Raft, RaftMetrics};
+use crate::sessions::Sessions;
+
+/// How long to wait before asking again when there is no active controller or it can't be reached.
+const RETRY_PAUSE: Duration = Duration::from_millis(30);
+
+/// One node: its configuration, its connections and, once started, its consensus.
+pub struct Node {
+    pub config: QuorumConfig,
+    pub peers: Arc<Peers>,
+    /// Once it is known.
+    pub cluster_id: watch::Sender<Option<ClusterId>>,
+    pub image: watch::Sender<Arc<MetadataImage>>,
+    pub broker_epoch: watch::Sender<Option<BrokerEpoch>>,
+    pub stopping: watch::Sender<bool>,
+    pub running: OnceLock<Running>,
+}
+
+/// What there is once the log is open.
+pub struct Running {
+    pub raft: Raft,
+    pub controller: Controller,
+    pub sessions: Sessions,
+}
+
+impl Node {
+    pub fn new(config: QuorumConfig) -> Self {
+        let image = MetadataImage::new(config.cluster_id.unwrap_or_default());
+        Self {
+            peers: Arc::new(Peers::default()),
+            cluster_id: watch::Sender::new(config.cluster_id),
+            image: watch::Sender::new(Arc::new(image)),
+            broker_epoch: watch::Sender::new(None),
+            stopping: watch::Sender::new(false),
+            running: OnceLock::new(),
+            config,
+        }
+    }
+
+    /// The folder of the metadata log.
+    pub fn folder(&self) -> PathBuf {
+        self.config.log_dir.join("__cluster_metadata-0")
+    }
+
+    /// The addresses of voters that the configuration gives with their ids.
+    pub fn configured_addresses(&self) -> BTreeMap<BrokerId, String> {
+        match &self.config.voters {
+            Voters::Static(voters) => voters.iter().map(|voter| (voter.id, voter.address.clone())).collect(),
+            Voters::Bootstrap(_) => BTreeMap::new(),
+        }
+    }
+
+    pub fn metrics(&self) -> Option<RaftMetrics> {
+        Some(self.running.get()?.raft.metrics().borrow().clone())
+    }
+
+    pub fn active_controller(&self) -> Option<BrokerId> {
+        self.metrics()?.current_leader
+    }
+
+    /// The active controller and its address.
+    pub fn leader(&self) -> Option<(BrokerId, String)> {
+        let metrics = self.metrics()?;
+        let leader = metrics.current_leader?;
+        let configured = self.configured_addresses().remove(&leader);
+        let in_log =
+            || metrics.membership_config.membership().get_node(&leader).map(|node| node.addr.clone());
+        Some((leader, configured.or_else(in_log)?))
+    }
+
+    /// Whether a quorum was formed, as far as this node knows: it must never form another one.
+    pub fn is_initialized(&self) -> bool {
+        match self.metrics() {
+            Some(metrics) => metrics.last_log_index.is_some() || metrics.current_term > 0,
+            None => crate::log_store::exists(&self.folder()),
+        }
+    }
+
+    /// Refuses a message of another cluster.
+    pub fn check_cluster(&self, theirs: &str) -> Result<ClusterId, Status> {
+        let ours = *self.cluster_id.borrow();
+        match ours {
+            Some(ours) if ours.to_string() == theirs => Ok(ours),
+            Some(ours) => Err(Status::failed_precondition(format!(
+                "node {} is of cluster {ours}, and the message is of cluster {theirs}: check the addresses of the \
+                 controllers, or the log directory",
+                self.config.node_id
+            ))),
+            None => Err(Status::unavailable("this node does not know its cluster yet: try again")),
+        }
+    }
+
+    /// What there is once the node has started.
+    pub fn running(&self) -> Result<&Running, Status> {
+        self.running.get().ok_or_else(|| Status::unavailable("this node is starting: try again"))
+    }
+
+    /// Carries a command to the active controller until there is an outcome or the time is up, then waits for this
+    /// node's image to have it.
+    pub async fn submit(&self, command: &Command, limit: Duration) -> Result<Reply, SubmitError> {
+        let deadline = tokio::time::Instant::now() + limit;
+        let running = self.running.get().ok_or(SubmitError::NotRunning)?;
+        let mut stopping = self.stopping.subscribe();
+        let attempts = async {
+            loop {
+                match self.attempt(running, command, deadline).await {
+                    Ok(outcome) => return Ok(outcome),
+                    Err(Unavailable::Stopped) => return Err(SubmitError::NotRunning),
+                    Err(reason) => tracing::debug!(%reason, "no outcome yet"),
+                }
+                sleep(RETRY_PAUSE).await;
+            }
+        };
+        let stopped = async {
+            // An error means that the node is gone.
+            let _ = stopping.wait_for(|stopping| *stopping).await;
+        };
+        let outcome = tokio::select! {
+            outcome = timeout_at(deadline, attempts) => outcome.map_err(|_| SubmitError::TimedOut(limit))??,
+            () = stopped => return Err(SubmitError::NotRunning),
+        };
+        let (outcome, version) = outcome;
+        timeout_at(deadline, self.wait_for(version)).await.map_err(|_| SubmitError::TimedOut(limit))?;
+        outcome.map_err(SubmitError::Rejected)
+    }
+
+    async fn wait_for(&self, version: MetadataVersion) {
+        let mut image = self.image.subscribe();
+        // The sender is a part of `self`.
+        let _ = image.wait_for(|image| image.version >= version).await;
+    }
+
+    /// One try: here, if this node is the active controller, else there.
+    async fn attempt(
+        &self,
+        running: &Running,
+        command: &Command,
+        deadline: tokio::time::Instant,
+    ) -> Result<Outcome, Unavailable> {
+        let (leader, address) = self.leader().ok_or(Unavailable::NotActive(None))?;
+        if leader == self.config.node_id {
+            return running.controller.decide(command.clone()).await;
+        }
+        let forwarded = timeout_at(deadline, self.forward(&address, command)).await;
+        forwarded.unwrap_or_else(|_| Err(crate::peers::too_late(Duration::ZERO))).map_err(|status| {
+            tracing::debug!(%status, leader = leader.0, "the active controller did not take the command");
+            Unavailable::NotActive(Some(leader))
+        })
+    }
+
+    async fn forward(&self, address: &str, command: &Command) -> Result<Outcome, Status> {
+        let encoded = serde_json::to_vec(command).map_err(|error| Status::internal(error.to_string()))?;
+        let cluster_id = self.cluster_id.borrow().unwrap_or_default().to_string();
+        let request = proto::SubmitRequest { cluster_id, command: encoded };
+        let response = self.peers.client(address)?.submit(request).await?.into_inner();
+        let outcome: Result<Reply, Rejection> =
+            serde_json::from_slice(&response.outcome).map_err(|error| Status::internal(error.to_string()))?;
+        Ok((outcome, MetadataVersion(response.metadata_version)))
+    }
+
+    /// A broker says that it lives; only the active controller answers. A fenced one is taken into service.
+    pub async fn heartbeat(
+        &self,
+        id: BrokerId,
+        epoch: BrokerEpoch,
+    ) -> Result<proto::HeartbeatResponse, Status> {
+        let running = self.running()?;
+        let metrics = running.raft.metrics().borrow().clone();
+        if metrics.current_leader != Some(self.config.node_id) {
+            return Err(unavailable(&Unavailable::NotActive(metrics.current_leader)));
+        }
+        let image = self.image.borrow().clone();
+        let Some(broker) = image.broker(id).filter(|broker| broker.epoch == epoch) else {
+            // A broker's registration is in its own image before it sends this, but perhaps not yet in that of an
+            // active controller that was just elected: asked again, it either is or never will be.
+            let confirmed = running.raft.ensure_linearizable().await.is_ok();
+            let known = self.image.borrow().broker(id).is_some_and(|broker| broker.epoch == epoch);
+            return match (confirmed, known) {
+                (true, false) => Ok(proto::HeartbeatResponse { fenced: true, register: true }),
+                _ => Err(Status::unavailable("the active controller is catching up: try again")),
+            };
+        };
+        running.sessions.hear(id, epoch, Instant::now());
+        if !broker.fenced {
+            return Ok(proto::HeartbeatResponse { fenced: false, register: false });
+        }
+        if broker.in_controlled_shutdown {
+            return Ok(proto::HeartbeatResponse { fenced: true, register: false });
+        }
+        let unfence = Command::UnfenceBroker(UnfenceBroker { id, epoch });
+        let (outcome, _) = running.controller.decide(unfence).await.map_err(|reason| unavailable(&reason))?;
+        Ok(proto::HeartbeatResponse { fenced: outcome.is_err(), register: false })
+    }
+}
+
+/// The gRPC status of a controller that can't help.
+pub fn unavailable(reason: &Unavailable) -> Status {
+    let code = match reason {
+        Unavailable::Busy => Code::ResourceExhausted,
+        Unavailable::NotActive(_) | Unavailable::Stopped => Code::Unavailable,
+    };
+    Status::new(code, reason.to_string())
+}

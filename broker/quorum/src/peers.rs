@@ -1,0 +1,75 @@
+//! Connections to the other nodes' control listeners, one for each address, made when first used.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use ottla_control::proto;
+use ottla_control::proto::quorum_client::QuorumClient;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
+
+/// The largest message between nodes, in bytes: an entry that moves all leaders of a large cluster takes 30 MB.
+pub const MESSAGE_BYTES_MAX: usize = 64 << 20;
+
+/// For how long a connection may take to come about.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// More addresses than any cluster has nodes: then old ones are forgotten.
+const ADDRESSES_MAX: usize = 1_000;
+
+/// Connections by address.
+#[derive(Default)]
+pub struct Peers {
+    channels: Mutex<HashMap<String, Channel>>,
+}
+
+impl Peers {
+    /// A client of the node at `address` (`host:port`). Connects when it is used.
+    ///
+    /// # Errors
+    /// `InvalidArgument` when that is no address.
+    pub fn client(&self, address: &str) -> Result<QuorumClient<Channel>, Status> {
+        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        if channels.len() >= ADDRESSES_MAX && !channels.contains_key(address) {
+            channels.clear();
+        }
+        let channel = match channels.get(address) {
+            Some(channel) => channel.clone(),
+            None => {
+                let channel = connect_lazily(address)?;
+                channels.insert(address.to_owned(), channel.clone());
+                channel
+            }
+        };
+        Ok(QuorumClient::new(channel)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX))
+    }
+
+    /// Asks the node at `address` who it is.
+    ///
+    /// # Errors
+    /// When it can't be reached or doesn't answer in `limit`.
+    pub async fn identify(&self, address: &str, limit: Duration) -> Result<proto::IdentifyResponse, Status> {
+        let mut client = self.client(address)?;
+        let answer = tokio::time::timeout(limit, client.identify(proto::IdentifyRequest {})).await;
+        Ok(answer.map_err(|_| too_late(limit))??.into_inner())
+    }
+}
+
+/// The status of a call that took longer than `limit`.
+pub fn too_late(limit: Duration) -> Status {
+    Status::new(Code::DeadlineExceeded, format!("no answer within {} ms", limit.as_millis()))
+}
+
+fn connect_lazily(address: &str) -> Result<Channel, Status> {
+    let wrong = |_| Status::invalid_argument(format!("{address:?} is no address: use host:port"));
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(wrong)?;
+    Ok(endpoint
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(Duration::from_secs(5))
+        .keep_alive_timeout(Duration::from_secs(5))
+        .connect_lazy())
+}

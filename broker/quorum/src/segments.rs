@@ -1,0 +1,318 @@
+//! The metadata log's files: segments of record batches as Kafka writes them, one batch an entry.
+//!
+//! A batch's offset is the entry's index and its leader epoch the term. Not here: what an entry means, and who calls
+//! (`log_store`). All calls block; reads may come from any thread.
+
+use std::collections::VecDeque;
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ottla_log::{BatchBuilder, BatchHeader, ByteSource, Depth, FileKind, Records, check_batch, scan};
+use ottla_store::{Disk, DiskFile, OpenMode};
+use ottla_types::{LeaderEpoch, Offset};
+
+/// At which size a segment ends.
+const SEGMENT_BYTES: u64 = 4 << 20;
+
+/// The largest entry that is read back; more is damage.
+const BATCH_BYTES_MAX: usize = 64 << 20;
+
+/// Where one entry is.
+#[derive(Clone)]
+struct Position {
+    file: Arc<dyn DiskFile>,
+    start: u64,
+    bytes: usize,
+    term: u64,
+}
+
+struct Segment {
+    base: u64,
+    path: PathBuf,
+    file: Arc<dyn DiskFile>,
+    bytes: u64,
+}
+
+/// The segments of a log and where each entry is.
+pub struct Segments {
+    disk: Arc<dyn Disk>,
+    folder: PathBuf,
+    segments: Vec<Segment>,
+    /// The index of the first entry of `positions`.
+    first: u64,
+    positions: VecDeque<Position>,
+    /// Whether something was written since the last sync.
+    dirty: bool,
+}
+
+struct Source<'a>(&'a dyn DiskFile);
+
+impl ByteSource for Source<'_> {
+    type Error = io::Error;
+
+    fn read_at(&self, position: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read_at(position, buffer)
+    }
+}
+
+fn damaged(path: &Path, what: &str) -> io::Error {
+    let text = format!(
+        "{}: {what}. This replica of the metadata is damaged: move the log directory away, \
+         so that the node starts empty and learns it again from the others",
+        path.display()
+    );
+    io::Error::new(io::ErrorKind::InvalidData, text)
+}
+
+impl Segments {
+    /// Opens the log in `folder`, checks every entry, and cuts off a last one that was torn by a crash before it was
+    /// synced.
+    ///
+    /// # Errors
+    /// The disk's, and `InvalidData` when entries are missing or damaged before the end.
+    pub fn open(disk: Arc<dyn Disk>, folder: &Path) -> io::Result<Self> {
+        let mut bases: Vec<u64> = Vec::new();
+        for entry in disk.list(folder)? {
+            if let Some((FileKind::Log, base)) = FileKind::parse(&entry.name) {
+                bases.push(
+                    u64::try_from(base.0).map_err(|_| damaged(folder, "a segment's name is negative"))?,
+                );
+            }
+        }
+        bases.sort_unstable();
+        let first = bases.first().copied().unwrap_or(0);
+        let mut log = Self {
+            disk,
+            folder: folder.to_owned(),
+            segments: Vec::new(),
+            first,
+            positions: VecDeque::new(),
+            dirty: false,
+        };
+        for (number, base) in bases.iter().enumerate() {
+            log.open_segment(*base, number + 1 == bases.len())?;
+        }
+        Ok(log)
+    }
+
+    fn open_segment(&mut self, base: u64, last: bool) -> io::Result<()> {
+        let path = self.folder.join(FileKind::Log.file_name(offset(base)));
+        let file = self.disk.open(&path, OpenMode::Existing)?;
+        if base != self.next_index() {
+            return Err(damaged(
+                &path,
+                &format!("entries {} to {base} are missing before it", self.next_index()),
+            ));
+        }
+        let size = file.bytes()?;
+        let positions = &mut self.positions;
+        let end = scan(&Source(file.as_ref()), 0..size, offset(base), Depth::Crc, |batch| {
+            let header = batch.header();
+            let term = u64::try_from(header.leader_epoch().0).unwrap_or(0);
+            let bytes = header.batch_bytes();
+            positions.push_back(Position { file: file.clone(), start: batch.position, bytes, term });
+            true
+        })?;
+        if end.position < size {
+            if !last {
+                return Err(damaged(&path, &format!("no valid entry at byte {}", end.position)));
+            }
+            if good_entry_after(file.as_ref(), end.position, size, end.next_offset)? {
+                return Err(damaged(
+                    &path,
+                    &format!("no valid entry at byte {}, but others after it", end.position),
+                ));
+            }
+            tracing::warn!(path = %path.display(), from = end.position, to = size, "cutting off a torn entry");
+            file.truncate(end.position)?;
+            file.sync()?;
+        }
+        self.segments.push(Segment { base, path, file, bytes: end.position });
+        Ok(())
+    }
+
+    /// The indexes of the entries.
+    pub fn indexes(&self) -> Range<u64> {
+        self.first..self.next_index()
+    }
+
+    fn next_index(&self) -> u64 {
+        self.first + self.positions.len() as u64
+    }
+
+    /// Writes an entry after the last one, or as the first one of an empty log. Not yet synced.
+    ///
+    /// # Errors
+    /// The disk's.
+    ///
+    /// # Panics
+    /// When the entry doesn't follow the last one.
+    pub fn append(&mut self, index: u64, term: u64, timestamp_ms: i64, value: &[u8]) -> io::Result<()> {
+        if self.positions.is_empty() && self.segments.is_empty() {
+            self.first = index;
+        }
+        assert_eq!(index, self.next_index(), "entries follow one another");
+        if self.segments.last().is_none_or(|segment| segment.bytes >= SEGMENT_BYTES) {
+            self.roll(index)?;
+        }
+        let epoch = LeaderEpoch(i32::try_from(term).map_err(|_| io::Error::other("the term is too large"))?);
+        let batch = BatchBuilder::new(offset(index), epoch).record(timestamp_ms, None, Some(value)).build();
+        if batch.len() > BATCH_BYTES_MAX {
+            return Err(io::Error::other("an entry of the metadata log is too large"));
+        }
+        let segment = self.segments.last_mut().expect("one was just made");
+        segment.file.write_at(segment.bytes, &[&batch])?;
+        self.positions.push_back(Position {
+            file: segment.file.clone(),
+            start: segment.bytes,
+            bytes: batch.len(),
+            term,
+        });
+        segment.bytes += batch.len() as u64;
+        self.dirty = true;
+        Ok(())
+    }
+
+    fn roll(&mut self, base: u64) -> io::Result<()> {
+        self.sync()?;
+        let path = self.folder.join(FileKind::Log.file_name(offset(base)));
+        let file = self.disk.open(&path, OpenMode::CreateIfMissing)?;
+        file.truncate(0)?;
+        self.disk.sync_dir(&self.folder)?;
+        self.segments.push(Segment { base, path, file, bytes: 0 });
+        Ok(())
+    }
+
+    /// Makes everything appended durable.
+    ///
+    /// # Errors
+    /// The disk's; then nothing more may be acknowledged.
+    fn sync(&mut self) -> io::Result<()> {
+        self.unsynced().map_or(Ok(()), |file| file.sync())?;
+        self.synced();
+        Ok(())
+    }
+
+    /// The file to sync for everything appended to be durable, so that it can be done without holding the log. Only
+    /// the last segment can hold something unsynced.
+    pub fn unsynced(&self) -> Option<Arc<dyn DiskFile>> {
+        self.segments.last().filter(|_| self.dirty).map(|segment| segment.file.clone())
+    }
+
+    /// That file was synced, and nothing was written since it was asked for.
+    pub fn synced(&mut self) {
+        self.dirty = false;
+    }
+
+    /// Where the entries of `range` that exist are, at most `bytes_max` of them in all but at least one.
+    pub fn locate(&self, range: Range<u64>, bytes_max: usize) -> Vec<Located> {
+        let from = range.start.max(self.first);
+        let until = range.end.min(self.next_index());
+        let mut total = 0;
+        let mut located = Vec::new();
+        for index in from..until {
+            let position = self.positions[usize::try_from(index - self.first).expect("in memory")].clone();
+            total += position.bytes;
+            if total > bytes_max && !located.is_empty() {
+                break;
+            }
+            located.push(Located { index, position });
+        }
+        located
+    }
+
+    /// Removes the entries from `index` on, durably.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn truncate(&mut self, index: u64) -> io::Result<()> {
+        self.sync()?;
+        while let Some(segment) = self.segments.last()
+            && segment.base >= index
+        {
+            self.disk.remove_file(&segment.path)?;
+            self.segments.pop();
+        }
+        self.disk.sync_dir(&self.folder)?;
+        let kept = usize::try_from(index.saturating_sub(self.first)).expect("in memory");
+        if let (Some(segment), Some(position)) = (self.segments.last_mut(), self.positions.get(kept)) {
+            segment.file.truncate(position.start)?;
+            segment.file.sync()?;
+            segment.bytes = position.start;
+        }
+        self.positions.truncate(kept);
+        Ok(())
+    }
+
+    /// Removes the segments that hold no entry from `index` on. If that is all of them, the log starts anew there.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn purge(&mut self, index: u64) -> io::Result<()> {
+        let next = self.next_index();
+        if index >= next {
+            self.truncate(self.first)?;
+            self.first = index;
+            return Ok(());
+        }
+        let keep_from = self.segments.iter().rposition(|segment| segment.base <= index).unwrap_or(0);
+        for segment in self.segments.drain(..keep_from) {
+            self.disk.remove_file(&segment.path)?;
+        }
+        let first = self.segments.first().map_or(index, |segment| segment.base);
+        self.positions.drain(..usize::try_from(first - self.first).expect("in memory"));
+        self.first = first;
+        self.disk.sync_dir(&self.folder)
+    }
+}
+
+/// Whether a whole entry comes somewhere after `start`: then what is wrong there is no torn end.
+fn good_entry_after(file: &dyn DiskFile, start: u64, size: u64, next: Offset) -> io::Result<bool> {
+    let length = usize::try_from((size - start).min(BATCH_BYTES_MAX as u64)).expect("limited");
+    let mut bytes = vec![0; length];
+    let read = file.read_at(start, &mut bytes)?;
+    let bytes = &bytes[..read];
+    Ok((1..bytes.len()).any(|at| {
+        BatchHeader::new(&bytes[at..]).is_some_and(|header| {
+            header.magic() == ottla_log::MAGIC
+                && header.base_offset() >= next
+                && header.batch_length() > 0
+                && bytes.get(at..at + header.batch_bytes()).is_some_and(|batch| check_batch(batch).is_ok())
+        })
+    }))
+}
+
+/// An entry that can be read without holding the log.
+pub struct Located {
+    /// Its index.
+    pub index: u64,
+    position: Position,
+}
+
+impl Located {
+    /// The entry's term and value.
+    ///
+    /// # Errors
+    /// The disk's, and `InvalidData` when the bytes aren't those that were written.
+    pub fn read(&self) -> io::Result<(u64, Vec<u8>)> {
+        let wrong = |what: String| {
+            io::Error::new(io::ErrorKind::InvalidData, format!("entry {}: {what}", self.index))
+        };
+        let mut bytes = vec![0; self.position.bytes];
+        let read = self.position.file.read_at(self.position.start, &mut bytes)?;
+        let header = check_batch(&bytes[..read]).map_err(|error| wrong(error.to_string()))?;
+        if header.base_offset() != offset(self.index) {
+            return Err(wrong(format!("there is entry {} in its place", header.base_offset())));
+        }
+        let mut records = Records::new(header, &bytes[ottla_log::HEADER_BYTES..read]);
+        let record = records.next().ok_or_else(|| wrong("it has no record".to_owned()))?;
+        let record = record.map_err(|error| wrong(error.to_string()))?;
+        Ok((self.position.term, record.value.unwrap_or_default().to_vec()))
+    }
+}
+
+fn offset(index: u64) -> Offset {
+    Offset(i64::try_from(index).expect("indexes count entries, of which there are fewer than 2^63"))
+}

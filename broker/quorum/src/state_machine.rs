@@ -1,0 +1,174 @@
+//! Committed entries become the image that everybody sees.
+
+use std::io::{self, Cursor};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use openraft::storage::RaftStateMachine;
+use openraft::{OptionalSend, RaftSnapshotBuilder, StorageIOError};
+use ottla_core::metadata::MetadataImage;
+use ottla_store::Disk;
+use ottla_types::{ClusterId, MetadataVersion};
+use tokio::sync::watch;
+
+use crate::raft_types::{
+    Applied, Change, Entry, EntryPayload, LogId, Snapshot, SnapshotMeta, StorageError, StoredMembership,
+    TypeConfig,
+};
+use crate::snapshot_file;
+
+/// The image under construction, and where its snapshots are.
+pub struct StateMachine {
+    disk: Arc<dyn Disk>,
+    folder: PathBuf,
+    image: MetadataImage,
+    last_applied: Option<LogId>,
+    membership: StoredMembership,
+    published: watch::Sender<Arc<MetadataImage>>,
+}
+
+impl StateMachine {
+    /// Starts from the newest snapshot in `folder`, or from a new cluster's image.
+    ///
+    /// # Errors
+    /// The disk's, and `InvalidData` for a damaged snapshot.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        folder: &Path,
+        cluster_id: ClusterId,
+        published: watch::Sender<Arc<MetadataImage>>,
+    ) -> io::Result<Self> {
+        let (image, meta) = match snapshot_file::load(disk.as_ref(), folder)? {
+            Some(bytes) => snapshot_file::decode(cluster_id, &bytes)?,
+            None => (MetadataImage::new(cluster_id), SnapshotMeta::default()),
+        };
+        published.send_replace(Arc::new(image.clone()));
+        Ok(Self {
+            disk,
+            folder: folder.to_owned(),
+            image,
+            last_applied: meta.last_log_id,
+            membership: meta.last_membership,
+            published,
+        })
+    }
+
+    fn apply_entry(&mut self, entry: Entry) -> Applied {
+        let version = MetadataVersion(entry.log_id.index);
+        self.last_applied = Some(entry.log_id);
+        match entry.payload {
+            EntryPayload::Normal(Change { base, records }) if base >= self.image.changed => {
+                self.image.apply(version, &records);
+                Applied::Accepted
+            }
+            EntryPayload::Normal(_) => {
+                self.image.apply(version, &[]);
+                Applied::Refused
+            }
+            EntryPayload::Membership(membership) => {
+                self.membership = StoredMembership::new(Some(entry.log_id), membership);
+                self.image.apply(version, &[]);
+                Applied::Nothing
+            }
+            EntryPayload::Blank => {
+                self.image.apply(version, &[]);
+                Applied::Nothing
+            }
+        }
+    }
+}
+
+impl RaftStateMachine<TypeConfig> for StateMachine {
+    type SnapshotBuilder = SnapshotBuilder;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), StorageError> {
+        Ok((self.last_applied, self.membership.clone()))
+    }
+
+    async fn apply<I>(&mut self, entries: I) -> Result<Vec<Applied>, StorageError>
+    where
+        I: IntoIterator<Item = Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let applied = entries.into_iter().map(|entry| self.apply_entry(entry)).collect();
+        self.published.send_replace(Arc::new(self.image.clone()));
+        Ok(applied)
+    }
+
+    async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
+        let term = self.last_applied.map_or(0, |log_id| log_id.leader_id.term);
+        let index = self.last_applied.map_or(0, |log_id| log_id.index);
+        SnapshotBuilder {
+            disk: self.disk.clone(),
+            folder: self.folder.clone(),
+            image: self.image.clone(),
+            meta: SnapshotMeta {
+                last_log_id: self.last_applied,
+                last_membership: self.membership.clone(),
+                snapshot_id: format!("{term}-{index}"),
+            },
+        }
+    }
+
+    async fn begin_receiving_snapshot(&mut self) -> Result<Box<Cursor<Vec<u8>>>, StorageError> {
+        Ok(Box::new(Cursor::new(Vec::new())))
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMeta,
+        snapshot: Box<Cursor<Vec<u8>>>,
+    ) -> Result<(), StorageError> {
+        let bytes = snapshot.into_inner();
+        let failed = |error: io::Error| StorageIOError::write_snapshot(Some(meta.signature()), &error);
+        let (image, inner) = snapshot_file::decode(self.image.cluster_id, &bytes).map_err(failed)?;
+        let (disk, folder) = (self.disk.clone(), self.folder.clone());
+        blocking(move || snapshot_file::save(disk.as_ref(), &folder, &inner, &bytes))
+            .await
+            .map_err(failed)?;
+        self.last_applied = meta.last_log_id;
+        self.membership = meta.last_membership.clone();
+        self.image = image;
+        self.published.send_replace(Arc::new(self.image.clone()));
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, StorageError> {
+        let (disk, folder, cluster_id) = (self.disk.clone(), self.folder.clone(), self.image.cluster_id);
+        let read = blocking(move || {
+            let Some(bytes) = snapshot_file::load(disk.as_ref(), &folder)? else { return Ok(None) };
+            let (_, meta) = snapshot_file::decode(cluster_id, &bytes)?;
+            Ok(Some(Snapshot { meta, snapshot: Box::new(Cursor::new(bytes)) }))
+        });
+        read.await.map_err(|error| StorageIOError::read_snapshot(None, &error).into())
+    }
+}
+
+/// Writes a snapshot of one image, while the next entries are applied.
+pub struct SnapshotBuilder {
+    disk: Arc<dyn Disk>,
+    folder: PathBuf,
+    image: MetadataImage,
+    meta: SnapshotMeta,
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
+    async fn build_snapshot(&mut self) -> Result<Snapshot, StorageError> {
+        let (disk, folder) = (self.disk.clone(), self.folder.clone());
+        let (image, meta) = (self.image.clone(), self.meta.clone());
+        let written = blocking(move || {
+            let bytes = snapshot_file::encode(&image, &meta)?;
+            snapshot_file::save(disk.as_ref(), &folder, &meta, &bytes)?;
+            Ok(bytes)
+        });
+        let bytes = written
+            .await
+            .map_err(|error| StorageIOError::write_snapshot(Some(self.meta.signature()), &error))?;
+        tracing::info!(snapshot = self.meta.snapshot_id, bytes = bytes.len(), "took a metadata snapshot");
+        Ok(Snapshot { meta: self.meta.clone(), snapshot: Box::new(Cursor::new(bytes)) })
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}

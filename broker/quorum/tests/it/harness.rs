@@ -1,0 +1,203 @@
+//! Nodes that can be started, crashed and started again.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_control::proto;
+use ottla_core::metadata::{
+    Command, CreateTopics, Endpoint, IncarnationId, MetadataImage, NewTopic, Reply, SecurityProtocol,
+};
+use ottla_quorum::{BrokerControl, ControlError, Quorum, QuorumConfig, Registration, Tuning, Voter, Voters};
+use ottla_types::{BrokerId, ClusterId, DirectoryId, TopicId};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::TcpListenerStream;
+
+/// Everything that is waited for comes within this, also on a busy machine.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+pub const CLUSTER: ClusterId = ClusterId([9; 16]);
+
+/// A server without a log and without worries.
+struct NoServer;
+
+impl BrokerControl for NoServer {
+    fn health(&self) -> proto::BrokerHealth {
+        proto::BrokerHealth { live: true, ready: true, ..Default::default() }
+    }
+
+    fn set_log_level(&self, filter: &str) -> Result<String, ControlError> {
+        if filter == "nonsense" {
+            Err(ControlError("no such level".to_owned()))
+        } else {
+            Ok("info".to_owned())
+        }
+    }
+}
+
+/// What a node keeps while it is down.
+pub struct Place {
+    pub id: BrokerId,
+    pub dir: Arc<TempDir>,
+    pub address: SocketAddr,
+    pub directory_id: DirectoryId,
+    /// Holds the port until the node listens on it.
+    listener: Option<TcpListener>,
+}
+
+impl Place {
+    pub async fn new(id: i32) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let directory_id = DirectoryId([u8::try_from(id).unwrap() + 1; 16]);
+        Self {
+            id: BrokerId(id),
+            dir: Arc::new(tempfile::tempdir().unwrap()),
+            address,
+            directory_id,
+            listener: Some(listener),
+        }
+    }
+
+    pub fn metadata_folder(&self) -> PathBuf {
+        self.dir.path().join("__cluster_metadata-0")
+    }
+
+    pub fn voter(&self) -> Voter {
+        Voter { id: self.id, address: self.address.to_string() }
+    }
+
+    pub fn config(&self, voters: Voters) -> QuorumConfig {
+        QuorumConfig {
+            node_id: self.id,
+            voter: true,
+            cluster_id: Some(CLUSTER),
+            voters,
+            control_address: self.address.to_string(),
+            registration: Some(Registration {
+                incarnation: IncarnationId(u128::from(self.address.port())),
+                listeners: vec![Endpoint {
+                    name: "PLAINTEXT".to_owned(),
+                    host: "127.0.0.1".to_owned(),
+                    port: 9092,
+                    security_protocol: SecurityProtocol::Plaintext,
+                }],
+                rack: None,
+            }),
+            log_dir: self.dir.path().to_owned(),
+            tuning: Tuning::default(),
+        }
+    }
+
+    /// Starts the node; it keeps its port and data from its last life.
+    pub async fn start(&mut self, config: QuorumConfig) -> Running {
+        let listener = match self.listener.take() {
+            Some(listener) => listener,
+            None => TcpListener::bind(self.address).await.unwrap(),
+        };
+        let quorum = Quorum::new(config).unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let routes = quorum.services(Arc::new(NoServer));
+        let server = tokio::spawn(async move {
+            let stopped = async {
+                let _ = stopped.await;
+            };
+            tonic::transport::Server::builder()
+                .add_routes(routes)
+                .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopped)
+                .await
+                .unwrap();
+        });
+        let cluster_id = within("a cluster id", quorum.cluster_id()).await.unwrap();
+        quorum.start(cluster_id, self.directory_id).await.unwrap();
+        Running { quorum, server, stop }
+    }
+}
+
+pub struct Running {
+    pub quorum: Quorum,
+    server: JoinHandle<()>,
+    stop: oneshot::Sender<()>,
+}
+
+impl Running {
+    /// Stops the node at once, without a goodbye.
+    pub async fn crash(self) {
+        self.quorum.abort().await;
+        let _ = self.stop.send(());
+        // Streams may keep connections open; nobody answers on them any more.
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.server).await;
+    }
+
+    /// Stops the node in order.
+    pub async fn stop(self) {
+        self.quorum.stop().await;
+        self.crash().await;
+    }
+
+    pub fn image(&self) -> Arc<MetadataImage> {
+        self.quorum.image().borrow().clone()
+    }
+
+    /// Waits until this node's image is as wanted.
+    pub async fn until(
+        &self,
+        what: &str,
+        mut wanted: impl FnMut(&MetadataImage) -> bool,
+    ) -> Arc<MetadataImage> {
+        let mut images = self.quorum.image();
+        let reached = within(what, images.wait_for(|image| wanted(image))).await;
+        reached.unwrap().clone()
+    }
+}
+
+pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(DEADLINE, future).await.unwrap_or_else(|_| panic!("waited too long for {what}"))
+}
+
+/// Looks again and again until there is something.
+pub async fn poll<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let found = async {
+        loop {
+            if let Some(found) = look() {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    within(what, found).await
+}
+
+pub fn live(image: &MetadataImage) -> usize {
+    image.live_brokers().count()
+}
+
+pub fn create(name: &str, partitions: i32) -> Command {
+    let mut id = [0; 16];
+    id[..name.len().min(16)].copy_from_slice(&name.as_bytes()[..name.len().min(16)]);
+    Command::CreateTopics(CreateTopics {
+        topics: vec![NewTopic {
+            name: name.to_owned(),
+            id: TopicId(id),
+            partitions,
+            replication_factor: 1,
+            assignments: vec![],
+            config: vec![],
+        }],
+        validate_only: false,
+        default_partitions: 1,
+        default_replication_factor: 1,
+    })
+}
+
+/// Creates a topic and expects that to work.
+pub async fn create_topic(node: &Running, name: &str, partitions: i32) {
+    let reply = node.quorum.submit_within(create(name, partitions), DEADLINE).await.unwrap();
+    let Reply::TopicsCreated(created) = reply else { panic!("{reply:?}") };
+    assert!(created[0].is_ok(), "{created:?}");
+    assert!(node.image().topic(name).is_some(), "the local image has it when submit returns");
+}
