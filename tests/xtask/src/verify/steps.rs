@@ -193,6 +193,14 @@ pub const STEPS: &[Step] = &[
         ..CHECK
     },
     Step {
+        name: "chart",
+        about: "the charts pass helm's lint and render what they did",
+        needs: &["helm"],
+        runner: Runner::Plain,
+        run: |env| env.xtask(&["chart", "--check"]),
+        ..CHECK
+    },
+    Step {
         name: "release",
         about: "the release build, static",
         fast: false,
