@@ -182,6 +182,11 @@ impl BatchBuilder {
         self
     }
 
+    /// Sets the idempotent producer and the sequence number of the first record, in place.
+    pub fn set_producer(&mut self, id: ProducerId, epoch: ProducerEpoch, base_sequence: i32) {
+        self.producer = (id, epoch, base_sequence);
+    }
+
     /// Marks it as holding control records.
     pub fn control(mut self) -> Self {
         self.attributes |= 1 << 5;
