@@ -222,6 +222,16 @@ pub const STEPS: &[Step] = &[
         ..CHECK
     },
     Step {
+        name: "fuzz",
+        about: "each fuzz target for one minute",
+        fast: false,
+        minutes: 30,
+        needs: &["packages"],
+        runner: Runner::Plain,
+        run: |env| env.xtask(&["fuzz", "--seconds", "60"]),
+        ..CHECK
+    },
+    Step {
         name: "e2e",
         about: "chart, operator and brokers on a real Kubernetes of three nodes (as root)",
         fast: false,

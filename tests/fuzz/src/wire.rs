@@ -1,0 +1,54 @@
+//! Decoders of the wire protocol: what is accepted is written again as bytes that mean the same.
+
+use ottla_wire::codec::{Decoder, Encoder, Message};
+use ottla_wire::{Api, RequestHeader, for_each_api, frame_length};
+
+/// A frame may be this long here.
+const FRAME_BYTES_MAX: usize = 1 << 20;
+
+/// The first byte chooses request or response and the version; the rest is a body of that API.
+pub fn both<A: Api>(data: &[u8]) {
+    let Some((choice, body)) = data.split_first() else { return };
+    let versions = A::VERSIONS.end() - A::VERSIONS.start() + 1;
+    let version = A::VERSIONS.start() + i16::from(choice >> 1) % versions;
+    if choice & 1 == 0 {
+        if let Ok(request) = A::decode_request(Decoder::new(body), version) {
+            stable(&request, version, |bytes| {
+                A::decode_request(Decoder::new(bytes), version).ok().map(|r| write(&r, version))
+            });
+        }
+    } else if let Ok(response) = A::decode_response(Decoder::new(body), version) {
+        stable(&response, version, |bytes| {
+            A::decode_response(Decoder::new(bytes), version).ok().map(|r| write(&r, version))
+        });
+    }
+}
+
+/// A length and a frame: the header, then the body of the API that it names.
+pub fn frame(data: &[u8]) {
+    let Some((prefix, rest)) = data.split_first_chunk() else { return };
+    let Ok(length) = frame_length(*prefix, FRAME_BYTES_MAX) else { return };
+    assert!(length <= FRAME_BYTES_MAX, "a length over the limit was accepted");
+    let Some(frame) = rest.get(..length) else { return };
+    let mut decoder = Decoder::new(frame);
+    let Ok(header) = RequestHeader::decode(&mut decoder) else { return };
+    let mut decoder = Some(decoder);
+    for_each_api!(A => {
+        if header.api_key == A::KEY.code() && let Some(decoder) = decoder.take() {
+            let _ = A::decode_request(decoder, header.api_version);
+        }
+    });
+}
+
+/// Writing, reading and writing again gives the same bytes.
+fn stable<'a>(message: &impl Message<'a>, version: i16, again: impl Fn(&[u8]) -> Option<Vec<u8>>) {
+    let written = write(message, version);
+    assert_eq!(again(&written), Some(written), "version {version} isn't read as it was written");
+}
+
+fn write<'a>(message: &impl Message<'a>, version: i16) -> Vec<u8> {
+    let mut encoder = Encoder::new();
+    message.encode_body(&mut encoder, version).expect("a version that was read can be written");
+    let frame = encoder.finish().expect("what came from a frame fits into one");
+    frame.bytes.to_vec()
+}
