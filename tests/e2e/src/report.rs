@@ -32,8 +32,8 @@ pub fn diagnose(kube: &Kube) {
     show(NAMESPACE, &["get", "events", "--all-namespaces", "--sort-by=.lastTimestamp"]);
     show(OPERATOR, &["logs", "deployment/ottla", "--tail=80", "--all-containers"]);
     for broker in 0..3 {
-        show(NAMESPACE, &["logs", &format!("demo-{broker}"), "--tail=40"]);
-        show(NAMESPACE, &["logs", &format!("demo-{broker}"), "--previous", "--tail=20"]);
+        show(NAMESPACE, &["logs", &format!("demo-broker-{broker}"), "--tail=40"]);
+        show(NAMESPACE, &["logs", &format!("demo-broker-{broker}"), "--previous", "--tail=20"]);
     }
     println!("----");
 }

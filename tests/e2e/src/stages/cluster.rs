@@ -23,8 +23,8 @@ pub fn three_brokers(world: &World) -> Result<()> {
         &cluster["status"]["observedGeneration"],
         &cluster["metadata"]["generation"],
     )?;
-    kube.get(NAMESPACE, &["pdb", "-l", "ottla.dev/cluster=demo"])?;
-    Ok(())
+    let budgets = kube.list(NAMESPACE, &["pdb", "-l", "app.kubernetes.io/instance=demo"])?;
+    same("how many PodDisruptionBudgets there are", budgets.len(), 1)
 }
 
 /// Every pod has the least rights, and every broker a node of its own.
@@ -88,10 +88,5 @@ fn check_row(table: &str, name: &str, shows: &[&str]) -> Result<()> {
 /// # Errors
 /// They can't be listed.
 pub fn broker_pods(kube: &Kube) -> Result<Vec<Value>> {
-    let pods = kube.list(NAMESPACE, &["pods"])?;
-    Ok(pods.into_iter().filter(|p| p["metadata"]["name"].as_str().is_some_and(is_broker)).collect())
-}
-
-fn is_broker(name: &str) -> bool {
-    name.strip_prefix("demo-").is_some_and(|n| n.parse::<u32>().is_ok())
+    kube.list(NAMESPACE, &["pods", "-l", "app.kubernetes.io/instance=demo"])
 }

@@ -34,11 +34,15 @@ pub fn cluster_again(world: &World) -> Result<()> {
     records::all_is_there(world)
 }
 
-/// Where the policy is Delete, the volumes go too.
+/// A listener that is no longer asked for loses its Services; where the policy is Delete, the volumes go too.
 pub fn cluster_that_deletes(world: &World) -> Result<()> {
     let kube = &world.kube;
-    kube.apply(NAMESPACE, &manifest::read("scratch.yaml")?)?;
+    let scratch = manifest::read("scratch.yaml")?;
+    kube.apply(NAMESPACE, &scratch)?;
     kube.wait(NAMESPACE, &["kafkacluster/scratch"], "condition=Ready", READY)?;
+    let fewer: String = scratch.split_inclusive('\n').filter(|line| !line.contains("passing")).collect();
+    kube.apply(NAMESPACE, &fewer)?;
+    kube.wait(NAMESPACE, &["service/scratch-passing-0"], "delete", SOON)?;
     same("how many volumes scratch has", count(world, "scratch", "pvc")?, 1)?;
     delete(world, &["kafkaclusters", "scratch"])?;
     gone(world, "scratch", "pods,services,statefulsets,configmaps,pdb,serviceaccounts,pvc")

@@ -15,7 +15,6 @@ pub fn chart(world: &World) -> Result<()> {
     let archives = ["ottla-broker.tar", "ottla-operator.tar", "kcat.tar"].map(|name| images.join(name));
     kube.bed.load(&archives)?;
     kube.apply("default", &manifest::read("namespace.yaml")?)?;
-    kube.helm(&["install", "ottla-crds", "charts/ottla-crds", "-n", OPERATOR, "--wait"], SOON)?;
     kube.helm(&["install", RELEASE, "charts/ottla", "-n", OPERATOR, "--wait", "--timeout", "60s"], 2 * SOON)?;
     kube.wait(OPERATOR, &[&format!("deployment/{RELEASE}")], "condition=Available", SOON)
 }
@@ -23,9 +22,7 @@ pub fn chart(world: &World) -> Result<()> {
 /// Helm removes the operator; the definitions, and so all resources of people, stay.
 pub fn uninstall(world: &World) -> Result<()> {
     let kube = &world.kube;
-    for release in [RELEASE, "ottla-crds"] {
-        kube.helm(&["uninstall", release, "-n", OPERATOR, "--wait", "--timeout", "60s"], 2 * SOON)?;
-    }
+    kube.helm(&["uninstall", RELEASE, "-n", OPERATOR, "--wait", "--timeout", "60s"], 2 * SOON)?;
     let left =
         kube.list(OPERATOR, &["deployments,services,serviceaccounts,configmaps,roles,rolebindings"])?;
     let ours =

@@ -11,6 +11,9 @@ use crate::kube::{same, text};
 /// The topic's name in Kafka.
 pub const TOPIC: &str = "orders_v1";
 
+/// The pod that is deleted.
+const POD: &str = "demo-broker-1";
+
 /// What the pod sends.
 fn from_inside() -> Records {
     Records::new("inside", 1000)
@@ -51,13 +54,13 @@ pub fn pod_deleted(world: &World) -> Result<()> {
     let uid = |pod: &str| -> Result<String> {
         Ok(text(&kube.get(NAMESPACE, &["pod", pod])?, "/metadata/uid")?.to_owned())
     };
-    let before = uid("demo-1")?;
+    let before = uid(POD)?;
     let sending = world.outside()?.start_sending(TOPIC, &meanwhile(), Duration::from_millis(10))?;
-    kube.kubectl(NAMESPACE, &["delete", "pod", "demo-1", "--wait=true", "--timeout=30s"])?;
+    kube.kubectl(NAMESPACE, &["delete", "pod", POD, "--wait=true", "--timeout=30s"])?;
     sending.wait(client_deadline())?.ok()?;
-    kube.wait(NAMESPACE, &["pod/demo-1"], "condition=Ready", READY)?;
+    kube.wait(NAMESPACE, &[&format!("pod/{POD}")], "condition=Ready", READY)?;
     kube.wait(NAMESPACE, &["kafkacluster/demo"], "condition=Ready", READY)?;
-    ensure!(uid("demo-1")? != before, "demo-1 was not deleted");
+    ensure!(uid(POD)? != before, "{POD} was not deleted");
     all_is_there(world)
 }
 
