@@ -71,17 +71,7 @@ fn run(options: &Options) -> Result<bool> {
     Ok(good)
 }
 
-/// Each definition twice: as it is, and in a chart that keeps it when it is removed.
 fn crds() -> Vec<Generated> {
-    let mut all = Vec::new();
-    for file in ottla_api::crd_files() {
-        let keep = "metadata:\n  annotations:\n    helm.sh/resource-policy: keep\n";
-        let kept = file.text.replacen("metadata:\n", keep, 1);
-        all.push(Generated {
-            path: format!("charts/ottla/charts/ottla-crds/templates/{}", file.name),
-            text: kept,
-        });
-        all.push(Generated { path: format!("crds/{}", file.name), text: file.text });
-    }
-    all
+    let files = ottla_api::crd_files().into_iter();
+    files.map(|file| Generated { path: format!("crds/{}", file.name), text: file.text }).collect()
 }
