@@ -169,12 +169,11 @@ impl Writer {
     fn start(&self, job: Job, unsynced: &mut Vec<LogFlushed<TypeConfig>>) -> Result<(), ()> {
         if let Job::Append(entries, written, flushed) = job {
             let result = self.write(&entries);
-            let outcome = result.as_ref().map(|()| ()).map_err(|_| ());
-            match result {
+            match &result {
                 Ok(()) => unsynced.push(flushed),
-                Err(ref error) => flushed.log_io_completed(Err(copy(error))),
+                Err(error) => flushed.log_io_completed(Err(copy(error))),
             }
-            return answer(written, result).and(outcome);
+            return answer(written, result);
         }
         // The rest is rare and comes after everything before it is durable.
         self.sync(unsynced)?;
@@ -205,7 +204,10 @@ impl Writer {
             lock(&self.shared.segments).synced();
         }
         for flushed in unsynced.drain(..) {
-            flushed.log_io_completed(result.as_ref().map(|()| ()).map_err(copy));
+            flushed.log_io_completed(match &result {
+                Ok(()) => Ok(()),
+                Err(error) => Err(copy(error)),
+            });
         }
         result.map_err(|error| tracing::error!(%error, "syncing the metadata log failed"))
     }

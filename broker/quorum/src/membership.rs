@@ -22,7 +22,7 @@ use crate::raft_types::Raft;
 const IDENTIFY_LIMIT: Duration = Duration::from_millis(500);
 
 /// How long to wait before asking the nodes again.
-const PAUSE: Duration = Duration::from_millis(50);
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// What is known of the voters after asking them.
 struct Survey {
@@ -32,6 +32,8 @@ struct Survey {
     configured: usize,
     /// How many answered, or are this node.
     answered: usize,
+    /// How many of these can vote already.
+    started: usize,
     /// Whether one of them knows of a quorum.
     initialized: bool,
     /// A cluster id that one of them has.
@@ -53,6 +55,7 @@ impl Node {
             voters: BTreeMap::new(),
             configured: targets.len(),
             answered: 0,
+            started: 0,
             initialized: self.is_initialized(),
             cluster_id: *self.cluster_id.borrow(),
             leader: None,
@@ -87,6 +90,7 @@ impl Node {
             initialized: self.is_initialized(),
             active_controller: leader.as_ref().map(|(id, _)| id.0),
             active_controller_address: leader.map(|(_, address)| address).unwrap_or_default(),
+            started: self.running.get().is_some(),
         }
     }
 
@@ -114,7 +118,8 @@ impl Node {
     pub async fn form(&self, raft: &Raft) -> Result<(), StartError> {
         while !self.is_initialized() {
             let survey = self.survey().await?;
-            if survey.is_mine_to_form(self) {
+            // An election that a majority can't answer yet would only cost time.
+            if survey.is_mine_to_form(self) && survey.started * 2 > survey.configured {
                 tracing::info!(voters = ?survey.voters, "forming the metadata quorum");
                 let nodes: BTreeMap<BrokerId, BasicNode> =
                     survey.voters.into_iter().map(|(id, address)| (id, BasicNode::new(address))).collect();
@@ -184,6 +189,7 @@ impl Survey {
         self.initialized |= answer.initialized;
         if answer.voter {
             self.answered += 1;
+            self.started += usize::from(answer.started);
             self.voters.insert(BrokerId(answer.node_id), address.to_owned());
         }
         if !answer.active_controller_address.is_empty() {

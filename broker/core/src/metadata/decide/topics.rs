@@ -66,6 +66,15 @@ impl Draft {
         topic: &NewTopic,
         placer: &mut Placer,
     ) -> TopicResult<CreatedTopic> {
+        if let Some(existing) = self.image.topics.get(&topic.id)
+            && existing.name.as_str() == topic.name
+        {
+            // Ids are fresh, so this is the same request, sent again because its answer got lost.
+            return Ok(created(
+                topic,
+                existing.partitions.iter().map(|partition| partition.replicas.as_slice()),
+            ));
+        }
         let name = self.image.new_name(&topic.name)?;
         let config = new_config(&topic.config)?;
         let replicas = if topic.assignments.is_empty() {
@@ -83,15 +92,9 @@ impl Draft {
             self.has_room(replicas.len())?;
             replicas
         };
-        let created = CreatedTopic {
-            name: topic.name.clone(),
-            id: topic.id,
-            partitions: i32::try_from(replicas.len()).expect("limited by has_room"),
-            replication_factor: i16::try_from(replicas[0].len()).expect("limited by the number of brokers"),
-        };
         placer.add(&replicas);
         self.create(topic.id, name, config, &replicas);
-        Ok(created)
+        Ok(created(topic, replicas.iter().map(Vec::as_slice)))
     }
 
     /// Creates a topic that was checked.
@@ -137,6 +140,20 @@ impl Draft {
             ));
         }
         Ok(())
+    }
+}
+
+/// The answer about a topic that exists now, with these replicas by partition.
+fn created<'a>(
+    topic: &NewTopic,
+    mut replicas: impl ExactSizeIterator<Item = &'a [BrokerId]>,
+) -> CreatedTopic {
+    CreatedTopic {
+        name: topic.name.clone(),
+        id: topic.id,
+        partitions: i32::try_from(replicas.len()).expect("limited by has_room"),
+        replication_factor: i16::try_from(replicas.next().map_or(0, <[_]>::len))
+            .expect("limited by the brokers"),
     }
 }
 
