@@ -1,1 +1,28 @@
 //! The Kubernetes controller: observe, plan, apply.
+//!
+//! What to do is decided by `ottla-plan`; here it is asked of the API server and of the brokers. Read `run.rs`
+//! first, then `clusters.rs` and `topics.rs`, one a kind.
+
+mod apply;
+mod calls;
+mod clusters;
+mod connection;
+mod context;
+mod error;
+mod http;
+mod lease;
+mod metrics;
+mod rules;
+mod run;
+mod settings;
+mod topics;
+mod view;
+mod watches;
+
+pub use calls::{CountCalls, Counted, call_of};
+pub use http::{Health, serve};
+pub use lease::{Election, Outcome};
+pub use metrics::{Call, Metrics, Reconciled};
+pub use rules::{CLUSTER_RULES, LEASE_RULES, NODE_RULES, Rule, rule_files, rules_yaml};
+pub use run::{Ended, run};
+pub use settings::{LeaseSettings, Settings};

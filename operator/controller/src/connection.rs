@@ -1,0 +1,228 @@
+//! A standing connection to each cluster's control API: it watches, and wakes whom a change concerns.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kube::runtime::reflector::ObjectRef;
+use ottla_api::KafkaCluster;
+use ottla_control::proto::control_client::ControlClient;
+use ottla_control::proto::{self, GetClusterRequest};
+use ottla_plan::ClusterView;
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::transport::{Channel, Endpoint};
+
+use crate::metrics::Metrics;
+use crate::view::view_of;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a call may take.
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// How long a cluster may be silent before its topics say so.
+const PATIENCE: Duration = Duration::from_secs(10);
+const PAUSE_FIRST: Duration = Duration::from_millis(200);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// The largest view, in bytes: some hundred thousand partitions.
+const VIEW_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// A client of some broker's control API.
+pub(crate) type Client = ControlClient<Channel>;
+
+/// What is known of a cluster by its own word.
+#[derive(Clone, Default)]
+pub(crate) struct Known {
+    /// The newest view, if one was ever seen.
+    pub view: Option<Arc<ClusterView>>,
+    /// A connection, while there is one.
+    pub client: Option<Client>,
+}
+
+/// A change of a cluster's view, and the topics that it concerns.
+#[derive(Clone, Debug)]
+pub(crate) struct Changed {
+    /// The cluster.
+    pub cluster: ObjectRef<KafkaCluster>,
+    /// The names of the topics; none: any.
+    pub topics: Option<Vec<String>>,
+}
+
+/// The connections to all clusters.
+pub(crate) struct Connections {
+    open: Mutex<HashMap<ObjectRef<KafkaCluster>, Open>>,
+    changes: mpsc::UnboundedSender<Changed>,
+    metrics: Arc<Metrics>,
+}
+
+struct Open {
+    uid: Option<String>,
+    addresses: watch::Sender<Vec<String>>,
+    known: watch::Receiver<Known>,
+    // Ends the task when the connection is forgotten.
+    _stop: DropGuard,
+}
+
+impl Connections {
+    /// None yet. Changes are sent to `changes`.
+    pub fn new(changes: mpsc::UnboundedSender<Changed>, metrics: Arc<Metrics>) -> Self {
+        Self { open: Mutex::default(), changes, metrics }
+    }
+
+    /// What is known of a cluster, from now on by a connection to one of `addresses` (host:port each).
+    pub fn follow(
+        &self,
+        cluster: &ObjectRef<KafkaCluster>,
+        uid: Option<&str>,
+        addresses: Vec<String>,
+    ) -> watch::Receiver<Known> {
+        let mut open = self.open.lock();
+        if let Some(known) = open.get(cluster).filter(|o| o.uid.as_deref() == uid) {
+            known.addresses.send_if_modified(|now| {
+                let changed = *now != addresses;
+                *now = addresses;
+                changed
+            });
+            return known.known.clone();
+        }
+        let (addresses, candidates) = watch::channel(addresses);
+        let (sender, known) = watch::channel(Known::default());
+        let stop = CancellationToken::new();
+        let task = Task {
+            cluster: cluster.clone(),
+            sender,
+            changes: self.changes.clone(),
+            metrics: self.metrics.clone(),
+        };
+        let stopped = stop.clone();
+        tokio::spawn(async move { stopped.run_until_cancelled(task.run(candidates)).await });
+        let uid = uid.map(str::to_owned);
+        let entry = Open { uid, addresses, known: known.clone(), _stop: stop.drop_guard() };
+        open.insert(cluster.clone(), entry);
+        known
+    }
+
+    /// Closes the connection to a cluster that is gone.
+    pub fn forget(&self, cluster: &ObjectRef<KafkaCluster>) {
+        self.open.lock().remove(cluster);
+    }
+}
+
+struct Task {
+    cluster: ObjectRef<KafkaCluster>,
+    sender: watch::Sender<Known>,
+    changes: mpsc::UnboundedSender<Changed>,
+    metrics: Arc<Metrics>,
+}
+
+impl Task {
+    async fn run(self, mut addresses: watch::Receiver<Vec<String>>) {
+        let (mut turn, mut pause) = (0, PAUSE_FIRST);
+        let mut answered = Instant::now();
+        loop {
+            let candidates = addresses.borrow_and_update().clone();
+            // Not always the same: the one that just failed comes last.
+            for address in candidates.iter().cycle().skip(turn).take(candidates.len()) {
+                if let Some(client) = connect(address).await
+                    && self.follow(client).await
+                {
+                    (pause, answered) = (PAUSE_FIRST, Instant::now());
+                    break;
+                }
+            }
+            // One broker's restart is no news; a cluster that stays silent is.
+            if answered.elapsed() > PATIENCE && self.sender.borrow().view.is_some() {
+                self.sender.send_modify(|known| known.view = None);
+                self.tell(None);
+            }
+            turn = (turn + 1) % candidates.len().max(1);
+            tokio::select! {
+                () = sleep(pause) => pause = (pause * 2).min(PAUSE_MAX),
+                _ = addresses.changed() => pause = PAUSE_FIRST,
+            }
+        }
+    }
+
+    /// Watches until the broker goes away; whether it ever answered.
+    async fn follow(&self, mut client: Client) -> bool {
+        let call = client.watch_cluster(GetClusterRequest {});
+        let Ok(Ok(answer)) = timeout(CALL_TIMEOUT, call).await else { return false };
+        let mut stream = answer.into_inner();
+        let mut connected = None;
+        while let Ok(Some(view)) = stream.message().await {
+            connected.get_or_insert_with(|| Connected::new(&self.metrics));
+            self.publish(&client, &view);
+        }
+        self.sender.send_modify(|known| known.client = None);
+        connected.is_some()
+    }
+
+    fn publish(&self, client: &Client, view: &proto::ClusterView) {
+        let view = Arc::new(view_of(view));
+        let mut concerns = None;
+        self.sender.send_if_modified(|known| {
+            let old = known.view.clone();
+            // Another broker may be behind the one before: time only goes forward.
+            if old.as_ref().is_some_and(|old| old.metadata_version > view.metadata_version) {
+                return false;
+            }
+            let reconnected = known.client.is_none();
+            known.client = Some(client.clone());
+            known.view = Some(view.clone());
+            concerns = match old {
+                Some(old) if !reconnected => Some(topics_changed(&old, &view)),
+                _ => Some(None),
+            };
+            true
+        });
+        match concerns {
+            Some(Some(topics)) if topics.is_empty() => {}
+            Some(topics) => self.tell(topics),
+            None => {}
+        }
+    }
+
+    fn tell(&self, topics: Option<Vec<String>>) {
+        // Nobody listens once the operator stops.
+        let _ = self.changes.send(Changed { cluster: self.cluster.clone(), topics });
+    }
+}
+
+// Counts a connection for as long as it is there, however it ends.
+struct Connected(prometheus_client::metrics::gauge::Gauge);
+
+impl Connected {
+    fn new(metrics: &Metrics) -> Self {
+        metrics.clusters_connected.inc();
+        Self(metrics.clusters_connected.clone())
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+// New brokers matter to topics that could not be placed, so they concern all.
+fn topics_changed(old: &ClusterView, new: &ClusterView) -> Option<Vec<String>> {
+    if old.brokers != new.brokers {
+        return None;
+    }
+    let gone = old.topics.keys().filter(|name| !new.topics.contains_key(*name));
+    let differs = new.topics.iter().filter(|(name, topic)| old.topics.get(*name) != Some(topic));
+    Some(gone.chain(differs.map(|(name, _)| name)).cloned().collect())
+}
+
+async fn connect(address: &str) -> Option<Client> {
+    let endpoint = Endpoint::from_shared(format!("http://{address}"))
+        .ok()?
+        .connect_timeout(CONNECT_TIMEOUT)
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE)
+        .keep_alive_while_idle(true);
+    let channel = endpoint.connect().await.ok()?;
+    Some(ControlClient::new(channel).max_decoding_message_size(VIEW_BYTES_MAX))
+}

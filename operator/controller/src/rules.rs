@@ -1,0 +1,111 @@
+//! What the operator may ask of Kubernetes: one list, from which the chart's roles are generated.
+//!
+//! A test compares the files in `charts/ottla/files` with this, and the end-to-end test compares it with what the
+//! operator really calls.
+
+use std::fmt::Write;
+
+/// Some verbs on some resources of one API group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// The API group; empty: the core group.
+    pub group: &'static str,
+    /// The resources, subresources as `topics/status`.
+    pub resources: &'static [&'static str],
+    /// The verbs.
+    pub verbs: &'static [&'static str],
+    /// What it is for.
+    pub why: &'static str,
+}
+
+/// Where clusters are looked after.
+pub const CLUSTER_RULES: &[Rule] = &[
+    Rule {
+        group: "ottla.dev",
+        resources: &["kafkaclusters", "topics"],
+        verbs: &["list", "watch"],
+        why: "what is asked for",
+    },
+    Rule { group: "ottla.dev", resources: &["topics"], verbs: &["patch"], why: "the finalizer of topics" },
+    Rule {
+        group: "ottla.dev",
+        resources: &["kafkaclusters/status", "topics/status"],
+        verbs: &["patch"],
+        why: "what came of it",
+    },
+    Rule {
+        group: "",
+        resources: &["services", "configmaps", "serviceaccounts"],
+        verbs: &["list", "watch", "create", "patch"],
+        why: "addresses, settings and accounts of brokers",
+    },
+    Rule {
+        group: "",
+        resources: &["services"],
+        verbs: &["delete"],
+        why: "addresses of a listener that is gone",
+    },
+    Rule {
+        group: "",
+        resources: &["pods", "persistentvolumeclaims"],
+        verbs: &["list", "watch"],
+        why: "how brokers are, and what their volumes remember",
+    },
+    Rule {
+        group: "apps",
+        resources: &["statefulsets"],
+        verbs: &["list", "watch", "create", "patch"],
+        why: "the brokers",
+    },
+    Rule {
+        group: "policy",
+        resources: &["poddisruptionbudgets"],
+        verbs: &["list", "watch", "create", "patch"],
+        why: "one broker at a time in drains",
+    },
+    Rule {
+        group: "events.k8s.io",
+        resources: &["events"],
+        verbs: &["create"],
+        why: "what people should hear of",
+    },
+];
+
+/// In the whole of Kubernetes, also where single namespaces are looked after: nodes have none.
+pub const NODE_RULES: &[Rule] =
+    &[Rule { group: "", resources: &["nodes"], verbs: &["get"], why: "the rack that a broker is in" }];
+
+/// In the operator's own namespace.
+pub const LEASE_RULES: &[Rule] = &[Rule {
+    group: "coordination.k8s.io",
+    resources: &["leases"],
+    verbs: &["get", "create", "update"],
+    why: "one operator works at a time",
+}];
+
+/// Rules as the YAML of a role's `rules`.
+pub fn rules_yaml(rules: &[Rule]) -> String {
+    let list = |words: &[&str]| words.iter().map(|w| format!("{w:?}")).collect::<Vec<_>>().join(", ");
+    let mut text = String::from("# Generated from operator/controller/src/rules.rs; do not edit.\n");
+    for rule in rules {
+        writeln!(
+            text,
+            "# {}\n- apiGroups: [{:?}]\n  resources: [{}]\n  verbs: [{}]",
+            rule.why,
+            rule.group,
+            list(rule.resources),
+            list(rule.verbs)
+        )
+        .expect("writing to a String cannot fail");
+    }
+    text
+}
+
+/// The files in `charts/ottla/files` that are generated from the rules: name and text.
+pub fn rule_files() -> [(&'static str, String); 3] {
+    [
+        ("cluster-rules.yaml", rules_yaml(CLUSTER_RULES)),
+        ("node-rules.yaml", rules_yaml(NODE_RULES)),
+        ("lease-rules.yaml", rules_yaml(LEASE_RULES)),
+    ]
+}

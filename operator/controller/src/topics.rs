@@ -1,0 +1,198 @@
+//! Topic: plan, ask the cluster, plan again with what it said.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::runtime::controller::Action;
+use kube::runtime::reflector::ObjectRef;
+use kube::{Resource, ResourceExt};
+use ottla_api::{KafkaCluster, Topic};
+use ottla_control::proto::{ApplyTopicRequest, Assignment, DeleteTopicRequest};
+use ottla_plan::{
+    ClusterState, TOPIC_FINALIZER, TopicAction, TopicObserved, TopicPlan, elder_of, plan_topic,
+};
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tonic::{Code, Status};
+
+use crate::apply::{publish, set_finalizer, write_status};
+use crate::connection::{CALL_TIMEOUT, Client, Known};
+use crate::context::{Context, now};
+use crate::error::ReconcileError;
+
+/// How often a plan is made anew because the cluster changed meanwhile.
+const ATTEMPTS_MAX: usize = 5;
+/// How long the view of the cluster may lag behind an answer.
+const VIEW_PATIENCE: Duration = Duration::from_secs(5);
+/// When to ask again what was refused: the brokers may have changed their mind.
+const REFUSED_AGAIN: Duration = Duration::from_secs(300);
+
+/// Brings one Topic to what it asks.
+///
+/// # Errors
+/// When the API server refuses something or doesn't answer; it is to be tried again.
+pub async fn reconcile_topic(topic: Arc<Topic>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+    let uid = topic.uid().unwrap_or_default();
+    let mut topic = (*topic).clone();
+    if let Some(newer) = context.newer_status(&uid, topic.meta().resource_version.as_deref()) {
+        topic.status = Some(newer);
+    }
+    let others = context.stores.topics.state();
+    let elder = elder_of(&topic, others.iter().map(|t| &**t)).cloned();
+    let cluster = cluster_of(&topic, &context);
+    let known = cluster.as_ref().map(|cluster| {
+        let key = ObjectRef::from_obj(&**cluster);
+        context.connections.follow(&key, cluster.uid().as_deref(), (context.resolver)(cluster))
+    });
+    let attempt = Attempt { context: &context, topic: &topic, elder: elder.as_ref(), known: known.as_ref() };
+    let (plan, refused) = attempt.run().await?;
+    finish(&context, &topic, &plan).await?;
+    context.succeeded(&uid);
+    Ok(if refused { Action::requeue(REFUSED_AGAIN) } else { Action::await_change() })
+}
+
+fn cluster_of(topic: &Topic, context: &Context) -> Option<Arc<KafkaCluster>> {
+    let namespace = topic.meta().namespace.as_deref()?;
+    let cluster =
+        context.stores.clusters.get(&ObjectRef::new(&topic.spec.cluster_ref.name).within(namespace))?;
+    cluster.meta().deletion_timestamp.is_none().then_some(cluster)
+}
+
+async fn finish(context: &Context, topic: &Topic, plan: &TopicPlan) -> Result<(), ReconcileError> {
+    let deleted = topic.meta().deletion_timestamp.is_some();
+    let holds = topic.finalizers().iter().any(|f| f == TOPIC_FINALIZER);
+    // A Topic that is about to vanish needs no status.
+    let stays = !deleted || plan.finalizer || topic.finalizers().len() > usize::from(holds);
+    if stays && topic.status.as_ref() != Some(&plan.status) {
+        write_status(context, topic, "Topic", &plan.status).await?;
+    }
+    publish(context, topic, &plan.events).await;
+    if deleted && holds && !plan.finalizer {
+        set_finalizer(context, topic, TOPIC_FINALIZER, false).await?;
+        context.forget(&topic.uid().unwrap_or_default());
+    }
+    Ok(())
+}
+
+/// One look at a Topic.
+struct Attempt<'a> {
+    context: &'a Context,
+    topic: &'a Topic,
+    elder: Option<&'a Topic>,
+    known: Option<&'a watch::Receiver<Known>>,
+}
+
+impl Attempt<'_> {
+    /// Plans and acts until nothing more is to be asked; whether the cluster refused.
+    async fn run(&self) -> Result<(TopicPlan, bool), ReconcileError> {
+        let mut plan = self.plan(None);
+        let holds = self.topic.finalizers().iter().any(|f| f == TOPIC_FINALIZER);
+        let deleted = self.topic.meta().deletion_timestamp.is_some();
+        if !deleted && plan.finalizer != holds {
+            // Before the topic is there: else it could outlive a Topic that is deleted at once.
+            set_finalizer(self.context, self.topic, TOPIC_FINALIZER, plan.finalizer).await?;
+        }
+        for _ in 0..ATTEMPTS_MAX {
+            let Some(action) = plan.action.take() else { return Ok((plan, false)) };
+            let Some(client) = self.known.and_then(|known| known.borrow().client.clone()) else {
+                return Ok((self.unreachable("no broker answers just now"), false));
+            };
+            let version = self.version();
+            match perform(client, &action).await {
+                Ok(reached) => {
+                    tracing::info!(topic = self.topic.name_any(), namespace = self.topic.namespace(), %action, "done");
+                    self.seen(reached).await;
+                }
+                Err(status) => match self.verdict(&status, version).await {
+                    Verdict::Again => {}
+                    Verdict::Unreachable => return Ok((self.unreachable(status.message()), false)),
+                    Verdict::Refused => return Ok((self.plan(Some(status.message())), true)),
+                },
+            }
+            plan = self.plan(None);
+        }
+        // The next change of the cluster brings it here again.
+        plan.action = None;
+        Ok((plan, false))
+    }
+
+    fn plan(&self, refusal: Option<&str>) -> TopicPlan {
+        let known = self.known.map(|known| known.borrow().clone()).unwrap_or_default();
+        let cluster = match (&self.known, &known.view) {
+            (None, _) => ClusterState::Absent,
+            (Some(_), None) => ClusterState::Unreachable("no broker answers yet"),
+            (Some(_), Some(view)) => ClusterState::Known(view),
+        };
+        plan_topic(TopicObserved { topic: self.topic, elder: self.elder, cluster, refusal }, now())
+    }
+
+    fn unreachable(&self, why: &str) -> TopicPlan {
+        let cluster = ClusterState::Unreachable(why);
+        plan_topic(TopicObserved { topic: self.topic, elder: self.elder, cluster, refusal: None }, now())
+    }
+
+    fn version(&self) -> u64 {
+        let view = self.known.and_then(|known| known.borrow().view.clone());
+        view.map_or(0, |view| view.metadata_version)
+    }
+
+    /// Waits until the view is at least as new as an answer.
+    async fn seen(&self, version: u64) {
+        let Some(mut known) = self.known.cloned() else { return };
+        let reached = known.wait_for(|k| k.view.as_ref().is_some_and(|v| v.metadata_version >= version));
+        if timeout(VIEW_PATIENCE, reached).await.is_err() {
+            tracing::warn!(version, "the view of the cluster lags behind");
+        }
+    }
+
+    async fn verdict(&self, status: &Status, version: u64) -> Verdict {
+        match status.code() {
+            Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown => {
+                Verdict::Unreachable
+            }
+            // Either a rule, or the plan was made from an old view: a newer one tells.
+            Code::FailedPrecondition | Code::Aborted | Code::AlreadyExists | Code::NotFound => {
+                let Some(mut known) = self.known.cloned() else { return Verdict::Refused };
+                let newer = known.wait_for(|k| k.view.as_ref().is_some_and(|v| v.metadata_version > version));
+                match timeout(Duration::from_secs(1), newer).await {
+                    Ok(Ok(_)) => Verdict::Again,
+                    _ => Verdict::Refused,
+                }
+            }
+            _ => Verdict::Refused,
+        }
+    }
+}
+
+enum Verdict {
+    Again,
+    Unreachable,
+    Refused,
+}
+
+/// Asks the cluster; answers with the metadata version at which it is done.
+async fn perform(mut client: Client, action: &TopicAction) -> Result<u64, Status> {
+    let late = |_| Status::deadline_exceeded("the brokers did not answer in time");
+    match action {
+        TopicAction::Apply { name, config, assignments, metadata_version, expected_id } => {
+            let assignment = |ids: &Vec<_>| Assignment {
+                replicas: ids.iter().map(|id: &ottla_types::BrokerId| id.0).collect(),
+            };
+            let request = ApplyTopicRequest {
+                name: name.clone(),
+                config: config.clone().into_iter().collect(),
+                assignments: assignments.iter().map(assignment).collect(),
+                metadata_version: *metadata_version,
+                expected_id: expected_id.clone().unwrap_or_default(),
+                validate_only: false,
+            };
+            let answer = timeout(CALL_TIMEOUT, client.apply_topic(request)).await.map_err(late)??;
+            Ok(answer.into_inner().metadata_version)
+        }
+        TopicAction::Delete { name, expected_id } => {
+            let request = DeleteTopicRequest { name: name.clone(), expected_id: expected_id.clone() };
+            let answer = timeout(CALL_TIMEOUT, client.delete_topic(request)).await.map_err(late)??;
+            Ok(answer.into_inner().metadata_version)
+        }
+    }
+}

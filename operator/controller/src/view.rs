@@ -1,0 +1,35 @@
+//! The control API's ClusterView in the plan's types.
+
+use ottla_control::proto;
+use ottla_plan::{BrokerView, ClusterView, PartitionView, TopicView};
+use ottla_types::BrokerId;
+
+/// The same view, in the plan's types.
+pub(crate) fn view_of(view: &proto::ClusterView) -> ClusterView {
+    ClusterView {
+        cluster_id: view.cluster_id.clone(),
+        metadata_version: view.metadata_version,
+        active_controller: view.active_controller.map(BrokerId),
+        brokers: view.brokers.iter().map(broker).collect(),
+        topics: view.topics.iter().map(|t| (t.name.clone(), topic(t))).collect(),
+    }
+}
+
+fn broker(broker: &proto::BrokerView) -> BrokerView {
+    let rack = Some(broker.rack.clone()).filter(|rack| !rack.is_empty());
+    BrokerView { id: BrokerId(broker.id), fenced: broker.fenced, rack }
+}
+
+fn topic(topic: &proto::TopicView) -> TopicView {
+    let mut partitions: Vec<_> = topic.partitions.iter().collect();
+    partitions.sort_by_key(|p| p.index);
+    let partition = |p: &proto::PartitionView| PartitionView {
+        replicas: p.replicas.iter().copied().map(BrokerId).collect(),
+        leader: p.leader.map(BrokerId),
+    };
+    TopicView {
+        id: topic.id.clone(),
+        config: topic.config.clone().into_iter().collect(),
+        partitions: partitions.into_iter().map(partition).collect(),
+    }
+}
