@@ -1,1 +1,112 @@
-//! The broker binary: parse the configuration, start the server.
+//! The broker as a command: arguments, configuration, a runtime, signals, and an exit code.
+//!
+//! Not here: what a broker does; that is `ottla-server`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::Parser;
+use ottla_server::broker::start;
+use ottla_server::config::{Config, ConfigError, Sources};
+use ottla_server::logging::LogControl;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{error, info, warn};
+
+/// Threads that may wait for the disk at once.
+const BLOCKING_THREADS_MAX: usize = 32;
+
+/// A Kafka-compatible broker.
+///
+/// Settings are Kafka's. A flag goes before the environment, the environment before the file. The environment
+/// variable of a setting is OTTLA_ and its key in upper case with _ for each dot: OTTLA_NODE_ID is node.id.
+#[derive(Debug, Parser)]
+#[command(name = "ottla-broker", version)]
+struct Arguments {
+    /// Apache Kafka's server.properties; without one, a single node on localhost:9092.
+    file: Option<PathBuf>,
+    /// Sets a setting, as in --override node.id=2. May be repeated.
+    #[arg(long = "override", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+}
+
+/// Runs a broker until it is told to stop. `arguments` begin with the program's name.
+///
+/// The exit code is 0 after an orderly stop, 1 when the broker can't start or its disk fails, 2 for arguments that
+/// can't be read.
+pub fn run<T: Into<OsString> + Clone>(arguments: impl IntoIterator<Item = T>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    match run_with(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ottla-broker: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_with(arguments: Arguments) -> anyhow::Result<()> {
+    let config = configuration(arguments)?;
+    let log_control = LogControl::start(&config.log_filter, config.log_format).context("ottla.log.filter")?;
+    if let Some(warning) = config.warning() {
+        warn!("{warning}");
+    }
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let workers = if config.worker_threads == 0 { cores } else { config.worker_threads };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .thread_name("ottla")
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let result = runtime.block_on(serve(config, Arc::new(log_control)));
+    // What still runs waits for nothing that matters: the store is closed, or has failed.
+    runtime.shutdown_background();
+    result
+}
+
+fn configuration(arguments: Arguments) -> Result<Config, ConfigError> {
+    let read = |path: PathBuf| match std::fs::read_to_string(&path) {
+        Ok(text) => Ok((path, text)),
+        Err(error) => Err(ConfigError::File { path, reason: error.to_string() }),
+    };
+    let in_utf8 = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    let sources = Sources {
+        file: arguments.file.map(read).transpose()?,
+        environment: std::env::vars_os().filter_map(in_utf8).collect(),
+        overrides: arguments.overrides,
+    };
+    let host_name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    Config::new(&sources, &host_name)
+}
+
+async fn serve(config: Config, log_control: Arc<LogControl>) -> anyhow::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    // A terminal that closes is no reason to stop.
+    let _hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
+    info!(version = env!("CARGO_PKG_VERSION"), node_id = %config.node_id, "starting");
+    let mut running = tokio::select! {
+        started = start(config, log_control) => started?,
+        _ = interrupt.recv() => return Ok(()),
+        _ = terminate.recv() => return Ok(()),
+    };
+    tokio::select! {
+        error = running.failed() => {
+            error!(%error, "the disk failed");
+            return Err(error.into());
+        }
+        _ = interrupt.recv() => info!("stopping, as SIGINT says"),
+        _ = terminate.recv() => info!("stopping, as SIGTERM says"),
+    }
+    Ok(running.stop().await?)
+}

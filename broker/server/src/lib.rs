@@ -1,3 +1,17 @@
 //! The running broker: listeners, handlers, limits, metrics.
+//!
+//! Read [`broker`] for how it starts and stops, then [`net`] for connections, then `handlers` for what requests
+//! do. Not here: formats (`ottla-wire`, `ottla-log`), files (`ottla-store`), who leads what (`ottla-core`, carried
+//! by `ottla-quorum`).
 
 pub mod config;
+pub mod broker;
+pub mod net;
+pub mod handlers;
+pub mod fetch;
+pub mod partitions;
+pub mod producer_ids;
+pub mod http;
+pub mod logging;
+pub mod metrics;
+mod clock;

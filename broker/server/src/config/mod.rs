@@ -2,15 +2,15 @@
 //!
 //! Read [`Config`] first. Not here: what the broker does with it.
 
-mod config;
-mod ignored;
+mod typed;
+mod table;
 mod kind;
 mod listeners;
-mod properties;
 mod source;
-mod table;
+mod properties;
+mod ignored;
 
-pub use config::{Config, ConnectionLimits, FetchLimits, LogFormat, Roles, TopicDefaults};
+pub use typed::{Config, ConnectionLimits, FetchLimits, LogFormat, Roles, TopicDefaults};
 pub use kind::{Kind, Value};
 pub use listeners::{HostPort, Listener, Listeners, Voter};
 pub use source::{ConfigError, ENVIRONMENT_PREFIX, Given, Place, Sources, Values};

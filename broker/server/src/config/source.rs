@@ -184,6 +184,11 @@ impl Values {
         self.given.get(key).is_some_and(|given| !given.text.is_empty())
     }
 
+    /// The text that the key was set to, if it was.
+    pub fn given_text(&self, key: &str) -> Option<&str> {
+        self.given.get(key).map(|given| given.text.as_str()).filter(|text| !text.is_empty())
+    }
+
     /// Where the key was set.
     pub fn place(&self, key: &str) -> Place {
         self.given.get(key).map_or(Place::Default, |given| given.place.clone())

@@ -1,14 +1,13 @@
 //! The whole configuration of one broker, in types.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ottla_core::config::BrokerDefaults;
 use ottla_types::{BrokerId, ClusterId};
 
 use super::listeners::{HostPort, Listeners, Voter, bootstrap_servers, voters};
 use super::source::{ConfigError, Sources, Values};
-use super::table::SETTINGS;
 
 /// What a node does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,8 +59,8 @@ pub struct TopicDefaults {
     pub partitions: i32,
     /// Replicas of a topic that is created without saying how many.
     pub replication_factor: i16,
-    /// Topic settings (`retention.ms`…) and the text of each default.
-    pub settings: BTreeMap<&'static str, String>,
+    /// What topics have that don't set it themselves.
+    pub defaults: BrokerDefaults,
 }
 
 /// How log lines are written.
@@ -237,32 +236,16 @@ fn connection_limits(values: &Values) -> Result<ConnectionLimits, ConfigError> {
 
 fn topic_defaults(values: &Values) -> Result<TopicDefaults, ConfigError> {
     const REPLICAS: &str = "default.replication.factor";
-    const HOUR_MS: i64 = 3_600_000;
-    let mut settings = BTreeMap::new();
-    for setting in SETTINGS.iter().filter(|setting| !setting.topic_default_of.is_empty()) {
-        if let Some(text) = values.text_of(setting.name) {
-            settings.insert(setting.topic_default_of, text.to_owned());
-        }
-    }
-    if let [policy] = values.list("log.cleanup.policy")
-        && policy != "delete"
-        && policy != "compact"
-    {
-        return Err(values.wrong("log.cleanup.policy", "delete, compact or both"));
-    }
-    let minutes = values.number("log.retention.minutes").map(|minutes| (minutes, 60_000));
-    let (retention, unit) = minutes.unwrap_or((values.number_set("log.retention.hours"), HOUR_MS));
-    let retention_ms = if retention < 0 { -1 } else { retention * unit };
-    settings.entry("retention.ms").or_insert_with(|| retention_ms.to_string());
-    let roll_ms = values.number_set("log.roll.hours") * HOUR_MS;
-    settings.entry("segment.ms").or_insert_with(|| roll_ms.to_string());
+    let given = |name: &str| values.given_text(name).map(str::to_owned);
+    let defaults = BrokerDefaults::from_settings(given)
+        .map_err(|error| values.wrong(&error.name, format!("a value that topics may have: {}", error.reason)))?;
     Ok(TopicDefaults {
         auto_create: values.switch("auto.create.topics.enable"),
         delete_enabled: values.switch("delete.topic.enable"),
         partitions: i32::try_from(values.number_set("num.partitions")).expect("a 32-bit number by its type"),
         replication_factor: i16::try_from(values.number_set(REPLICAS))
             .map_err(|_| values.wrong(REPLICAS, format!("a whole number from 1 to {}", i16::MAX)))?,
-        settings,
+        defaults,
     })
 }
 
@@ -313,7 +296,7 @@ mod tests {
         assert_eq!(config.roles, Roles { broker: true, controller: true });
         assert_eq!(config.data_dir, PathBuf::from("/tmp/kraft-combined-logs"));
         assert_eq!(config.bootstrap_servers[0].to_string(), "localhost:9093");
-        assert_eq!(config.topics.settings["retention.ms"], "604800000");
+        assert_eq!(config.topics.defaults.get("retention.ms"), Some(("log.retention.hours", "604800000")));
         let warning = config.warning().unwrap();
         assert!(warning.starts_with("settings without effect here: num.io.threads, num.network.threads, "));
         assert!(!warning.contains("unknown"), "{warning}");
@@ -329,7 +312,9 @@ mod tests {
 
     #[test]
     fn finer_units_go_before_coarser_ones() {
-        let retention = |file| config(file).unwrap().topics.settings["retention.ms"].clone();
+        let retention = |file| {
+            config(file).unwrap().topics.defaults.get("retention.ms").unwrap().1.to_owned()
+        };
         assert_eq!(retention("log.retention.hours=1"), "3600000");
         assert_eq!(retention("log.retention.hours=1\nlog.retention.minutes=2"), "120000");
         assert_eq!(retention("log.retention.minutes=2\nlog.retention.ms=3"), "3");
@@ -344,7 +329,7 @@ mod tests {
         check_refused("queued.max.request.bytes=2000", "socket.request.max.bytes (104857600)");
         check_refused("cluster.id=x", "22 characters of base64url");
         check_refused("controller.quorum.voters=1:localhost:9093", "a list of id@host:port");
-        check_refused("log.cleanup.policy=keep", "delete, compact or both");
+        check_refused("log.cleanup.policy=keep", "a value that topics may have: use one of delete, compact");
     }
 
     #[test]

@@ -1,0 +1,10 @@
+//! The running broker: what its parts share, and how it starts and stops.
+
+mod state;
+mod lookup;
+mod start;
+mod front;
+
+pub use lookup::{Led, TopicRef, Unavailable};
+pub use start::{RunError, Running, random_topic_id, start};
+pub use state::Broker;

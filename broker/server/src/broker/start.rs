@@ -1,0 +1,334 @@
+//! Starting a broker and stopping it, in order.
+//!
+//! Start: sockets are bound (so that a taken port is found first, and health can be asked for at once), the cluster
+//! is found, the store is opened, the quorum joined; clients are served once the broker is registered and its
+//! partitions are open. Stop is the reverse: clients first, the store last.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_core::metadata::{Endpoint, IncarnationId, MetadataImage, SecurityProtocol};
+use ottla_quorum::{Quorum, QuorumConfig, Registration, StartError, Tuning, Voter, Voters};
+use ottla_store::{FatalError, Store, StoreConfig, StoreError};
+use ottla_types::{ClusterId, TopicId};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_stream::wrappers::TcpListenerStream;
+use tracing::{error, info, warn};
+
+use super::Broker;
+use super::front::Front;
+use crate::config::{Config, HostPort, Listener};
+use crate::fetch::SessionCache;
+use crate::handlers::SERVED;
+use crate::http::{self, Health};
+use crate::logging::LogControl;
+use crate::metrics::Metrics;
+use crate::net::{BindError, BoundListener, Limits, RateLimit};
+use crate::partitions::Partitions;
+use crate::producer_ids::ProducerIds;
+
+/// How long the quorum may take to say good-bye.
+const QUORUM_STOP_TIME: Duration = Duration::from_secs(3);
+
+/// Why a broker can't start, or has to end.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// An address can't be listened on.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The data folder can't be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The metadata quorum can't be joined.
+    #[error(transparent)]
+    Quorum(#[from] StartError),
+    /// A write or sync failed while the broker ran.
+    #[error(transparent)]
+    Disk(#[from] FatalError),
+    /// The system gives no random numbers.
+    #[error("no random numbers are to be had: {0}")]
+    Random(getrandom::Error),
+}
+
+/// The sockets of a broker, bound.
+struct Sockets {
+    clients: Vec<(Listener, BoundListener)>,
+    control: BoundListener,
+    http: Option<BoundListener>,
+}
+
+/// A broker that was started.
+pub struct Running {
+    broker: Arc<Broker>,
+    store: Arc<Store>,
+    clients: Vec<HostPort>,
+    http_port: Option<u16>,
+    stop: watch::Sender<bool>,
+    /// What serves clients; ends when the broker stops.
+    serving: JoinSet<()>,
+    /// What serves operators and other brokers; ends last.
+    background: JoinSet<()>,
+    fatal: watch::Receiver<Option<FatalError>>,
+}
+
+/// Starts a broker. Returns once clients are served.
+///
+/// # Errors
+/// When an address is taken, the data folder can't be used, or the quorum can't be joined.
+pub async fn start(config: Config, log_control: Arc<LogControl>) -> Result<Running, RunError> {
+    let sockets = bind(&config).await?;
+    let control_address = resolved(&config.listeners.control.advertised, sockets.control.port());
+    let quorum = Quorum::new(quorum_config(&config, &sockets, &control_address)?)?;
+    let (stop, stopping) = watch::channel(false);
+    let front = Arc::new(Front::new(Arc::clone(&log_control)));
+    let mut background = JoinSet::new();
+    let http_port = sockets.http.as_ref().map(BoundListener::port);
+    if let Some(http) = sockets.http {
+        background.spawn(http::serve(http.into_socket(), Arc::clone(&front), stopping.clone()));
+    }
+    background.spawn(serve_control(sockets.control, quorum.clone(), Arc::clone(&front), stopping.clone()));
+
+    let cluster_id = quorum.cluster_id().await?;
+    let (failed, fatal) = watch::channel(None);
+    let store = open_store(&config, cluster_id, failed).await?;
+    quorum.start(cluster_id, store.directory_id()).await?;
+    let broker = Arc::new(Broker {
+        partitions: Arc::new(Partitions::new(
+            config.node_id,
+            Arc::clone(&store),
+            config.topics.defaults.clone(),
+        )),
+        sessions: SessionCache::new(config.fetch.sessions_max),
+        producer_ids: ProducerIds::default(),
+        metrics: Metrics::new(&SERVED.iter().map(|served| served.key.name()).collect::<Vec<_>>()),
+        limits: Limits::new(config.connections),
+        stopping: stopping.clone(),
+        refusals: RateLimit::new(10),
+        log_control,
+        images: quorum.image(),
+        quorum,
+        config,
+    });
+    front.set(Arc::clone(&broker));
+    background.spawn(follow_metadata(Arc::clone(&broker)));
+    background.spawn(keep_house(Arc::clone(&broker), Arc::clone(&store), stopping.clone()));
+    wait_ready(&broker).await;
+
+    let mut serving = JoinSet::new();
+    let mut clients = Vec::new();
+    for (listener, bound) in sockets.clients {
+        clients.push(HostPort { host: listener.advertised.host.clone(), port: bound.port() });
+        info!(listener = %listener.name, port = bound.port(), advertised = %resolved(&listener.advertised, bound.port()), "serving clients");
+        let (service, limits) = (Arc::new(Arc::clone(&broker)), Arc::clone(&broker.limits));
+        serving.spawn(bound.serve(service, limits, stopping.clone()));
+    }
+    Ok(Running { broker, store, clients, http_port, stop, serving, background, fatal })
+}
+
+impl Running {
+    /// The broker.
+    pub fn broker(&self) -> &Arc<Broker> {
+        &self.broker
+    }
+
+    /// Where each listener for clients is reached: its advertised host, the port that was bound.
+    pub fn clients(&self) -> &[HostPort] {
+        &self.clients
+    }
+
+    /// The port of the HTTP listener, if there is one.
+    pub fn http_port(&self) -> Option<u16> {
+        self.http_port
+    }
+
+    /// Waits until the store fails. It mostly never does.
+    pub async fn failed(&mut self) -> FatalError {
+        loop {
+            if let Some(error) = self.fatal.borrow_and_update().clone() {
+                return error;
+            }
+            if self.fatal.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Stops in order: clients are answered, the controller is told, the store is closed.
+    ///
+    /// # Errors
+    /// When the store can't be closed; the next start then recovers it.
+    pub async fn stop(mut self) -> Result<(), RunError> {
+        self.stop.send_replace(true);
+        while self.serving.join_next().await.is_some() {}
+        if tokio::time::timeout(QUORUM_STOP_TIME, self.broker.quorum.stop()).await.is_err() {
+            warn!("the metadata quorum did not stop in time");
+        }
+        self.background.shutdown().await;
+        let store = self.store;
+        tokio::task::spawn_blocking(move || store.close()).await.expect("closing the store does not panic")?;
+        info!("stopped");
+        Ok(())
+    }
+}
+
+async fn bind(config: &Config) -> Result<Sockets, BindError> {
+    let limits = &config.connections;
+    let mut clients = Vec::new();
+    for listener in &config.listeners.clients {
+        let bound = BoundListener::bind(&listener.name, &listener.bind, limits).await?;
+        clients.push((listener.clone(), bound));
+    }
+    let control = &config.listeners.control;
+    let control = BoundListener::bind(&control.name, &control.bind, limits).await?;
+    let http = match &config.http {
+        Some(address) => Some(BoundListener::bind("http", address, limits).await?),
+        None => None,
+    };
+    if let Some(http) = &http {
+        info!(port = http.port(), "serving health and metrics");
+    }
+    Ok(Sockets { clients, control, http })
+}
+
+/// An advertised address; where it says no port, the one that was bound.
+fn resolved(advertised: &HostPort, bound_port: u16) -> HostPort {
+    let port = if advertised.port == 0 { bound_port } else { advertised.port };
+    HostPort { host: advertised.host.clone(), port }
+}
+
+fn quorum_config(config: &Config, sockets: &Sockets, control: &HostPort) -> Result<QuorumConfig, RunError> {
+    let myself = || Voters::Static(vec![Voter { id: config.node_id, address: control.to_string() }]);
+    let is_only_me = config.roles.controller && config.bootstrap_servers.iter().all(|server| server == control);
+    let voters = match &config.voters[..] {
+        [] if is_only_me => myself(),
+        [] => Voters::Bootstrap(config.bootstrap_servers.iter().map(HostPort::to_string).collect()),
+        voters => Voters::Static(
+            voters.iter().map(|v| Voter { id: v.id.into(), address: v.address.to_string() }).collect(),
+        ),
+    };
+    let endpoint = |(listener, bound): &(Listener, BoundListener)| {
+        let address = resolved(&listener.advertised, bound.port());
+        Endpoint {
+            name: listener.name.clone(),
+            host: address.host,
+            port: address.port,
+            security_protocol: SecurityProtocol::Plaintext,
+        }
+    };
+    let mut incarnation = [0; 16];
+    getrandom::fill(&mut incarnation).map_err(RunError::Random)?;
+    let known = ottla_store::read_meta(&config.data_dir)?.map(|meta| meta.cluster_id);
+    Ok(QuorumConfig {
+        node_id: config.node_id,
+        voter: config.roles.controller,
+        cluster_id: config.cluster_id.or(known),
+        voters,
+        control_address: control.to_string(),
+        registration: Some(Registration {
+            incarnation: IncarnationId(u128::from_be_bytes(incarnation)),
+            listeners: sockets.clients.iter().map(endpoint).collect(),
+            rack: config.rack.clone(),
+        }),
+        log_dir: config.data_dir.clone(),
+        tuning: Tuning::default(),
+    })
+}
+
+async fn open_store(
+    config: &Config,
+    cluster_id: ClusterId,
+    failed: watch::Sender<Option<FatalError>>,
+) -> Result<Arc<Store>, StoreError> {
+    let store_config = StoreConfig {
+        cluster_id: Some(cluster_id),
+        on_fatal: Arc::new(move |error: &FatalError| {
+            failed.send_replace(Some(error.clone()));
+        }),
+        ..StoreConfig::new(&config.data_dir, config.node_id)
+    };
+    let open = tokio::task::spawn_blocking(move || Store::open(store_config));
+    open.await.expect("opening the store does not panic").map(Arc::new)
+}
+
+/// Carries the control API and the quorum.
+async fn serve_control(
+    listener: BoundListener,
+    quorum: Quorum,
+    front: Arc<Front>,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let incoming = TcpListenerStream::new(listener.into_socket());
+    // The quorum needs this listener until the very end, so it isn't told to stop: the task is ended.
+    let _ = &mut stopping;
+    let server = tonic::transport::Server::builder().tcp_nodelay(true).add_routes(quorum.services(front));
+    if let Err(error) = server.serve_with_incoming(incoming).await {
+        error!(%error, "the control listener ended");
+    }
+}
+
+/// Brings the partitions in step with each new image.
+async fn follow_metadata(broker: Arc<Broker>) {
+    let mut images = broker.images.clone();
+    let mut before: Option<Arc<MetadataImage>> = None;
+    loop {
+        let image = Arc::clone(&images.borrow_and_update());
+        let partitions = Arc::clone(&broker.partitions);
+        let (old, new) = (before.take(), Arc::clone(&image));
+        let apply = tokio::task::spawn_blocking(move || partitions.apply(old.as_deref(), &new));
+        if let Err(error) = apply.await {
+            error!(%error, "cannot follow the metadata");
+        }
+        before = Some(image);
+        if images.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Deletes old segments now and then: one timer for all partitions.
+async fn keep_house(broker: Arc<Broker>, store: Arc<Store>, mut stopping: watch::Receiver<bool>) {
+    let mut timer = tokio::time::interval(broker.config.retention_check_interval);
+    timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = timer.tick() => {}
+            _ = stopping.wait_for(|stopping| *stopping) => return,
+        }
+        let store = Arc::clone(&store);
+        let swept = tokio::task::spawn_blocking(move || store.enforce_retention(crate::clock::now_ms())).await;
+        if let Ok(deleted @ 1..) = swept {
+            info!(segments = deleted, "old segments deleted");
+        }
+    }
+}
+
+/// Waits until the broker is registered, unfenced and has its partitions open.
+async fn wait_ready(broker: &Arc<Broker>) {
+    const TELL_AFTER: Duration = Duration::from_secs(5);
+    let (mut images, mut applied) = (broker.images.clone(), broker.partitions.applied());
+    while let Err(reason) = broker.ready() {
+        let changed = async {
+            tokio::select! {
+                _ = images.changed() => {}
+                _ = applied.changed() => {}
+            }
+        };
+        if tokio::time::timeout(TELL_AFTER, changed).await.is_err() {
+            info!(reason, "waiting for the cluster");
+        }
+    }
+    broker.partitions.report_strays(&broker.image());
+}
+
+/// A new topic's id; never one whose text begins with a dash, which command lines take for a flag.
+pub fn random_topic_id() -> TopicId {
+    loop {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes).expect("it worked when the broker started");
+        let id = TopicId(bytes);
+        if !id.is_zero() && !id.to_string().starts_with('-') {
+            return id;
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! What the broker's parts share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_control::proto;
+use ottla_core::metadata::{BrokerImage, Endpoint, MetadataImage};
+use ottla_quorum::Quorum;
+use ottla_types::MetadataVersion;
+use tokio::sync::watch;
+use tracing::warn;
+
+use crate::config::Config;
+use crate::fetch::SessionCache;
+use crate::handlers;
+use crate::http::Health;
+use crate::logging::LogControl;
+use crate::metrics::{Gauges, Metrics};
+use crate::net::{ConnectionContext, Frame, Limits, Outcome, RateLimit, Service};
+use crate::partitions::Partitions;
+use crate::producer_ids::ProducerIds;
+
+/// A running broker.
+pub struct Broker {
+    /// The configuration.
+    pub config: Config,
+    /// The metadata quorum.
+    pub quorum: Quorum,
+    /// The partitions that it holds.
+    pub partitions: Arc<Partitions>,
+    /// The fetch sessions of its clients.
+    pub sessions: SessionCache,
+    /// The producer ids that it may give out.
+    pub producer_ids: ProducerIds,
+    /// What it counts.
+    pub metrics: Metrics,
+    /// What it shares among connections.
+    pub limits: Arc<Limits>,
+    /// True once it stops.
+    pub stopping: watch::Receiver<bool>,
+    /// How often a refused connection is logged.
+    pub refusals: RateLimit,
+    /// What changes the log level.
+    pub log_control: Arc<LogControl>,
+    /// The metadata, now and after each change.
+    pub images: watch::Receiver<Arc<MetadataImage>>,
+}
+
+impl Broker {
+    /// The metadata as it is now.
+    pub fn image(&self) -> Arc<MetadataImage> {
+        Arc::clone(&self.images.borrow())
+    }
+
+    /// The live brokers that have the listener `name`, and their address on it.
+    pub fn live_brokers<'a>(
+        &self,
+        image: &'a MetadataImage,
+        name: &str,
+    ) -> Vec<(&'a BrokerImage, &'a Endpoint)> {
+        image.live_brokers().filter_map(|broker| Some((&**broker, broker.listener(name)?))).collect()
+    }
+
+    /// The id that clients are told as the controller's: the active one if it is a live broker, else this one.
+    /// Any broker carries commands on.
+    pub fn controller_for_clients(&self, image: &MetadataImage) -> i32 {
+        let live = |id: &ottla_types::BrokerId| image.broker(*id).is_some_and(|broker| !broker.fenced);
+        self.quorum.active_controller().filter(live).unwrap_or(self.config.node_id).0
+    }
+
+    /// Waits until this broker's logs are in step with `version`, but not for long: what isn't ready by then is
+    /// answered so that clients try again.
+    pub async fn wait_applied(&self, version: MetadataVersion) {
+        const TIME_MAX: Duration = Duration::from_secs(2);
+        let mut applied = self.partitions.applied();
+        let _ = tokio::time::timeout(TIME_MAX, applied.wait_for(|applied| *applied >= version)).await;
+    }
+
+    fn gauges(&self) -> Gauges {
+        let totals = self.partitions.totals();
+        Gauges {
+            connections: self.limits.connections(),
+            request_bytes: self.limits.queued_bytes(),
+            fetch_sessions: self.sessions.count(),
+            partitions_synced: totals.synced,
+            partitions_written: totals.written,
+            durable_lag_records: totals.lag_records,
+            log_bytes: totals.log_bytes,
+            metadata_version: self.image().version.0,
+            ready: self.ready().is_ok(),
+        }
+    }
+}
+
+impl Service for Arc<Broker> {
+    async fn begin(&self, context: &ConnectionContext, frame: Frame) -> Outcome {
+        handlers::begin(self, context, frame).await
+    }
+
+    fn count_bytes(&self, received: usize, sent: usize) {
+        self.metrics.count_bytes(received, sent);
+    }
+
+    fn refuse(&self, context: &ConnectionContext, reason: &str) {
+        self.metrics.count_refused("bad input");
+        if let Some(before) = self.refusals.allow() {
+            warn!(peer = %context.peer, listener = %context.listener, reason, not_logged = before, "closing a connection");
+        }
+    }
+}
+
+impl Health for Broker {
+    fn ready(&self) -> Result<(), String> {
+        if *self.stopping.borrow() {
+            return Err("it is stopping".to_owned());
+        }
+        let image = self.image();
+        let me = image.broker(self.config.node_id).filter(|me| Some(me.epoch) == self.quorum.broker_epoch());
+        match me {
+            None => Err("it is not registered with the active controller yet".to_owned()),
+            Some(me) if me.fenced => Err("it is fenced: it has not caught up with the metadata yet".to_owned()),
+            Some(_) if *self.partitions.applied().borrow() < image.version => {
+                Err("it is opening its partitions".to_owned())
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
+    fn metrics(&self) -> String {
+        self.metrics.render(&self.gauges())
+    }
+
+    fn log_control(&self) -> &LogControl {
+        &self.log_control
+    }
+}
+
+impl Broker {
+    /// How it is doing, for the control API; id and metadata version are the quorum's to fill in.
+    pub fn health(&self) -> proto::BrokerHealth {
+        let ready = self.ready();
+        let totals = self.partitions.totals();
+        proto::BrokerHealth {
+            live: true,
+            ready: ready.is_ok(),
+            reason: ready.err().unwrap_or_default(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            partitions: (totals.synced + totals.written) as u64,
+            log_bytes: totals.log_bytes,
+            ..proto::BrokerHealth::default()
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! One request on its way through its handler: decoding it, and encoding its answer.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use ottla_store::ReadSlice;
+use ottla_wire::{Api, DecodeError, Decoder, EncodeError, RequestHeader, encode_response};
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::broker::Broker;
+use crate::net::{ConnectionContext, Frame, Outcome, Response};
+
+/// A request whose header was read and whose API and version we have.
+pub struct Call {
+    /// The broker.
+    pub broker: Arc<Broker>,
+    /// The connection that it came by.
+    pub context: ConnectionContext,
+    /// The whole frame without its length.
+    pub frame: Bytes,
+    /// The memory of the frame, to be given back once the frame is no longer needed.
+    pub memory: OwnedSemaphorePermit,
+    /// What the answer needs to know.
+    pub replier: Replier,
+}
+
+/// What an answer needs to know of its request.
+#[derive(Debug, Clone, Copy)]
+pub struct Replier {
+    /// The request's version.
+    pub version: i16,
+    /// Comes back in the answer.
+    pub correlation_id: i32,
+}
+
+/// Why a request can only be answered by closing the connection.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// It can't be decoded.
+    #[error("a request cannot be read: {0}")]
+    Decode(#[from] DecodeError),
+    /// Its answer can't be encoded.
+    #[error("an answer cannot be written: {0}")]
+    Encode(#[from] EncodeError),
+}
+
+/// What a handler returns.
+pub type Begun = Pin<Box<dyn Future<Output = Result<Outcome, CallError>> + Send>>;
+
+impl Call {
+    /// Takes over a frame whose header was read.
+    pub fn new(
+        broker: Arc<Broker>,
+        context: &ConnectionContext,
+        frame: Frame,
+        version: i16,
+        correlation_id: i32,
+    ) -> Self {
+        let Frame { bytes, memory } = frame;
+        let replier = Replier { version, correlation_id };
+        Self { broker, context: context.clone(), frame: bytes, memory, replier }
+    }
+
+    /// The request's body, borrowed from the frame.
+    ///
+    /// # Errors
+    /// When it isn't one.
+    pub fn decode<A: Api>(&self) -> Result<A::Request<'_>, CallError> {
+        let mut decoder = Decoder::new(&self.frame);
+        RequestHeader::decode(&mut decoder)?;
+        Ok(A::decode_request(decoder, self.replier.version)?)
+    }
+
+    /// Answers at once.
+    ///
+    /// # Errors
+    /// When a value doesn't fit.
+    pub fn respond<A: Api>(&self, response: &A::Response<'_>) -> Result<Outcome, CallError> {
+        Ok(Outcome::Respond(self.replier.encode::<A>(response, Vec::new())?))
+    }
+}
+
+impl Replier {
+    /// Encodes the answer; `slices` are what its splices' tokens count.
+    ///
+    /// # Errors
+    /// When a value doesn't fit.
+    pub fn encode<A: Api>(
+        &self,
+        response: &A::Response<'_>,
+        slices: Vec<ReadSlice>,
+    ) -> Result<Response, EncodeError> {
+        let frame = encode_response::<A>(BytesMut::new(), self.correlation_id, self.version, response)?;
+        Ok(Response { frame, slices })
+    }
+}

@@ -1,0 +1,28 @@
+//! Carrying a request's command to the active controller.
+
+use std::time::Duration;
+
+use ottla_core::metadata::{Command, Reply};
+use ottla_wire::ErrorCode;
+
+use super::call::Call;
+use super::errors::submit_error;
+
+/// A longer time-out than this isn't waited for.
+const TIMEOUT_MAX: Duration = Duration::from_secs(60);
+
+/// Why a command has no reply, as a client is told.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    /// The error code.
+    pub code: ErrorCode,
+    /// The error in words.
+    pub message: String,
+}
+
+/// Submits a command and waits for its reply for as long as the client does.
+pub async fn submit(call: &Call, command: Command, timeout_ms: i32) -> Result<Reply, Failure> {
+    let limit = Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0)).min(TIMEOUT_MAX);
+    let submitted = call.broker.quorum.submit_within(command, limit).await;
+    submitted.map_err(|error| Failure { code: submit_error(&error), message: error.to_string() })
+}

@@ -1,0 +1,108 @@
+//! CreateTopics: carried to the active controller, which decides on each topic.
+
+use std::borrow::Cow;
+
+use ottla_core::config::ConfigSource;
+use ottla_core::metadata::{
+    Command, CreateTopics as CreateCommand, CreatedTopic, NewPartitionAssignment, NewTopic, Reply, TopicResult,
+};
+use ottla_types::{BrokerId, PartitionIndex};
+use ottla_wire::ErrorCode;
+use ottla_wire::apis::CreateTopics;
+use ottla_wire::messages::{
+    CreatableTopic, CreatableTopicConfigs, CreatableTopicResult, CreateTopicsRequest, CreateTopicsResponse,
+};
+
+use super::call::{Begun, Call};
+use super::commands::{Failure, submit};
+use super::errors::topic_error;
+use crate::broker::random_topic_id;
+
+/// Creates topics.
+pub fn begin(call: Call) -> Begun {
+    Box::pin(async move {
+        let request = call.decode::<CreateTopics>()?;
+        let topics = match submit(&call, command(&call, &request), request.timeout_ms).await {
+            Ok(Reply::TopicsCreated(results)) => {
+                call.broker.wait_applied(call.broker.image().version).await;
+                let zipped = request.topics.iter().zip(results);
+                zipped.map(|(topic, result)| answer(&call, topic, result)).collect()
+            }
+            Ok(reply) => panic!("the reply's variant follows the command's: {reply:?}"),
+            Err(failure) => request.topics.iter().map(|topic| failed(topic.name, &failure)).collect(),
+        };
+        call.respond::<CreateTopics>(&CreateTopicsResponse { topics, ..Default::default() })
+    })
+}
+
+fn command(call: &Call, request: &CreateTopicsRequest<'_>) -> Command {
+    let assignment = |a: &ottla_wire::messages::CreatableReplicaAssignment| NewPartitionAssignment {
+        partition: PartitionIndex(a.partition_index),
+        replicas: a.broker_ids.iter().map(|id| BrokerId(*id)).collect(),
+    };
+    let new_topic = |topic: &CreatableTopic<'_>| NewTopic {
+        name: topic.name.to_owned(),
+        id: random_topic_id(),
+        partitions: topic.num_partitions,
+        replication_factor: topic.replication_factor,
+        assignments: topic.assignments.iter().map(assignment).collect(),
+        config: topic.configs.iter().map(|c| (c.name.to_owned(), c.value.map(str::to_owned))).collect(),
+    };
+    Command::CreateTopics(CreateCommand {
+        topics: request.topics.iter().map(new_topic).collect(),
+        validate_only: request.validate_only,
+        default_partitions: call.broker.config.topics.partitions,
+        default_replication_factor: call.broker.config.topics.replication_factor,
+    })
+}
+
+fn answer<'a>(
+    call: &Call,
+    topic: &CreatableTopic<'a>,
+    result: TopicResult<CreatedTopic>,
+) -> CreatableTopicResult<'a> {
+    match result {
+        Ok(created) => CreatableTopicResult {
+            name: Cow::Borrowed(topic.name),
+            topic_id: created.id.0,
+            num_partitions: created.partitions,
+            replication_factor: created.replication_factor,
+            configs: Some(configs(call, topic)),
+            ..Default::default()
+        },
+        Err(error) => failed(topic.name, &Failure { code: topic_error(error.kind), message: error.message }),
+    }
+}
+
+fn failed<'a>(name: &'a str, failure: &Failure) -> CreatableTopicResult<'a> {
+    CreatableTopicResult {
+        name: Cow::Borrowed(name),
+        error_code: failure.code.code(),
+        error_message: Some(Cow::Owned(failure.message.clone())),
+        topic_config_error_code: ErrorCode::None.code(),
+        ..Default::default()
+    }
+}
+
+/// What is in force for the new topic.
+fn configs(call: &Call, topic: &CreatableTopic<'_>) -> Vec<CreatableTopicConfigs<'static>> {
+    let own = topic.configs.iter().filter_map(|c| Some((c.name.to_owned(), c.value?.to_owned()))).collect();
+    let values = ottla_core::config::describe(&own, call.broker.partitions.defaults());
+    let config = |value: ottla_core::config::ConfigValue| CreatableTopicConfigs {
+        name: Cow::Borrowed(value.definition.name),
+        value: Some(Cow::Owned(value.value)),
+        read_only: false,
+        config_source: source_code(value.source),
+        is_sensitive: false,
+    };
+    values.into_iter().map(config).collect()
+}
+
+/// Kafka's number of where a topic's setting comes from.
+pub(super) fn source_code(source: ConfigSource) -> i8 {
+    match source {
+        ConfigSource::Topic => 1,
+        ConfigSource::Broker(_) => 4,
+        ConfigSource::Default => 5,
+    }
+}

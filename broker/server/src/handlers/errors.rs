@@ -1,0 +1,104 @@
+//! Which of Kafka's error codes stands for which failure: the one exhaustive mapping.
+
+use ottla_core::metadata::{Rejection, TopicErrorKind};
+use ottla_log::{BatchError, SequenceError};
+use ottla_quorum::SubmitError;
+use ottla_store::{AppendError, ReadError};
+use ottla_wire::ErrorCode;
+
+use crate::broker::Unavailable;
+use crate::fetch::SessionError;
+
+/// The code for a partition that isn't served here.
+pub fn unavailable_error(why: &Unavailable) -> ErrorCode {
+    match why {
+        Unavailable::UnknownTopic | Unavailable::UnknownPartition => ErrorCode::UnknownTopicOrPartition,
+        Unavailable::UnknownTopicId => ErrorCode::UnknownTopicId,
+        Unavailable::NotLeader | Unavailable::NotOpen => ErrorCode::NotLeaderOrFollower,
+        Unavailable::FencedEpoch => ErrorCode::FencedLeaderEpoch,
+        Unavailable::UnknownEpoch => ErrorCode::UnknownLeaderEpoch,
+    }
+}
+
+/// The code for an append that failed.
+pub fn append_error(error: &AppendError) -> ErrorCode {
+    match error {
+        AppendError::Batch(error) => batch_error(error),
+        AppendError::Sequence(SequenceError::OutOfOrder { .. }) => ErrorCode::OutOfOrderSequenceNumber,
+        AppendError::Sequence(SequenceError::Fenced { .. }) => ErrorCode::InvalidProducerEpoch,
+        AppendError::Offset { .. } => ErrorCode::UnknownServerError,
+        AppendError::NoSpace { .. } | AppendError::Failed => ErrorCode::KafkaStorageError,
+        AppendError::Deleted => ErrorCode::NotLeaderOrFollower,
+    }
+}
+
+fn batch_error(error: &BatchError) -> ErrorCode {
+    match error {
+        BatchError::Truncated { .. } | BatchError::Length(_) | BatchError::Crc { .. } => ErrorCode::CorruptMessage,
+        BatchError::Magic(_) => ErrorCode::UnsupportedForMessageFormat,
+        BatchError::Codec(_) => ErrorCode::UnsupportedCompressionType,
+        BatchError::Timestamp { .. } => ErrorCode::InvalidTimestamp,
+        BatchError::TooLarge { .. } => ErrorCode::MessageTooLarge,
+        BatchError::Offsets { .. }
+        | BatchError::Control
+        | BatchError::BatchCount
+        | BatchError::Sequence { .. }
+        | BatchError::Record(_) => ErrorCode::InvalidRecord,
+    }
+}
+
+/// The code for a read that failed.
+pub fn read_error(error: &ReadError) -> ErrorCode {
+    match error {
+        ReadError::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+        ReadError::Corrupt { .. } | ReadError::Io { .. } => ErrorCode::KafkaStorageError,
+        ReadError::Deleted => ErrorCode::NotLeaderOrFollower,
+    }
+}
+
+/// The code for a fetch session that can't go on.
+pub fn session_error(error: SessionError) -> ErrorCode {
+    match error {
+        SessionError::UnknownId => ErrorCode::FetchSessionIdNotFound,
+        SessionError::WrongEpoch => ErrorCode::InvalidFetchSessionEpoch,
+        SessionError::TopicIds => ErrorCode::FetchSessionTopicIdError,
+    }
+}
+
+/// The code for a command that has no reply.
+pub fn submit_error(error: &SubmitError) -> ErrorCode {
+    match error {
+        SubmitError::Rejected(rejection) => rejection_error(rejection),
+        SubmitError::TimedOut(_) => ErrorCode::RequestTimedOut,
+        SubmitError::NotRunning => ErrorCode::NotController,
+    }
+}
+
+fn rejection_error(rejection: &Rejection) -> ErrorCode {
+    match rejection {
+        Rejection::DuplicateBrokerRegistration { .. } => ErrorCode::DuplicateBrokerRegistration,
+        Rejection::BrokerNotRegistered { .. } => ErrorCode::BrokerIdNotRegistered,
+        Rejection::StaleBrokerEpoch { .. } => ErrorCode::StaleBrokerEpoch,
+        Rejection::StaleMetadataVersion { .. }
+        | Rejection::AnotherTopic { .. }
+        | Rejection::CannotMove { .. }
+        | Rejection::Invalid { .. } => ErrorCode::InvalidRequest,
+        Rejection::Topic(error) => topic_error(error.kind),
+    }
+}
+
+/// The code for a topic that was left alone.
+pub fn topic_error(kind: TopicErrorKind) -> ErrorCode {
+    match kind {
+        TopicErrorKind::TopicAlreadyExists => ErrorCode::TopicAlreadyExists,
+        TopicErrorKind::InvalidTopic => ErrorCode::InvalidTopicException,
+        TopicErrorKind::InvalidPartitions => ErrorCode::InvalidPartitions,
+        TopicErrorKind::InvalidReplicationFactor => ErrorCode::InvalidReplicationFactor,
+        TopicErrorKind::InvalidReplicaAssignment => ErrorCode::InvalidReplicaAssignment,
+        TopicErrorKind::InvalidConfig => ErrorCode::InvalidConfig,
+        TopicErrorKind::InvalidRequest => ErrorCode::InvalidRequest,
+        TopicErrorKind::UnknownTopicOrPartition => ErrorCode::UnknownTopicOrPartition,
+        TopicErrorKind::UnknownTopicId => ErrorCode::UnknownTopicId,
+        TopicErrorKind::PolicyViolation => ErrorCode::PolicyViolation,
+    }
+}

@@ -1,0 +1,333 @@
+//! Fetch: reads each partition up to its high watermark, and waits for records without polling.
+//!
+//! Records aren't read here: the answer names ranges of files that the connection sends.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_store::{ReadSlice, UpTo};
+use ottla_types::{LeaderEpoch, Offset, PartitionIndex, TopicId};
+use ottla_wire::apis::Fetch;
+use ottla_wire::messages::{
+    FetchRequest, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch, PartitionData,
+};
+use ottla_wire::{EncodeError, ErrorCode, Records};
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, timeout_at};
+
+use super::call::{Begun, Call, Replier};
+use super::errors::{read_error, session_error, unavailable_error};
+use crate::broker::{Broker, TopicRef};
+use crate::fetch::{
+    FINAL_EPOCH, INITIAL_EPOCH, PartitionRequest, PartitionState, Session, SessionError, SharedSession, TopicKey,
+};
+use crate::net::{Outcome, Response};
+use crate::partitions::Partition;
+
+/// A longer wait than this is answered early; clients simply ask again.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// How the request belongs to a session.
+enum InSession {
+    /// It doesn't.
+    None,
+    /// It goes on with one, or begins one (`is_full`).
+    Some { id: i32, session: SharedSession, generation: u64, is_full: bool },
+}
+
+/// All that is known of a fetch while it waits.
+struct Waiting {
+    broker: Arc<Broker>,
+    replier: Replier,
+    session: InSession,
+    requests: Vec<PartitionRequest>,
+    min_bytes: usize,
+    max_bytes: usize,
+    read_committed: bool,
+    deadline: Instant,
+}
+
+/// What was found of one partition.
+struct Found {
+    error: ErrorCode,
+    leader: Option<(i32, LeaderEpoch)>,
+    high_watermark: Offset,
+    log_start_offset: Offset,
+    slice: Option<ReadSlice>,
+    partition: Option<Arc<Partition>>,
+}
+
+/// Reads, then answers or goes on to wait.
+pub fn begin(call: Call) -> Begun {
+    Box::pin(async move {
+        let request = call.decode::<Fetch>()?;
+        let (session, requests) = match resolve(&call, &request) {
+            Ok(resolved) => resolved,
+            Err(error) => {
+                let error_code = session_error(error).code();
+                return call.respond::<Fetch>(&FetchResponse { error_code, ..Default::default() });
+            }
+        };
+        let size = |number: i32| usize::try_from(number).unwrap_or(0);
+        let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)).min(WAIT_MAX);
+        let waiting = Waiting {
+            broker: Arc::clone(&call.broker),
+            replier: call.replier,
+            session,
+            requests,
+            min_bytes: size(request.min_bytes),
+            max_bytes: size(request.max_bytes).min(call.broker.config.fetch.response_bytes_max),
+            read_committed: request.isolation_level == 1,
+            deadline: Instant::now() + wait,
+        };
+        drop(request);
+        drop(call);
+        let found = waiting.read();
+        if waiting.is_enough(&found) {
+            return Ok(Outcome::Respond(waiting.answer(found)?));
+        }
+        Ok(Outcome::Later(Box::pin(async move {
+            let found = waiting.wait(found).await;
+            waiting
+                .answer(found)
+                .inspect_err(|error| tracing::error!(%error, "cannot encode a fetch response"))
+                .ok()
+        })))
+    })
+}
+
+/// The partitions to read: those of the request, or those of the session that it changes.
+fn resolve(call: &Call, request: &FetchRequest<'_>) -> Result<(InSession, Vec<PartitionRequest>), SessionError> {
+    let by_id = call.replier.version >= 13;
+    let sessions = &call.broker.sessions;
+    let asked = asked(request, by_id);
+    let (id, epoch) = (request.session_id, request.session_epoch);
+    if epoch == FINAL_EPOCH || epoch == INITIAL_EPOCH {
+        if id != 0 {
+            sessions.end(id);
+        }
+        let mut session = Session::new(by_id);
+        if epoch == FINAL_EPOCH || asked.is_empty() || !session.update(asked.clone()) {
+            return Ok((InSession::None, asked));
+        }
+        let (generation, requests) = session.requests();
+        let random = || rand_id();
+        let (id, session) = sessions.begin(session, random);
+        return Ok((InSession::Some { id, session, generation, is_full: true }, requests));
+    }
+    let session = sessions.resume(id, epoch, by_id)?;
+    let (generation, requests) = {
+        let mut session = session.lock();
+        let forgotten = request.forgotten_topics_data.iter().flat_map(|topic| {
+            let key = topic_key(by_id, topic.topic, topic.topic_id);
+            topic.partitions.iter().map(move |partition| (key.clone(), PartitionIndex(*partition)))
+        });
+        session.forget(forgotten);
+        if !session.update(asked) {
+            sessions.end(id);
+            return Err(SessionError::UnknownId);
+        }
+        session.requests()
+    };
+    Ok((InSession::Some { id, session, generation, is_full: false }, requests))
+}
+
+fn asked(request: &FetchRequest<'_>, by_id: bool) -> Vec<PartitionRequest> {
+    let topics = request.topics.iter().flat_map(|topic| {
+        let key = topic_key(by_id, topic.topic, topic.topic_id);
+        topic.partitions.iter().map(move |partition| PartitionRequest {
+            topic: key.clone(),
+            partition: PartitionIndex(partition.partition),
+            current_leader_epoch: LeaderEpoch(partition.current_leader_epoch),
+            fetch_offset: Offset(partition.fetch_offset),
+            max_bytes: usize::try_from(partition.partition_max_bytes).unwrap_or(0),
+        })
+    });
+    topics.collect()
+}
+
+fn topic_key(by_id: bool, name: &str, id: ottla_wire::Uuid) -> TopicKey {
+    if by_id { TopicKey::Id(TopicId(id)) } else { TopicKey::Name(name.into()) }
+}
+
+/// Four random bytes; a number that repeats is drawn again.
+fn rand_id() -> i32 {
+    let mut bytes = [0; 4];
+    // Ids need to be hard to hit by accident, no more: without randomness the clock will do.
+    if getrandom::fill(&mut bytes).is_err() {
+        let nanos = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        bytes = nanos.map_or(0, |now| now.subsec_nanos()).to_be_bytes();
+    }
+    i32::from_be_bytes(bytes)
+}
+
+impl Waiting {
+    /// Looks up what there is of each partition, as much as fits.
+    fn read(&self) -> Vec<Found> {
+        let mut left = self.max_bytes;
+        let mut is_first = true;
+        let one = |request: &PartitionRequest| {
+            let found = self.read_one(request, left, is_first);
+            if let Some(slice) = &found.slice {
+                left = left.saturating_sub(slice.len);
+                is_first = false;
+            }
+            found
+        };
+        self.requests.iter().map(one).collect()
+    }
+
+    fn read_one(&self, request: &PartitionRequest, left: usize, is_first: bool) -> Found {
+        let topic = match &request.topic {
+            TopicKey::Name(name) => TopicRef::Name(name),
+            TopicKey::Id(id) => TopicRef::Id(*id),
+        };
+        let led = match self.broker.led_partition_in(topic, request.partition, request.current_leader_epoch) {
+            Ok(led) => led,
+            Err(why) => {
+                let leader = self.broker.leader(topic, request.partition);
+                return Found { leader, ..Found::error(unavailable_error(&why)) };
+            }
+        };
+        let log = &led.partition.log;
+        let bytes = request.max_bytes.min(left);
+        let found = match log.read(request.fetch_offset, bytes, is_first, UpTo::Durable) {
+            Ok(slice) => Found { slice, ..Found::error(ErrorCode::None) },
+            Err(error) => Found::error(read_error(&error)),
+        };
+        Found {
+            high_watermark: led.partition.high_watermark(),
+            log_start_offset: log.log_start_offset(),
+            partition: Some(led.partition),
+            ..found
+        }
+    }
+
+    fn is_enough(&self, found: &[Found]) -> bool {
+        let bytes: usize = found.iter().filter_map(|found| Some(found.slice.as_ref()?.len)).sum();
+        bytes >= self.min_bytes
+            || found.is_empty()
+            || found.iter().any(|found| found.error != ErrorCode::None)
+            || Instant::now() >= self.deadline
+    }
+
+    /// Waits until there is enough, the time is over, or the broker stops.
+    async fn wait(&self, mut found: Vec<Found>) -> Vec<Found> {
+        let notify = Arc::new(Notify::new());
+        let mut stopping = self.broker.stopping.clone();
+        loop {
+            // Enter first and read again then, or what comes in between is missed.
+            let _places: Vec<_> = found
+                .iter()
+                .filter_map(|found| Some((found.partition.as_ref()?, found.high_watermark)))
+                .map(|(partition, high_watermark)| partition.waiters.enter(high_watermark, &notify))
+                .collect();
+            found = self.read();
+            if self.is_enough(&found) || *stopping.borrow() {
+                return found;
+            }
+            tokio::select! {
+                _ = timeout_at(self.deadline, notify.notified()) => {}
+                _ = wait_for_stop(&mut stopping) => {}
+            }
+        }
+    }
+
+    fn answer(&self, found: Vec<Found>) -> Result<Response, EncodeError> {
+        let (session_id, send) = match self.told(&found) {
+            Ok(told) => told,
+            Err(error_code) => {
+                let response = FetchResponse { error_code: error_code.code(), ..Default::default() };
+                return self.replier.encode::<Fetch>(&response, Vec::new());
+            }
+        };
+        let mut slices = Vec::new();
+        let mut responses: Vec<FetchableTopicResponse<'_>> = Vec::new();
+        let mut last = None;
+        for ((request, found), _) in self.requests.iter().zip(found).zip(send).filter(|(_, send)| *send) {
+            if last != Some(&request.topic) {
+                responses.push(topic_response(&request.topic));
+                last = Some(&request.topic);
+            }
+            let topic = responses.last_mut().expect("one was pushed for the first partition");
+            topic.partitions.push(found.into_response(request.partition, self.read_committed, &mut slices));
+        }
+        let response = FetchResponse { session_id, responses, ..Default::default() };
+        self.replier.encode::<Fetch>(&response, slices)
+    }
+
+    /// The session's id, and which partitions are told.
+    fn told(&self, found: &[Found]) -> Result<(i32, Vec<bool>), ErrorCode> {
+        let InSession::Some { id, session, generation, is_full } = &self.session else {
+            return Ok((0, vec![true; found.len()]));
+        };
+        let states: Vec<_> = found.iter().map(Found::state).collect();
+        let send = session.lock().answer(*generation, &states, *is_full);
+        // Another request went on with the session meanwhile: one of the two is wrong, and nobody knows which.
+        send.map(|send| (*id, send)).ok_or(ErrorCode::InvalidFetchSessionEpoch)
+    }
+}
+
+async fn wait_for_stop(stopping: &mut watch::Receiver<bool>) {
+    if stopping.wait_for(|stopping| *stopping).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+fn topic_response(topic: &TopicKey) -> FetchableTopicResponse<'_> {
+    match topic {
+        TopicKey::Name(name) => FetchableTopicResponse { topic: Cow::Borrowed(name), ..Default::default() },
+        TopicKey::Id(id) => FetchableTopicResponse { topic_id: id.0, ..Default::default() },
+    }
+}
+
+impl Found {
+    fn error(error: ErrorCode) -> Self {
+        Self {
+            error,
+            leader: None,
+            high_watermark: Offset(-1),
+            log_start_offset: Offset(-1),
+            slice: None,
+            partition: None,
+        }
+    }
+
+    fn state(&self) -> PartitionState {
+        PartitionState {
+            is_error: self.error != ErrorCode::None,
+            has_records: self.slice.is_some(),
+            high_watermark: self.high_watermark,
+            log_start_offset: self.log_start_offset,
+        }
+    }
+
+    fn into_response(
+        self,
+        partition: PartitionIndex,
+        read_committed: bool,
+        slices: &mut Vec<ReadSlice>,
+    ) -> PartitionData<'static> {
+        let records = match self.slice {
+            None => Records::Bytes(Cow::Borrowed(&[])),
+            Some(slice) => {
+                let (length, token) = (slice.len, slices.len());
+                slices.push(slice);
+                Records::Splice { length, token }
+            }
+        };
+        let leader = self.leader.map(|(id, epoch)| LeaderIdAndEpoch { leader_id: id, leader_epoch: epoch.0 });
+        PartitionData {
+            partition_index: partition.0,
+            error_code: self.error.code(),
+            high_watermark: self.high_watermark.0,
+            last_stable_offset: self.high_watermark.0,
+            log_start_offset: self.log_start_offset.0,
+            current_leader: leader.unwrap_or_default(),
+            aborted_transactions: read_committed.then(Vec::new),
+            records,
+            ..Default::default()
+        }
+    }
+}

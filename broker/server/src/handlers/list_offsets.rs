@@ -1,0 +1,83 @@
+//! ListOffsets: the first and the last offset of a partition, and offsets by time.
+
+use std::borrow::Cow;
+
+use ottla_store::{PartitionLog, ReadError, TimestampOffset};
+use ottla_types::{LeaderEpoch, Offset, PartitionIndex};
+use ottla_wire::ErrorCode;
+use ottla_wire::apis::ListOffsets;
+use ottla_wire::messages::{
+    ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsResponse, ListOffsetsTopicResponse,
+    TIMESTAMP_EARLIEST, TIMESTAMP_EARLIEST_LOCAL, TIMESTAMP_LATEST, TIMESTAMP_LATEST_TIERED, TIMESTAMP_MAX,
+};
+
+use super::call::{Begun, Call};
+use super::errors::{read_error, unavailable_error};
+use crate::broker::TopicRef;
+
+/// Looks up each partition's offset.
+pub fn begin(call: Call) -> Begun {
+    Box::pin(async move {
+        let request = call.decode::<ListOffsets>()?;
+        let topics = request.topics.iter().map(|topic| ListOffsetsTopicResponse {
+            name: Cow::Borrowed(topic.name),
+            partitions: topic.partitions.iter().map(|asked| partition(&call, topic.name, asked)).collect(),
+        });
+        let response = ListOffsetsResponse { topics: topics.collect(), ..Default::default() };
+        call.respond::<ListOffsets>(&response)
+    })
+}
+
+/// An offset, with its record's time and epoch; −1 for what there is none of.
+struct Found {
+    offset: i64,
+    timestamp: i64,
+    epoch: i32,
+}
+
+const NOTHING: Found = Found { offset: -1, timestamp: -1, epoch: -1 };
+
+fn partition(call: &Call, topic: &str, asked: &ListOffsetsPartition) -> ListOffsetsPartitionResponse {
+    let index = PartitionIndex(asked.partition_index);
+    let epoch = LeaderEpoch(asked.current_leader_epoch);
+    let found = call
+        .broker
+        .led_partition_in(TopicRef::Name(topic), index, epoch)
+        .map_err(|why| unavailable_error(&why))
+        .and_then(|led| find(&led.partition.log, asked.timestamp, led.leader_epoch));
+    let (error, found) = match found {
+        Ok(found) => (ErrorCode::None, found),
+        Err(error) => (error, NOTHING),
+    };
+    ListOffsetsPartitionResponse {
+        partition_index: asked.partition_index,
+        error_code: error.code(),
+        timestamp: found.timestamp,
+        offset: found.offset,
+        leader_epoch: found.epoch,
+    }
+}
+
+fn find(log: &PartitionLog, timestamp: i64, leader_epoch: LeaderEpoch) -> Result<Found, ErrorCode> {
+    let epoch_at = |offset: Offset| log.epoch_at(offset).unwrap_or(leader_epoch).0;
+    let edge = |offset: Offset, epoch: i32| Found { offset: offset.0, timestamp: -1, epoch };
+    let at_time = |found: Result<Option<TimestampOffset>, ReadError>| match found {
+        // Beyond the high watermark nobody may see it yet.
+        Ok(Some(at)) if at.offset < log.durable_end_offset() => {
+            Ok(Found { offset: at.offset.0, timestamp: at.timestamp_ms, epoch: at.leader_epoch.0 })
+        }
+        Ok(_) => Ok(NOTHING),
+        Err(error) => Err(read_error(&error)),
+    };
+    match timestamp {
+        TIMESTAMP_LATEST => Ok(edge(log.durable_end_offset(), leader_epoch.0)),
+        TIMESTAMP_EARLIEST | TIMESTAMP_EARLIEST_LOCAL => {
+            Ok(edge(log.log_start_offset(), epoch_at(log.log_start_offset())))
+        }
+        TIMESTAMP_MAX => at_time(log.offset_for_max_timestamp()),
+        // Nothing is ever in tiered storage.
+        TIMESTAMP_LATEST_TIERED => Ok(NOTHING),
+        timestamp if timestamp >= 0 => at_time(log.offset_for_timestamp(timestamp)),
+        _ => Err(ErrorCode::InvalidRequest),
+    }
+}

@@ -1,0 +1,151 @@
+//! Metadata: live brokers, topics, partitions and their leaders; creates topics that are asked for, if enabled.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use ottla_core::metadata::{Command, CreateTopics, MetadataImage, NewTopic, Reply, TopicErrorKind, TopicImage};
+use ottla_types::{TopicId, TopicName};
+use ottla_wire::ErrorCode;
+use ottla_wire::apis::Metadata;
+use ottla_wire::messages::{
+    MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseBroker, MetadataResponsePartition,
+    MetadataResponseTopic,
+};
+
+use super::call::{Begun, Call};
+use super::rights::{CLUSTER_OPERATIONS, TOPIC_OPERATIONS};
+use crate::broker::random_topic_id;
+
+/// Topics that one request may create.
+const CREATED_MAX: usize = 100;
+
+/// Creates what has to be created, then answers from the image.
+pub fn begin(call: Call) -> Begun {
+    Box::pin(async move {
+        let request = call.decode::<Metadata>()?;
+        if request.allow_auto_topic_creation && call.broker.config.topics.auto_create {
+            create_missing(&call, &request).await;
+        }
+        let image = call.broker.image();
+        let response = respond(&call, &request, &image);
+        call.respond::<Metadata>(&response)
+    })
+}
+
+/// Creates the topics that are asked for by name and don't exist. One that can't be created is then answered
+/// as unknown, and the client asks again.
+async fn create_missing(call: &Call, request: &MetadataRequest<'_>) {
+    let image = call.broker.image();
+    let names = request.topics.iter().flatten().filter_map(|topic| topic.name);
+    let is_missing = |name: &&str| TopicName::new(name).is_ok() && image.topic(name).is_none();
+    let missing: BTreeSet<&str> = names.filter(is_missing).take(CREATED_MAX).collect();
+    if missing.is_empty() {
+        return;
+    }
+    let new_topic = |name: &str| NewTopic {
+        name: name.to_owned(),
+        id: random_topic_id(),
+        partitions: -1,
+        replication_factor: -1,
+        assignments: Vec::new(),
+        config: Vec::new(),
+    };
+    let defaults = &call.broker.config.topics;
+    let command = Command::CreateTopics(CreateTopics {
+        topics: missing.into_iter().map(new_topic).collect(),
+        validate_only: false,
+        default_partitions: defaults.partitions,
+        default_replication_factor: defaults.replication_factor,
+    });
+    match call.broker.quorum.submit(command).await {
+        Ok(Reply::TopicsCreated(results)) => {
+            let failed = results.into_iter().filter_map(Result::err);
+            for error in failed.filter(|error| error.kind != TopicErrorKind::TopicAlreadyExists) {
+                tracing::warn!(%error, "cannot create a topic that a client asked for");
+            }
+            let version = call.broker.image().version;
+            call.broker.wait_applied(version).await;
+        }
+        Ok(reply) => panic!("the reply's variant follows the command's: {reply:?}"),
+        Err(error) => tracing::warn!(%error, "cannot create topics that a client asked for"),
+    }
+}
+
+fn respond<'a>(call: &Call, request: &MetadataRequest<'a>, image: &'a MetadataImage) -> MetadataResponse<'a> {
+    let version = call.replier.version;
+    let live = call.broker.live_brokers(image, &call.context.listener);
+    let brokers = live.into_iter().map(|(broker, endpoint)| MetadataResponseBroker {
+        node_id: broker.id.0,
+        host: Cow::Borrowed(endpoint.host.as_str()),
+        port: i32::from(endpoint.port),
+        rack: broker.rack.as_deref().map(Cow::Borrowed),
+    });
+    let operations = if request.include_topic_authorized_operations { TOPIC_OPERATIONS } else { i32::MIN };
+    let all = || image.topic_ids.values().map(|id| known(&image.topics[id], image, operations)).collect();
+    let topics = match &request.topics {
+        None => all(),
+        Some(topics) if topics.is_empty() && version == 0 => all(),
+        Some(topics) => topics.iter().map(|asked| topic(asked, image, operations)).collect(),
+    };
+    MetadataResponse {
+        brokers: brokers.collect(),
+        cluster_id: Some(Cow::Owned(image.cluster_id.to_string())),
+        controller_id: call.broker.controller_for_clients(image),
+        topics,
+        cluster_authorized_operations: match request.include_cluster_authorized_operations {
+            true => CLUSTER_OPERATIONS,
+            false => i32::MIN,
+        },
+        ..Default::default()
+    }
+}
+
+fn topic<'a>(
+    asked: &MetadataRequestTopic<'a>,
+    image: &'a MetadataImage,
+    operations: i32,
+) -> MetadataResponseTopic<'a> {
+    let unknown = |error: ErrorCode, name: Option<&'a str>, topic_id| MetadataResponseTopic {
+        error_code: error.code(),
+        name: name.map(Cow::Borrowed),
+        topic_id,
+        ..Default::default()
+    };
+    match asked.name {
+        Some(name) => match image.topic(name) {
+            Some(topic) => known(topic, image, operations),
+            None if TopicName::new(name).is_err() => {
+                unknown(ErrorCode::InvalidTopicException, Some(name), [0; 16])
+            }
+            None => unknown(ErrorCode::UnknownTopicOrPartition, Some(name), [0; 16]),
+        },
+        None => match image.topics.get(&TopicId(asked.topic_id)) {
+            Some(topic) => known(topic, image, operations),
+            None => unknown(ErrorCode::UnknownTopicId, None, asked.topic_id),
+        },
+    }
+}
+
+fn known<'a>(topic: &'a TopicImage, image: &MetadataImage, operations: i32) -> MetadataResponseTopic<'a> {
+    let ids = |brokers: &[ottla_types::BrokerId]| brokers.iter().map(|id| id.0).collect();
+    let partition = |(index, state): (ottla_types::PartitionIndex, &ottla_core::metadata::PartitionImage)| {
+        let error = if state.leader.is_some() { ErrorCode::None } else { ErrorCode::LeaderNotAvailable };
+        MetadataResponsePartition {
+            error_code: error.code(),
+            partition_index: index.0,
+            leader_id: state.leader.map_or(-1, |leader| leader.0),
+            leader_epoch: state.leader_epoch.0,
+            replica_nodes: ids(&state.replicas),
+            isr_nodes: ids(&state.isr),
+            offline_replicas: ids(&image.offline_replicas(state)),
+        }
+    };
+    MetadataResponseTopic {
+        error_code: ErrorCode::None.code(),
+        name: Some(Cow::Borrowed(topic.name.as_str())),
+        topic_id: topic.id.0,
+        is_internal: false,
+        partitions: topic.numbered().map(partition).collect(),
+        topic_authorized_operations: operations,
+    }
+}

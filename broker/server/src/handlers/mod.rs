@@ -1,0 +1,81 @@
+//! Requests: one file an API, and the registry that lists them.
+//!
+//! A handler decodes its request, asks the broker's parts, and encodes the answer; it holds no state of its own.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::BytesMut;
+use ottla_wire::{ApiKey, Decoder, RequestHeader, encode_unsupported_api_versions};
+
+use crate::broker::Broker;
+use crate::net::{ConnectionContext, Frame, Outcome, Response};
+
+mod registry;
+mod call;
+mod errors;
+mod commands;
+mod rights;
+mod api_versions;
+mod metadata;
+mod produce;
+mod fetch;
+mod list_offsets;
+mod create_topics;
+mod delete_topics;
+mod create_partitions;
+mod describe_configs;
+mod describe_cluster;
+mod describe_topic_partitions;
+mod init_producer_id;
+mod find_coordinator;
+
+pub use call::{Begun, Call, CallError, Replier};
+pub use registry::{Operation, SERVED, Served};
+
+/// Begins whatever request `frame` holds.
+pub async fn begin(broker: &Arc<Broker>, context: &ConnectionContext, frame: Frame) -> Outcome {
+    let started = Instant::now();
+    let header = match RequestHeader::decode(&mut Decoder::new(&frame.bytes)) {
+        Ok(header) => header,
+        Err(error) => return Outcome::Close(format!("a request's header cannot be read: {error}")),
+    };
+    let (key, version, correlation_id) = (header.api_key, header.api_version, header.correlation_id);
+    let Some(position) = registry::position(key) else {
+        let name = ApiKey::from_code(key).map_or("unknown", ApiKey::name);
+        return Outcome::Close(format!("the api key {key} ({name}) is not supported"));
+    };
+    let served = &SERVED[position];
+    if !(served.version_first..=served.version_last).contains(&version) {
+        return unsupported_version(served, version, correlation_id);
+    }
+    let call = Call::new(Arc::clone(broker), context, frame, version, correlation_id);
+    match (served.begin)(call).await {
+        Err(error) => Outcome::Close(format!("{} version {version}: {error}", served.key)),
+        Ok(Outcome::Later(later)) => {
+            let broker = Arc::clone(broker);
+            Outcome::Later(Box::pin(async move {
+                let response = later.await;
+                broker.metrics.api(position).observe(started.elapsed());
+                response
+            }))
+        }
+        Ok(outcome) => {
+            broker.metrics.api(position).observe(started.elapsed());
+            outcome
+        }
+    }
+}
+
+/// A client that asks for ApiVersions in a version that isn't served learns which are, as it can't know before.
+/// Any other request in such a version comes from a client that didn't ask.
+fn unsupported_version(served: &Served, version: i16, correlation_id: i32) -> Outcome {
+    let close = || Outcome::Close(format!("version {version} of {} is not supported", served.key));
+    if served.key != ApiKey::ApiVersions {
+        return close();
+    }
+    match encode_unsupported_api_versions(BytesMut::new(), correlation_id, registry::versions()) {
+        Ok(frame) => Outcome::Respond(Response { frame, slices: Vec::new() }),
+        Err(_) => close(),
+    }
+}

@@ -1,0 +1,174 @@
+//! Produce: appends each partition's batch, then waits as long as `acks` says.
+//!
+//! The batches go to the store as slices of the frame. Idempotence is the store's.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ottla_log::BatchHeader;
+use ottla_types::{Offset, PartitionIndex};
+use ottla_wire::apis::Produce;
+use ottla_wire::messages::{
+    PartitionProduceData, PartitionProduceResponse, ProduceResponse, TopicProduceData, TopicProduceResponse,
+};
+use ottla_wire::{EncodeError, ErrorCode, Records, Uuid};
+use tokio::time::Instant;
+
+use super::call::{Begun, Call, Replier};
+use super::errors::{append_error, unavailable_error};
+use crate::broker::{TopicRef, Unavailable};
+use crate::clock::now_ms;
+use crate::net::{Outcome, Response};
+use crate::partitions::{Partition, Waited};
+
+/// Acknowledge once all replicas in sync have the records.
+const ACKS_ALL: i16 = -1;
+/// A longer time-out than this isn't waited for.
+const TIMEOUT_MAX: Duration = Duration::from_secs(300);
+
+/// What became of one partition's batch.
+struct Outcomes {
+    topic: String,
+    topic_id: Uuid,
+    partitions: Vec<OnePartition>,
+}
+
+struct OnePartition {
+    response: PartitionProduceResponse<'static>,
+    /// What is still waited for.
+    pending: Option<(Arc<Partition>, Offset)>,
+}
+
+/// Appends all batches, then answers or goes on to wait.
+pub fn begin(call: Call) -> Begun {
+    Box::pin(async move {
+        let request = call.decode::<Produce>()?;
+        let acks = request.acks;
+        let refused = refusal(acks, request.transactional_id);
+        let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0)).min(TIMEOUT_MAX);
+        let append = |topic: &TopicProduceData<'_>| append_topic(&call, topic, refused);
+        let outcomes: Vec<Outcomes> = request.topic_data.iter().map(append).collect();
+        drop(request);
+        if acks == 0 {
+            return Ok(without_answer(&outcomes));
+        }
+        let Call { frame, memory, replier, .. } = call;
+        // The records are written: the memory of the frame is free for others while this waits.
+        drop((frame, memory));
+        if acks != ACKS_ALL || outcomes.iter().flat_map(|t| &t.partitions).all(|p| p.pending.is_none()) {
+            return Ok(Outcome::Respond(encode(replier, outcomes)?));
+        }
+        let deadline = Instant::now() + timeout;
+        Ok(Outcome::Later(Box::pin(async move {
+            encode(replier, wait(outcomes, deadline).await)
+                .inspect_err(|error| tracing::error!(%error, "cannot encode a produce response"))
+                .ok()
+        })))
+    })
+}
+
+/// What refuses the whole request.
+fn refusal(acks: i16, transactional_id: Option<&str>) -> Option<(ErrorCode, &'static str)> {
+    if !(-1..=1).contains(&acks) {
+        return Some((ErrorCode::InvalidRequiredAcks, "acks must be 0, 1 or -1 (all)"));
+    }
+    transactional_id.map(|_| (ErrorCode::InvalidTxnState, "transactions are not supported yet"))
+}
+
+/// With acks=0 a producer learns of a failure only by its connection's end.
+fn without_answer(outcomes: &[Outcomes]) -> Outcome {
+    let failed = |p: &&OnePartition| p.response.error_code != ErrorCode::None.code();
+    match outcomes.iter().flat_map(|topic| &topic.partitions).find(failed) {
+        None => Outcome::Silent,
+        Some(partition) => {
+            let error = ErrorCode::from_wire(partition.response.error_code);
+            Outcome::Close(format!("a produce request with acks=0 failed: {error}"))
+        }
+    }
+}
+
+fn append_topic(call: &Call, topic: &TopicProduceData<'_>, refused: Option<(ErrorCode, &str)>) -> Outcomes {
+    let asked = TopicRef::new(call.replier.version >= 13, topic.name, topic.topic_id);
+    let append = |data: &PartitionProduceData<'_>| {
+        let result = match refused {
+            Some((code, message)) => Err((code, message.to_owned())),
+            None => append_partition(call, asked, data),
+        };
+        result.unwrap_or_else(|(code, message)| OnePartition {
+            response: PartitionProduceResponse {
+                index: data.index,
+                error_code: code.code(),
+                base_offset: -1,
+                error_message: Some(Cow::Owned(message)),
+                ..Default::default()
+            },
+            pending: None,
+        })
+    };
+    let partitions = topic.partition_data.iter().map(append).collect();
+    Outcomes { topic: topic.name.to_owned(), topic_id: topic.topic_id, partitions }
+}
+
+fn append_partition(
+    call: &Call,
+    topic: TopicRef<'_>,
+    data: &PartitionProduceData<'_>,
+) -> Result<OnePartition, (ErrorCode, String)> {
+    let records = records(call, &data.records)?;
+    let unavailable = |why: Unavailable| (unavailable_error(&why), why.to_string());
+    let led = call.broker.led_partition(topic, PartitionIndex(data.index)).map_err(unavailable)?;
+    let appended = led
+        .partition
+        .log
+        .append(&records, led.leader_epoch, now_ms())
+        .map_err(|error| (append_error(&error), error.to_string()))?;
+    Ok(OnePartition {
+        response: PartitionProduceResponse {
+            index: data.index,
+            base_offset: appended.base_offset.0,
+            log_append_time_ms: appended.log_append_time_ms,
+            log_start_offset: appended.log_start_offset.0,
+            ..Default::default()
+        },
+        pending: (led.partition.high_watermark() <= appended.last_offset)
+            .then(|| (Arc::clone(&led.partition), appended.last_offset)),
+    })
+}
+
+/// The batch as a slice of the frame's own memory.
+fn records(call: &Call, records: &Records<'_>) -> Result<Bytes, (ErrorCode, String)> {
+    let empty = || (ErrorCode::InvalidRecord, "a partition's records are missing".to_owned());
+    let bytes = records.bytes().filter(|bytes| !bytes.is_empty()).ok_or_else(empty)?;
+    if BatchHeader::new(bytes).is_some_and(|header| header.is_transactional()) {
+        return Err((ErrorCode::InvalidTxnState, "transactions are not supported yet".to_owned()));
+    }
+    Ok(call.frame.slice_ref(bytes))
+}
+
+/// Waits for all that is pending; what isn't durable in time is reported as timed out, which means unknown.
+async fn wait(mut outcomes: Vec<Outcomes>, deadline: Instant) -> Vec<Outcomes> {
+    for one in outcomes.iter_mut().flat_map(|topic| &mut topic.partitions) {
+        let Some((partition, offset)) = one.pending.take() else { continue };
+        let (code, message) = match partition.wait_durable(offset, deadline).await {
+            Waited::Durable => continue,
+            Waited::TimedOut => (ErrorCode::RequestTimedOut, "the records were not synced in time: they may yet be"),
+            Waited::Gone => (ErrorCode::NotLeaderOrFollower, "the partition went away"),
+        };
+        one.response.error_code = code.code();
+        one.response.base_offset = -1;
+        one.response.error_message = Some(Cow::Borrowed(message));
+    }
+    outcomes
+}
+
+fn encode(replier: Replier, outcomes: Vec<Outcomes>) -> Result<Response, EncodeError> {
+    let topic = |topic: Outcomes| TopicProduceResponse {
+        name: Cow::Owned(topic.topic),
+        topic_id: topic.topic_id,
+        partition_responses: topic.partitions.into_iter().map(|partition| partition.response).collect(),
+    };
+    let responses = outcomes.into_iter().map(topic).collect();
+    replier.encode::<Produce>(&ProduceResponse { responses, ..Default::default() }, Vec::new())
+}

@@ -1,0 +1,111 @@
+//! Every API that is served: one line each, with its versions and the right that it needs.
+//!
+//! ApiVersions is answered from this list.
+
+use ottla_wire::messages::ApiVersion;
+use ottla_wire::{Api, ApiKey, apis};
+
+use super::call::{Begun, Call};
+use super::{
+    api_versions, create_partitions, create_topics, delete_topics, describe_cluster, describe_configs,
+    describe_topic_partitions, fetch, find_coordinator, init_producer_id, list_offsets, metadata, produce,
+};
+
+/// The right that an API needs, as Kafka's access control lists name them. Nothing is refused by it so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// None: it is needed before a client can be known.
+    None,
+    /// To read a topic.
+    ReadTopic,
+    /// To write to a topic.
+    WriteTopic,
+    /// To see that a topic exists.
+    DescribeTopic,
+    /// To create topics.
+    CreateTopic,
+    /// To delete a topic.
+    DeleteTopic,
+    /// To change a topic.
+    AlterTopic,
+    /// To see configurations.
+    DescribeConfigs,
+    /// To see the cluster.
+    DescribeCluster,
+    /// To write with sequence numbers.
+    IdempotentWrite,
+    /// To see a group.
+    DescribeGroup,
+}
+
+/// An API that is served.
+#[derive(Debug, Clone, Copy)]
+pub struct Served {
+    /// Its key.
+    pub key: ApiKey,
+    /// The oldest version that is served.
+    pub version_first: i16,
+    /// The newest.
+    pub version_last: i16,
+    /// The right that it needs.
+    pub operation: Operation,
+    /// Begins a request.
+    pub begin: fn(Call) -> Begun,
+}
+
+const fn serve<A: Api>(
+    version_first: i16,
+    version_last: i16,
+    operation: Operation,
+    begin: fn(Call) -> Begun,
+) -> Served {
+    Served { key: A::KEY, version_first, version_last, operation, begin }
+}
+
+/// All APIs, by ascending key.
+#[rustfmt::skip]
+pub const SERVED: &[Served] = &[
+    serve::<apis::Produce>(3, 13, Operation::WriteTopic, produce::begin),
+    serve::<apis::Fetch>(4, 18, Operation::ReadTopic, fetch::begin),
+    serve::<apis::ListOffsets>(1, 10, Operation::DescribeTopic, list_offsets::begin),
+    serve::<apis::Metadata>(0, 13, Operation::DescribeTopic, metadata::begin),
+    serve::<apis::FindCoordinator>(0, 6, Operation::DescribeGroup, find_coordinator::begin),
+    serve::<apis::ApiVersions>(0, 4, Operation::None, api_versions::begin),
+    serve::<apis::CreateTopics>(2, 7, Operation::CreateTopic, create_topics::begin),
+    serve::<apis::DeleteTopics>(1, 6, Operation::DeleteTopic, delete_topics::begin),
+    serve::<apis::InitProducerId>(0, 5, Operation::IdempotentWrite, init_producer_id::begin),
+    serve::<apis::DescribeConfigs>(1, 4, Operation::DescribeConfigs, describe_configs::begin),
+    serve::<apis::CreatePartitions>(0, 3, Operation::AlterTopic, create_partitions::begin),
+    serve::<apis::DescribeCluster>(0, 2, Operation::DescribeCluster, describe_cluster::begin),
+    serve::<apis::DescribeTopicPartitions>(0, 0, Operation::DescribeTopic, describe_topic_partitions::begin),
+];
+
+/// The place of an API in [`SERVED`].
+pub fn position(api_key: i16) -> Option<usize> {
+    SERVED.iter().position(|served| served.key.code() == api_key)
+}
+
+/// What ApiVersions tells.
+pub fn versions() -> Vec<ApiVersion> {
+    let version = |served: &Served| ApiVersion {
+        api_key: served.key.code(),
+        min_version: served.version_first,
+        max_version: served.version_last,
+    };
+    SERVED.iter().map(version).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_ascend_and_versions_can_be_read() {
+        assert!(SERVED.is_sorted_by(|a, b| a.key < b.key));
+        ottla_wire::for_each_api!(A => {
+            let served = &SERVED[position(A::KEY.code()).unwrap()];
+            assert!(A::VERSIONS.contains(&served.version_first), "{}", A::KEY);
+            assert!(A::VERSIONS.contains(&served.version_last), "{}", A::KEY);
+        });
+    }
+}

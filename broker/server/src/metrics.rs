@@ -1,0 +1,224 @@
+//! What the broker counts, in Prometheus' text format.
+//!
+//! Counters are counted where things happen; gauges are looked up when they are asked for.
+
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+/// The upper bounds of the buckets of request times, in seconds.
+const SECONDS: [f64; 13] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0];
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ApiLabel {
+    api: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitLabel {
+    limit: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DurabilityLabel {
+    ack_durability: &'static str,
+}
+
+/// The metrics of requests of one API.
+#[derive(Debug, Clone)]
+pub struct ApiMetrics {
+    requests: Counter,
+    seconds: Histogram,
+}
+
+impl ApiMetrics {
+    /// Counts a request that took `time` until its response was ready.
+    pub fn observe(&self, time: Duration) {
+        self.requests.inc();
+        self.seconds.observe(time.as_secs_f64());
+    }
+}
+
+/// What is looked up when metrics are asked for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Gauges {
+    /// Connections of clients.
+    pub connections: usize,
+    /// Bytes of requests in flight.
+    pub request_bytes: usize,
+    /// Fetch sessions.
+    pub fetch_sessions: usize,
+    /// Partitions that this broker leads.
+    pub partitions_synced: usize,
+    /// Those of them whose records count as stored once they are in the page cache.
+    pub partitions_written: usize,
+    /// Records that are appended and not durable, over all partitions.
+    pub durable_lag_records: i64,
+    /// Bytes of all logs.
+    pub log_bytes: u64,
+    /// The metadata version.
+    pub metadata_version: u64,
+    /// Whether the broker is ready.
+    pub ready: bool,
+}
+
+/// All metrics.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    by_api: Vec<ApiMetrics>,
+    received_bytes: Counter,
+    sent_bytes: Counter,
+    refused: Family<LimitLabel, Counter>,
+    connections: Gauge,
+    request_bytes: Gauge,
+    fetch_sessions: Gauge,
+    partitions: Family<DurabilityLabel, Gauge>,
+    durable_lag: Gauge,
+    log_bytes: Gauge<u64, AtomicU64>,
+    metadata_version: Gauge<u64, AtomicU64>,
+    ready: Gauge,
+    resident_bytes: Gauge<u64, AtomicU64>,
+    open_files: Gauge<u64, AtomicU64>,
+}
+
+impl Metrics {
+    /// Metrics for the APIs of these names, which are later spoken of by their position.
+    pub fn new(apis: &[&'static str]) -> Self {
+        let requests = Family::<ApiLabel, Counter>::default();
+        let seconds = Family::<ApiLabel, Histogram>::new_with_constructor(|| Histogram::new(SECONDS));
+        let api = |api: &&'static str| {
+            let label = ApiLabel { api };
+            ApiMetrics {
+                requests: requests.get_or_create(&label).clone(),
+                seconds: seconds.get_or_create(&label).clone(),
+            }
+        };
+        let mut metrics = Self {
+            by_api: apis.iter().map(api).collect(),
+            registry: Registry::with_prefix("ottla"),
+            received_bytes: Counter::default(),
+            sent_bytes: Counter::default(),
+            refused: Family::default(),
+            connections: Gauge::default(),
+            request_bytes: Gauge::default(),
+            fetch_sessions: Gauge::default(),
+            partitions: Family::default(),
+            durable_lag: Gauge::default(),
+            log_bytes: Gauge::default(),
+            metadata_version: Gauge::default(),
+            ready: Gauge::default(),
+            resident_bytes: Gauge::default(),
+            open_files: Gauge::default(),
+        };
+        metrics.registry.register("requests", "Requests, by API", requests);
+        let help = "Time from a request's last byte until its response is ready";
+        metrics.registry.register_with_unit("request", help, Unit::Seconds, seconds);
+        metrics.register();
+        metrics
+    }
+
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        registry.register("received_bytes", "Bytes of requests", self.received_bytes.clone());
+        registry.register("sent_bytes", "Bytes of responses", self.sent_bytes.clone());
+        registry.register("refused", "Connections closed by a limit or for bad input", self.refused.clone());
+        registry.register("connections", "Connections of clients", self.connections.clone());
+        registry.register("request_memory_bytes", "Memory of requests in flight", self.request_bytes.clone());
+        registry.register("fetch_sessions", "Incremental fetch sessions", self.fetch_sessions.clone());
+        let help = "Partitions that this broker holds, by what an acks=all success means";
+        registry.register("partitions", help, self.partitions.clone());
+        registry.register("durable_lag_records", "Records appended and not yet synced", self.durable_lag.clone());
+        registry.register("log_bytes", "Bytes of all partitions' logs", self.log_bytes.clone());
+        registry.register("metadata_version", "Version of the metadata", self.metadata_version.clone());
+        registry.register("ready", "1 if the broker serves its partitions", self.ready.clone());
+        registry.register("process_resident_bytes", "Resident memory", self.resident_bytes.clone());
+        registry.register("process_open_files", "Open file descriptors", self.open_files.clone());
+    }
+
+    /// The metrics of the API at this position of the list that [`Self::new`] got.
+    pub fn api(&self, position: usize) -> &ApiMetrics {
+        &self.by_api[position]
+    }
+
+    /// Counts bytes that came and went.
+    pub fn count_bytes(&self, received: usize, sent: usize) {
+        self.received_bytes.inc_by(received as u64);
+        self.sent_bytes.inc_by(sent as u64);
+    }
+
+    /// Counts a connection that was refused or closed.
+    pub fn count_refused(&self, limit: &'static str) {
+        self.refused.get_or_create(&LimitLabel { limit }).inc();
+    }
+
+    /// Everything as text.
+    pub fn render(&self, gauges: &Gauges) -> String {
+        let set = |gauge: &Gauge, count: usize| {
+            gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+        };
+        set(&self.connections, gauges.connections);
+        set(&self.request_bytes, gauges.request_bytes);
+        set(&self.fetch_sessions, gauges.fetch_sessions);
+        for (ack_durability, count) in
+            [("synced", gauges.partitions_synced), ("written", gauges.partitions_written)]
+        {
+            set(&self.partitions.get_or_create(&DurabilityLabel { ack_durability }), count);
+        }
+        self.durable_lag.set(gauges.durable_lag_records);
+        self.log_bytes.set(gauges.log_bytes);
+        self.metadata_version.set(gauges.metadata_version);
+        self.ready.set(i64::from(gauges.ready));
+        self.resident_bytes.set(resident_bytes());
+        self.open_files.set(open_files());
+        let mut text = String::new();
+        encode(&mut text, &self.registry).expect("writing to a String cannot fail");
+        text
+    }
+}
+
+/// The resident memory of this process, in bytes; 0 if the system doesn't say.
+fn resident_bytes() -> u64 {
+    let pages = std::fs::read_to_string("/proc/self/statm").ok();
+    let pages = pages.and_then(|text| text.split(' ').nth(1)?.parse::<u64>().ok()).unwrap_or(0);
+    pages * rustix::param::page_size() as u64
+}
+
+fn open_files() -> u64 {
+    std::fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_counted_is_in_the_text() {
+        let metrics = Metrics::new(&["Produce", "Fetch"]);
+        metrics.api(1).observe(Duration::from_millis(3));
+        metrics.count_bytes(10, 20);
+        metrics.count_refused("max.connections");
+        let text = metrics.render(&Gauges { connections: 3, ready: true, ..Gauges::default() });
+        for line in [
+            "ottla_requests_total{api=\"Fetch\"} 1",
+            "ottla_requests_total{api=\"Produce\"} 0",
+            "ottla_request_seconds_bucket{le=\"0.005\",api=\"Fetch\"} 1",
+            "ottla_received_bytes_total 10",
+            "ottla_sent_bytes_total 20",
+            "ottla_refused_total{limit=\"max.connections\"} 1",
+            "ottla_connections 3",
+            "ottla_ready 1",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
+        }
+        let resident = text.lines().find_map(|l| l.strip_prefix("ottla_process_resident_bytes ")).unwrap();
+        assert!(resident.parse::<u64>().unwrap() > 0);
+    }
+}

@@ -1,0 +1,162 @@
+//! One connection: requests are read and begun one after the other, responses written in the same order.
+//!
+//! A request's beginning (for Produce: its append) is over before the next one begins; what it still waits
+//! for (for Produce: the disk) may go on beside that. So a client's pipelined requests keep their order and
+//! still share one sync. Not here: what requests mean.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedWriteHalf;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, timeout, timeout_at};
+use tracing::debug;
+
+use super::frame::{Frame, FrameError, FrameReader};
+use super::limits::{ConnectionSlot, Limits};
+use super::output::Response;
+
+/// Requests of one connection that may be begun and not yet answered.
+const PIPELINE_MAX: usize = 32;
+/// A client that takes nothing of a response for so long is given up.
+const WRITE_TIME_MAX: Duration = Duration::from_secs(120);
+
+/// What is known of a connection.
+#[derive(Debug, Clone)]
+pub struct ConnectionContext {
+    /// The client's address.
+    pub peer: SocketAddr,
+    /// The name of the listener that it came by.
+    pub listener: Arc<str>,
+}
+
+/// A response that isn't there yet; none closes the connection.
+pub type LaterResponse = Pin<Box<dyn Future<Output = Option<Response>> + Send>>;
+
+/// What has become of a request.
+pub enum Outcome {
+    /// It is answered.
+    Respond(Response),
+    /// It is begun; the answer follows.
+    Later(LaterResponse),
+    /// It is done and wants no answer.
+    Silent,
+    /// The connection is to be closed after the answers to earlier requests, for this reason.
+    Close(String),
+}
+
+/// What requests are given to.
+pub trait Service: Send + Sync + 'static {
+    /// Begins a request.
+    fn begin(&self, context: &ConnectionContext, frame: Frame) -> impl Future<Output = Outcome> + Send;
+    /// Counts bytes that came and bytes that went.
+    fn count_bytes(&self, received: usize, sent: usize);
+    /// A connection ends because of what its client sent.
+    fn refuse(&self, context: &ConnectionContext, reason: &str);
+}
+
+/// An accepted connection.
+pub(super) struct Connection<S> {
+    pub(super) service: Arc<S>,
+    pub(super) context: ConnectionContext,
+    pub(super) limits: Arc<Limits>,
+    /// Counts this connection as long as it lives.
+    pub(super) _slot: ConnectionSlot,
+    /// True once the broker stops.
+    pub(super) stopping: watch::Receiver<bool>,
+}
+
+impl<S: Service> Connection<S> {
+    /// Serves `socket` until either side ends it.
+    pub(super) async fn serve(self, socket: TcpStream) {
+        let (read_half, write_half) = socket.into_split();
+        let (sender, receiver) = mpsc::channel(PIPELINE_MAX);
+        let unanswered = AtomicUsize::new(0);
+        let read = self.read_requests(FrameReader::new(read_half), sender, &unanswered);
+        let write = self.write_responses(write_half, receiver, &unanswered);
+        let (mut read, mut write) = (std::pin::pin!(read), std::pin::pin!(write));
+        // When reading ends, what is begun is still answered; when writing ends, nothing is left to do.
+        tokio::select! {
+            () = &mut write => {}
+            () = &mut read => write.await,
+        }
+        debug!(peer = %self.context.peer, "connection closed");
+    }
+
+    async fn read_requests(
+        &self,
+        mut reader: FrameReader,
+        sender: mpsc::Sender<LaterResponse>,
+        unanswered: &AtomicUsize,
+    ) {
+        loop {
+            let frame = match self.next_frame(&mut reader, unanswered).await {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return,
+                Err(FrameError::Io(error)) => return debug!(peer = %self.context.peer, %error, "connection failed"),
+                Err(error) => return self.service.refuse(&self.context, &error.to_string()),
+            };
+            self.service.count_bytes(frame.bytes.len() + 4, 0);
+            let later: LaterResponse = match self.service.begin(&self.context, frame).await {
+                Outcome::Respond(response) => Box::pin(std::future::ready(Some(response))),
+                Outcome::Later(later) => later,
+                Outcome::Silent => continue,
+                Outcome::Close(reason) => return self.service.refuse(&self.context, &reason),
+            };
+            unanswered.fetch_add(1, Ordering::Relaxed);
+            if sender.send(later).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// The next request; none if the client closed, was idle for too long, or the broker stops.
+    async fn next_frame(
+        &self,
+        reader: &mut FrameReader,
+        unanswered: &AtomicUsize,
+    ) -> Result<Option<Frame>, FrameError> {
+        let mut stopping = self.stopping.clone();
+        loop {
+            let idle_max = self.limits.config().idle_max.unwrap_or(Duration::from_secs(86_400));
+            let idle = Instant::now() + idle_max;
+            let length = tokio::select! {
+                length = timeout_at(idle, reader.next_length(&self.limits)) => length,
+                _ = stopping.wait_for(|stopping| *stopping) => return Ok(None),
+            };
+            match length {
+                Ok(Ok(Some(length))) => return reader.read(length, &self.limits).await.map(Some),
+                Ok(Ok(None)) => return Ok(None),
+                Ok(Err(error)) => return Err(error),
+                // A client that waits for an answer isn't idle.
+                Err(_) if unanswered.load(Ordering::Relaxed) > 0 || self.limits.config().idle_max.is_none() => {}
+                Err(_) => {
+                    debug!(peer = %self.context.peer, "closing an idle connection");
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    async fn write_responses(
+        &self,
+        socket: OwnedWriteHalf,
+        mut receiver: mpsc::Receiver<LaterResponse>,
+        unanswered: &AtomicUsize,
+    ) {
+        while let Some(later) = receiver.recv().await {
+            let Some(response) = later.await else { return };
+            match timeout(WRITE_TIME_MAX, response.write(socket.as_ref())).await {
+                Ok(Ok(sent)) => self.service.count_bytes(0, sent),
+                Ok(Err(error)) => return debug!(peer = %self.context.peer, %error, "cannot write a response"),
+                Err(_) => return debug!(peer = %self.context.peer, "the client does not take its response"),
+            }
+            unanswered.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}

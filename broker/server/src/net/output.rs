@@ -1,0 +1,140 @@
+//! Writing responses: encoded bytes, and ranges of files that go to the socket within the kernel.
+
+use std::io::{self, IoSlice};
+
+use ottla_store::ReadSlice;
+use ottla_wire::{EncodedFrame, Part};
+use rustix::net::{SendAncillaryBuffer, SendFlags};
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+
+/// The most that one call of sendfile moves, so that one connection doesn't hold a thread for long.
+const SENDFILE_BYTES_MAX: usize = 1 << 20;
+
+/// A whole response: the encoded frame, and the ranges of files that its splices count.
+#[derive(Debug, Default)]
+pub struct Response {
+    /// The frame, its length included.
+    pub frame: EncodedFrame,
+    /// What a splice's token is an index of.
+    pub slices: Vec<ReadSlice>,
+}
+
+impl Response {
+    /// Writes everything and returns how many bytes that were.
+    ///
+    /// # Errors
+    /// When the connection fails, or a file is shorter than its range.
+    pub async fn write(&self, socket: &TcpStream) -> io::Result<usize> {
+        let mut parts = self.frame.parts().peekable();
+        while let Some(part) = parts.next() {
+            match part {
+                Part::Bytes(bytes) => send(socket, &bytes, parts.peek().is_some()).await?,
+                Part::Splice(splice) => {
+                    let slice = &self.slices[splice.token];
+                    assert_eq!(slice.len, splice.length, "the splice was made for this slice");
+                    send_slice(socket, slice).await?;
+                }
+            }
+        }
+        Ok(self.frame.length())
+    }
+}
+
+/// Sends `bytes`; `more` tells the kernel to wait for what follows instead of sending a small packet.
+async fn send(socket: &TcpStream, mut bytes: &[u8], more: bool) -> io::Result<()> {
+    let flags = if more { SendFlags::NOSIGNAL | SendFlags::MORE } else { SendFlags::NOSIGNAL };
+    while !bytes.is_empty() {
+        let send = || {
+            let slices = [IoSlice::new(bytes)];
+            rustix::net::sendmsg(socket, &slices, &mut SendAncillaryBuffer::default(), flags)
+                .map_err(io::Error::from)
+        };
+        let sent = socket.async_io(Interest::WRITABLE, send).await?;
+        bytes = &bytes[sent..];
+    }
+    Ok(())
+}
+
+async fn send_slice(socket: &TcpStream, slice: &ReadSlice) -> io::Result<()> {
+    if slice.fd().is_none() {
+        return send(socket, &slice.to_bytes()?, false).await;
+    }
+    let (mut position, mut left) = (slice.position, slice.len);
+    while left > 0 {
+        let count = left.min(SENDFILE_BYTES_MAX);
+        let send = || {
+            let mut offset = position;
+            let file = slice.fd().expect("a file keeps its descriptor");
+            rustix::fs::sendfile(socket, file, Some(&mut offset), count).map_err(io::Error::from)
+        };
+        let sent = socket.async_io(Interest::WRITABLE, send).await?;
+        if sent == 0 {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "a segment is shorter than it was"));
+        }
+        position += sent as u64;
+        left -= sent;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::BytesMut;
+    use ottla_store::{Disk, DiskFile, OpenMode, RealDisk};
+    use ottla_types::Offset;
+    use ottla_wire::Encoder;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    fn file(content: &[u8]) -> (tempfile::TempDir, Arc<dyn DiskFile>) {
+        let dir = tempfile::tempdir().unwrap();
+        let file = RealDisk.open(&dir.path().join("x"), OpenMode::CreateNew).unwrap();
+        file.write_at(0, &[content]).unwrap();
+        (dir, file)
+    }
+
+    fn response(file: Arc<dyn DiskFile>, position: u64, len: usize) -> Response {
+        let mut encoder = Encoder::for_frame(BytesMut::new());
+        encoder.put(b"head");
+        encoder.splice(len, 0);
+        encoder.put(b"tail");
+        let slice = ReadSlice { file, position, len, base_offset: Offset(0), next_offset: Offset(1) };
+        Response { frame: encoder.finish_frame().unwrap(), slices: vec![slice] }
+    }
+
+    async fn connect() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (client, listener.accept().await.unwrap().0)
+    }
+
+    #[tokio::test]
+    async fn bytes_and_file_ranges_arrive_in_order() {
+        let content: Vec<u8> = (0..3_000_000u32).map(|n| n as u8).collect();
+        let (_dir, file) = file(&content);
+        let response = response(file, 7, 2_500_000);
+        let (mut client, server) = connect().await;
+        let writer = tokio::spawn(async move { response.write(&server).await });
+        let mut received = Vec::new();
+        client.read_to_end(&mut received).await.unwrap();
+
+        assert_eq!(writer.await.unwrap().unwrap(), received.len());
+        assert_eq!(received[..4], 2_500_008u32.to_be_bytes());
+        assert_eq!(received[4..8], *b"head");
+        assert_eq!(received[8..2_500_008], content[7..2_500_007]);
+        assert_eq!(received[2_500_008..], *b"tail");
+    }
+
+    #[tokio::test]
+    async fn a_file_that_became_shorter_ends_the_connection() {
+        let (_dir, file) = file(b"");
+        let (_client, server) = connect().await;
+        let error = response(file, 0, 10).write(&server).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+    }
+}

@@ -1,0 +1,176 @@
+//! Keeps this broker's logs in step with the metadata: creates, opens, configures and deletes them.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use ottla_core::config::{AckDurability, BrokerDefaults, TopicConfig};
+use ottla_core::metadata::{MetadataImage, TopicImage};
+use ottla_log::{AckDurability as LogDurability, LogConfig, TimestampType};
+use ottla_store::{Store, StoreError};
+use ottla_types::{BrokerId, DirectoryId, MetadataVersion, PartitionIndex, TopicId};
+use parking_lot::RwLock;
+use tokio::sync::watch;
+use tracing::{error, info, warn};
+
+use super::partition::Partition;
+
+/// A partition, by its topic's id.
+type Key = (TopicId, PartitionIndex);
+
+/// The partitions of this broker.
+pub struct Partitions {
+    node_id: BrokerId,
+    store: Arc<Store>,
+    defaults: BrokerDefaults,
+    open: RwLock<HashMap<Key, Arc<Partition>>>,
+    applied: watch::Sender<MetadataVersion>,
+}
+
+/// Sums over all partitions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Partitions whose acks=all means synced.
+    pub synced: usize,
+    /// Partitions whose acks=all means written.
+    pub written: usize,
+    /// Records appended and not yet durable.
+    pub lag_records: i64,
+    /// Bytes of their logs.
+    pub log_bytes: u64,
+}
+
+impl Partitions {
+    /// No partitions yet; `defaults` are what topics don't set themselves.
+    pub fn new(node_id: BrokerId, store: Arc<Store>, defaults: BrokerDefaults) -> Self {
+        let (applied, _) = watch::channel(MetadataVersion(0));
+        Self { node_id, store, defaults, open: RwLock::default(), applied }
+    }
+
+    /// The partition, if this broker has it open.
+    pub fn get(&self, topic: TopicId, index: PartitionIndex) -> Option<Arc<Partition>> {
+        self.open.read().get(&(topic, index)).cloned()
+    }
+
+    /// How many are open.
+    pub fn count(&self) -> usize {
+        self.open.read().len()
+    }
+
+    /// What topics have that don't set it.
+    pub fn defaults(&self) -> &BrokerDefaults {
+        &self.defaults
+    }
+
+    /// The version of the metadata up to which everything is done.
+    pub fn applied(&self) -> watch::Receiver<MetadataVersion> {
+        self.applied.subscribe()
+    }
+
+    /// Sums over all partitions.
+    pub fn totals(&self) -> Totals {
+        let mut totals = Totals::default();
+        for partition in self.open.read().values() {
+            let log = &partition.log;
+            match log.config().ack_durability {
+                LogDurability::Synced => totals.synced += 1,
+                LogDurability::Written => totals.written += 1,
+            }
+            totals.lag_records += (log.end_offset().0 - log.durable_end_offset().0).max(0);
+            totals.log_bytes += log.size_bytes();
+        }
+        totals
+    }
+
+    /// Brings the logs in step with `image`, coming from `before`. Blocks on the disk.
+    pub fn apply(&self, before: Option<&MetadataImage>, image: &MetadataImage) {
+        let directory = self.store.directory_id();
+        for topic in image.topics.values() {
+            let known = before.and_then(|before| before.topics.get(&topic.id));
+            if known.is_some_and(|known| Arc::ptr_eq(known, topic)) {
+                continue;
+            }
+            self.apply_topic(topic, directory);
+        }
+        for topic in before.into_iter().flat_map(|before| before.topics.values()) {
+            if !image.topics.contains_key(&topic.id) {
+                self.delete(topic);
+            }
+        }
+        self.applied.send_replace(image.version);
+    }
+
+    fn apply_topic(&self, topic: &TopicImage, directory: DirectoryId) {
+        let config = self.log_config(topic);
+        for (index, partition) in topic.numbered() {
+            if !partition.is_on(self.node_id, directory) {
+                if partition.replicas.contains(&self.node_id) && partition.leader.is_none() {
+                    let (topic, partition) = (&topic.name, index);
+                    warn!(%topic, %partition, "the partition was on another disk of this broker: it stays offline");
+                }
+                continue;
+            }
+            if let Some(open) = self.get(topic.id, index) {
+                open.log.set_config(config.clone());
+                continue;
+            }
+            if let Err(error) = self.open_one(topic, index, config.clone()) {
+                error!(topic = %topic.name, partition = %index, %error, "cannot open the partition");
+            }
+        }
+    }
+
+    fn open_one(&self, topic: &TopicImage, index: PartitionIndex, config: LogConfig) -> Result<(), StoreError> {
+        let log = self.store.create_partition(topic.name.clone(), topic.id, index, config)?;
+        self.open.write().insert((topic.id, index), Partition::new(log));
+        Ok(())
+    }
+
+    fn delete(&self, topic: &TopicImage) {
+        for (index, _) in topic.numbered() {
+            let Some(partition) = self.open.write().remove(&(topic.id, index)) else { continue };
+            partition.leave();
+            match self.store.delete_partition(topic.id, index) {
+                Ok(()) => info!(topic = %topic.name, partition = %index, "partition deleted"),
+                Err(error) => error!(topic = %topic.name, partition = %index, %error, "cannot delete the partition"),
+            }
+        }
+    }
+
+    /// Names the logs on the disk of which the metadata, complete by now, knows nothing. They are kept: an
+    /// operator's mistake must not cost records.
+    pub fn report_strays(&self, image: &MetadataImage) {
+        let known: HashSet<Key> = image
+            .partitions_on(self.node_id, self.store.directory_id())
+            .map(|(topic, index, _)| (topic.id, index))
+            .collect();
+        for (topic, id, partition) in self.store.partitions() {
+            if !known.contains(&(id, partition)) {
+                warn!(%topic, topic_id = %id, %partition, "the metadata has no such partition: its files are left alone");
+            }
+        }
+    }
+
+    fn log_config(&self, topic: &TopicImage) -> LogConfig {
+        let config = TopicConfig::resolve(&topic.config, &self.defaults);
+        let positive = |number: i32| u32::try_from(number).expect("the table of topic settings allows no less than 0");
+        LogConfig {
+            segment_bytes: positive(config.segment_bytes),
+            segment_ms: config.segment_ms,
+            index_interval_bytes: positive(config.index_interval_bytes),
+            retention_bytes: config.retention_bytes.map(i64::unsigned_abs),
+            retention_ms: config.retention_ms,
+            max_message_bytes: positive(config.max_message_bytes),
+            timestamp_type: match config.log_append_time {
+                true => TimestampType::Append,
+                false => TimestampType::Create,
+            },
+            compact: config.cleanup_compact,
+            delete: config.cleanup_delete,
+            ack_durability: match config.ack_durability {
+                AckDurability::Synced => LogDurability::Synced,
+                AckDurability::Written => LogDurability::Written,
+            },
+            ..LogConfig::default()
+        }
+    }
+}
