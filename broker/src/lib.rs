@@ -79,7 +79,8 @@ fn configuration(arguments: Arguments) -> Result<Config, ConfigError> {
         Ok(text) => Ok((path, text)),
         Err(error) => Err(ConfigError::File { path, reason: error.to_string() }),
     };
-    let in_utf8 = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    let in_utf8 =
+        |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
     let sources = Sources {
         file: arguments.file.map(read).transpose()?,
         environment: std::env::vars_os().filter_map(in_utf8).collect(),

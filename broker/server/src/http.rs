@@ -75,7 +75,8 @@ async fn set_log_level<H: Health>(
     filter: String,
 ) -> Response {
     if !peer.ip().to_canonical().is_loopback() {
-        return (StatusCode::FORBIDDEN, "the log level can be changed from this machine only\n").into_response();
+        return (StatusCode::FORBIDDEN, "the log level can be changed from this machine only\n")
+            .into_response();
     }
     match health.log_control().set_filter(filter.trim()) {
         Ok(previous) => {

@@ -4,14 +4,14 @@
 //! do. Not here: formats (`ottla-wire`, `ottla-log`), files (`ottla-store`), who leads what (`ottla-core`, carried
 //! by `ottla-quorum`).
 
-pub mod config;
 pub mod broker;
-pub mod net;
-pub mod handlers;
+mod clock;
+pub mod config;
 pub mod fetch;
-pub mod partitions;
-pub mod producer_ids;
+pub mod handlers;
 pub mod http;
 pub mod logging;
 pub mod metrics;
-mod clock;
+pub mod net;
+pub mod partitions;
+pub mod producer_ids;

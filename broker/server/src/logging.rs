@@ -56,7 +56,8 @@ impl LogControl {
     pub fn set_filter(&self, filter: &str) -> Result<String, FilterError> {
         let targets = parse(filter)?;
         let mut current = self.current.lock();
-        let gone = |error: reload::Error| FilterError { filter: filter.to_owned(), reason: error.to_string() };
+        let gone =
+            |error: reload::Error| FilterError { filter: filter.to_owned(), reason: error.to_string() };
         self.handle.reload(targets).map_err(gone)?;
         Ok(std::mem::replace(&mut current, filter.to_owned()))
     }
@@ -69,11 +70,14 @@ fn parse(filter: &str) -> Result<Targets, FilterError> {
     }
     let targets = Targets::from_str(filter.trim()).map_err(|error| wrong(error.to_string()))?;
     // A word that is no level counts as a target, which is hardly ever meant.
-    let unknown = filter.split(',').map(str::trim).find(|word| {
-        !word.contains('=') && !word.contains("::") && !word.contains('_') && !is_level(word)
-    });
+    let unknown = filter
+        .split(',')
+        .map(str::trim)
+        .find(|word| !word.contains('=') && !word.contains("::") && !word.contains('_') && !is_level(word));
     match unknown {
-        Some(word) => Err(wrong(format!("{word:?} is none of the levels error, warn, info, debug, trace, off"))),
+        Some(word) => {
+            Err(wrong(format!("{word:?} is none of the levels error, warn, info, debug, trace, off")))
+        }
         None => Ok(targets),
     }
 }

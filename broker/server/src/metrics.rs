@@ -14,7 +14,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 /// The upper bounds of the buckets of request times, in seconds.
-const SECONDS: [f64; 13] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0];
+const SECONDS: [f64; 13] =
+    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0];
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ApiLabel {
@@ -135,7 +136,11 @@ impl Metrics {
         registry.register("fetch_sessions", "Incremental fetch sessions", self.fetch_sessions.clone());
         let help = "Partitions that this broker holds, by what an acks=all success means";
         registry.register("partitions", help, self.partitions.clone());
-        registry.register("durable_lag_records", "Records appended and not yet synced", self.durable_lag.clone());
+        registry.register(
+            "durable_lag_records",
+            "Records appended and not yet synced",
+            self.durable_lag.clone(),
+        );
         registry.register("log_bytes", "Bytes of all partitions' logs", self.log_bytes.clone());
         registry.register("metadata_version", "Version of the metadata", self.metadata_version.clone());
         registry.register("ready", "1 if the broker serves its partitions", self.ready.clone());

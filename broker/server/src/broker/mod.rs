@@ -1,9 +1,9 @@
 //! The running broker: what its parts share, and how it starts and stops.
 
-mod state;
+mod front;
 mod lookup;
 mod start;
-mod front;
+mod state;
 
 pub use lookup::{Led, TopicRef, Unavailable};
 pub use start::{RunError, Running, random_topic_id, start};

@@ -166,7 +166,9 @@ impl Running {
         }
         self.background.shutdown().await;
         let store = self.store;
-        tokio::task::spawn_blocking(move || store.close()).await.expect("closing the store does not panic")?;
+        tokio::task::spawn_blocking(move || store.close())
+            .await
+            .expect("closing the store does not panic")?;
         info!("stopped");
         Ok(())
     }
@@ -199,7 +201,8 @@ fn resolved(advertised: &HostPort, bound_port: u16) -> HostPort {
 
 fn quorum_config(config: &Config, sockets: &Sockets, control: &HostPort) -> Result<QuorumConfig, RunError> {
     let myself = || Voters::Static(vec![Voter { id: config.node_id, address: control.to_string() }]);
-    let is_only_me = config.roles.controller && config.bootstrap_servers.iter().all(|server| server == control);
+    let is_only_me =
+        config.roles.controller && config.bootstrap_servers.iter().all(|server| server == control);
     let voters = match &config.voters[..] {
         [] if is_only_me => myself(),
         [] => Voters::Bootstrap(config.bootstrap_servers.iter().map(HostPort::to_string).collect()),
@@ -296,7 +299,8 @@ async fn keep_house(broker: Arc<Broker>, store: Arc<Store>, mut stopping: watch:
             _ = stopping.wait_for(|stopping| *stopping) => return,
         }
         let store = Arc::clone(&store);
-        let swept = tokio::task::spawn_blocking(move || store.enforce_retention(crate::clock::now_ms())).await;
+        let swept =
+            tokio::task::spawn_blocking(move || store.enforce_retention(crate::clock::now_ms())).await;
         if let Ok(deleted @ 1..) = swept {
             info!(segments = deleted, "old segments deleted");
         }

@@ -2,16 +2,16 @@
 //!
 //! Read [`Config`] first. Not here: what the broker does with it.
 
-mod typed;
-mod table;
+mod ignored;
 mod kind;
 mod listeners;
-mod source;
 mod properties;
-mod ignored;
+mod source;
+mod table;
+mod typed;
 
-pub use typed::{Config, ConnectionLimits, FetchLimits, LogFormat, Roles, TopicDefaults};
 pub use kind::{Kind, Value};
 pub use listeners::{HostPort, Listener, Listeners, Voter};
 pub use source::{ConfigError, ENVIRONMENT_PREFIX, Given, Place, Sources, Values};
 pub use table::{SETTINGS, Setting, setting};
+pub use typed::{Config, ConnectionLimits, FetchLimits, LogFormat, Roles, TopicDefaults};

@@ -237,8 +237,9 @@ fn connection_limits(values: &Values) -> Result<ConnectionLimits, ConfigError> {
 fn topic_defaults(values: &Values) -> Result<TopicDefaults, ConfigError> {
     const REPLICAS: &str = "default.replication.factor";
     let given = |name: &str| values.given_text(name).map(str::to_owned);
-    let defaults = BrokerDefaults::from_settings(given)
-        .map_err(|error| values.wrong(&error.name, format!("a value that topics may have: {}", error.reason)))?;
+    let defaults = BrokerDefaults::from_settings(given).map_err(|error| {
+        values.wrong(&error.name, format!("a value that topics may have: {}", error.reason))
+    })?;
     Ok(TopicDefaults {
         auto_create: values.switch("auto.create.topics.enable"),
         delete_enabled: values.switch("delete.topic.enable"),
@@ -312,9 +313,8 @@ mod tests {
 
     #[test]
     fn finer_units_go_before_coarser_ones() {
-        let retention = |file| {
-            config(file).unwrap().topics.defaults.get("retention.ms").unwrap().1.to_owned()
-        };
+        let retention =
+            |file| config(file).unwrap().topics.defaults.get("retention.ms").unwrap().1.to_owned();
         assert_eq!(retention("log.retention.hours=1"), "3600000");
         assert_eq!(retention("log.retention.hours=1\nlog.retention.minutes=2"), "120000");
         assert_eq!(retention("log.retention.minutes=2\nlog.retention.ms=3"), "3");

@@ -1,7 +1,7 @@
 //! What Fetch needs beside its handler: incremental sessions.
 
-mod session;
 mod cache;
+mod session;
 
 pub use cache::{FINAL_EPOCH, INITIAL_EPOCH, SessionCache, SessionError, SharedSession};
 pub use session::{PartitionRequest, PartitionState, Session, TopicKey};

@@ -26,7 +26,9 @@ fn is_name(text: &str) -> bool {
     let at_the_ends = |byte: &u8| byte.is_ascii_alphanumeric();
     let inside = |byte: &u8| at_the_ends(byte) || matches!(byte, b'-' | b'.');
     let bytes = text.as_bytes();
-    bytes.iter().all(inside) && bytes.first().is_some_and(at_the_ends) && bytes.last().is_some_and(at_the_ends)
+    bytes.iter().all(inside)
+        && bytes.first().is_some_and(at_the_ends)
+        && bytes.last().is_some_and(at_the_ends)
 }
 
 #[cfg(test)]

@@ -18,23 +18,25 @@ use super::errors::topic_error;
 pub fn begin(call: Call) -> Begun {
     Box::pin(async move {
         let request = call.decode::<CreatePartitions>()?;
-        let failures: Vec<Option<Failure>> = match submit(&call, command(&call, &request), request.timeout_ms).await {
-            Ok(Reply::PartitionsCreated(results)) => {
-                call.broker.wait_applied(call.broker.image().version).await;
-                let failure = |result: Result<(), ottla_core::metadata::TopicError>| {
-                    let error = result.err()?;
-                    Some(Failure { code: topic_error(error.kind), message: error.message })
-                };
-                results.into_iter().map(failure).collect()
-            }
-            Ok(reply) => panic!("the reply's variant follows the command's: {reply:?}"),
-            Err(failure) => vec![Some(failure); request.topics.len()],
-        };
-        let results = request.topics.iter().zip(failures).map(|(topic, failure)| CreatePartitionsTopicResult {
-            name: Cow::Borrowed(topic.name),
-            error_code: failure.as_ref().map_or(ErrorCode::None, |failure| failure.code).code(),
-            error_message: failure.map(|failure| Cow::Owned(failure.message)),
-        });
+        let failures: Vec<Option<Failure>> =
+            match submit(&call, command(&call, &request), request.timeout_ms).await {
+                Ok(Reply::PartitionsCreated(results)) => {
+                    call.broker.wait_applied(call.broker.image().version).await;
+                    let failure = |result: Result<(), ottla_core::metadata::TopicError>| {
+                        let error = result.err()?;
+                        Some(Failure { code: topic_error(error.kind), message: error.message })
+                    };
+                    results.into_iter().map(failure).collect()
+                }
+                Ok(reply) => panic!("the reply's variant follows the command's: {reply:?}"),
+                Err(failure) => vec![Some(failure); request.topics.len()],
+            };
+        let results =
+            request.topics.iter().zip(failures).map(|(topic, failure)| CreatePartitionsTopicResult {
+                name: Cow::Borrowed(topic.name),
+                error_code: failure.as_ref().map_or(ErrorCode::None, |failure| failure.code).code(),
+                error_message: failure.map(|failure| Cow::Owned(failure.message)),
+            });
         let response = CreatePartitionsResponse { results: results.collect(), ..Default::default() };
         call.respond::<CreatePartitions>(&response)
     })

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use ottla_core::config::ConfigSource;
 use ottla_core::metadata::{
-    Command, CreateTopics as CreateCommand, CreatedTopic, NewPartitionAssignment, NewTopic, Reply, TopicResult,
+    Command, CreateTopics as CreateCommand, CreatedTopic, NewPartitionAssignment, NewTopic, Reply,
+    TopicResult,
 };
 use ottla_types::{BrokerId, PartitionIndex};
 use ottla_wire::ErrorCode;

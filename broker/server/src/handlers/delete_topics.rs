@@ -21,7 +21,10 @@ pub fn begin(call: Call) -> Begun {
             let command = Command::DeleteTopics(DeleteCommand { topics: selectors.clone() });
             submit(&call, command, request.timeout_ms).await
         } else {
-            Err(Failure { code: disabled(call.replier.version), message: "delete.topic.enable is false".to_owned() })
+            Err(Failure {
+                code: disabled(call.replier.version),
+                message: "delete.topic.enable is false".to_owned(),
+            })
         };
         let responses = match outcome {
             Ok(Reply::TopicsDeleted(results)) => {
@@ -34,9 +37,10 @@ pub fn begin(call: Call) -> Begun {
                             topic_id: deleted.id.0,
                             ..Default::default()
                         },
-                        Err(error) => {
-                            failed(selector, Failure { code: topic_error(error.kind), message: error.message })
-                        }
+                        Err(error) => failed(
+                            selector,
+                            Failure { code: topic_error(error.kind), message: error.message },
+                        ),
                     })
                     .collect()
             }

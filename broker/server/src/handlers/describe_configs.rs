@@ -76,8 +76,11 @@ fn topic_config(
         ConfigSource::Broker(setting) => setting,
         ConfigSource::Topic | ConfigSource::Default => value.definition.name,
     };
-    let synonym =
-        DescribeConfigsSynonym { name: Cow::Borrowed(name), value: Some(Cow::Owned(value.value.clone())), source };
+    let synonym = DescribeConfigsSynonym {
+        name: Cow::Borrowed(name),
+        value: Some(Cow::Owned(value.value.clone())),
+        source,
+    };
     DescribeConfigsResourceResult {
         name: Cow::Borrowed(value.definition.name),
         value: Some(Cow::Owned(value.value)),

@@ -34,7 +34,9 @@ pub fn append_error(error: &AppendError) -> ErrorCode {
 
 fn batch_error(error: &BatchError) -> ErrorCode {
     match error {
-        BatchError::Truncated { .. } | BatchError::Length(_) | BatchError::Crc { .. } => ErrorCode::CorruptMessage,
+        BatchError::Truncated { .. } | BatchError::Length(_) | BatchError::Crc { .. } => {
+            ErrorCode::CorruptMessage
+        }
         BatchError::Magic(_) => ErrorCode::UnsupportedForMessageFormat,
         BatchError::Codec(_) => ErrorCode::UnsupportedCompressionType,
         BatchError::Timestamp { .. } => ErrorCode::InvalidTimestamp,

@@ -20,7 +20,8 @@ use super::call::{Begun, Call, Replier};
 use super::errors::{read_error, session_error, unavailable_error};
 use crate::broker::{Broker, TopicRef};
 use crate::fetch::{
-    FINAL_EPOCH, INITIAL_EPOCH, PartitionRequest, PartitionState, Session, SessionError, SharedSession, TopicKey,
+    FINAL_EPOCH, INITIAL_EPOCH, PartitionRequest, PartitionState, Session, SessionError, SharedSession,
+    TopicKey,
 };
 use crate::net::{Outcome, Response};
 use crate::partitions::Partition;
@@ -98,7 +99,10 @@ pub fn begin(call: Call) -> Begun {
 }
 
 /// The partitions to read: those of the request, or those of the session that it changes.
-fn resolve(call: &Call, request: &FetchRequest<'_>) -> Result<(InSession, Vec<PartitionRequest>), SessionError> {
+fn resolve(
+    call: &Call,
+    request: &FetchRequest<'_>,
+) -> Result<(InSession, Vec<PartitionRequest>), SessionError> {
     let by_id = call.replier.version >= 13;
     let sessions = &call.broker.sessions;
     let asked = asked(request, by_id);

@@ -13,7 +13,8 @@ pub fn begin(call: Call) -> Begun {
         let request = call.decode::<InitProducerId>()?;
         if request.transactional_id.is_some() {
             let error_code = ErrorCode::InvalidRequest.code();
-            return call.respond::<InitProducerId>(&InitProducerIdResponse { error_code, ..Default::default() });
+            return call
+                .respond::<InitProducerId>(&InitProducerIdResponse { error_code, ..Default::default() });
         }
         let next = call.broker.producer_ids.next(call.broker.config.node_id, &call.broker.quorum).await;
         let response = match next {

@@ -3,13 +3,15 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use ottla_core::metadata::{Command, CreateTopics, MetadataImage, NewTopic, Reply, TopicErrorKind, TopicImage};
+use ottla_core::metadata::{
+    Command, CreateTopics, MetadataImage, NewTopic, Reply, TopicErrorKind, TopicImage,
+};
 use ottla_types::{TopicId, TopicName};
 use ottla_wire::ErrorCode;
 use ottla_wire::apis::Metadata;
 use ottla_wire::messages::{
-    MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseBroker, MetadataResponsePartition,
-    MetadataResponseTopic,
+    MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseBroker,
+    MetadataResponsePartition, MetadataResponseTopic,
 };
 
 use super::call::{Begun, Call};

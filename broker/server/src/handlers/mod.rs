@@ -11,24 +11,24 @@ use ottla_wire::{ApiKey, Decoder, RequestHeader, encode_unsupported_api_versions
 use crate::broker::Broker;
 use crate::net::{ConnectionContext, Frame, Outcome, Response};
 
-mod registry;
-mod call;
-mod errors;
-mod commands;
-mod rights;
 mod api_versions;
-mod metadata;
-mod produce;
-mod fetch;
-mod list_offsets;
+mod call;
+mod commands;
+mod create_partitions;
 mod create_topics;
 mod delete_topics;
-mod create_partitions;
-mod describe_configs;
 mod describe_cluster;
+mod describe_configs;
 mod describe_topic_partitions;
-mod init_producer_id;
+mod errors;
+mod fetch;
 mod find_coordinator;
+mod init_producer_id;
+mod list_offsets;
+mod metadata;
+mod produce;
+mod registry;
+mod rights;
 
 pub use call::{Begun, Call, CallError, Replier};
 pub use registry::{Operation, SERVED, Served};

@@ -153,7 +153,9 @@ async fn wait(mut outcomes: Vec<Outcomes>, deadline: Instant) -> Vec<Outcomes> {
         let Some((partition, offset)) = one.pending.take() else { continue };
         let (code, message) = match partition.wait_durable(offset, deadline).await {
             Waited::Durable => continue,
-            Waited::TimedOut => (ErrorCode::RequestTimedOut, "the records were not synced in time: they may yet be"),
+            Waited::TimedOut => {
+                (ErrorCode::RequestTimedOut, "the records were not synced in time: they may yet be")
+            }
             Waited::Gone => (ErrorCode::NotLeaderOrFollower, "the partition went away"),
         };
         one.response.error_code = code.code();

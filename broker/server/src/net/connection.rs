@@ -98,7 +98,9 @@ impl<S: Service> Connection<S> {
             let frame = match self.next_frame(&mut reader, unanswered).await {
                 Ok(Some(frame)) => frame,
                 Ok(None) => return,
-                Err(FrameError::Io(error)) => return debug!(peer = %self.context.peer, %error, "connection failed"),
+                Err(FrameError::Io(error)) => {
+                    return debug!(peer = %self.context.peer, %error, "connection failed");
+                }
                 Err(error) => return self.service.refuse(&self.context, &error.to_string()),
             };
             self.service.count_bytes(frame.bytes.len() + 4, 0);
@@ -134,7 +136,8 @@ impl<S: Service> Connection<S> {
                 Ok(Ok(None)) => return Ok(None),
                 Ok(Err(error)) => return Err(error),
                 // A client that waits for an answer isn't idle.
-                Err(_) if unanswered.load(Ordering::Relaxed) > 0 || self.limits.config().idle_max.is_none() => {}
+                Err(_)
+                    if unanswered.load(Ordering::Relaxed) > 0 || self.limits.config().idle_max.is_none() => {}
                 Err(_) => {
                     debug!(peer = %self.context.peer, "closing an idle connection");
                     return Ok(None);

@@ -82,7 +82,11 @@ impl FrameReader {
             self.buffer.reserve(READ_BYTES);
             if self.socket.read_buf(&mut self.buffer).await? == 0 {
                 let received = self.buffer.len();
-                return if received == 0 { Ok(None) } else { Err(FrameError::Truncated { received, length: 4 }) };
+                return if received == 0 {
+                    Ok(None)
+                } else {
+                    Err(FrameError::Truncated { received, length: 4 })
+                };
             }
         }
         let length = i32::from_be_bytes(self.buffer[..4].try_into().expect("four bytes"));

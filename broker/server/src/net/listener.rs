@@ -50,7 +50,9 @@ impl BoundListener {
             name: name.to_owned(),
             address: address.to_string(),
             reason: match error.kind() {
-                io::ErrorKind::AddrInUse => "another process listens there: stop it, or change listeners".to_owned(),
+                io::ErrorKind::AddrInUse => {
+                    "another process listens there: stop it, or change listeners".to_owned()
+                }
                 _ => error.to_string(),
             },
         })?;
@@ -68,7 +70,12 @@ impl BoundListener {
     }
 
     /// Serves connections until `stopping` is true and those that are open are answered.
-    pub async fn serve<S: Service>(self, service: Arc<S>, limits: Arc<Limits>, mut stopping: watch::Receiver<bool>) {
+    pub async fn serve<S: Service>(
+        self,
+        service: Arc<S>,
+        limits: Arc<Limits>,
+        mut stopping: watch::Receiver<bool>,
+    ) {
         let refusals = RateLimit::new(1);
         let mut connections = JoinSet::new();
         loop {

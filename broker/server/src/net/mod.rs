@@ -2,11 +2,11 @@
 //!
 //! Not here: what requests mean; that is `handlers`.
 
-mod listener;
 mod connection;
 mod frame;
-mod output;
 mod limits;
+mod listener;
+mod output;
 mod rate;
 
 pub use connection::{ConnectionContext, LaterResponse, Outcome, Service};

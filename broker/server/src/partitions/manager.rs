@@ -119,7 +119,12 @@ impl Partitions {
         }
     }
 
-    fn open_one(&self, topic: &TopicImage, index: PartitionIndex, config: LogConfig) -> Result<(), StoreError> {
+    fn open_one(
+        &self,
+        topic: &TopicImage,
+        index: PartitionIndex,
+        config: LogConfig,
+    ) -> Result<(), StoreError> {
         let log = self.store.create_partition(topic.name.clone(), topic.id, index, config)?;
         self.open.write().insert((topic.id, index), Partition::new(log));
         Ok(())
@@ -131,7 +136,9 @@ impl Partitions {
             partition.leave();
             match self.store.delete_partition(topic.id, index) {
                 Ok(()) => info!(topic = %topic.name, partition = %index, "partition deleted"),
-                Err(error) => error!(topic = %topic.name, partition = %index, %error, "cannot delete the partition"),
+                Err(error) => {
+                    error!(topic = %topic.name, partition = %index, %error, "cannot delete the partition")
+                }
             }
         }
     }
@@ -152,7 +159,8 @@ impl Partitions {
 
     fn log_config(&self, topic: &TopicImage) -> LogConfig {
         let config = TopicConfig::resolve(&topic.config, &self.defaults);
-        let positive = |number: i32| u32::try_from(number).expect("the table of topic settings allows no less than 0");
+        let positive =
+            |number: i32| u32::try_from(number).expect("the table of topic settings allows no less than 0");
         LogConfig {
             segment_bytes: positive(config.segment_bytes),
             segment_ms: config.segment_ms,
