@@ -3,6 +3,7 @@
 //! to the tree.
 
 pub mod direction;
+pub mod dockerfile;
 pub mod length;
 pub mod purity;
 pub mod reach;

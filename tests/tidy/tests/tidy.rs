@@ -1,7 +1,7 @@
 //! Applies the rules to the tree. A failure lists what to change, file by file.
 
 use ottla_tidy::tree::{self, File};
-use ottla_tidy::{Complaints, direction, length, purity, reach, registry, source, text};
+use ottla_tidy::{Complaints, direction, dockerfile, length, purity, reach, registry, source, text};
 
 #[track_caller]
 fn none(complaints: Complaints) {
@@ -60,4 +60,12 @@ fn there_are_no_orphans() {
 #[test]
 fn no_file_names_a_registrys_host_or_a_machines_path() {
     none(tree::files().iter().flat_map(text::check).collect());
+}
+
+#[test]
+fn the_dockerfile_builds_from_what_is_there() {
+    let files = tree::files();
+    let named = |path: &str| files.iter().find(|f| f.path == path).expect("it is in the tree");
+    none(dockerfile::check(named("Dockerfile"), &files));
+    none(dockerfile::check_ignored(named(".dockerignore"), named("Dockerfile")));
 }
