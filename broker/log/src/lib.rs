@@ -25,7 +25,8 @@ pub use header::{
 };
 pub use index::{Entries, IndexEntry, IndexPacer, TimeIndexEntry, partition_point, relative_offset};
 pub use names::{
-    DELETE_SUFFIX, FileKind, FolderName, STRAY_SUFFIX, parse_folder, partition_folder, renamed_folder,
+    DELETE_SUFFIX, FileKind, FolderName, METADATA_FOLDER, STRAY_SUFFIX, parse_folder, partition_folder,
+    renamed_folder,
 };
 pub use plan::{ActiveSegment, RetainedSegment, must_roll, retention};
 pub use producers::{BatchMeta, ProducerEntry, ProducerStates, SequenceCheck, SequenceError};

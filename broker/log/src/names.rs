@@ -77,8 +77,14 @@ pub const DELETE_SUFFIX: &str = "-delete";
 /// The ending of a folder that was put aside because it could not be read.
 pub const STRAY_SUFFIX: &str = "-stray";
 
+/// The folder of the metadata log. It looks like a partition's, but belongs to the metadata quorum alone.
+pub const METADATA_FOLDER: &str = "__cluster_metadata-0";
+
 /// Reads a folder's name.
 pub fn parse_folder(name: &str) -> FolderName {
+    if name == METADATA_FOLDER {
+        return FolderName::Other;
+    }
     if name.ends_with(DELETE_SUFFIX) && name.contains('.') {
         return FolderName::Deleted;
     }
@@ -114,7 +120,7 @@ mod tests {
         let topic = TopicName::new("a-b.c").unwrap();
         assert_eq!(partition_folder(&topic, PartitionIndex(3)), "a-b.c-3");
         assert_eq!(parse_folder("a-b.c-3"), FolderName::Partition(topic.clone(), PartitionIndex(3)));
-        for other in ["a", "a-", "a-x", "-1", "a-01", "a b-1", "lost+found"] {
+        for other in ["a", "a-", "a-x", "-1", "a-01", "a b-1", "lost+found", METADATA_FOLDER] {
             assert_eq!(parse_folder(other), FolderName::Other, "{other}");
         }
         let deleted = renamed_folder(&topic, PartitionIndex(3), [0xab; 16], DELETE_SUFFIX);

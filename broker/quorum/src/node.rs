@@ -57,7 +57,7 @@ impl Node {
 
     /// The folder of the metadata log.
     pub fn folder(&self) -> PathBuf {
-        self.config.log_dir.join("__cluster_metadata-0")
+        self.config.log_dir.join(ottla_log::METADATA_FOLDER)
     }
 
     /// The addresses of voters that the configuration gives with their ids.

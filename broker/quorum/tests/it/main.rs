@@ -1,5 +1,7 @@
 //! Whole quorums in one process: loopback listeners on free ports, data in temporary folders.
 
+#![allow(clippy::unwrap_used, reason = "in tests a panic is the report")]
+
 mod cluster;
 mod harness;
 mod single;
