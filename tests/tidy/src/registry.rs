@@ -29,8 +29,9 @@ pub fn check(files: &[File]) -> Complaints {
     let twice = keys.iter().chain(&modules).filter(|(_, count)| **count > 1);
     complaints
         .extend(twice.map(|(name, _)| format!("{}: {name} stands on more than one line", registry.path)));
-    for file in files.iter().filter(|f| f.path.starts_with(FOLDER) && f.product().contains("fn begin(")) {
-        let module = file.path[FOLDER.len()..].trim_end_matches(".rs").trim_end_matches("/mod");
+    for file in files.iter().filter(|f| f.product().contains("fn begin(")) {
+        let Some(name) = file.path.strip_prefix(FOLDER).filter(|name| *name != "mod.rs") else { continue };
+        let module = name.trim_end_matches(".rs").trim_end_matches("/mod");
         if modules.remove(module).is_none() {
             complaints.push(format!("{}: no line of the registry begins it", file.path));
         }

@@ -43,7 +43,6 @@ pub fn venv(env: &Env) -> Result<()> {
 ///
 /// # Errors
 /// A test fails; the output is in the log.
-#[allow(dead_code)]
 pub fn clients(env: &Env) -> Result<()> {
     let mut pytest = env.command(&tool("pytest"));
     pytest.args(["-p", "no:cacheprovider", "--color=no", "-ra", "tests/it/clients"]);

@@ -222,6 +222,31 @@ pub const STEPS: &[Step] = &[
         ..CHECK
     },
     Step {
+        name: "it",
+        about: "real processes with our own client, kill -9 loop included",
+        fast: false,
+        minutes: 20,
+        needs: &["release"],
+        runner: Runner::Cargo,
+        run: |env| {
+            let mut test = env.command("cargo");
+            test.args(["test", "-p", "ottla-it", "--locked", "--no-fail-fast"])
+                .env("CARGO_TERM_COLOR", "never");
+            env.run(test.env("OTTLA_BIN", paths::release_folder()?))
+        },
+        ..CHECK
+    },
+    Step {
+        name: "clients",
+        about: "kcat, confluent-kafka, kafka-python and Apache Kafka's tools",
+        fast: false,
+        minutes: 15,
+        needs: &["release", "python", "kafka-tools"],
+        runner: Runner::Pytest,
+        run: setup::python::clients,
+        ..CHECK
+    },
+    Step {
         name: "fuzz",
         about: "each fuzz target for one minute",
         fast: false,
