@@ -49,7 +49,13 @@ impl Launch {
     pub fn start(&self) -> io::Result<Running> {
         let log = open_log(&self.log)?;
         let log_from = log.metadata()?.len();
-        let child = Command::new(&self.program)
+        let mut command = Command::new(&self.program);
+        // In the environment, OTTLA_… are settings of a broker, and go before its file.
+        let settings = std::env::vars_os().map(|(name, _)| name);
+        settings.filter(|name| name.as_encoded_bytes().starts_with(b"OTTLA_")).for_each(|name| {
+            command.env_remove(name);
+        });
+        let child = command
             .args(&self.arguments)
             .stdin(Stdio::piped())
             .stdout(log.try_clone()?)

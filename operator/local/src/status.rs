@@ -43,7 +43,7 @@ fn conclude(status: &mut KafkaClusterStatus, wanted: i32, generation: Option<i64
     status.ready_replicas = i32::try_from(ready.len()).unwrap_or(i32::MAX);
     let all_serve = status.ready_replicas >= wanted;
     let (reason, message) = if all_serve {
-        ("AsAsked", format!("{wanted} of {wanted} brokers serve"))
+        ("AllBrokersReady", format!("{wanted} of {wanted} brokers serve"))
     } else {
         let missing = (0..wanted).filter(|id| !ready.contains(id)).map(|id| id.to_string());
         let missing = missing.collect::<Vec<_>>().join(", ");

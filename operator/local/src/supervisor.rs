@@ -1,7 +1,8 @@
 //! Keeps one broker's process running: starts it, watches its readiness, starts it again when it dies.
 //!
 //! As a kubelet does: the wait before a restart doubles up to a limit, and starts over once the
-//! process has run for a while.
+//! process has run for a while. One that dies before it was ever ready, which is likely to happen
+//! again, waits longer than one that had served.
 
 use std::process::ExitStatus;
 use std::sync::Arc;
@@ -17,6 +18,8 @@ use crate::probe::{Readiness, readiness};
 
 const BACKOFF_FIRST: Duration = Duration::from_millis(200);
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
+/// The longest wait after a process that had been ready.
+const BACKOFF_SERVED_MAX: Duration = Duration::from_secs(1);
 /// A process that ran this long is as good as new.
 const BACKOFF_FORGOTTEN_AFTER: Duration = Duration::from_secs(30);
 /// How long a broker may take to end when asked.
@@ -149,6 +152,8 @@ impl Keeper {
             Outcome::Ended(status) => {
                 if since.elapsed() >= BACKOFF_FORGOTTEN_AFTER {
                     self.backoff = BACKOFF_FIRST;
+                } else if self.publish.borrow().phase == Phase::Ready {
+                    self.backoff = self.backoff.min(BACKOFF_SERVED_MAX);
                 }
                 let how = status.map_or_else(|error| error.to_string(), describe);
                 let again_in = self.next_backoff();

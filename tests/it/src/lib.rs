@@ -1,1 +1,19 @@
-//! Real processes with real clients.
+//! Real processes with real clients: a cluster under `ottla up`, killed, restarted, changed, read again.
+//!
+//! The modules without tests are the tools: the binary, free ports, a running `up`. Each test has a
+//! folder and ports of its own, waits for what it can see with a deadline, and ends what it started.
+
+mod binary;
+mod ports;
+mod running;
+
+pub use binary::ottla;
+pub use ports::free_ports;
+pub use running::{Output, Up, run, run_with_input, signal, wait_gone};
+
+#[cfg(test)]
+mod apply;
+#[cfg(test)]
+mod messages;
+#[cfg(test)]
+mod up;

@@ -1,0 +1,14 @@
+//! The commands, one file each.
+
+pub mod up;
+
+pub mod apply;
+pub mod delete;
+pub mod get;
+
+pub mod consume;
+pub mod produce;
+
+pub mod bench;
+pub mod broker;
+pub mod completion;

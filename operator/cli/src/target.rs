@@ -1,0 +1,68 @@
+//! Which cluster a command means: the one at `--bootstrap`, else the one that runs on `--data`.
+
+use ottla_client::{Client, ClientConfig, ClientError};
+
+use crate::args::TargetArgs;
+use crate::failure::{Code, Failure};
+use crate::local;
+
+/// Connects to the cluster that is meant.
+///
+/// # Errors
+/// When no local cluster runs and no other is named, or none answers (exit code 3).
+pub async fn connect(target: &TargetArgs) -> Result<Client, Failure> {
+    let bootstrap = match &target.bootstrap {
+        Some(bootstrap) => bootstrap.clone(),
+        None => local::cluster(&target.data.data).await?.bootstrap_servers,
+    };
+    at(&bootstrap).await
+}
+
+/// Connects to the cluster at these addresses.
+///
+/// # Errors
+/// When none answers (exit code 3).
+pub async fn at(bootstrap: &str) -> Result<Client, Failure> {
+    if let Some(wrong) = bootstrap.split(',').map(str::trim).find(|address| !is_address(address)) {
+        return Err(Failure::new(format!("{wrong:?} is not an address"))
+            .remedy("give --bootstrap as host:port, several separated by commas, as in 127.0.0.1:9092"));
+    }
+    let mut config = ClientConfig::new(bootstrap);
+    config.client_id = "ottla-cli".to_owned();
+    Client::connect(config).await.map_err(failed)
+}
+
+fn is_address(text: &str) -> bool {
+    text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|p| p > 0))
+}
+
+/// A client's error as a failure, with its remedy where there is one.
+pub fn failed(error: ClientError) -> Failure {
+    use ottla_wire::ErrorCode as E;
+    let failure = Failure::new(&error);
+    match (&error, error.error_code()) {
+        (ClientError::NoBroker { .. } | ClientError::Connection { .. } | ClientError::Timeout { .. }, _) => failure
+            .remedy("see that the cluster runs and that the address is right (--bootstrap)")
+            .code(Code::Unreachable),
+        (_, Some(E::UnknownTopicOrPartition)) => {
+            failure.remedy("`ottla get topics` lists the topics, `ottla get partitions TOPIC` their partitions")
+        }
+        (_, Some(E::OffsetOutOfRange)) => failure.remedy("--from-beginning starts at the oldest record that is left"),
+        _ => failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_have_a_host_and_a_port() {
+        for good in ["127.0.0.1:9092", "[::1]:9092", "kafka.example:1"] {
+            assert!(is_address(good), "{good}");
+        }
+        for bad in ["", "9092", "host", "host:", ":9092", "host:0", "host:http", "host:70000"] {
+            assert!(!is_address(bad), "{bad}");
+        }
+    }
+}

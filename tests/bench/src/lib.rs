@@ -1,1 +1,0 @@
-//! Measurements that print their figures.
