@@ -367,7 +367,9 @@ mod tests {
 
     #[test]
     fn kinds_have_kubectls_short_names() {
-        for (word, kind) in [("okc", GetKind::Clusters), ("topic", GetKind::Topics), ("brokers", GetKind::Brokers)] {
+        for (word, kind) in
+            [("okc", GetKind::Clusters), ("topic", GetKind::Topics), ("brokers", GetKind::Brokers)]
+        {
             let cli = Cli::parse_from(["ottla", "get", word]);
             let Command::Get(get) = cli.command else { panic!("another command") };
             assert_eq!(get.kind, kind);

@@ -21,13 +21,12 @@ pub fn read(file: &Path) -> Result<Vec<Value>, Failure> {
         ("the standard input".to_owned(), text)
     } else {
         let name = file.display().to_string();
-        let text = std::fs::read_to_string(file)
-            .map_err(|error| Failure::new(format!("cannot read {name}: {error}")).remedy("name a file of manifests with -f"))?;
+        let text = std::fs::read_to_string(file).map_err(|error| {
+            Failure::new(format!("cannot read {name}: {error}")).remedy("name a file of manifests with -f")
+        })?;
         (name, text)
     };
     parse_manifests(&text, &name).map_err(|error| {
-        Failure::new(error)
-            .remedy("`ottla up --print` shows how manifests look")
-            .code(Code::Refused)
+        Failure::new(error).remedy("`ottla up --print` shows how manifests look").code(Code::Refused)
     })
 }

@@ -13,7 +13,8 @@ use crate::target;
 pub async fn cluster(bootstrap: &str) -> Result<ClusterSnapshot, Failure> {
     let client = target::at(bootstrap).await?;
     let view = client.refresh(None).await.map_err(target::failed)?;
-    let partitions = view.topics.values().flat_map(|topic| topic.partitions.iter().map(|p| partition(&topic.name, p)));
+    let partitions =
+        view.topics.values().flat_map(|topic| topic.partitions.iter().map(|p| partition(&topic.name, p)));
     let mut cluster = ClusterSnapshot {
         name: String::new(),
         cluster_id: view.cluster_id.clone(),

@@ -29,10 +29,12 @@ impl Table {
     /// # Errors
     /// When `out` refuses.
     pub fn write(&self, out: &mut impl Write) -> io::Result<()> {
-        let width = |column: usize| self.rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+        let width =
+            |column: usize| self.rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
         let widths: Vec<usize> = (0..self.rows[0].len()).map(width).collect();
         for row in &self.rows {
-            let line: String = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}   ")).collect();
+            let line: String =
+                row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}   ")).collect();
             writeln!(out, "{}", line.trim_end())?;
         }
         Ok(())

@@ -33,7 +33,8 @@ pub async fn at(bootstrap: &str) -> Result<Client, Failure> {
 }
 
 fn is_address(text: &str) -> bool {
-    text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|p| p > 0))
+    text.rsplit_once(':')
+        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|p| p > 0))
 }
 
 /// A client's error as a failure, with its remedy where there is one.
@@ -41,13 +42,16 @@ pub fn failed(error: ClientError) -> Failure {
     use ottla_wire::ErrorCode as E;
     let failure = Failure::new(&error);
     match (&error, error.error_code()) {
-        (ClientError::NoBroker { .. } | ClientError::Connection { .. } | ClientError::Timeout { .. }, _) => failure
-            .remedy("see that the cluster runs and that the address is right (--bootstrap)")
-            .code(Code::Unreachable),
-        (_, Some(E::UnknownTopicOrPartition)) => {
-            failure.remedy("`ottla get topics` lists the topics, `ottla get partitions TOPIC` their partitions")
+        (ClientError::NoBroker { .. } | ClientError::Connection { .. } | ClientError::Timeout { .. }, _) => {
+            failure
+                .remedy("see that the cluster runs and that the address is right (--bootstrap)")
+                .code(Code::Unreachable)
         }
-        (_, Some(E::OffsetOutOfRange)) => failure.remedy("--from-beginning starts at the oldest record that is left"),
+        (_, Some(E::UnknownTopicOrPartition)) => failure
+            .remedy("`ottla get topics` lists the topics, `ottla get partitions TOPIC` their partitions"),
+        (_, Some(E::OffsetOutOfRange)) => {
+            failure.remedy("--from-beginning starts at the oldest record that is left")
+        }
         _ => failure,
     }
 }

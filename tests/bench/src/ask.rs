@@ -34,7 +34,8 @@ pub fn wait_for_metadata(port: u16) -> Result<()> {
 
 fn has_brokers(port: u16) -> Result<bool> {
     let request = MetadataRequest { topics: Some(Vec::new()), ..Default::default() };
-    let frame = encode_request::<apis::Metadata>(BytesMut::new(), 1, Some("bench"), METADATA_VERSION, &request)?;
+    let frame =
+        encode_request::<apis::Metadata>(BytesMut::new(), 1, Some("bench"), METADATA_VERSION, &request)?;
     let answer = exchange(port, &frame.bytes)?;
     let mut decoder = Decoder::new(&answer);
     ResponseHeader::decode(&mut decoder, apis::Metadata::response_header_version(METADATA_VERSION))?;
@@ -46,7 +47,12 @@ fn has_brokers(port: u16) -> Result<bool> {
 ///
 /// # Errors
 /// When the server refuses.
-pub fn create_topic<'a>(port: u16, name: &'a str, partitions: i32, config: &[(&'a str, &'a str)]) -> Result<()> {
+pub fn create_topic<'a>(
+    port: u16,
+    name: &'a str,
+    partitions: i32,
+    config: &[(&'a str, &'a str)],
+) -> Result<()> {
     let setting = |(name, value): &(&'a str, &'a str)| CreatableTopicConfig { name, value: Some(value) };
     let topic = CreatableTopic {
         name,
@@ -56,8 +62,13 @@ pub fn create_topic<'a>(port: u16, name: &'a str, partitions: i32, config: &[(&'
         ..Default::default()
     };
     let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 30_000, ..Default::default() };
-    let frame =
-        encode_request::<apis::CreateTopics>(BytesMut::new(), 1, Some("bench"), CREATE_TOPICS_VERSION, &request)?;
+    let frame = encode_request::<apis::CreateTopics>(
+        BytesMut::new(),
+        1,
+        Some("bench"),
+        CREATE_TOPICS_VERSION,
+        &request,
+    )?;
     let answer = exchange(port, &frame.bytes)?;
     let mut decoder = Decoder::new(&answer);
     ResponseHeader::decode(&mut decoder, apis::CreateTopics::response_header_version(CREATE_TOPICS_VERSION))?;

@@ -27,7 +27,8 @@ impl Kafka {
             return Ok(Self { jars });
         }
         let home = std::env::var_os("HOME").context("HOME is not set")?;
-        let cache = std::env::var_os("OTTLA_CACHE").map_or_else(|| Path::new(&home).join(".cache/ottla"), PathBuf::from);
+        let cache = std::env::var_os("OTTLA_CACHE")
+            .map_or_else(|| Path::new(&home).join(".cache/ottla"), PathBuf::from);
         let jars = cache.join("kafka-server");
         if !jars.join("complete").exists() {
             let pom = Path::new(env!("CARGO_MANIFEST_DIR")).join("kafka/pom.xml");
@@ -46,7 +47,13 @@ impl Kafka {
     fn java(&self) -> Command {
         let mut java = Command::new("java");
         // As its own start script has it.
-        java.args(["-Xmx1G", "-Xms1G", "-XX:+UseG1GC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp"]);
+        java.args([
+            "-Xmx1G",
+            "-Xms1G",
+            "-XX:+UseG1GC",
+            "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+            "-cp",
+        ]);
         java.arg(format!("{}/*", self.jars.display()));
         java
     }
@@ -64,10 +71,8 @@ impl Kafka {
         format.args(["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c"]).arg(&properties);
         let output = format.output().context("java can't be run")?;
         ensure!(output.status.success(), "formatting: {}", String::from_utf8_lossy(&output.stderr));
-        let server = Server::start(
-            self.java().arg("kafka.Kafka").arg(&properties),
-            &data.join("broker.log"),
-        )?;
+        let server =
+            Server::start(self.java().arg("kafka.Kafka").arg(&properties), &data.join("broker.log"))?;
         Ok((server, port))
     }
 }

@@ -15,7 +15,12 @@ pub fn measure(report: &mut Report) -> Result<()> {
     let folder = ottla.parent().context("a folder")?;
     for name in ["ottla", "ottla-broker", "ottla-operator"] {
         match size(&folder.join(name)) {
-            Some(mb) => report.add("binary", name, format!("{mb:.1} MB"), if name == "ottla" { "" } else { "< 25 MB" }),
+            Some(mb) => report.add(
+                "binary",
+                name,
+                format!("{mb:.1} MB"),
+                if name == "ottla" { "" } else { "< 25 MB" },
+            ),
             None => report.add("binary", name, "not built".to_owned(), ""),
         }
     }

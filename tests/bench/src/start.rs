@@ -54,7 +54,14 @@ pub fn single(port: u16, data: &Path, http: Option<u16>) -> String {
 /// # Errors
 /// When a broker doesn't start.
 pub fn measure(report: &mut Report, dir: &Path, starts: usize, kafka: Option<&Kafka>) -> Result<()> {
-    measure_one(report, "ottla", starts, |turn| ottla(dir, &format!("start-{turn}")), "< 200 ms", "< 30 MiB")?;
+    measure_one(
+        report,
+        "ottla",
+        starts,
+        |turn| ottla(dir, &format!("start-{turn}")),
+        "< 200 ms",
+        "< 30 MiB",
+    )?;
     if let Some(kafka) = kafka {
         let start = |turn| kafka.start(dir, &format!("kafka-start-{turn}"));
         measure_one(report, "Apache Kafka", starts.min(3), start, "", "")?;
@@ -82,7 +89,8 @@ fn measure_one(
         }
         server.stop()?;
     }
-    let (low, high) = (times.iter().copied().fold(f64::MAX, f64::min), times.iter().copied().fold(0.0, f64::max));
+    let (low, high) =
+        (times.iter().copied().fold(f64::MAX, f64::min), times.iter().copied().fold(0.0, f64::max));
     let figure = format!("{:.0} ms ({low:.0} to {high:.0})", median(times));
     report.add("start to first Metadata", who, figure, goal);
     report.add("idle memory", who, format!("{resident:.1} MiB"), memory_goal);

@@ -54,9 +54,12 @@ fn one(
     let topic = "bench";
     create(port, topic, load.partitions, config)?;
     let bootstrap = format!("127.0.0.1:{port}");
-    let (records, size) = ((load.megabytes * 1_000_000 / load.record_size).to_string(), load.record_size.to_string());
+    let (records, size) =
+        ((load.megabytes * 1_000_000 / load.record_size).to_string(), load.record_size.to_string());
     let produce = ["produce", topic, "-b", &bootstrap, "-n", &records, "--record-size", &size];
-    for (what, args) in [("produce", &produce[..]), ("consume", &["consume", topic, "-b", &bootstrap, "-n", &records][..])] {
+    for (what, args) in
+        [("produce", &produce[..]), ("consume", &["consume", topic, "-b", &bootstrap, "-n", &records][..])]
+    {
         let before = server.cpu_seconds()?;
         let output = run(&[&["bench"], args, &["-o", "json"]].concat());
         ensure!(output.code == Some(0), "bench {what}: {output:?}");
@@ -68,7 +71,12 @@ fn one(
             _ => String::new(),
         };
         report.add(what, who, format!("{:.0} MB/s{latency}", figure("megabytesPerSecond")), "");
-        report.add("broker's CPU for it", who, format!("{:.2} s/GB", cpu / (load.megabytes as f64 / 1000.0)), "");
+        report.add(
+            "broker's CPU for it",
+            who,
+            format!("{:.2} s/GB", cpu / (load.megabytes as f64 / 1000.0)),
+            "",
+        );
     }
     server.stop()
 }

@@ -48,7 +48,8 @@ fn more_partitions_and_another_topic_take_effect() {
     let dir = tempfile::tempdir().unwrap();
     let up = start(dir.path());
     assert_eq!(partitions(&up.get("partitions"), "orders"), 2);
-    let said = apply(&up, &format!("{}{}", topic("orders", 5, ""), topic("payments", 3, ", topicName: pay_v1")));
+    let said =
+        apply(&up, &format!("{}{}", topic("orders", 5, ""), topic("payments", 3, ", topicName: pay_v1")));
     assert_eq!(said, "topic.ottla.dev/orders configured\ntopic.ottla.dev/payments created\n");
     up.get_until("partitions", |items| partitions(items, "orders") == 5 && partitions(items, "pay_v1") == 3);
     let ready = |topic: &Value| topic["status"]["conditions"][0]["status"] == "True";

@@ -117,10 +117,8 @@ impl Up {
             .spawn()
             .expect("ottla starts");
         let (sender, lines) = channel();
-        let readers: [Box<dyn Read + Send>; 2] = [
-            Box::new(child.stdout.take().expect("a pipe")),
-            Box::new(child.stderr.take().expect("a pipe")),
-        ];
+        let readers: [Box<dyn Read + Send>; 2] =
+            [Box::new(child.stdout.take().expect("a pipe")), Box::new(child.stderr.take().expect("a pipe"))];
         for reader in readers {
             let sender = sender.clone();
             thread::spawn(move || {
@@ -145,7 +143,11 @@ impl Up {
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {
-                    panic!("no line with {text:?} in time; there were:\n{}\n{}", self.seen.join("\n"), self.logs())
+                    panic!(
+                        "no line with {text:?} in time; there were:\n{}\n{}",
+                        self.seen.join("\n"),
+                        self.logs()
+                    )
                 }
                 Err(RecvTimeoutError::Disconnected) => {
                     panic!("`up` ended without {text:?}:\n{}\n{}", self.seen.join("\n"), self.logs())
@@ -214,7 +216,11 @@ impl Up {
             if wanted(&items) {
                 return items;
             }
-            assert!(Instant::now() < deadline, "{kind} did not become as wanted: {items:#?}\n{}", self.logs());
+            assert!(
+                Instant::now() < deadline,
+                "{kind} did not become as wanted: {items:#?}\n{}",
+                self.logs()
+            );
             thread::sleep(Duration::from_millis(50));
         }
     }

@@ -42,7 +42,8 @@ fn a_killed_broker_comes_back_with_its_records() {
     let dir = tempfile::tempdir().unwrap();
     let mut up = Up::start(&dir.path().join("data"), free_ports(), &[]);
     produce(&up, "before");
-    let leader = up.get("partitions").iter().find(|p| p["partition"] == 0).unwrap()["leader"].as_i64().unwrap();
+    let leader =
+        up.get("partitions").iter().find(|p| p["partition"] == 0).unwrap()["leader"].as_i64().unwrap();
     let killed = up.broker_pid(leader);
     signal(killed, Signal::KILL);
     let said = up.wait_for("died (signal 9)");

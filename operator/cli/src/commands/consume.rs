@@ -43,7 +43,12 @@ pub async fn run(args: &ConsumeArgs) -> Result<(), Failure> {
                     break;
                 }
                 let record = record.map_err(target::failed)?;
-                print(&mut out, args.key_separator.as_deref(), record.key.as_deref(), record.value.as_deref())?;
+                print(
+                    &mut out,
+                    args.key_separator.as_deref(),
+                    record.key.as_deref(),
+                    record.value.as_deref(),
+                )?;
                 left -= 1;
             }
         }
@@ -73,7 +78,12 @@ async fn ends(client: &Client, topic: &str, partitions: &[i32]) -> Result<BTreeM
 }
 
 /// A record as a line; without a value it is an empty one.
-fn print(out: &mut impl Write, separator: Option<&str>, key: Option<&[u8]>, value: Option<&[u8]>) -> io::Result<()> {
+fn print(
+    out: &mut impl Write,
+    separator: Option<&str>,
+    key: Option<&[u8]>,
+    value: Option<&[u8]>,
+) -> io::Result<()> {
     if let Some(separator) = separator {
         out.write_all(key.unwrap_or_default())?;
         out.write_all(separator.as_bytes())?;

@@ -76,8 +76,10 @@ fn show<T: Serialize>(args: &GetArgs, found: &[T], table: impl Fn(bool) -> Table
         Format::Table | Format::Wide if found.is_empty() => eprintln!("Nothing found."),
         Format::Table | Format::Wide => table(args.output == Format::Wide).write(&mut out)?,
         Format::Json | Format::Yaml => {
-            let mut values: Vec<Value> =
-                found.iter().map(|item| serde_json::to_value(item).expect("plain data is always JSON")).collect();
+            let mut values: Vec<Value> = found
+                .iter()
+                .map(|item| serde_json::to_value(item).expect("plain data is always JSON"))
+                .collect();
             let all = match (args.name.is_some(), values.len()) {
                 (true, 1) => values.remove(0),
                 _ => json!({"apiVersion": "v1", "kind": "List", "items": values}),
@@ -297,8 +299,12 @@ mod tests {
 
     #[test]
     fn brokers_show_who_controls() {
-        let broker =
-            BrokerSnapshot { id: 4, address: "127.0.0.1:9092".into(), state: "Ready".into(), ..Default::default() };
+        let broker = BrokerSnapshot {
+            id: 4,
+            address: "127.0.0.1:9092".into(),
+            state: "Ready".into(),
+            ..Default::default()
+        };
         assert_eq!(
             text(&brokers(&[&broker], Some(4), false)),
             "ID   ADDRESS          STATE   CONTROLLER   LEADERS   REPLICAS\n\

@@ -36,7 +36,8 @@ pub async fn run(args: &ProduceArgs) -> Result<(), Failure> {
         let line = line?;
         let (key, value) = split(&line, args.key_separator.as_deref())
             .ok_or_else(|| no_key(sent.count() + 1, args.key_separator.as_deref().unwrap_or_default()))?;
-        let delivery = producer.send(&args.topic, args.partition, key, Some(value)).await.map_err(target::failed)?;
+        let delivery =
+            producer.send(&args.topic, args.partition, key, Some(value)).await.map_err(target::failed)?;
         sent.pending.push_back(delivery);
         if sent.pending.len() >= PENDING_MAX {
             sent.wait_for_one().await?;
@@ -83,7 +84,9 @@ impl Sent {
     async fn wait_for_one(&mut self) -> Result<(), Failure> {
         let Some(delivery) = self.pending.pop_front() else { return Ok(()) };
         let line = self.acknowledged + 1;
-        delivery.await.map_err(|error| target::failed(error).about(format!("line {line} was not acknowledged")))?;
+        delivery
+            .await
+            .map_err(|error| target::failed(error).about(format!("line {line} was not acknowledged")))?;
         self.acknowledged += 1;
         Ok(())
     }
@@ -109,7 +112,9 @@ fn read_lines(sender: &mpsc::Sender<Result<Vec<u8>, Failure>>) {
         let mut line = Vec::new();
         let result = match (&mut input).take(LINE_BYTES_MAX).read_until(b'\n', &mut line) {
             Ok(0) => return,
-            Ok(length) if length as u64 == LINE_BYTES_MAX => Err(Failure::new("a line is longer than 64 MiB")),
+            Ok(length) if length as u64 == LINE_BYTES_MAX => {
+                Err(Failure::new("a line is longer than 64 MiB"))
+            }
             Ok(_) => {
                 if line.last() == Some(&b'\n') {
                     line.pop();

@@ -126,7 +126,13 @@ impl Screen {
         )
     }
 
-    fn show(&mut self, event: &Event, cluster: &LocalCluster, program: &Path, data: &Path) -> Result<(), Failure> {
+    fn show(
+        &mut self,
+        event: &Event,
+        cluster: &LocalCluster,
+        program: &Path,
+        data: &Path,
+    ) -> Result<(), Failure> {
         if let Event::UpToDate { after } = event {
             let first = !std::mem::replace(&mut self.greeted, true);
             return match first {
@@ -169,7 +175,8 @@ fn line(event: &Event, style: Style) -> Option<String> {
             format!("broker {broker}  {address}  {} after {}", style.green("ready"), seconds(*after))
         }
         Event::Died { broker, how, last_words, again_in } => {
-            let words = last_words.as_ref().map(|words| format!("\n    its last words: {words}")).unwrap_or_default();
+            let words =
+                last_words.as_ref().map(|words| format!("\n    its last words: {words}")).unwrap_or_default();
             let died = style.yellow(&format!("died ({how})"));
             format!("broker {broker}  {died}, starting it again in {}{words}", seconds(*again_in))
         }
@@ -189,7 +196,9 @@ fn line(event: &Event, style: Style) -> Option<String> {
             format!("topic {topic}  {partitions}")
         }
         Event::TopicFailed { topic, why } => format!("topic {topic}  {}: {why}", style.red("failed")),
-        Event::Started { .. } | Event::Stopped { .. } | Event::UpToDate { .. } | Event::Stopping => return None,
+        Event::Started { .. } | Event::Stopped { .. } | Event::UpToDate { .. } | Event::Stopping => {
+            return None;
+        }
     })
 }
 
@@ -200,7 +209,8 @@ fn seconds(duration: Duration) -> String {
 /// How a person would type the program's path from here.
 fn shown(program: &Path) -> String {
     let here = std::env::current_dir().ok();
-    let near = here.and_then(|here| program.strip_prefix(here).ok().map(|path| PathBuf::from(".").join(path)));
+    let near =
+        here.and_then(|here| program.strip_prefix(here).ok().map(|path| PathBuf::from(".").join(path)));
     let path = near.unwrap_or_else(|| program.to_owned()).display().to_string();
     let plain = path.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-+".contains(&b));
     if plain { path } else { format!("'{}'", path.replace('\'', r"'\''")) }

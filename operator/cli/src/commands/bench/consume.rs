@@ -19,14 +19,17 @@ pub async fn run(args: &BenchConsumeArgs) -> Result<(), Failure> {
     let mut ends = Vec::new();
     for partition in topic.partitions.iter().map(|partition| partition.index) {
         consumer.assign(&args.topic, partition, Start::Earliest).await.map_err(target::failed)?;
-        let end = client.list_offset(&args.topic, partition, TIMESTAMP_LATEST).await.map_err(target::failed)?;
+        let end =
+            client.list_offset(&args.topic, partition, TIMESTAMP_LATEST).await.map_err(target::failed)?;
         ends.push((partition, end.offset));
     }
     let measurement = Measurement::begin(&args.target).await;
     let (mut records, mut bytes) = (0, 0);
     let wanted = args.records.unwrap_or(u64::MAX);
     loop {
-        ends.retain(|(partition, end)| consumer.position(&args.topic, *partition).is_some_and(|at| at < *end));
+        ends.retain(|(partition, end)| {
+            consumer.position(&args.topic, *partition).is_some_and(|at| at < *end)
+        });
         if records >= wanted || ends.is_empty() {
             break;
         }
@@ -34,7 +37,8 @@ pub async fn run(args: &BenchConsumeArgs) -> Result<(), Failure> {
             for record in fetched.records() {
                 let record = record.map_err(target::failed)?;
                 records += 1;
-                bytes += (record.key.as_ref().map_or(0, |k| k.len()) + record.value.as_ref().map_or(0, |v| v.len())) as u64;
+                bytes += (record.key.as_ref().map_or(0, |k| k.len())
+                    + record.value.as_ref().map_or(0, |v| v.len())) as u64;
             }
         }
     }

@@ -34,9 +34,12 @@ impl Measurement {
     pub async fn begin(target: &TargetArgs) -> Self {
         let brokers = match target.bootstrap {
             Some(_) => Vec::new(),
-            None => local::cluster(&target.data.data).await.map(|cluster| cluster.brokers).unwrap_or_default(),
+            None => {
+                local::cluster(&target.data.data).await.map(|cluster| cluster.brokers).unwrap_or_default()
+            }
         };
-        let pid = |broker: ottla_local::BrokerSnapshot| Some((broker.pid?, cpu_seconds(&broker.pid?.to_string())?));
+        let pid =
+            |broker: ottla_local::BrokerSnapshot| Some((broker.pid?, cpu_seconds(&broker.pid?.to_string())?));
         let brokers = brokers.into_iter().filter_map(pid).collect();
         Self { began: Instant::now(), client: cpu_seconds("self"), brokers }
     }

@@ -40,13 +40,18 @@ pub async fn run(args: &BenchProduceArgs) -> Result<(), Failure> {
     }
     drop(sender);
     let latency = waiter.await.context("the measurement broke off")??;
-    let figures =
-        Figures { records: args.records, bytes: args.records * args.record_size as u64, latency: Some(latency) };
+    let figures = Figures {
+        records: args.records,
+        bytes: args.records * args.record_size as u64,
+        latency: Some(latency),
+    };
     measurement.end(&figures, args.output)
 }
 
 /// Waits for each record in turn, and notes how long it took.
-async fn acknowledgments(mut deliveries: mpsc::Receiver<(Instant, Delivery)>) -> Result<Histogram<u64>, Failure> {
+async fn acknowledgments(
+    mut deliveries: mpsc::Receiver<(Instant, Delivery)>,
+) -> Result<Histogram<u64>, Failure> {
     let mut latency = Histogram::new_with_max(LATENCY_MAX_US, 3).context("no room for latencies")?;
     while let Some((began, delivery)) = deliveries.recv().await {
         delivery.await.map_err(target::failed)?;
