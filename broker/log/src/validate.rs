@@ -57,6 +57,8 @@ pub enum BatchError {
         /// The base sequence.
         base_sequence: i32,
     },
+    /// It isn't the epoch of the leader that wrote there.
+    LeaderEpoch(i32),
     /// A record is malformed.
     Record(RecordError),
     /// Larger than `max.message.bytes`.
@@ -97,6 +99,7 @@ impl fmt::Display for BatchError {
             Self::Sequence { base_sequence } => {
                 write!(f, "the base sequence {base_sequence} does not fit the producer id")
             }
+            Self::LeaderEpoch(epoch) => write!(f, "no leader of epoch {epoch} wrote there"),
             Self::Record(error) => error.fmt(f),
             Self::TooLarge { bytes, bytes_max } => {
                 write!(f, "the record batch has {bytes} bytes, max.message.bytes is {bytes_max}")

@@ -112,10 +112,13 @@ impl PartitionLog {
     }
 
     fn after_append(self: &Arc<Self>) {
-        if self.is_written_enough() && self.advance_durable(self.end_offset()) {
+        if !self.is_written_enough() {
+            return self.queue();
+        }
+        // The next checkpoint syncs it.
+        if self.advance_durable(self.end_offset()) {
             self.call_hooks();
         }
-        self.queue();
     }
 
     /// Writes checked batches to the active segment, a new one if need be, and takes note of them.
@@ -129,6 +132,7 @@ impl PartitionLog {
     ) -> Result<(), AppendError> {
         let bytes: u64 = parts.iter().map(|part| part.len() as u64).sum();
         let last_offset = headers.last().expect("a write has a batch").last_offset();
+        check_epochs(state, headers)?;
         if must_roll(&active_segment(state), config, bytes, last_offset, now_ms) {
             self.roll(state, config, now_ms)?;
         }
@@ -152,6 +156,7 @@ impl PartitionLog {
             });
         }
         state.active().unsynced = Some(file);
+        state.touched = true;
         for header in headers {
             state.active().push_batch(*header, header.base_offset(), header.max_timestamp());
             state.producers.on_append(*header, header.base_offset(), header.max_timestamp());
@@ -195,6 +200,7 @@ impl PartitionLog {
         state.active().finish_time_index();
         state.segments.push(Segment::new(base, config.index_interval_bytes, now_ms));
         state.folder_unsynced = true;
+        state.touched = true;
         self.save_producers(state, base);
         Ok(())
     }
@@ -218,6 +224,18 @@ impl PartitionLog {
             Err(error) => tracing::warn!(path = %path.display(), %error, "producer snapshot not written"),
         }
     }
+}
+
+/// Leader epochs only rise.
+fn check_epochs(state: &State, headers: &[BatchHeader<'_>]) -> Result<(), AppendError> {
+    let mut current = state.epochs.latest().unwrap_or(LeaderEpoch(-1));
+    for given in headers.iter().map(BatchHeader::leader_epoch) {
+        if given < current {
+            return Err(AppendError::Epoch { current, given });
+        }
+        current = given;
+    }
+    Ok(())
 }
 
 fn active_segment(state: &mut State) -> ActiveSegment {

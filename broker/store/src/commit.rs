@@ -55,7 +55,8 @@ impl PartitionLog {
         if self.advance_durable(dirty.end) {
             self.call_hooks();
         }
-        self.flush_indexes()
+        self.flush_indexes();
+        Ok(())
     }
 
     fn sync_dirty(&self, dirty: &Dirty) -> Result<(), FatalError> {
@@ -74,14 +75,14 @@ impl PartitionLog {
     }
 
     /// Writes the index entries that are still in memory. No space is no error: they are tried again.
-    pub(crate) fn flush_indexes(&self) -> Result<(), FatalError> {
+    pub(crate) fn flush_indexes(&self) {
         let mut state = self.state.lock();
         if state.deleted {
-            return Ok(());
+            return;
         }
         for at in 0..state.segments.len() {
             let segment = &state.segments[at];
-            if segment.index.pending.is_empty() && segment.time_index.pending.is_empty() {
+            if !segment.has_pending_entries() {
                 continue;
             }
             let base = segment.base;
@@ -98,9 +99,7 @@ impl PartitionLog {
             if wrote_time {
                 segment.time_index.written += std::mem::take(&mut segment.time_index.pending).len();
             }
-            state.folder_unsynced = true;
         }
-        Ok(())
     }
 
     fn write_index(
@@ -126,6 +125,9 @@ impl PartitionLog {
 
 impl State {
     fn take_dirty(&mut self) -> Option<Dirty> {
+        if self.deleted || !self.is_unsynced() {
+            return None;
+        }
         let mut segments = Vec::new();
         let mut files = std::mem::take(&mut self.unsynced_files);
         for segment in &self.segments {
@@ -133,9 +135,6 @@ impl State {
                 files.push((self.path(FileKind::Log, segment.base), Arc::clone(file)));
                 segments.push((segment.base, segment.bytes, segment.end));
             }
-        }
-        if self.deleted || (files.is_empty() && !self.folder_unsynced && !self.parent_unsynced) {
-            return None;
         }
         Some(Dirty {
             files,
@@ -145,6 +144,13 @@ impl State {
             parent_unsynced: std::mem::take(&mut self.parent_unsynced),
             end: self.end(),
         })
+    }
+
+    /// Whether a commit would find something to do.
+    pub(crate) fn is_unsynced(&self) -> bool {
+        let files =
+            !self.unsynced_files.is_empty() || self.segments.iter().any(|segment| segment.unsynced.is_some());
+        files || self.folder_unsynced || self.parent_unsynced
     }
 
     /// Nothing was cut meanwhile, as the commit lock is held.

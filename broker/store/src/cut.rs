@@ -9,7 +9,7 @@ use ottla_log::{FileKind, LeaderEpochs, OffsetCheckpoint, RetainedSegment, reten
 use ottla_types::Offset;
 
 use crate::disk::{OpenMode, replace_file};
-use crate::error::{FatalError, StoreError};
+use crate::error::{FatalError, ReadError, StoreError};
 use crate::load::load_log;
 use crate::partition::{PartitionLog, State};
 use crate::read::UpTo;
@@ -32,8 +32,10 @@ impl PartitionLog {
         if state.deleted {
             return Ok(());
         }
-        let offset = offset.max(self.log_start_offset());
-        let cut = self.truncate_files(&mut state, offset).and_then(|()| self.reload(&mut state, offset));
+        let (offset, position) = self.boundary(&state, offset.max(self.log_start_offset()))?;
+        self.lower_recovery_point(offset)?;
+        let cut =
+            self.truncate_files(&mut state, offset, position).and_then(|()| self.reload(&mut state, offset));
         cut.map_err(|error| self.fail(&state, "truncate", error))
     }
 
@@ -48,7 +50,8 @@ impl PartitionLog {
         if state.deleted {
             return Ok(());
         }
-        let reset = self.remove_all(&mut state, offset).and_then(|()| {
+        self.lower_recovery_point(offset)?;
+        let reset = self.remove_all(&mut state).and_then(|()| {
             state.segments.clear();
             self.set_start(offset);
             self.reload(&mut state, offset)
@@ -62,15 +65,21 @@ impl PartitionLog {
         error
     }
 
-    fn truncate_files(&self, state: &mut State, offset: Offset) -> Result<(), StoreError> {
-        self.shared.lower_offsets(&self.topic_partition(), offset)?;
+    /// Lowers it in memory first: a checkpoint that is written meanwhile takes it from there.
+    fn lower_recovery_point(&self, offset: Offset) -> Result<(), StoreError> {
+        if self.recovery_point().is_some_and(|recovery_point| recovery_point > offset) {
+            self.set_recovery_point(Some(offset));
+        }
+        self.shared.lower_offsets(&self.topic_partition(), offset)
+    }
+
+    fn truncate_files(&self, state: &mut State, offset: Offset, position: u64) -> Result<(), StoreError> {
         let at = state.segment_of(offset);
         for segment in state.segments.split_off(at + 1).iter().rev() {
             self.remove_segment_files(state, segment.base);
         }
         let base = state.active().base;
         let path = state.path(FileKind::Log, base);
-        let position = self.position_of(state, offset)?;
         let file = self
             .file(state, FileKind::Log, base, OpenMode::Existing)
             .map_err(StoreError::io("open", &path))?;
@@ -79,18 +88,18 @@ impl PartitionLog {
         self.save_epochs(state)
     }
 
-    /// The first byte of the batch with `offset` in the last segment; its end when there is none.
-    fn position_of(&self, state: &mut State, offset: Offset) -> Result<u64, StoreError> {
-        if offset >= state.end() {
-            return Ok(state.active().bytes);
+    /// Where the batch that holds `offset` begins: its offset, and its position in the segment.
+    fn boundary(&self, state: &State, offset: Offset) -> Result<(Offset, u64), StoreError> {
+        let segment = &state.segments[state.segment_of(offset)];
+        if offset == segment.base {
+            return Ok((offset, 0));
         }
-        let base = state.active().base;
-        let path = state.path(FileKind::Log, base);
-        let wrong =
-            |error: crate::error::ReadError| StoreError::io("read", &path)(std::io::Error::other(error));
+        let path = state.path(FileKind::Log, segment.base);
+        let wrong = |error: ReadError| StoreError::io("read", &path)(std::io::Error::other(error));
         let view = self.view_locked(state, offset, UpTo::End).map_err(wrong)?;
         let view = view.expect("the offset is before the log's end");
-        Ok(view.locate(offset).map_err(wrong)?.0)
+        let (position, batch) = view.locate(offset).map_err(wrong)?;
+        Ok((batch.header().base_offset(), position))
     }
 
     fn save_epochs(&self, state: &mut State) -> Result<(), StoreError> {
@@ -101,8 +110,7 @@ impl PartitionLog {
         Ok(())
     }
 
-    fn remove_all(&self, state: &mut State, offset: Offset) -> Result<(), StoreError> {
-        self.shared.lower_offsets(&self.topic_partition(), offset)?;
+    fn remove_all(&self, state: &mut State) -> Result<(), StoreError> {
         for segment in state.segments.iter().rev() {
             self.remove_segment_files(state, segment.base);
         }
@@ -120,7 +128,7 @@ impl PartitionLog {
     /// Reads the state from the files again.
     fn reload(&self, state: &mut State, offset: Offset) -> Result<(), StoreError> {
         self.shared.close_files(self.key, None);
-        let recovery_point = state.checkpointable.min(offset);
+        let recovery_point = self.recovery_point().unwrap_or_default().min(offset);
         let recovery = Recovery {
             shared: &self.shared,
             clean: false,
@@ -129,13 +137,14 @@ impl PartitionLog {
             config: self.config().as_ref().clone(),
         };
         let folder = state.folder.clone();
-        let (loaded, start) = load_log(&recovery, &folder, recovery_point, self.log_start_offset())?;
+        let loaded = load_log(&recovery, &folder, recovery_point, self.log_start_offset())?;
         let disk = &self.shared.disk;
         disk.sync_dir(&folder).map_err(StoreError::io("sync", &folder))?;
-        *state = loaded;
+        *state = loaded.state;
         let end = state.end();
         assert!(end <= offset, "the log was cut");
-        self.set_start(start);
+        self.set_start(loaded.start);
+        self.set_recovery_point(Some(loaded.recovery_point));
         self.set_end(end);
         self.cut_durable(end);
         Ok(())
@@ -172,9 +181,18 @@ impl PartitionLog {
     }
 
     fn drop_oldest(&self, state: &mut State, count: usize) -> usize {
+        if count == 0 {
+            return 0;
+        }
+        let start = self.log_start_offset().max(state.segments[count].base);
+        // On disk before any file goes: a removal that only half survives a crash is completed then.
+        if let Err(error) = self.shared.raise_log_start(&self.topic_partition(), start) {
+            tracing::warn!(folder = %state.folder.display(), %error, "segments not deleted yet");
+            return 0;
+        }
         let gone: Vec<Segment> = state.segments.drain(..count).collect();
-        let start = self.log_start_offset().max(state.segments[0].base);
         self.set_start(start);
+        state.touched = true;
         state.epochs_unsaved |= state.epochs.advance_start(start);
         for segment in &gone {
             self.remove_segment_files(state, segment.base);

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use ottla_log::{BatchError, SequenceError, TextError};
-use ottla_types::{BrokerId, ClusterId, Offset, TopicId};
+use ottla_types::{BrokerId, ClusterId, LeaderEpoch, Offset, TopicId};
 use thiserror::Error;
 
 /// The data directory can't be opened, or a partition can't be created or deleted.
@@ -118,6 +118,14 @@ pub enum AppendError {
         expected: Offset,
         /// The batch's base offset.
         given: Offset,
+    },
+    /// A later leader has written: the one that appends is deposed.
+    #[error("leader epoch {given} is before {current}, which the log has already")]
+    Epoch {
+        /// The newest epoch in the log.
+        current: LeaderEpoch,
+        /// The one that was given.
+        given: LeaderEpoch,
     },
     /// The disk is full; the next append may succeed.
     #[error("no space left on the disk of {folder:?}: free some, or lower retention.bytes")]

@@ -5,24 +5,28 @@
 //! so, and new records go to a new segment at the recovery point.
 
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_log::{
-    Depth, FileKind, IndexEntry, IndexPacer, LeaderEpochs, ProducerStates, ScannedBatch, TimeIndexEntry,
-    decode_snapshot, scan,
+    Depth, FileKind, HEADER_BYTES, IndexEntry, IndexPacer, LeaderEpochs, ProducerStates, ScanEnd,
+    ScannedBatch, TimeIndexEntry, decode_snapshot, scan,
 };
 use ottla_types::Offset;
 
 use crate::disk::{Disk, DiskFile, OpenMode, read_file};
 use crate::error::StoreError;
-use crate::partition::State;
+use crate::partition::{Loaded, State};
 use crate::read::FileSource;
 use crate::recover::Recovery;
 use crate::segment::{IndexState, Segment};
 
 /// No snapshot or epoch file is larger, unless it is damaged.
 const SIDE_BYTES_MAX: usize = 256 << 20;
+
+/// What is read at once in search of a batch.
+const SEARCH_BYTES: usize = 1 << 20;
 
 /// A folder's files, by kind.
 #[derive(Default)]
@@ -49,12 +53,13 @@ pub(crate) fn load_log(
     folder: &Path,
     recovery_point: Offset,
     log_start: Offset,
-) -> Result<(State, Offset), StoreError> {
+) -> Result<Loaded, StoreError> {
     let disk = &*recovery.shared.disk;
     let files = list(disk, folder)?;
     let (epochs, epochs_changed) = (LeaderEpochs::default(), false);
     let mut loader = Loader { recovery, disk, folder, recovery_point, files, epochs, epochs_changed };
     loader.remove_leftovers()?;
+    loader.remove_before(log_start)?;
     loader.load_epochs()?;
     let mut segments = loader.load_segments(log_start)?;
     loader.cover_recovery_point(&mut segments)?;
@@ -62,6 +67,10 @@ pub(crate) fn load_log(
     let start = log_start.max(segments[0].base).min(end);
     loader.epochs_changed |= loader.epochs.truncate_to(end) | loader.epochs.advance_start(start);
     let (producers, snapshot_at) = loader.load_producers(&segments, end)?;
+    if !recovery.clean {
+        // The last process may have ended before its names were synced.
+        disk.sync_dir(folder).map_err(StoreError::io("sync", folder))?;
+    }
     let state = State {
         folder: folder.to_owned(),
         segments,
@@ -73,12 +82,12 @@ pub(crate) fn load_log(
         folder_unsynced: false,
         parent_unsynced: false,
         synced_end: end,
-        checkpointable: if recovery.clean { end } else { recovery_point.min(end) },
+        touched: !recovery.clean || loader.epochs_changed,
         read_hints: Default::default(),
         read_hint_next: 0,
         deleted: false,
     };
-    Ok((state, start))
+    Ok(Loaded { state, start, recovery_point: if recovery.clean { end } else { recovery_point.min(end) } })
 }
 
 fn list(disk: &dyn Disk, folder: &Path) -> Result<Files, StoreError> {
@@ -124,6 +133,13 @@ impl Loader<'_> {
         Ok(())
     }
 
+    /// Removes segments that retention let go: their removal may not have reached the disk, or only some of it.
+    fn remove_before(&mut self, log_start: Offset) -> Result<(), StoreError> {
+        let passed = self.files.logs.windows(2).take_while(|two| two[1].0 <= log_start).count();
+        let gone: Vec<_> = self.files.logs.drain(..passed).collect();
+        if gone.is_empty() { Ok(()) } else { self.remove_segments(&gone) }
+    }
+
     /// Reads the epochs' file; when it is damaged, they are taken from the batches.
     fn load_epochs(&mut self) -> Result<(), StoreError> {
         let path = self.folder.join(LeaderEpochs::FILE);
@@ -139,6 +155,7 @@ impl Loader<'_> {
             let mut epochs = std::mem::take(&mut self.epochs);
             self.walk(base, 0..bytes, base, Depth::Headers, |batch| {
                 epochs.assign(batch.header().leader_epoch(), batch.header().base_offset());
+                true
             })?;
             self.epochs = epochs;
         }
@@ -149,16 +166,12 @@ impl Loader<'_> {
     fn walk(
         &self,
         base: Offset,
-        positions: std::ops::Range<u64>,
+        positions: Range<u64>,
         first_offset: Offset,
         depth: Depth,
-        mut visit: impl FnMut(&ScannedBatch),
-    ) -> Result<ottla_log::ScanEnd, StoreError> {
+        visit: impl FnMut(&ScannedBatch) -> bool,
+    ) -> Result<ScanEnd, StoreError> {
         let source = FileSource(self.open(FileKind::Log, base, OpenMode::Existing)?);
-        let visit = |batch: &ScannedBatch| {
-            visit(batch);
-            true
-        };
         scan(&source, positions, first_offset, depth, visit)
             .map_err(StoreError::io("read", self.path(FileKind::Log, base)))
     }
@@ -171,8 +184,10 @@ impl Loader<'_> {
         for (at, &(base, bytes)) in logs.iter().enumerate() {
             let next = logs.get(at + 1).map(|log| log.0);
             let is_known = next.is_some_and(|next| self.recovery.clean || next <= self.recovery_point);
+            let has_times =
+                bytes == 0 || self.index_entries(FileKind::TimeIndex, base, TimeIndexEntry::BYTES) > 0;
             let segment = match next {
-                Some(end) if is_known => self.known_segment(base, bytes, end)?,
+                Some(end) if is_known && has_times => self.known_segment(base, bytes, end)?,
                 _ => self.scanned_segment(base, bytes)?,
             };
             let end = segment.end;
@@ -204,7 +219,7 @@ impl Loader<'_> {
 
     fn remove_segments(&self, logs: &[(Offset, u64)]) -> Result<(), StoreError> {
         for (base, bytes) in logs {
-            tracing::warn!(folder = %self.folder.display(), %base, bytes, "segment after a torn batch removed");
+            tracing::warn!(folder = %self.folder.display(), %base, bytes, "segment removed");
             self.remove(&FileKind::Log.file_name(*base))?;
             for (kind, _, _) in self.files.indexes.iter().filter(|index| index.1 == *base) {
                 self.remove(&kind.file_name(*base))?;
@@ -265,60 +280,128 @@ impl Loader<'_> {
         Ok(segment)
     }
 
-    /// The active segment, or one that may be torn: walked from the last index entry that can be trusted.
-    fn scanned_segment(&mut self, base: Offset, bytes: u64) -> Result<Segment, StoreError> {
-        let clean = self.recovery.clean;
+    /// The active segment, or one that may be torn: walked from the last index entry that can be trusted, by headers
+    /// up to the recovery point, with CRCs from there on.
+    fn scanned_segment(&mut self, base: Offset, mut bytes: u64) -> Result<Segment, StoreError> {
         let file = self.open(FileKind::Log, base, OpenMode::Existing)?;
         let path = self.path(FileKind::Log, base);
-        if !clean {
+        if !self.recovery.clean {
             // What the page cache holds may be on disk or not. Sync it, then look at what the disk has.
             file.sync().map_err(StoreError::io("sync", &path))?;
             file.drop_cache().map_err(StoreError::io("read", &path))?;
+            bytes = file.bytes().map_err(StoreError::io("read", &path))?;
         }
         let mut segment = Segment::new(base, self.recovery.config.index_interval_bytes, 0);
         let (offset, position) = self.trusted_start(&mut segment, &file, bytes)?;
         segment.set_recovered(position, offset);
-        let mut epochs = std::mem::take(&mut self.epochs);
-        let mut changed = false;
-        let depth = if clean { Depth::Headers } else { Depth::Crc };
-        let end = self.walk(base, position..bytes, offset, depth, |batch| {
-            let header = batch.header();
-            segment.push_batch(header, header.base_offset(), header.max_timestamp());
-            changed |= epochs.assign(header.leader_epoch(), header.base_offset());
-        })?;
-        (self.epochs, self.epochs_changed) = (epochs, self.epochs_changed | changed);
-        let scanned_to = segment.bytes;
-        if end.position < bytes {
-            self.handle_torn(&segment, &file, bytes, &end)?;
+        if segment.end < self.recovery_point && !self.walk_durable(&mut segment, bytes)? {
+            // Damaged: all of it stays, and what can't be read there is reported.
+            segment.set_recovered(bytes, segment.end);
+            return Ok(segment);
         }
-        let whole = if segment.end < self.recovery_point { bytes } else { scanned_to };
-        segment.set_recovered(whole, segment.end);
-        if !clean {
-            segment.verified = position..scanned_to;
+        let checked_from = segment.bytes;
+        let end = self.walk_tail(&mut segment, bytes)?;
+        if end.position < bytes {
+            self.cut_torn(&path, &file, bytes, &end)?;
+        }
+        segment.set_recovered(end.position, segment.end);
+        if !self.recovery.clean {
+            segment.verified = checked_from..end.position;
         }
         self.first_timestamp(&mut segment)?;
         Ok(segment)
     }
 
-    /// Cuts what follows the last good batch, unless it was durable.
-    fn handle_torn(
+    /// Walks the headers of what was durable. Returns whether the place where the recovery point stands was found.
+    fn walk_durable(&self, segment: &mut Segment, bytes: u64) -> Result<bool, StoreError> {
+        let (base, recovery_point) = (segment.base, self.recovery_point);
+        self.walk(base, segment.bytes..bytes, segment.end, Depth::Headers, |batch| {
+            let header = batch.header();
+            // A commit ends with a batch, so one that reaches past it has a damaged header.
+            if header.next_offset() <= recovery_point {
+                segment.push_batch(header, header.base_offset(), header.max_timestamp());
+            }
+            header.next_offset() < recovery_point
+        })?;
+        if segment.end == recovery_point {
+            return Ok(true);
+        }
+        if self.recovery.clean {
+            // The recovery point is the log's end then.
+            return Ok(false);
+        }
+        // The damaged batch stands in between; were it not for that, its own base offset, which no CRC covers, might
+        // have become the one that is looked for.
+        let from = segment.bytes + HEADER_BYTES as u64;
+        let Some(position) = self.find_batch(base, from..bytes, recovery_point)? else {
+            return Ok(false);
+        };
+        tracing::error!(
+            path = %self.path(FileKind::Log, base).display(), from, to = position,
+            "durable records are corrupt; they are not served"
+        );
+        segment.set_recovered(position, recovery_point);
+        Ok(true)
+    }
+
+    /// Looks at every byte for a whole batch that begins at `offset`: what remains when headers before it are damaged.
+    fn find_batch(
         &self,
-        segment: &Segment,
+        base: Offset,
+        positions: Range<u64>,
+        offset: Offset,
+    ) -> Result<Option<u64>, StoreError> {
+        let path = self.path(FileKind::Log, base);
+        let source = FileSource(self.open(FileKind::Log, base, OpenMode::Existing)?);
+        let wanted = offset.0.to_be_bytes();
+        let mut at = positions.start;
+        let mut window = vec![0; SEARCH_BYTES];
+        while at.saturating_add(wanted.len() as u64) <= positions.end {
+            let read = source.0.read_at(at, &mut window).map_err(StoreError::io("read", &path))?;
+            for (index, bytes) in window[..read].windows(wanted.len()).enumerate() {
+                let position = at + index as u64;
+                if bytes != wanted {
+                    continue;
+                }
+                let one = scan(&source, position..positions.end, offset, Depth::Crc, |_| false);
+                if one.map_err(StoreError::io("read", &path))?.position > position {
+                    return Ok(Some(position));
+                }
+            }
+            at += (read.saturating_sub(wanted.len() - 1)).max(1) as u64;
+        }
+        Ok(None)
+    }
+
+    fn walk_tail(&mut self, segment: &mut Segment, bytes: u64) -> Result<ScanEnd, StoreError> {
+        let depth = if self.recovery.clean { Depth::Headers } else { Depth::Crc };
+        let mut epochs = std::mem::take(&mut self.epochs);
+        // The file may be newer than the recovery point; the batches say it again.
+        let mut changed = epochs.truncate_to(segment.end);
+        let end = self.walk(segment.base, segment.bytes..bytes, segment.end, depth, |batch| {
+            let header = batch.header();
+            segment.push_batch(header, header.base_offset(), header.max_timestamp());
+            changed |= epochs.assign(header.leader_epoch(), header.base_offset());
+            true
+        })?;
+        self.epochs = epochs;
+        self.epochs_changed |= changed;
+        Ok(end)
+    }
+
+    /// Cuts what follows the last good batch: it lies past the recovery point.
+    fn cut_torn(
+        &self,
+        path: &Path,
         file: &Arc<dyn DiskFile>,
         bytes: u64,
-        end: &ottla_log::ScanEnd,
+        end: &ScanEnd,
     ) -> Result<(), StoreError> {
-        let path = self.path(FileKind::Log, segment.base);
         let reason = end.stopped_by.as_ref().map_or(String::new(), ToString::to_string);
-        if segment.end < self.recovery_point {
-            return Ok(());
-        }
-        tracing::warn!(
-            path = %path.display(), from = end.position, bytes = bytes - end.position, reason,
-            "torn tail cut, it was never acknowledged as durable"
-        );
-        file.truncate(end.position).map_err(StoreError::io("truncate", &path))?;
-        file.sync().map_err(StoreError::io("sync", &path))
+        let cut = bytes - end.position;
+        tracing::warn!(path = %path.display(), from = end.position, bytes = cut, reason, "torn tail cut");
+        file.truncate(end.position).map_err(StoreError::io("truncate", path))?;
+        file.sync().map_err(StoreError::io("sync", path))
     }
 
     fn first_timestamp(&self, segment: &mut Segment) -> Result<(), StoreError> {
@@ -368,7 +451,8 @@ impl Loader<'_> {
         log: &Arc<dyn DiskFile>,
         bytes: u64,
     ) -> Option<(usize, usize, (Offset, u64))> {
-        let limit = if self.recovery.clean { Offset(i64::MAX) } else { self.recovery_point };
+        let clean = self.recovery.clean;
+        let limit = if clean { Offset(i64::MAX) } else { self.recovery_point };
         let offset = |relative: u32| Offset(base.0 + i64::from(relative));
         let index = self.read_entries(FileKind::Index, base, IndexEntry::decode)?;
         let rises = index
@@ -391,8 +475,8 @@ impl Loader<'_> {
         let rises = times.windows(2).all(|two| {
             two[0].timestamp_ms < two[1].timestamp_ms && two[0].relative_offset < two[1].relative_offset
         });
-        // Times of batches from the start on come again with the scan.
-        let times = times.iter().take_while(|entry| offset(entry.relative_offset) < start.0).count();
+        let kept = |entry: &&TimeIndexEntry| clean || entry.relative_offset <= last.relative_offset;
+        let times = times.iter().take_while(kept).count();
         rises.then_some((index.len(), times, start))
     }
 
@@ -434,13 +518,28 @@ impl Loader<'_> {
         };
         let snapshot_at = (!states.is_empty() || from > Offset(0)).then_some(from);
         for segment in segments.iter().filter(|segment| segment.end > from && segment.bytes > 0) {
-            self.walk(segment.base, 0..segment.bytes, segment.base, Depth::Headers, |batch| {
+            let Some((offset, position)) = self.replay_start(segment, from)? else { continue };
+            self.walk(segment.base, position..segment.bytes, offset, Depth::Headers, |batch| {
                 let header = batch.header();
-                if header.base_offset() >= from {
-                    states.on_append(header, header.base_offset(), header.max_timestamp());
-                }
+                states.on_append(header, header.base_offset(), header.max_timestamp());
+                true
             })?;
         }
         Ok((states, snapshot_at))
+    }
+
+    /// Where the batches from `from` on begin in a segment; `None` when damage hides it.
+    fn replay_start(&self, segment: &Segment, from: Offset) -> Result<Option<(Offset, u64)>, StoreError> {
+        if from <= segment.base {
+            return Ok(Some((segment.base, 0)));
+        }
+        let (positions, base) = (0..segment.bytes, segment.base);
+        let end =
+            self.walk(base, positions, base, Depth::Headers, |batch| batch.header().next_offset() < from)?;
+        if end.next_offset >= from {
+            return Ok(Some((end.next_offset, end.position)));
+        }
+        let found = self.find_batch(base, end.position + HEADER_BYTES as u64..segment.bytes, from)?;
+        Ok(found.map(|position| (from, position)))
     }
 }

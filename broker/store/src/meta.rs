@@ -76,11 +76,25 @@ fn format(
         return Err(StoreError::MissingMeta { dir: dir.to_owned(), found: other.name });
     }
     let cluster_id = cluster_id.ok_or_else(|| StoreError::NotFormatted { dir: dir.to_owned() })?;
+    sync_ancestors(disk, dir)?;
     let directory_id = DirectoryId(disk.random_id().map_err(StoreError::io("name", dir))?);
     let meta = MetaProperties { cluster_id, node_id, directory_id };
     save(disk, dir, MetaProperties::FILE, &meta.encode())?;
     tracing::info!(dir = %dir.display(), %cluster_id, %directory_id, "data directory formatted");
     Ok(meta)
+}
+
+/// Makes the directory's own name durable, and those of the folders that it stands in.
+fn sync_ancestors(disk: &dyn Disk, dir: &Path) -> Result<(), StoreError> {
+    for ancestor in dir.ancestors().skip(1) {
+        let ancestor = if ancestor.as_os_str().is_empty() { Path::new(".") } else { ancestor };
+        match disk.sync_dir(ancestor) {
+            // A folder that this user may not open wasn't made by it either.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => break,
+            synced => synced.map_err(StoreError::io("sync", ancestor))?,
+        }
+    }
+    Ok(())
 }
 
 pub(crate) fn save(disk: &dyn Disk, dir: &Path, name: &str, text: &str) -> Result<(), StoreError> {

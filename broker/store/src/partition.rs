@@ -32,6 +32,9 @@ pub struct PartitionLog {
     start: AtomicI64,
     end: AtomicI64,
     durable: AtomicI64,
+    /// Up to here segments and the files beside them are on disk: what the recovery point checkpoint may say.
+    /// Not under the lock, as the checkpoint's own lock comes after that one.
+    recovery_point: AtomicI64,
     hooks: RwLock<Vec<DurableHook>>,
 }
 
@@ -53,8 +56,8 @@ pub(crate) struct State {
     pub(crate) parent_unsynced: bool,
     /// Up to here the segments are on disk.
     pub(crate) synced_end: Offset,
-    /// Up to here the files beside them are too: what the recovery point checkpoint may say.
-    pub(crate) checkpointable: Offset,
+    /// Whether something was written since the folder was last known to be complete.
+    pub(crate) touched: bool,
     /// Where the last reads ended: (offset, segment, position).
     pub(crate) read_hints: [(Offset, Offset, u64); 4],
     pub(crate) read_hint_next: usize,
@@ -80,6 +83,13 @@ impl State {
     }
 }
 
+/// A log as it was found on disk, or made.
+pub(crate) struct Loaded {
+    pub(crate) state: State,
+    pub(crate) start: Offset,
+    pub(crate) recovery_point: Offset,
+}
+
 /// Who a partition's log belongs to.
 pub(crate) struct Identity {
     pub(crate) topic: TopicName,
@@ -89,13 +99,8 @@ pub(crate) struct Identity {
 
 impl PartitionLog {
     /// A log whose whole content is durable.
-    pub(crate) fn new(
-        shared: Arc<Shared>,
-        who: Identity,
-        config: LogConfig,
-        start: Offset,
-        state: State,
-    ) -> Arc<Self> {
+    pub(crate) fn new(shared: Arc<Shared>, who: Identity, config: LogConfig, loaded: Loaded) -> Arc<Self> {
+        let Loaded { state, start, recovery_point } = loaded;
         let end = state.end();
         assert!(start <= end, "the log start is not past the log end");
         Arc::new(Self {
@@ -111,6 +116,7 @@ impl PartitionLog {
             start: AtomicI64::new(start.0),
             end: AtomicI64::new(end.0),
             durable: AtomicI64::new(end.0),
+            recovery_point: AtomicI64::new(recovery_point.0),
             hooks: RwLock::new(Vec::new()),
         })
     }
@@ -183,8 +189,10 @@ impl PartitionLog {
     }
 
     /// Changes the settings; they apply from the next append on.
-    pub fn set_config(&self, config: LogConfig) {
+    pub fn set_config(self: &Arc<Self>, config: LogConfig) {
         *self.config.write() = Arc::new(config);
+        // What was only written so far may have to be synced now.
+        self.queue();
     }
 
     pub(crate) fn is_written_enough(&self) -> bool {
@@ -207,6 +215,17 @@ impl PartitionLog {
     /// Sets the durable end, when the log was cut.
     pub(crate) fn cut_durable(&self, durable: Offset) {
         self.durable.store(durable.0, Ordering::Release);
+    }
+
+    /// Up to here everything of the log is on disk; `None` once the partition is deleted.
+    pub(crate) fn recovery_point(&self) -> Option<Offset> {
+        let recovery_point = self.recovery_point.load(Ordering::Acquire);
+        (recovery_point >= 0).then_some(Offset(recovery_point))
+    }
+
+    /// Sets the recovery point; `None` when the partition is deleted.
+    pub(crate) fn set_recovery_point(&self, recovery_point: Option<Offset>) {
+        self.recovery_point.store(recovery_point.map_or(-1, |offset| offset.0), Ordering::Release);
     }
 
     pub(crate) fn call_hooks(&self) {

@@ -7,8 +7,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ottla_log::{ByteSource, Depth, FileKind, IndexEntry, ScanEnd, ScannedBatch, partition_point, scan};
-use ottla_types::Offset;
+use ottla_log::{
+    BatchError, ByteSource, Depth, FileKind, IndexEntry, ScanEnd, ScannedBatch, partition_point, scan,
+};
+use ottla_types::{LeaderEpoch, Offset};
 
 use crate::disk::{DiskFile, OpenMode};
 use crate::error::ReadError;
@@ -72,6 +74,20 @@ impl ByteSource for FileSource {
 
     fn read_at(&self, position: u64, buffer: &mut [u8]) -> io::Result<usize> {
         self.0.read_at(position, buffer)
+    }
+}
+
+impl State {
+    /// The first of the batches (position, base offset, epoch) whose epoch isn't the one that began there.
+    fn first_foreign_epoch(
+        &self,
+        batches: &[(u64, Offset, LeaderEpoch)],
+    ) -> Option<(u64, Offset, LeaderEpoch)> {
+        let known_from = self.epochs.entries().first()?.1;
+        let foreign = |batch: &&(u64, Offset, LeaderEpoch)| {
+            batch.1 >= known_from && self.epochs.epoch_at(batch.1) != Some(batch.2)
+        };
+        batches.iter().find(foreign).copied()
     }
 }
 
@@ -178,7 +194,7 @@ impl PartitionLog {
 
     fn remember(&self, offset: Offset, base: Offset, position: u64) {
         let mut state = self.state.lock();
-        if state.read_hints.iter().any(|hint| *hint == (offset, base, position)) {
+        if state.read_hints.contains(&(offset, base, position)) {
             return;
         }
         let at = state.read_hint_next % state.read_hints.len();
@@ -202,7 +218,16 @@ impl PartitionLog {
         if verified(&range) {
             return Ok((range.end, next_offset));
         }
-        let end = view.scan(range.clone(), base_offset, Depth::Crc, |_| true)?;
+        let mut epochs = Vec::new();
+        let mut end = view.scan(range.clone(), base_offset, Depth::Crc, |batch| {
+            epochs.push((batch.position, batch.header().base_offset(), batch.header().leader_epoch()));
+            true
+        })?;
+        // No CRC covers the leader epoch, but it is known where each one begins.
+        if let Some((position, offset, epoch)) = self.state.lock().first_foreign_epoch(&epochs) {
+            end =
+                ScanEnd { position, next_offset: offset, stopped_by: Some(BatchError::LeaderEpoch(epoch.0)) };
+        }
         match end.stopped_by {
             Some(error) if end.position == range.start => Err(view.corrupt(end.position, error)),
             _ => {

@@ -14,7 +14,7 @@ use ottla_types::{Offset, PartitionIndex, TopicId, TopicName, TopicPartition};
 use crate::disk::{Disk, OpenMode, read_file};
 use crate::error::StoreError;
 use crate::load::load_log;
-use crate::partition::{Identity, PartitionLog, State};
+use crate::partition::{Identity, Loaded, PartitionLog, State};
 use crate::segment::Segment;
 use crate::shared::Shared;
 
@@ -49,6 +49,10 @@ impl Recovery<'_> {
                 }
             }
         }
+        if !self.clean {
+            // The last process may have ended before its names were synced.
+            disk.sync_dir(dir).map_err(StoreError::io("sync", dir))?;
+        }
         Ok(partitions)
     }
 
@@ -56,8 +60,8 @@ impl Recovery<'_> {
         let name = TopicPartition { topic: who.topic.clone(), partition: who.partition };
         let recovery_point = self.recovery_points.get(&name).copied().unwrap_or_default();
         let log_start = self.log_starts.get(&name).copied().unwrap_or_default();
-        let (state, start) = load_log(self, folder, recovery_point, log_start)?;
-        Ok(PartitionLog::new(Arc::clone(self.shared), who, self.config.clone(), start, state))
+        let loaded = load_log(self, folder, recovery_point, log_start)?;
+        Ok(PartitionLog::new(Arc::clone(self.shared), who, self.config.clone(), loaded))
     }
 
     /// The topic id of a folder. One without is a leftover: nothing in it was acknowledged, as the id is synced
@@ -70,6 +74,11 @@ impl Recovery<'_> {
     ) -> Result<Option<TopicId>, StoreError> {
         let disk = &*self.shared.disk;
         let path = folder.join(PartitionMetadata::FILE);
+        if !self.clean
+            && let Ok(file) = disk.open(&path, OpenMode::Existing)
+        {
+            file.sync().and_then(|()| file.drop_cache()).map_err(StoreError::io("sync", &path))?;
+        }
         let text = read_file(disk, &path, 4_096).ok().and_then(|bytes| String::from_utf8(bytes).ok());
         if let Some(Ok(metadata)) = text.as_deref().map(PartitionMetadata::decode) {
             return Ok(Some(metadata.topic_id));
@@ -143,11 +152,12 @@ pub(crate) fn create_partition(
         folder_unsynced: true,
         parent_unsynced: true,
         synced_end: Offset(0),
-        checkpointable: Offset(0),
+        touched: true,
         read_hints: Default::default(),
         read_hint_next: 0,
         deleted: false,
     };
     let who = Identity { topic, topic_id, partition };
-    Ok(PartitionLog::new(Arc::clone(shared), who, config, Offset(0), state))
+    let loaded = Loaded { state, start: Offset(0), recovery_point: Offset(0) };
+    Ok(PartitionLog::new(Arc::clone(shared), who, config, loaded))
 }

@@ -102,6 +102,11 @@ impl Segment {
         self.time_index.pending.extend(self.pacer.pending_time());
     }
 
+    /// Whether index entries are still in memory only.
+    pub(crate) fn has_pending_entries(&self) -> bool {
+        !self.index.pending.is_empty() || !self.time_index.pending.is_empty()
+    }
+
     /// The greatest timestamp and the last offset of its batch.
     pub(crate) fn max_timestamp(&self) -> Option<TimeIndexEntry> {
         self.pacer.max_timestamp()

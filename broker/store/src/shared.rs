@@ -74,7 +74,9 @@ impl Shared {
         for log in logs {
             let Some(recovery_point) = log.recovery_point() else { continue };
             recovery_points.insert(log.topic_partition(), recovery_point);
-            let start = log.log_start_offset();
+            // Never back by itself: a removal under way has written its log start here first.
+            let known = saved.1.get(&log.topic_partition()).copied().unwrap_or_default();
+            let start = log.log_start_offset().max(known);
             if start > Offset(0) {
                 log_starts.insert(log.topic_partition(), start);
             }
@@ -87,6 +89,19 @@ impl Shared {
             save(&*self.disk, &self.dir, RECOVERY_POINT_FILE, &encode_offsets(&recovery_points))?;
             saved.0 = recovery_points;
         }
+        Ok(())
+    }
+
+    /// Writes the log start of a partition, before what lies below it is removed.
+    pub(crate) fn raise_log_start(&self, name: &TopicPartition, start: Offset) -> Result<(), StoreError> {
+        let mut saved = self.saved.lock();
+        if saved.1.get(name).is_some_and(|saved| *saved >= start) {
+            return Ok(());
+        }
+        let mut log_starts = saved.1.clone();
+        log_starts.insert(name.clone(), start);
+        save(&*self.disk, &self.dir, LOG_START_FILE, &encode_offsets(&log_starts))?;
+        saved.1 = log_starts;
         Ok(())
     }
 

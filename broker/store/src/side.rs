@@ -9,27 +9,27 @@ use ottla_types::Offset;
 
 use crate::disk::{DiskFile, OpenMode, replace_file};
 use crate::error::{FatalError, StoreError};
-use crate::partition::PartitionLog;
+use crate::partition::{PartitionLog, State};
+use crate::segment::Segment;
 
 /// The producer snapshots that are kept.
 const SNAPSHOTS_MAX: usize = 2;
 
 impl PartitionLog {
-    /// Up to here the log and all beside it is on disk; `None` once the partition is deleted.
-    pub(crate) fn recovery_point(&self) -> Option<Offset> {
-        let state = self.state.lock();
-        (!state.deleted).then_some(state.checkpointable)
-    }
-
     /// Syncs indexes, snapshots and epochs, so that the recovery point may advance to what is synced of the log.
     pub(crate) fn sync_side_files(&self) -> Result<(), StoreError> {
         let _one = self.commit_lock.lock();
         if self.shared.has_failed() {
             return Err(StoreError::Failed);
         }
+        self.flush_indexes();
         let (folder, synced_end, files, epochs) = {
             let mut state = self.state.lock();
-            if state.deleted || (state.checkpointable == state.synced_end && !state.epochs_unsaved) {
+            if state.deleted || !state.touched {
+                return Ok(());
+            }
+            if state.segments.iter().any(Segment::has_pending_entries) {
+                // Without space for them the recovery point has to stay.
                 return Ok(());
             }
             let mut files = std::mem::take(&mut state.unsynced_files);
@@ -56,14 +56,15 @@ impl PartitionLog {
                 return Err(StoreError::io("write", folder.join(LeaderEpochs::FILE))(error));
             }
         }
+        self.set_recovery_point(Some(synced_end));
         let mut state = self.state.lock();
-        state.checkpointable = synced_end;
+        state.touched = state.is_unsynced();
         Ok(())
     }
 
     fn take_unsynced_indexes(
         &self,
-        state: &mut crate::partition::State,
+        state: &mut State,
         files: &mut Vec<(PathBuf, Arc<dyn DiskFile>)>,
     ) -> Result<(), StoreError> {
         for at in 0..state.segments.len() {
@@ -86,36 +87,30 @@ impl PartitionLog {
         self.sync().map_err(|_| StoreError::Failed)?;
         {
             let mut state = self.state.lock();
-            if state.deleted {
+            let end = state.end();
+            let has_snapshot = end == Offset(0) || state.snapshot_at == Some(end);
+            if state.deleted || (!state.touched && has_snapshot) {
                 return Ok(());
             }
+            state.touched = true;
             state.active().finish_time_index();
             for at in 0..state.segments.len() {
                 // Kafka's tools want the index files, be they empty.
                 let base = state.segments[at].base;
-                let is_active = at + 1 == state.segments.len();
-                if is_active || state.segments[at].index.len() == 0 {
-                    state.segments[at].index_unsynced |= self.touch_indexes(&state, base)?;
-                }
+                state.segments[at].index_unsynced |= self.touch_indexes(&state, base)?;
             }
-            let end = state.end();
-            if state.snapshot_at != Some(end) {
+            if !has_snapshot {
                 self.save_producers(&mut state, end);
-                state.checkpointable = Offset(-1);
-            }
-            if state.segments.iter().any(|segment| segment.index_unsynced) || !state.unsynced_files.is_empty()
-            {
-                state.checkpointable = Offset(-1);
             }
         }
-        self.flush_indexes().map_err(|_| StoreError::Failed)?;
         self.sync_side_files()?;
         self.remove_old_snapshots();
-        Ok(())
+        let end = self.end_offset();
+        if self.recovery_point() == Some(end) { Ok(()) } else { Err(StoreError::Failed) }
     }
 
     /// Creates the index files of a segment where they are missing. Returns whether one was.
-    fn touch_indexes(&self, state: &crate::partition::State, base: Offset) -> Result<bool, StoreError> {
+    fn touch_indexes(&self, state: &State, base: Offset) -> Result<bool, StoreError> {
         let mut created = false;
         for kind in [FileKind::Index, FileKind::TimeIndex] {
             let path = state.path(kind, base);

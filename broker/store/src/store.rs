@@ -215,6 +215,7 @@ impl Store {
         let _one = log.commit_lock.lock();
         let mut state = log.state.lock();
         state.deleted = true;
+        log.set_recovery_point(None);
         let unique = shared.disk.random_id().map_err(StoreError::io("name", &state.folder))?;
         let renamed = shared.dir.join(renamed_folder(&log.topic, partition, unique, DELETE_SUFFIX));
         shared.disk.rename(&state.folder, &renamed).map_err(StoreError::io("rename", &state.folder))?;
@@ -358,6 +359,7 @@ impl Inner {
     fn checkpoint(&self) -> Result<(), StoreError> {
         let logs = self.logs();
         for log in &logs {
+            log.sync().map_err(|_| StoreError::Failed)?;
             log.sync_side_files()?;
         }
         self.shared.save_offsets(&logs)

@@ -1,0 +1,434 @@
+//! A seeded life of one store: appends, reads, crashes, full disks, failing syncs, flipped bits; checked at every step.
+//!
+//! The promises: what was shown as durable is there with the same bytes after any crash; an offset never has two
+//! values; what isn't durable isn't shown; what is damaged isn't served.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ottla_log::{BatchBuilder, FileKind, HEADER_BYTES, LogConfig, patch_header};
+use ottla_store::{AppendError, Committer, Disk, PartitionLog, Store, StoreConfig, StoreError};
+use ottla_types::{
+    BrokerId, ClusterId, LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId, TopicId, TopicName,
+};
+
+use crate::disk::{PlantedBug, SimDisk};
+use crate::rng::Rng;
+use crate::shadow::{Shadow, ShadowBatch, Violation, demand};
+
+const PARTITIONS: usize = 3;
+const TOPIC: TopicId = TopicId([7; 16]);
+
+/// What happened in a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// A line for each step.
+    pub trace: String,
+    /// Over all bytes on the disk at the end.
+    pub digest: u32,
+    /// Batches appended.
+    pub appended: u64,
+    /// Restarts, of any kind.
+    pub restarts: u64,
+    /// Reads that were answered with "corrupt", as they should be.
+    pub damaged: u64,
+}
+
+struct Life {
+    rng: Rng,
+    disk: SimDisk,
+    store: Option<Store>,
+    shadows: Vec<Shadow>,
+    /// Next sequence number of each partition's idempotent producer.
+    sequences: Vec<i32>,
+    epoch: i32,
+    now_ms: i64,
+    report: Report,
+}
+
+/// Runs `steps` steps of the life that `seed` describes.
+///
+/// # Errors
+/// The first promise that the store broke.
+pub fn run_store(seed: u64, steps: u64, bug: Option<PlantedBug>) -> Result<Report, Violation> {
+    let mut life = Life {
+        rng: Rng::new(seed),
+        disk: SimDisk::new(seed ^ 0xd15c, bug),
+        store: None,
+        shadows: vec![Shadow::default(); PARTITIONS],
+        sequences: vec![0; PARTITIONS],
+        epoch: 0,
+        now_ms: 1_000_000,
+        report: Report::default(),
+    };
+    life.open()?;
+    for step in 0..steps {
+        life.now_ms += life.rng.below(50) as i64;
+        life.step().map_err(|violation| Violation(format!("seed {seed} step {step}: {violation}")))?;
+    }
+    life.disk.set_bytes_max(None);
+    life.restart(true).map_err(|violation| Violation(format!("seed {seed} end: {violation}")))?;
+    life.report.digest = life.disk.digest();
+    Ok(life.report)
+}
+
+fn config() -> LogConfig {
+    LogConfig { segment_bytes: 4_000, index_interval_bytes: 300, ..LogConfig::default() }
+}
+
+impl Life {
+    fn note(&mut self, text: impl AsRef<str>) {
+        self.report.trace.push_str(text.as_ref());
+        self.report.trace.push('\n');
+    }
+
+    fn step(&mut self) -> Result<(), Violation> {
+        let partition = self.rng.below(PARTITIONS as u64) as usize;
+        match self.rng.below(100) {
+            0..42 => self.append(partition)?,
+            42..58 => self.commit()?,
+            58..66 => self.checkpoint(),
+            66..80 => self.read(partition)?,
+            80..84 => {
+                let after = self.rng.below(80);
+                self.disk.crash_after(after);
+                self.note(format!("crash after {after}"));
+            }
+            84..86 => return self.restart(true),
+            86..88 => return self.restart(false),
+            88..91 => self.close_and_reopen()?,
+            91..93 => {
+                let room = self.rng.below(3_000);
+                self.disk.set_bytes_max(Some(self.disk.bytes() + room));
+                self.note(format!("room {room}"));
+            }
+            93..95 => self.disk.set_bytes_max(None),
+            95..97 => self.disk.fail_sync_after(self.rng.below(6)),
+            97..98 => self.let_go(partition),
+            _ => self.truncate(partition)?,
+        }
+        self.recover_if_down()
+    }
+
+    fn log(&self, partition: usize) -> Arc<PartitionLog> {
+        let store = self.store.as_ref().expect("the store is open between steps");
+        store.partition(TOPIC, PartitionIndex(partition as i32)).expect("the partition was created")
+    }
+
+    fn batch(&mut self, partition: usize) -> Bytes {
+        let mut builder = BatchBuilder::new(Offset(0), LeaderEpoch(-1));
+        if partition == 0 {
+            builder = builder.producer(ProducerId(5), ProducerEpoch(0), self.sequences[partition]);
+        }
+        let bytes_max = if self.rng.percent(10) { 1_500 } else { 120 };
+        for _ in 0..=self.rng.below(3) {
+            let value = vec![self.rng.next() as u8; self.rng.below(bytes_max) as usize];
+            let time = self.now_ms - self.rng.below(20) as i64;
+            builder.push(time, None, Some(&value), &[]);
+        }
+        builder.build().into()
+    }
+
+    fn append(&mut self, partition: usize) -> Result<(), Violation> {
+        let (log, batch) = (self.log(partition), self.batch(partition));
+        let base = self.shadows[partition].end();
+        match log.append(&batch, LeaderEpoch(self.epoch), self.now_ms) {
+            Ok(appended) => {
+                demand!(
+                    appended.base_offset.0 == base,
+                    "{log:?}: appended at {}, not {base}",
+                    appended.base_offset
+                );
+                demand!(!appended.duplicate, "{log:?}: a new batch is called a duplicate");
+                let mut bytes = patch_header(&batch, Offset(base), LeaderEpoch(self.epoch), None).to_vec();
+                bytes.extend_from_slice(&batch[HEADER_BYTES..]);
+                let next = appended.last_offset.0 + 1;
+                self.shadows[partition].batches.push(ShadowBatch { base, next, bytes });
+                self.sequences[partition] += (next - base) as i32;
+                self.report.appended += 1;
+                self.note(format!("append {partition} {base}..{next}"));
+                self.check_duplicate(partition, &batch, base)?;
+            }
+            Err(AppendError::NoSpace { .. }) => self.note("no space"),
+            Err(AppendError::Failed) => self.note("append failed"),
+            // What a damaged batch said of its producer may be gone, when there was no room for a snapshot either.
+            Err(AppendError::Sequence(_)) if !self.shadows[partition].damaged.is_empty() => {
+                self.note("sequence unknown");
+            }
+            Err(error) => return Err(Violation(format!("{log:?}: append: {error}"))),
+        }
+        self.observe(partition)
+    }
+
+    /// A producer that hears nothing sends again, and gets the old offset.
+    fn check_duplicate(&mut self, partition: usize, batch: &Bytes, base: i64) -> Result<(), Violation> {
+        if partition != 0 || !self.rng.percent(20) {
+            return Ok(());
+        }
+        let log = self.log(partition);
+        match log.append(batch, LeaderEpoch(self.epoch), self.now_ms) {
+            Ok(again) => {
+                demand!(again.duplicate && again.base_offset.0 == base, "{log:?}: {base} appended again")
+            }
+            Err(AppendError::Failed) => {}
+            Err(error) => return Err(Violation(format!("{log:?}: append again: {error}"))),
+        }
+        Ok(())
+    }
+
+    fn observe(&mut self, partition: usize) -> Result<(), Violation> {
+        let log = self.log(partition);
+        self.shadows[partition].observe(&log)
+    }
+
+    fn commit(&mut self) -> Result<(), Violation> {
+        let result = self.store.as_ref().expect("the store is open between steps").commit_now();
+        self.note(format!("commit {}", result.is_ok()));
+        (0..PARTITIONS).try_for_each(|partition| self.observe(partition))
+    }
+
+    fn checkpoint(&mut self) {
+        let result = self.store.as_ref().expect("the store is open between steps").checkpoint();
+        self.note(format!("checkpoint {}", result.is_ok()));
+    }
+
+    fn read(&mut self, partition: usize) -> Result<(), Violation> {
+        let log = self.log(partition);
+        let (start, end) = (log.log_start_offset().0, log.durable_end_offset().0);
+        if end > start && !self.disk.has_crashed() {
+            let from = start + self.rng.below((end - start) as u64) as i64;
+            let max_bytes = self.rng.below(3_000) as usize;
+            let next = self.shadows[partition].read_at(&log, from, max_bytes);
+            if self.disk.has_crashed() {
+                return Ok(());
+            }
+            let next = next?;
+            self.note(format!("read {partition} {from}..{next}"));
+        }
+        Ok(())
+    }
+
+    fn let_go(&mut self, partition: usize) {
+        let log = self.log(partition);
+        let durable = log.durable_end_offset().0;
+        let offset = self.rng.below(durable as u64 + 1) as i64;
+        let deleted = log.advance_log_start(Offset(offset));
+        self.shadows[partition].start = self.shadows[partition].start.max(offset);
+        self.note(format!("start {partition} {offset} {deleted}"));
+    }
+
+    /// A later leader's word: the tail goes, acknowledged or not.
+    fn truncate(&mut self, partition: usize) -> Result<(), Violation> {
+        let log = self.log(partition);
+        let (start, end) = (log.log_start_offset().0, log.end_offset().0);
+        let has_damage = !self.shadows[partition].damaged.is_empty();
+        if partition == 0 || end == start || has_damage || self.store.as_ref().is_some_and(Store::has_failed)
+        {
+            return Ok(());
+        }
+        let offset = end - self.rng.below((end - start).min(12) as u64) as i64;
+        // From here on the old tail is no longer promised, whether it goes or not.
+        let shadow = &mut self.shadows[partition];
+        let boundary = shadow.index_of(offset).map_or(end, |at| shadow.batches[at].base);
+        shadow.acknowledged = shadow.acknowledged.min(boundary.max(start));
+        let result = log.truncate_to(Offset(offset));
+        self.note(format!("truncate {partition} {offset} {}", result.is_ok()));
+        match result {
+            Ok(()) => {
+                let shadow = &mut self.shadows[partition];
+                shadow.batches.retain(|batch| batch.base < boundary);
+                self.epoch += 1;
+                self.observe(partition)
+            }
+            Err(_) if self.disk.has_crashed() || self.store.as_ref().is_some_and(Store::has_failed) => Ok(()),
+            // No space for the checkpoint: nothing was cut.
+            Err(_) => self.observe(partition),
+        }
+    }
+
+    fn recover_if_down(&mut self) -> Result<(), Violation> {
+        if self.disk.has_crashed() {
+            let power_loss = self.rng.percent(60);
+            return self.restart(power_loss);
+        }
+        if self.store.as_ref().is_some_and(Store::has_failed) {
+            self.note("stopped after a disk error");
+            let power_loss = self.rng.percent(30);
+            return self.restart(power_loss);
+        }
+        Ok(())
+    }
+
+    fn close_and_reopen(&mut self) -> Result<(), Violation> {
+        let store = self.store.take().expect("the store is open between steps");
+        let closed = store.close();
+        for partition in 0..PARTITIONS {
+            let index = PartitionIndex(partition as i32);
+            if let Some(log) = store.partition(TOPIC, index) {
+                self.shadows[partition].observe(&log)?;
+            }
+        }
+        drop(store);
+        self.note(format!("close {}", closed.is_ok()));
+        let crashed = self.disk.has_crashed();
+        let power_loss = self.rng.percent(50);
+        self.disk.restart(power_loss || crashed);
+        if closed.is_ok() && self.rng.percent(40) {
+            self.damage()?;
+        }
+        self.open()
+    }
+
+    fn restart(&mut self, power_loss: bool) -> Result<(), Violation> {
+        self.note(format!("restart {power_loss}"));
+        // The process ends first: what its threads would still do doesn't reach the disk.
+        self.disk.restart(power_loss);
+        self.store = None;
+        self.open()
+    }
+
+    /// Flips a bit of a batch that was closed cleanly.
+    fn damage(&mut self) -> Result<(), Violation> {
+        let partition = self.rng.below(PARTITIONS as u64) as usize;
+        let folder = PathBuf::from(format!("/data/t-{partition}"));
+        let files = self.disk.list(&folder).map_err(|error| Violation(error.to_string()))?;
+        let logs: Vec<(Offset, u64)> = files
+            .iter()
+            .filter_map(|file| match FileKind::parse(&file.name) {
+                Some((FileKind::Log, base)) if file.bytes > 0 => Some((base, file.bytes)),
+                _ => None,
+            })
+            .collect();
+        if logs.is_empty() {
+            return Ok(());
+        }
+        let (base, bytes) = logs[self.rng.below(logs.len() as u64) as usize];
+        let position = self.rng.below(bytes);
+        let bit = self.rng.below(8) as u8;
+        let shadow = &mut self.shadows[partition];
+        let mut end = 0;
+        let hit = shadow.batches.iter().filter(|batch| batch.base >= base.0).find(|batch| {
+            end += batch.bytes.len() as u64;
+            position < end
+        });
+        // Behind earlier damage a torn tail stays in the file.
+        let Some(hit) = hit.map(|batch| batch.base) else { return Ok(()) };
+        shadow.damaged.insert(hit);
+        self.disk.flip_bit(&folder.join(FileKind::Log.file_name(base)), position, bit);
+        self.report.damaged += 1;
+        self.note(format!("flip {partition} batch {hit} at {position}"));
+        Ok(())
+    }
+
+    /// Opens the store, again when a crash comes meanwhile, and compares all with the shadows.
+    fn open(&mut self) -> Result<(), Violation> {
+        self.report.restarts += 1;
+        if self.rng.percent(15) {
+            self.disk.crash_after(self.rng.below(150));
+        }
+        loop {
+            match self.try_open() {
+                Ok(store) => self.store = Some(store),
+                Err(_) if self.disk.has_crashed() => {
+                    self.disk.restart(true);
+                    continue;
+                }
+                Err(StoreError::Io { source, .. }) if source.kind() == std::io::ErrorKind::StorageFull => {
+                    self.disk.set_bytes_max(None);
+                    continue;
+                }
+                Err(error) => return Err(Violation(format!("open: {error}"))),
+            }
+            let checked = self.compare();
+            if !self.disk.has_crashed() {
+                return checked;
+            }
+            self.store = None;
+            self.disk.restart(true);
+        }
+    }
+
+    fn try_open(&self) -> Result<Store, StoreError> {
+        let config = StoreConfig {
+            cluster_id: Some(ClusterId([1; 16])),
+            default_config: config(),
+            open_files_max: 8,
+            committer: Committer::Manual,
+            ..StoreConfig::new("/data", BrokerId(1))
+        };
+        let store = Store::open_on(Arc::new(self.disk.clone()), config)?;
+        let topic = TopicName::new("t").expect("a valid name");
+        for partition in 0..PARTITIONS {
+            store.create_partition(topic.clone(), TOPIC, PartitionIndex(partition as i32), self::config())?;
+        }
+        Ok(store)
+    }
+
+    fn compare(&mut self) -> Result<(), Violation> {
+        for partition in 0..PARTITIONS {
+            let log = self.log(partition);
+            let shadow = &mut self.shadows[partition];
+            shadow.after_restart(&log)?;
+            let end = shadow.end();
+            if partition == 0 {
+                // The producer's next sequence is the number of its records.
+                self.sequences[0] = end as i32;
+            }
+            self.note(format!("open {partition} {}..{end}", log.log_start_offset()));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_gives_the_same_bytes_again() {
+        for seed in 0..5 {
+            let (one, two) = (run_store(seed, 150, None).unwrap(), run_store(seed, 150, None).unwrap());
+            assert_eq!(one.trace, two.trace);
+            assert_eq!(one, two);
+        }
+        assert_ne!(run_store(1, 150, None).unwrap().digest, run_store(2, 150, None).unwrap().digest);
+    }
+
+    /// The seeds to run: `OTTLA_SIM_SEEDS=FIRST..LAST`, or the first few hundred.
+    fn seeds() -> std::ops::Range<u64> {
+        let asked = std::env::var("OTTLA_SIM_SEEDS").ok();
+        let range = asked.as_deref().and_then(|asked| asked.split_once(".."));
+        range.map_or(0..400, |(first, last)| first.parse().unwrap()..last.parse().unwrap())
+    }
+
+    #[test]
+    fn no_seed_breaks_a_promise() {
+        let mut total = Report::default();
+        let seeds = seeds();
+        let count = seeds.end - seeds.start;
+        for seed in seeds {
+            let report = run_store(seed, 120, None).unwrap_or_else(|violation| panic!("{violation}"));
+            total.appended += report.appended;
+            total.restarts += report.restarts;
+            total.damaged += report.damaged;
+        }
+        let busy = total.appended > 10 * count && total.restarts > 5 * count && total.damaged > count / 4;
+        assert!(busy, "{total:?}");
+    }
+
+    #[test]
+    fn every_planted_bug_is_found() {
+        for bug in [
+            PlantedBug::SkipSyncOfSegments,
+            PlantedBug::SkipSyncOfFolders,
+            PlantedBug::SkipSyncOfIdentity,
+            PlantedBug::SwallowSyncErrors,
+            PlantedBug::KeepCleanMark,
+            PlantedBug::KeepCacheAfterCrash,
+        ] {
+            let found = (0..400).find_map(|seed| run_store(seed, 120, Some(bug)).err());
+            assert!(found.is_some(), "{bug:?} was not found");
+        }
+    }
+}
