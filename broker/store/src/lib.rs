@@ -20,6 +20,8 @@ mod segment;
 mod shared;
 mod side;
 mod store;
+#[cfg(test)]
+mod tests;
 mod time;
 
 pub use append::Appended;
