@@ -439,7 +439,7 @@ impl Disk for SimDisk {
 
     fn random_id(&self) -> io::Result<[u8; 16]> {
         let mut world = self.world();
-        let (high, low) = (world.rng.next(), world.rng.next());
+        let (high, low) = (world.rng.number(), world.rng.number());
         Ok(((u128::from(high) << 64) | u128::from(low)).to_be_bytes())
     }
 }

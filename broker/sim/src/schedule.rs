@@ -123,7 +123,7 @@ impl Life {
         }
         let bytes_max = if self.rng.percent(10) { 1_500 } else { 120 };
         for _ in 0..=self.rng.below(3) {
-            let value = vec![self.rng.next() as u8; self.rng.below(bytes_max) as usize];
+            let value = vec![self.rng.number() as u8; self.rng.below(bytes_max) as usize];
             let time = self.now_ms - self.rng.below(20) as i64;
             builder.push(time, None, Some(&value), &[]);
         }

@@ -28,15 +28,16 @@ pub fn append_error(error: &AppendError) -> ErrorCode {
         AppendError::Sequence(SequenceError::Fenced { .. }) => ErrorCode::InvalidProducerEpoch,
         AppendError::Offset { .. } => ErrorCode::UnknownServerError,
         AppendError::NoSpace { .. } | AppendError::Failed => ErrorCode::KafkaStorageError,
-        AppendError::Deleted => ErrorCode::NotLeaderOrFollower,
+        AppendError::Deleted | AppendError::Epoch { .. } => ErrorCode::NotLeaderOrFollower,
     }
 }
 
 fn batch_error(error: &BatchError) -> ErrorCode {
     match error {
-        BatchError::Truncated { .. } | BatchError::Length(_) | BatchError::Crc { .. } => {
-            ErrorCode::CorruptMessage
-        }
+        BatchError::Truncated { .. }
+        | BatchError::Length(_)
+        | BatchError::Crc { .. }
+        | BatchError::LeaderEpoch(_) => ErrorCode::CorruptMessage,
         BatchError::Magic(_) => ErrorCode::UnsupportedForMessageFormat,
         BatchError::Codec(_) => ErrorCode::UnsupportedCompressionType,
         BatchError::Timestamp { .. } => ErrorCode::InvalidTimestamp,
