@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use crate::raft_types::{Entry, EntryPayload, LogId, StorageError, TypeConfig, Vote};
-use crate::segments::{Located, Segments};
+use crate::segments::{Located, SEGMENT_BYTES, Segments};
 
 const VOTE_FILE: &str = "quorum-state";
 const PURGED_FILE: &str = "purged-log-id";
@@ -82,7 +82,7 @@ impl LogStore {
             vote: read_state(disk.as_ref(), folder, VOTE_FILE)?,
             purged: read_state(disk.as_ref(), folder, PURGED_FILE)?,
         };
-        let mut segments = Segments::open(disk.clone(), folder)?;
+        let mut segments = Segments::open(disk.clone(), folder, SEGMENT_BYTES)?;
         if let Some(purged) = state.purged
             && segments.indexes().end <= purged.index
         {

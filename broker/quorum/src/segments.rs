@@ -13,8 +13,8 @@ use ottla_log::{BatchBuilder, BatchHeader, ByteSource, Depth, FileKind, Records,
 use ottla_store::{Disk, DiskFile, OpenMode};
 use ottla_types::{LeaderEpoch, Offset};
 
-/// At which size a segment ends.
-const SEGMENT_BYTES: u64 = 4 << 20;
+/// At which size a segment ends, unless somebody says otherwise.
+pub const SEGMENT_BYTES: u64 = 4 << 20;
 
 /// The largest entry that is read back; more is damage.
 const BATCH_BYTES_MAX: usize = 64 << 20;
@@ -39,6 +39,8 @@ struct Segment {
 pub struct Segments {
     disk: Arc<dyn Disk>,
     folder: PathBuf,
+    /// At which size a segment ends.
+    segment_bytes: u64,
     segments: Vec<Segment>,
     /// The index of the first entry of `positions`.
     first: u64,
@@ -72,7 +74,7 @@ impl Segments {
     ///
     /// # Errors
     /// The disk's, and `InvalidData` when entries are missing or damaged before the end.
-    pub fn open(disk: Arc<dyn Disk>, folder: &Path) -> io::Result<Self> {
+    pub fn open(disk: Arc<dyn Disk>, folder: &Path, segment_bytes: u64) -> io::Result<Self> {
         let mut bases: Vec<u64> = Vec::new();
         for entry in disk.list(folder)? {
             if let Some((FileKind::Log, base)) = FileKind::parse(&entry.name) {
@@ -86,6 +88,7 @@ impl Segments {
         let mut log = Self {
             disk,
             folder: folder.to_owned(),
+            segment_bytes,
             segments: Vec::new(),
             first,
             positions: VecDeque::new(),
@@ -154,7 +157,7 @@ impl Segments {
             self.first = index;
         }
         assert_eq!(index, self.next_index(), "entries follow one another");
-        if self.segments.last().is_none_or(|segment| segment.bytes >= SEGMENT_BYTES) {
+        if self.segments.last().is_none_or(|segment| segment.bytes >= self.segment_bytes) {
             self.roll(index)?;
         }
         let epoch = LeaderEpoch(i32::try_from(term).map_err(|_| io::Error::other("the term is too large"))?);
@@ -237,7 +240,10 @@ impl Segments {
         }
         self.disk.sync_dir(&self.folder)?;
         let kept = usize::try_from(index.saturating_sub(self.first)).expect("in memory");
-        if let (Some(segment), Some(position)) = (self.segments.last_mut(), self.positions.get(kept)) {
+        // The first entry to go may have been in a segment that is gone already.
+        if let (Some(segment), Some(position)) = (self.segments.last_mut(), self.positions.get(kept))
+            && Arc::ptr_eq(&segment.file, &position.file)
+        {
             segment.file.truncate(position.start)?;
             segment.file.sync()?;
             segment.bytes = position.start;
@@ -315,4 +321,132 @@ impl Located {
 
 fn offset(index: u64) -> Offset {
     Offset(i64::try_from(index).expect("indexes count entries, of which there are fewer than 2^63"))
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla_store::RealDisk;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// Some two entries.
+    const SMALL: u64 = 150;
+
+    fn open(dir: &TempDir) -> io::Result<Segments> {
+        Segments::open(Arc::new(RealDisk), dir.path(), SMALL)
+    }
+
+    fn value(index: u64) -> Vec<u8> {
+        format!("entry {index}").into_bytes()
+    }
+
+    fn filled(dir: &TempDir, range: Range<u64>) -> Segments {
+        let mut log = open(dir).unwrap();
+        for index in range {
+            log.append(index, index / 4, 0, &value(index)).unwrap();
+        }
+        log.sync().unwrap();
+        log
+    }
+
+    fn check(log: &Segments, range: Range<u64>) {
+        assert_eq!(log.indexes(), range);
+        let located = log.locate(0..u64::MAX, usize::MAX);
+        assert_eq!(located.len() as u64, range.end - range.start);
+        for (index, entry) in range.zip(located) {
+            assert_eq!((entry.index, entry.read().unwrap()), (index, (index / 4, value(index))));
+        }
+    }
+
+    fn files(dir: &TempDir) -> Vec<PathBuf> {
+        let mut files: Vec<PathBuf> =
+            std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().path()).collect();
+        files.sort();
+        files
+    }
+
+    #[test]
+    fn entries_are_there_again_over_several_segments() {
+        let dir = tempfile::tempdir().unwrap();
+        check(&filled(&dir, 0..10), 0..10);
+        assert!(files(&dir).len() > 3, "{:?}", files(&dir));
+        check(&open(&dir).unwrap(), 0..10);
+        assert_eq!(open(&dir).unwrap().locate(2..9, 1).len(), 1, "at least one entry, however large");
+    }
+
+    #[test]
+    fn a_torn_last_entry_is_cut_off_and_written_again() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(filled(&dir, 0..10));
+        let last = files(&dir).pop().unwrap();
+        let bytes = std::fs::read(&last).unwrap();
+        for cut in 1..70 {
+            std::fs::write(&last, &bytes[..bytes.len() - cut]).unwrap();
+            let mut log = open(&dir).unwrap();
+            check(&log, 0..9);
+            log.append(9, 2, 0, &value(9)).unwrap();
+            log.sync().unwrap();
+            check(&open(&dir).unwrap(), 0..10);
+        }
+    }
+
+    #[test]
+    fn damage_before_the_end_is_refused_with_what_to_do() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(filled(&dir, 0..10));
+        for file in [0, files(&dir).len() - 1] {
+            let path = &files(&dir)[file];
+            let good = std::fs::read(path).unwrap();
+            let mut bad = good.clone();
+            bad[30] ^= 1;
+            std::fs::write(path, &bad).unwrap();
+            let error = open(&dir).err().map(|error| error.to_string()).unwrap_or_default();
+            assert!(error.contains("learns it again from the others"), "{error:?}");
+            std::fs::write(path, &good).unwrap();
+        }
+        std::fs::remove_file(&files(&dir)[1]).unwrap();
+        assert!(open(&dir).is_err(), "a segment is missing");
+    }
+
+    #[test]
+    fn damage_of_a_read_entry_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = filled(&dir, 0..1);
+        let mut bytes = std::fs::read(&files(&dir)[0]).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        std::fs::write(&files(&dir)[0], &bytes).unwrap();
+        assert_eq!(log.locate(0..1, 1)[0].read().unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn truncation_and_purge_are_kept() {
+        for cut in 0..=10 {
+            let dir = tempfile::tempdir().unwrap();
+            let mut log = filled(&dir, 0..10);
+            log.truncate(cut).unwrap();
+            check(&log, 0..cut);
+            for index in cut..12 {
+                log.append(index, index / 4, 0, &value(index)).unwrap();
+            }
+            log.sync().unwrap();
+            check(&open(&dir).unwrap(), 0..12);
+
+            log.purge(cut).unwrap();
+            let kept = log.indexes();
+            assert!(kept.start <= cut && cut - kept.start < 4, "whole segments go: {kept:?}, {cut}");
+            check(&open(&dir).unwrap(), kept);
+        }
+    }
+
+    #[test]
+    fn a_log_starts_anew_after_a_snapshot_that_is_ahead_of_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = filled(&dir, 0..5);
+        log.purge(100).unwrap();
+        assert_eq!((log.indexes(), files(&dir).len()), (100..100, 0));
+        log.append(100, 25, 0, &value(100)).unwrap();
+        log.sync().unwrap();
+        check(&open(&dir).unwrap(), 100..101);
+    }
 }
