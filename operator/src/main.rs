@@ -4,6 +4,7 @@
 
 mod arguments;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -42,7 +43,8 @@ fn main() -> ExitCode {
 
 async fn operate(arguments: Arguments) -> Result<Ended> {
     let filter = EnvFilter::try_new(&arguments.log_filter).context("--log-filter")?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_target(false).init();
+    let colours = std::io::stdout().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_target(false).init();
     let settings = arguments.settings()?;
     let config =
         kube::Config::infer().await.context("no Kubernetes: neither a pod's account nor a kubeconfig")?;

@@ -109,6 +109,8 @@ fn pod_trouble(pods: &[Pod], name: &str) -> String {
     let containers = status.and_then(|s| s.container_statuses.as_deref()).unwrap_or_default();
     let waiting = containers.iter().find_map(|c| c.state.as_ref()?.waiting.clone());
     match waiting.and_then(|w| w.reason) {
+        // The two take turns: one name for both, or the status would never come to rest.
+        Some(reason) if reason == "ErrImagePull" => "ImagePullBackOff".to_owned(),
         Some(reason) => reason,
         None => "starting".to_owned(),
     }

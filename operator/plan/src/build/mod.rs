@@ -59,7 +59,8 @@ impl Context<'_> {
                 name: self.names.cluster.to_owned(),
                 uid: self.uid.to_owned(),
                 controller: Some(true),
-                block_owner_deletion: Some(true),
+                // Where that is enforced, blocking would need rights on the finalizers of KafkaClusters.
+                block_owner_deletion: None,
             }]),
             ..Default::default()
         }
