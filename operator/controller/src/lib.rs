@@ -10,11 +10,14 @@ mod connection;
 mod context;
 mod error;
 mod http;
+
 mod lease;
 mod metrics;
 mod rules;
 mod run;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod topics;
 mod view;
 mod watches;

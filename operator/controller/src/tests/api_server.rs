@@ -1,0 +1,175 @@
+//! As much of an API server as the operator needs: objects by path, resource versions, and a record of calls.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use http_body_util::{BodyExt, Full};
+use kube::Client;
+use kube::client::Body;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+
+/// An API server in memory.
+#[derive(Default)]
+pub struct ApiServer {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    objects: BTreeMap<String, Value>,
+    calls: Vec<String>,
+    version: u64,
+    /// Writes to paths that end so are refused.
+    refused: Option<String>,
+}
+
+impl ApiServer {
+    /// A client of it.
+    pub fn client(self: &Arc<Self>) -> Client {
+        let server = self.clone();
+        Client::new(
+            tower::service_fn(move |request: Request<Body>| {
+                let server = server.clone();
+                async move { server.answer(request).await }
+            }),
+            "default",
+        )
+    }
+
+    /// Puts an object there, as a person would.
+    pub fn put(&self, path: &str, mut object: Value) {
+        let mut state = self.state.lock();
+        state.version += 1;
+        object["metadata"]["resourceVersion"] = json!(state.version.to_string());
+        if object["metadata"]["uid"].is_null() {
+            object["metadata"]["uid"] = json!(format!("00000000-0000-0000-0000-{:012}", state.version));
+        }
+        state.objects.insert(path.to_owned(), object);
+    }
+
+    /// Every object whose path has this part.
+    pub fn all(&self, part: &str) -> Vec<Value> {
+        let state = self.state.lock();
+        state
+            .objects
+            .iter()
+            .filter(|(path, _)| path.contains(part))
+            .map(|(_, object)| object.clone())
+            .collect()
+    }
+
+    /// One object.
+    pub fn get(&self, path: &str) -> Option<Value> {
+        self.state.lock().objects.get(path).cloned()
+    }
+
+    /// The calls since this was last asked, events left out.
+    pub fn calls(&self) -> Vec<String> {
+        let calls = std::mem::take(&mut self.state.lock().calls);
+        calls.into_iter().filter(|call| call != "POST events").collect()
+    }
+
+    /// From now on refuses writes to paths that end so.
+    pub fn refuse(&self, end: Option<&str>) {
+        self.state.lock().refused = end.map(str::to_owned);
+    }
+
+    async fn answer(
+        &self,
+        request: Request<Body>,
+    ) -> Result<Response<Full<Bytes>>, std::convert::Infallible> {
+        let (parts, body) = request.into_parts();
+        let body = body.collect().await.map(|b| b.to_bytes()).unwrap_or_default();
+        let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let is_merge =
+            parts.headers.get("content-type").is_some_and(|t| t.as_bytes().ends_with(b"merge-patch+json"));
+        let (code, answer) = self.state.lock().answer(&parts.method, parts.uri.path(), body, is_merge);
+        let response = Response::builder().status(code).header("content-type", "application/json");
+        Ok(response.body(Full::from(answer.to_string())).expect("the parts are valid"))
+    }
+}
+
+impl State {
+    fn answer(&mut self, method: &Method, path: &str, body: Value, is_merge: bool) -> (u16, Value) {
+        let short = path.rsplit("/namespaces/shop/").next().unwrap_or(path);
+        self.calls.push(format!("{method} {short}"));
+        if *method != Method::GET && self.refused.as_deref().is_some_and(|end| path.ends_with(end)) {
+            return failure(403, "forbidden by the test");
+        }
+        match *method {
+            Method::GET => {
+                self.objects.get(path).map_or_else(|| failure(404, "not found"), |o| (200, o.clone()))
+            }
+            Method::DELETE => {
+                self.objects.remove(path).map_or_else(|| failure(404, "not found"), |o| (200, o))
+            }
+            Method::POST => {
+                let name = body["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+                self.write(&format!("{path}/{name}"), body)
+            }
+            Method::PUT => {
+                let seen = self.objects.get(path).map(|o| o["metadata"]["resourceVersion"].clone());
+                if seen.is_some_and(|seen| seen != body["metadata"]["resourceVersion"]) {
+                    return failure(409, "changed meanwhile");
+                }
+                self.write(path, body)
+            }
+            Method::PATCH => self.patch(path, body, is_merge),
+            _ => failure(405, "not allowed"),
+        }
+    }
+
+    fn patch(&mut self, path: &str, body: Value, is_merge: bool) -> (u16, Value) {
+        if let Some(path) = path.strip_suffix("/status") {
+            let Some(mut object) = self.objects.get(path).cloned() else { return failure(404, "not found") };
+            object["status"] = body["status"].clone();
+            return self.write(path, object);
+        }
+        let Some(mut object) = self.objects.get(path).cloned() else {
+            return if is_merge { failure(404, "not found") } else { self.write(path, body) };
+        };
+        merge(&mut object, body);
+        let finalized = object["metadata"]["finalizers"].as_array().is_none_or(Vec::is_empty);
+        if finalized && !object["metadata"]["deletionTimestamp"].is_null() {
+            self.objects.remove(path);
+            return (200, object);
+        }
+        self.write(path, object)
+    }
+
+    fn write(&mut self, path: &str, mut object: Value) -> (u16, Value) {
+        if object["spec"]["type"] == "NodePort" && object["spec"]["ports"][0]["nodePort"].is_null() {
+            object["spec"]["ports"][0]["nodePort"] = json!(30_000 + self.version);
+        }
+        let old = self.objects.get(path);
+        object["metadata"]["resourceVersion"] =
+            old.map(|o| o["metadata"]["resourceVersion"].clone()).unwrap_or_default();
+        if old != Some(&object) {
+            self.version += 1;
+            object["metadata"]["resourceVersion"] = json!(self.version.to_string());
+            self.objects.insert(path.to_owned(), object.clone());
+        }
+        (200, object)
+    }
+}
+
+fn failure(code: u16, message: &str) -> (u16, Value) {
+    (
+        code,
+        json!({"kind": "Status", "status": "Failure", "code": code, "message": message, "reason": if code == 404 { "NotFound" } else { "Other" }}),
+    )
+}
+
+fn merge(into: &mut Value, new: Value) {
+    match (into, new) {
+        (Value::Object(into), Value::Object(new)) => {
+            for (key, value) in new {
+                merge(into.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (into, new) => *into = new,
+    }
+}

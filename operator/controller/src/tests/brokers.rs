@@ -1,0 +1,151 @@
+//! A control API of our own: one server that remembers topics, and what it was asked.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures::{Stream, StreamExt};
+use ottla_control::proto::control_server::{Control, ControlServer};
+use ottla_control::proto::*;
+use parking_lot::Mutex;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_stream::wrappers::{TcpListenerStream, WatchStream};
+use tonic::{Request, Response, Status};
+
+/// Brokers 0 to 2, as one server.
+pub struct Brokers {
+    view: watch::Sender<ClusterView>,
+    calls: Mutex<Vec<String>>,
+    /// What the next calls are refused with.
+    refusals: Mutex<Vec<Status>>,
+}
+
+impl Brokers {
+    /// Starts it; gives its address too.
+    pub async fn start() -> (Arc<Self>, String) {
+        let broker = |id| BrokerView { id, ..Default::default() };
+        let view =
+            ClusterView { metadata_version: 1, brokers: (0..3).map(broker).collect(), ..Default::default() };
+        let brokers = Arc::new(Self {
+            view: watch::Sender::new(view),
+            calls: Mutex::default(),
+            refusals: Mutex::default(),
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound").to_string();
+        let server =
+            tonic::transport::Server::builder().add_service(ControlServer::new(Served(brokers.clone())));
+        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+        (brokers, address)
+    }
+
+    /// What was asked since this was last called.
+    pub fn calls(&self) -> Vec<String> {
+        std::mem::take(&mut self.calls.lock())
+    }
+
+    /// Refuses the next call; those who watch see a newer version after it.
+    pub fn refuse(&self, status: Status) {
+        self.refusals.lock().push(status);
+    }
+
+    /// The names of the topics.
+    pub fn topics(&self) -> Vec<String> {
+        self.view.borrow().topics.iter().map(|t| t.name.clone()).collect()
+    }
+
+    fn change(&self, change: impl FnOnce(&mut ClusterView)) -> u64 {
+        self.view.send_modify(|view| {
+            change(view);
+            view.metadata_version += 1;
+        });
+        self.view.borrow().metadata_version
+    }
+
+    fn asked(&self, call: String) -> Result<(), Status> {
+        self.calls.lock().push(call);
+        match self.refusals.lock().pop() {
+            Some(status) => {
+                if status.code() == tonic::Code::FailedPrecondition {
+                    self.change(|_| {});
+                }
+                Err(status)
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+struct Served(Arc<Brokers>);
+
+#[tonic::async_trait]
+impl Control for Served {
+    type WatchClusterStream = Pin<Box<dyn Stream<Item = Result<ClusterView, Status>> + Send>>;
+
+    async fn get_cluster(&self, _: Request<GetClusterRequest>) -> Result<Response<ClusterView>, Status> {
+        Ok(Response::new(self.0.view.borrow().clone()))
+    }
+
+    async fn watch_cluster(
+        &self,
+        _: Request<GetClusterRequest>,
+    ) -> Result<Response<Self::WatchClusterStream>, Status> {
+        Ok(Response::new(Box::pin(WatchStream::new(self.0.view.subscribe()).map(Ok))))
+    }
+
+    async fn apply_topic(
+        &self,
+        request: Request<ApplyTopicRequest>,
+    ) -> Result<Response<ApplyTopicResponse>, Status> {
+        let request = request.into_inner();
+        self.0.asked(format!("apply {} of {} partitions", request.name, request.assignments.len()))?;
+        if request.assignments.iter().any(|a| a.replicas.len() > 1) {
+            return Err(Status::invalid_argument("replication factor 3 is not supported yet, only 1 is"));
+        }
+        let partition = |(index, a): (i32, &Assignment)| PartitionView {
+            index,
+            replicas: a.replicas.clone(),
+            leader: a.replicas.first().copied(),
+            ..Default::default()
+        };
+        let topic = TopicView {
+            name: request.name.clone(),
+            id: "AAAAAAAAAAAAAAAAAAAAAQ".to_owned(),
+            partitions: (0..).zip(&request.assignments).map(partition).collect(),
+            config: request.config,
+        };
+        let metadata_version = self.0.change(|view| {
+            view.topics.retain(|t| t.name != request.name);
+            view.topics.push(topic);
+        });
+        Ok(Response::new(ApplyTopicResponse { metadata_version, changed: true, ..Default::default() }))
+    }
+
+    async fn delete_topic(
+        &self,
+        request: Request<DeleteTopicRequest>,
+    ) -> Result<Response<DeleteTopicResponse>, Status> {
+        let request = request.into_inner();
+        self.0.asked(format!("delete {}", request.name))?;
+        let metadata_version = self.0.change(|view| view.topics.retain(|t| t.name != request.name));
+        Ok(Response::new(DeleteTopicResponse { metadata_version }))
+    }
+
+    async fn submit_assignments(
+        &self,
+        _: Request<SubmitAssignmentsRequest>,
+    ) -> Result<Response<SubmitAssignmentsResponse>, Status> {
+        Err(Status::unimplemented("nobody moves partitions yet"))
+    }
+
+    async fn get_broker(&self, _: Request<GetBrokerRequest>) -> Result<Response<BrokerHealth>, Status> {
+        Err(Status::unimplemented("readiness comes from the pods"))
+    }
+
+    async fn set_log_level(
+        &self,
+        _: Request<SetLogLevelRequest>,
+    ) -> Result<Response<SetLogLevelResponse>, Status> {
+        Err(Status::unimplemented("nobody asks"))
+    }
+}

@@ -1,0 +1,8 @@
+//! Scenarios: the reconcilers against an API server and brokers of our own, in this process.
+
+mod api_server;
+mod brokers;
+mod clusters;
+mod lease;
+mod topics;
+mod world;

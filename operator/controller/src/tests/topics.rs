@@ -1,0 +1,122 @@
+//! Topics: what the brokers are asked, and what the Topic says of it.
+
+use tonic::Status;
+
+use super::world::{OURS, World};
+
+const CLUSTER: &str =
+    "{apiVersion: ottla.dev/v1alpha1, kind: KafkaCluster, metadata: {}, spec: {replicas: 3}}";
+
+fn manifest(spec: &str, metadata: &str) -> String {
+    format!(
+        "{{apiVersion: ottla.dev/v1alpha1, kind: Topic, metadata: {{{metadata}}}, spec: {{clusterRef: {{name: demo}}, {spec}}}}}"
+    )
+}
+
+/// A world with a cluster whose brokers have spoken, and the Topic `orders`.
+async fn world(spec: &str) -> World {
+    let mut world = World::new().await;
+    world.apply("kafkaclusters", "demo", CLUSTER);
+    world.apply("topics", "orders", &manifest(spec, ""));
+    world.look_at_cluster("demo").await.unwrap();
+    world.hear_from_brokers().await;
+    world.api.calls();
+    world
+}
+
+#[tokio::test]
+async fn a_topic_is_made_once_and_then_let_be() {
+    let mut world = world("partitions: 4, deletionPolicy: Delete").await;
+    world.look_at_topic("orders").await.unwrap();
+    assert_eq!(world.brokers.calls(), ["apply orders of 4 partitions"]);
+    // The finalizer comes before the topic.
+    assert_eq!(world.api.calls(), ["PATCH topics/orders", "PATCH topics/orders/status"]);
+    assert_eq!(world.ready("topics", "orders"), "True AsAsked: 4 partitions with 1 replica each");
+    world.look_at_topic("orders").await.unwrap();
+    assert_eq!((world.brokers.calls(), world.api.calls()), (vec![], vec![]));
+}
+
+#[tokio::test]
+async fn a_deleted_topic_takes_its_records_along_if_it_should() {
+    let mut world = world("deletionPolicy: Delete").await;
+    world.look_at_topic("orders").await.unwrap();
+    let path = format!("{OURS}/topics/orders");
+    let mut topic = world.api.get(&path).unwrap();
+    topic["metadata"]["deletionTimestamp"] = "2026-11-22T12:00:00Z".into();
+    world.api.put(&path, topic);
+    world.brokers.calls();
+    world.api.calls();
+    world.look_at_topic("orders").await.unwrap();
+    assert_eq!(world.brokers.calls(), ["delete orders"]);
+    assert_eq!(world.api.calls(), ["PATCH topics/orders"]);
+    assert_eq!((world.api.get(&path), world.brokers.topics()), (None, vec![]));
+}
+
+#[tokio::test]
+async fn a_deleted_topic_leaves_its_records_if_it_should() {
+    let mut world = world("deletionPolicy: Retain").await;
+    world.look_at_topic("orders").await.unwrap();
+    let topic = world.api.get(&format!("{OURS}/topics/orders")).unwrap();
+    assert!(topic["metadata"]["finalizers"].is_null(), "nothing holds it back");
+    assert_eq!(world.brokers.topics(), ["orders"]);
+}
+
+#[tokio::test]
+async fn a_topic_of_a_cluster_that_is_gone_can_be_deleted() {
+    let mut world = World::new().await;
+    let metadata = "finalizers: [ottla.dev/topic], deletionTimestamp: 2026-11-22T12:00:00Z";
+    world.apply("topics", "orders", &manifest("deletionPolicy: Delete", metadata));
+    world.look_at_topic("orders").await.unwrap();
+    assert_eq!(world.api.get(&format!("{OURS}/topics/orders")), None);
+}
+
+#[tokio::test]
+async fn what_the_brokers_refuse_is_shown_in_their_words() {
+    let mut world = world("replicas: 3").await;
+    world.look_at_topic("orders").await.unwrap();
+    assert_eq!(
+        world.ready("topics", "orders"),
+        "False Refused: replication factor 3 is not supported yet, only 1 is"
+    );
+    world.api.calls();
+    world.look_at_topic("orders").await.unwrap();
+    assert_eq!(world.api.calls(), [""; 0], "the same refusal is no news");
+}
+
+#[tokio::test]
+async fn a_plan_from_an_old_view_is_made_anew() {
+    let mut world = world("partitions: 2").await;
+    world.brokers.refuse(Status::failed_precondition("the metadata has another version"));
+    world.look_at_topic("orders").await.unwrap();
+    assert_eq!(world.brokers.calls().len(), 2);
+    assert!(world.ready("topics", "orders").starts_with("True"));
+}
+
+#[tokio::test]
+async fn brokers_that_do_not_answer_are_waited_for() {
+    let mut world = world("partitions: 2").await;
+    world.brokers.refuse(Status::unavailable("no active controller"));
+    world.look_at_topic("orders").await.unwrap();
+    assert_eq!(world.ready("topics", "orders"), "False ClusterUnreachable: no active controller");
+}
+
+#[tokio::test]
+async fn the_younger_of_two_topics_waits() {
+    let mut world = world("topicName: shared").await;
+    world.look_at_topic("orders").await.unwrap();
+    world.brokers.calls();
+    world.apply("topics", "other", &manifest("topicName: shared", "creationTimestamp: 2026-11-22T12:00:00Z"));
+    world.look_at_topic("other").await.unwrap();
+    assert_eq!(world.brokers.calls(), [""; 0]);
+    let ready = world.ready("topics", "other");
+    assert!(ready.starts_with("False Conflict: the Topic orders is older"), "{ready}");
+}
+
+#[tokio::test]
+async fn a_topic_without_cluster_says_so() {
+    let mut world = World::new().await;
+    world.apply("topics", "orders", &manifest("partitions: 1", ""));
+    world.look_at_topic("orders").await.unwrap();
+    let ready = world.ready("topics", "orders");
+    assert_eq!(ready, "False ClusterNotFound: there is no KafkaCluster demo in this namespace");
+}
