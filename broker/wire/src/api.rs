@@ -31,14 +31,13 @@ pub trait Api: 'static {
         i16::from(version >= Self::FLEXIBLE_FROM && Self::KEY != ApiKey::ApiVersions)
     }
 
-    /// Reads a whole request body from `decoder`, to its end.
+    /// Reads a request body from `decoder`. Bytes that follow it are passed over, as Kafka does: librdkafka 2.16
+    /// ends its request for the metadata of all topics with three of them.
     ///
     /// # Errors
-    /// When the version isn't ours, the bytes aren't such a request, or more follow.
+    /// When the version isn't ours, or the bytes don't begin with such a request.
     fn decode_request(mut decoder: Decoder<'_>, version: i16) -> Result<Self::Request<'_>, DecodeError> {
-        let request = Self::Request::decode_body(&mut decoder, version)?;
-        decoder.finish()?;
-        Ok(request)
+        Self::Request::decode_body(&mut decoder, version)
     }
 
     /// Reads a whole response body from `decoder`, to its end.
