@@ -90,7 +90,7 @@ pub const SETTINGS: &[Setting] = &[
     broker("log.retention.check.interval.ms", Kind::Long(1, I64), "300000", "How often segments are looked over for deletion, in milliseconds."),
     // Ottla's own.
     broker("ottla.http.listener", Kind::Text, "127.0.0.1:0", "host:port of /livez, /readyz, /metrics and /loglevel; port 0: a free one; none: no such listener."),
-    broker("ottla.log.filter", Kind::Text, "info,openraft=warn", "What is logged, as in info,ottla_server=debug."),
+    broker("ottla.log.filter", Kind::Text, "info,openraft=off", "What is logged, as in info,ottla_server=debug."),
     broker("ottla.log.format", Kind::Choice(&["text", "json"]), "text", "How log lines are written."),
     broker("ottla.worker.threads", Kind::Int(0, 1024), "0", "Threads that serve connections; 0: as many as there are cores."),
     topic("ottla.ack.durability", "ack.durability", Kind::Choice(&["synced", "written"]), "synced", "When a record counts as stored: once synced to disk, or once written to the page cache."),

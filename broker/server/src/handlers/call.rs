@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use ottla_store::ReadSlice;
+use ottla_wire::codec::Message;
 use ottla_wire::{Api, DecodeError, Decoder, EncodeError, RequestHeader, encode_response};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -63,14 +64,15 @@ impl Call {
         Self { broker, context: context.clone(), frame: bytes, memory, replier }
     }
 
-    /// The request's body, borrowed from the frame.
+    /// The request's body, borrowed from the frame. Bytes behind it are passed over as Kafka does: librdkafka's
+    /// Metadata request has some.
     ///
     /// # Errors
     /// When it isn't one.
     pub fn decode<A: Api>(&self) -> Result<A::Request<'_>, CallError> {
         let mut decoder = Decoder::new(&self.frame);
         RequestHeader::decode(&mut decoder)?;
-        Ok(A::decode_request(decoder, self.replier.version)?)
+        Ok(A::Request::decode_body(&mut decoder, self.replier.version)?)
     }
 
     /// Answers at once.

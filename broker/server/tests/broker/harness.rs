@@ -1,0 +1,95 @@
+//! Starts a broker in this process on free ports and a folder of its own.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ottla_server::broker::{RunError, Running, start};
+use ottla_server::config::{Config, LogFormat, Sources};
+use ottla_server::logging::LogControl;
+use tempfile::TempDir;
+
+use crate::client::Client;
+
+/// A broker in this process.
+pub struct TestBroker {
+    folder: Arc<TempDir>,
+    control_port: u16,
+    overrides: Vec<String>,
+    running: Running,
+}
+
+impl TestBroker {
+    /// Starts one with these `key=value` settings.
+    pub async fn start(overrides: &[&str]) -> Self {
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        let overrides = overrides.iter().map(|text| (*text).to_owned()).collect();
+        Self::start_in(folder, free_port(), overrides).await.unwrap()
+    }
+
+    async fn start_in(
+        folder: Arc<TempDir>,
+        control_port: u16,
+        overrides: Vec<String>,
+    ) -> Result<Self, RunError> {
+        let mut all = vec![
+            format!("listeners=PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:{control_port}"),
+            format!("log.dirs={}", folder.path().join("data").display()),
+        ];
+        all.extend(overrides.iter().cloned());
+        let sources = Sources { overrides: all, ..Sources::default() };
+        let config = Config::new(&sources, "localhost").unwrap();
+        let filter = std::env::var("OTTLA_TEST_LOG").unwrap_or_else(|_| "off".to_owned());
+        let log_control = Arc::new(LogControl::start(&filter, LogFormat::Text).unwrap());
+        let running = start(config, log_control).await?;
+        Ok(Self { folder, control_port, overrides, running })
+    }
+
+    /// Stops it in order and starts it again on the same folder.
+    pub async fn restart(self) -> Self {
+        let Self { folder, control_port, overrides, running } = self;
+        running.stop().await.unwrap();
+        Self::start_in(folder, control_port, overrides).await.unwrap()
+    }
+
+    /// Stops it in order.
+    pub async fn stop(self) {
+        self.running.stop().await.unwrap();
+    }
+
+    /// Tries to start another one on the same folder.
+    pub async fn start_another(&self) -> Result<Self, RunError> {
+        Self::start_in(Arc::clone(&self.folder), free_port(), self.overrides.clone()).await
+    }
+
+    /// Its folder.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The files of a partition whose names end in `suffix`.
+    pub fn files(&self, partition: &str, suffix: &str) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(self.folder().join("data").join(partition)).unwrap();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        paths.filter(|path| path.to_string_lossy().ends_with(suffix)).collect()
+    }
+
+    /// Where it serves clients.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.running.clients()[0].port))
+    }
+
+    /// The port of its HTTP listener.
+    pub fn http_port(&self) -> u16 {
+        self.running.http_port().unwrap()
+    }
+
+    /// A new connection.
+    pub async fn connect(&self) -> Client {
+        Client::connect(self.address()).await
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}

@@ -1,0 +1,41 @@
+//! ListOffsets: edges, times, and what there is none of.
+
+use ottla_log::BatchBuilder;
+use ottla_types::{LeaderEpoch, Offset};
+use ottla_wire::messages::*;
+use ottla_wire::{ErrorCode, apis};
+
+use crate::client::now_ms;
+use crate::harness::TestBroker;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn offsets_are_found_by_edge_and_by_time() {
+    let broker = TestBroker::start(&[]).await;
+    let mut client = broker.connect().await;
+    client.create_topic("t", 1, &[]).await;
+    let now = now_ms();
+    for age in [3_000, 1_000, 2_000] {
+        let one = BatchBuilder::new(Offset(0), LeaderEpoch(-1)).record(now - age, None, Some(b"x")).build();
+        assert_eq!(client.produce("t", 0, &one).await.0, ErrorCode::None);
+    }
+    let mut offset = async |partition: i32, timestamp: i64| {
+        let asked = ListOffsetsPartition { partition_index: partition, timestamp, current_leader_epoch: -1 };
+        let topic = ListOffsetsTopic { name: "t", partitions: vec![asked] };
+        let request = ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() };
+        let answer = client.call::<apis::ListOffsets>(10, &request).await;
+        let got = &answer.decode::<apis::ListOffsets>().topics[0].partitions[0];
+        (ErrorCode::from_wire(got.error_code), got.offset, got.timestamp)
+    };
+    let none = ErrorCode::None;
+    assert_eq!(offset(0, TIMESTAMP_LATEST).await, (none, 3, -1));
+    assert_eq!(offset(0, TIMESTAMP_EARLIEST).await, (none, 0, -1));
+    assert_eq!(offset(0, TIMESTAMP_EARLIEST_LOCAL).await, (none, 0, -1));
+    assert_eq!(offset(0, TIMESTAMP_LATEST_TIERED).await, (none, -1, -1));
+    assert_eq!(offset(0, TIMESTAMP_MAX).await, (none, 1, now - 1_000));
+    assert_eq!(offset(0, 0).await, (none, 0, now - 3_000));
+    assert_eq!(offset(0, now - 2_999).await, (none, 1, now - 1_000));
+    assert_eq!(offset(0, now).await, (none, -1, -1));
+    assert_eq!(offset(0, -99).await.0, ErrorCode::InvalidRequest);
+    assert_eq!(offset(5, TIMESTAMP_LATEST).await.0, ErrorCode::UnknownTopicOrPartition);
+    broker.stop().await;
+}

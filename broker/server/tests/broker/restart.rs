@@ -1,0 +1,42 @@
+//! Restarts: records, topics and settings are still there; another broker can't take the folder.
+
+use ottla_server::broker::RunError;
+use ottla_wire::ErrorCode;
+
+use crate::client::batch;
+use crate::harness::TestBroker;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_keeps_topics_and_records() {
+    let broker = TestBroker::start(&[]).await;
+    let mut client = broker.connect().await;
+    client.create_topic("t", 2, &[("segment.bytes", "2000")]).await;
+    let id = client.topic_id("t").await;
+    let expected: Vec<String> = (0..60).map(|number| format!("{number}-{}", "x".repeat(100))).collect();
+    for value in &expected {
+        assert_eq!(client.produce("t", 1, &batch(&[value])).await.0, ErrorCode::None);
+    }
+    assert!(broker.files("t-1", ".log").len() > 2, "there are several segments");
+    let broker = broker.restart().await;
+    let mut client = broker.connect().await;
+    assert_eq!(client.topic_id("t").await, id);
+    let mut values = Vec::new();
+    while values.len() < expected.len() {
+        values.extend(client.values_from("t", 1, values.len() as i64).await);
+    }
+    assert_eq!(values, expected);
+    assert_eq!(client.produce("t", 1, &batch(&["next"])).await, (ErrorCode::None, 60));
+    assert_eq!(client.produce("t", 0, &batch(&["first"])).await, (ErrorCode::None, 0));
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_folder_in_use_is_refused() {
+    let broker = TestBroker::start(&[]).await;
+    match broker.start_another().await {
+        Err(RunError::Store(error)) => assert!(error.to_string().contains("in use"), "{error}"),
+        Err(error) => panic!("another error: {error}"),
+        Ok(_) => panic!("two brokers on one folder"),
+    }
+    broker.stop().await;
+}

@@ -1,0 +1,128 @@
+//! Topics: created, grown, deleted, found in the metadata, and what is refused.
+
+use ottla_wire::messages::*;
+use ottla_wire::{ErrorCode, apis};
+
+use crate::client::{Client, batch};
+use crate::harness::TestBroker;
+
+async fn create(client: &mut Client, topic: CreatableTopic<'_>) -> (ErrorCode, String) {
+    let request = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
+    let answer = client.call::<apis::CreateTopics>(7, &request).await;
+    let topic = &answer.decode::<apis::CreateTopics>().topics[0];
+    (ErrorCode::from_wire(topic.error_code), topic.error_message.clone().unwrap_or_default().into_owned())
+}
+
+fn new_topic(name: &str, partitions: i32, replication_factor: i16) -> CreatableTopic<'_> {
+    CreatableTopic { name, num_partitions: partitions, replication_factor, ..Default::default() }
+}
+
+/// Asks for topics by name; returns each one's error and number of partitions.
+async fn metadata(client: &mut Client, names: Option<&[&str]>, create: bool) -> Vec<(String, ErrorCode, usize)> {
+    let named = |name: &&'static str| MetadataRequestTopic { name: Some(name), ..Default::default() };
+    let names: Option<Vec<&'static str>> =
+        names.map(|names| names.iter().map(|name| &*name.to_string().leak()).collect());
+    let topics = names.as_ref().map(|names| names.iter().map(named).collect());
+    let request = MetadataRequest { topics, allow_auto_topic_creation: create, ..Default::default() };
+    let answer = client.call::<apis::Metadata>(12, &request).await;
+    let response = answer.decode::<apis::Metadata>();
+    let topic = |topic: &MetadataResponseTopic<'_>| {
+        let name = topic.name.clone().unwrap_or_default().into_owned();
+        (name, ErrorCode::from_wire(topic.error_code), topic.partitions.len())
+    };
+    response.topics.iter().map(topic).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn topics_are_created_grown_and_deleted() {
+    let broker = TestBroker::start(&["num.partitions=2"]).await;
+    let mut client = broker.connect().await;
+    assert_eq!(create(&mut client, new_topic("a", 3, 1)).await.0, ErrorCode::None);
+    assert_eq!(create(&mut client, new_topic("b", -1, -1)).await.0, ErrorCode::None);
+    assert_eq!(create(&mut client, new_topic("a", 3, 1)).await.0, ErrorCode::TopicAlreadyExists);
+    let grown = CreatePartitionsTopic { name: "a", count: 5, ..Default::default() };
+    let request = CreatePartitionsRequest { topics: vec![grown], timeout_ms: 10_000, ..Default::default() };
+    let answer = client.call::<apis::CreatePartitions>(3, &request).await;
+    assert_eq!(answer.decode::<apis::CreatePartitions>().results[0].error_code, 0);
+    let all = metadata(&mut client, None, false).await;
+    assert_eq!(all, [("a".to_owned(), ErrorCode::None, 5), ("b".to_owned(), ErrorCode::None, 2)]);
+
+    assert_eq!(client.produce("a", 4, &batch(&["x"])).await, (ErrorCode::None, 0));
+    let by_name = DeleteTopicState { name: Some("a"), ..Default::default() };
+    let by_id = DeleteTopicState { name: None, topic_id: client.topic_id("b").await };
+    let unknown = DeleteTopicState { name: Some("c"), ..Default::default() };
+    let topics = vec![by_name, by_id, unknown];
+    let request = DeleteTopicsRequest { topics, timeout_ms: 10_000, ..Default::default() };
+    let answer = client.call::<apis::DeleteTopics>(6, &request).await;
+    let errors: Vec<_> = answer.decode::<apis::DeleteTopics>().responses.iter().map(|r| r.error_code).collect();
+    assert_eq!(errors, [0, 0, ErrorCode::UnknownTopicOrPartition.code()]);
+    assert!(metadata(&mut client, None, false).await.is_empty());
+    assert!(!broker.folder().join("data/a-4").exists(), "its files are gone");
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn topics_that_cannot_be_are_refused_with_a_reason() {
+    let broker = TestBroker::start(&[]).await;
+    let mut client = broker.connect().await;
+    let (error, message) = create(&mut client, new_topic("a", 1, 3)).await;
+    assert_eq!(error, ErrorCode::InvalidReplicationFactor);
+    assert!(message.contains('1'), "{message}");
+    assert_eq!(create(&mut client, new_topic("a b", 1, 1)).await.0, ErrorCode::InvalidTopicException);
+    assert_eq!(create(&mut client, new_topic("a", 0, 1)).await.0, ErrorCode::InvalidPartitions);
+    let config = CreatableTopicConfig { name: "retention.ms", value: Some("soon") };
+    let topic = CreatableTopic { configs: vec![config], ..new_topic("a", 1, 1) };
+    let (error, message) = create(&mut client, topic).await;
+    assert_eq!(error, ErrorCode::InvalidConfig);
+    assert!(message.contains("retention.ms"), "{message}");
+    assert!(metadata(&mut client, None, false).await.is_empty());
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_is_created_for_who_asks_only_if_that_is_enabled() {
+    let broker = TestBroker::start(&["num.partitions=2"]).await;
+    let mut client = broker.connect().await;
+    let unknown = ErrorCode::UnknownTopicOrPartition;
+    assert_eq!(metadata(&mut client, Some(&["new"]), false).await, [("new".to_owned(), unknown, 0)]);
+    let created = metadata(&mut client, Some(&["new", "a b"]), true).await;
+    assert_eq!(created[0], ("new".to_owned(), ErrorCode::None, 2));
+    assert_eq!(created[1].1, ErrorCode::InvalidTopicException);
+    assert_eq!(client.produce("new", 1, &batch(&["x"])).await, (ErrorCode::None, 0), "it is served at once");
+    broker.stop().await;
+
+    let strict = TestBroker::start(&["auto.create.topics.enable=false"]).await;
+    let mut client = strict.connect().await;
+    assert_eq!(metadata(&mut client, Some(&["new"]), true).await, [("new".to_owned(), unknown, 0)]);
+    strict.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_is_found_by_its_id() {
+    let broker = TestBroker::start(&[]).await;
+    let mut client = broker.connect().await;
+    client.create_topic("t", 1, &[]).await;
+    let id = client.topic_id("t").await;
+    let asked = [id, [9; 16]].map(|topic_id| MetadataRequestTopic { topic_id, name: None });
+    let request = MetadataRequest { topics: Some(asked.to_vec()), ..Default::default() };
+    let answer = client.call::<apis::Metadata>(12, &request).await;
+    let response = answer.decode::<apis::Metadata>();
+    assert_eq!(response.topics[0].name.as_deref(), Some("t"));
+    assert_eq!(response.topics[1].error_code, ErrorCode::UnknownTopicId.code());
+    assert_eq!((response.brokers.len(), response.brokers[0].port), (1, i32::from(broker.address().port())));
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn topics_stay_if_deletion_is_disabled() {
+    let broker = TestBroker::start(&["delete.topic.enable=false"]).await;
+    let mut client = broker.connect().await;
+    client.create_topic("t", 1, &[]).await;
+    let request = DeleteTopicsRequest { topic_names: vec!["t"], timeout_ms: 10_000, ..Default::default() };
+    for (version, error) in [(5, ErrorCode::TopicDeletionDisabled), (1, ErrorCode::InvalidRequest)] {
+        let answer = client.call::<apis::DeleteTopics>(version, &request).await;
+        assert_eq!(answer.decode::<apis::DeleteTopics>().responses[0].error_code, error.code());
+    }
+    assert_eq!(metadata(&mut client, None, false).await.len(), 1);
+    broker.stop().await;
+}
