@@ -28,6 +28,9 @@ pub(crate) struct Recovery<'a> {
     pub(crate) config: LogConfig,
 }
 
+/// The folder of the cluster's metadata log: named as a partition's, but the quorum keeps it.
+const METADATA_FOLDER: &str = "__cluster_metadata-0";
+
 impl Recovery<'_> {
     /// Opens all partitions; removes what was being deleted, puts aside what has no identity.
     pub(crate) fn run(&self) -> Result<HashMap<(TopicId, PartitionIndex), Arc<PartitionLog>>, StoreError> {
@@ -35,7 +38,7 @@ impl Recovery<'_> {
         let mut partitions = HashMap::new();
         for entry in disk.list(dir).map_err(StoreError::io("list", dir))? {
             let path = dir.join(&entry.name);
-            if !entry.is_dir {
+            if !entry.is_dir || entry.name == METADATA_FOLDER {
                 continue;
             }
             match parse_folder(&entry.name) {
