@@ -45,8 +45,8 @@ impl Client {
     /// Sends a request without waiting for its answer.
     pub async fn send<A: Api>(&mut self, version: i16, request: &A::Request<'_>) {
         self.correlation_id += 1;
-        let frame =
-            encode_request::<A>(BytesMut::new(), self.correlation_id, Some("test"), version, request).unwrap();
+        let frame = encode_request::<A>(BytesMut::new(), self.correlation_id, Some("test"), version, request)
+            .unwrap();
         self.socket.write_all(&frame.bytes).await.unwrap();
     }
 
@@ -95,8 +95,7 @@ impl Client {
 
     /// The id of a topic.
     pub async fn topic_id(&mut self, name: &str) -> [u8; 16] {
-        let topics =
-            Some(vec![MetadataRequestTopic { name: Some(name), ..Default::default() }]);
+        let topics = Some(vec![MetadataRequestTopic { name: Some(name), ..Default::default() }]);
         let request = MetadataRequest { topics, ..Default::default() };
         self.call::<apis::Metadata>(12, &request).await.decode::<apis::Metadata>().topics[0].topic_id
     }
@@ -154,12 +153,7 @@ pub fn base_offsets(batches: &[u8]) -> Vec<i64> {
 }
 
 /// A request with one batch.
-pub fn produce_request<'a>(
-    topic: &'a str,
-    partition: i32,
-    batch: &'a [u8],
-    acks: i16,
-) -> ProduceRequest<'a> {
+pub fn produce_request<'a>(topic: &'a str, partition: i32, batch: &'a [u8], acks: i16) -> ProduceRequest<'a> {
     let data = PartitionProduceData { index: partition, records: Records::from(batch) };
     let topic = TopicProduceData { name: topic, partition_data: vec![data], ..Default::default() };
     ProduceRequest { acks, timeout_ms: 10_000, topic_data: vec![topic], ..Default::default() }

@@ -8,7 +8,11 @@ use tokio::net::TcpStream;
 use crate::client::Client;
 use crate::harness::TestBroker;
 
-async fn configs(client: &mut Client, resource_type: i8, name: &str) -> (ErrorCode, Vec<(String, String, i8)>) {
+async fn configs(
+    client: &mut Client,
+    resource_type: i8,
+    name: &str,
+) -> (ErrorCode, Vec<(String, String, i8)>) {
     let resource = DescribeConfigsResource { resource_type, resource_name: name, ..Default::default() };
     let request = DescribeConfigsRequest { resources: vec![resource], ..Default::default() };
     let answer = client.call::<apis::DescribeConfigs>(4, &request).await;
@@ -26,7 +30,8 @@ async fn configurations_say_where_each_value_comes_from() {
     client.create_topic("t", 1, &[("segment.bytes", "20000")]).await;
     let (error, found) = configs(&mut client, RESOURCE_TOPIC, "t").await;
     assert_eq!(error, ErrorCode::None);
-    for expected in [("segment.bytes", "20000", 1), ("retention.ms", "7200000", 4), ("cleanup.policy", "delete", 5)]
+    for expected in
+        [("segment.bytes", "20000", 1), ("retention.ms", "7200000", 4), ("cleanup.policy", "delete", 5)]
     {
         let (name, value, source) = expected;
         assert!(found.contains(&(name.to_owned(), value.to_owned(), source)), "{expected:?} in {found:?}");
@@ -99,7 +104,9 @@ async fn health_metrics_and_the_log_level_are_served_over_http() {
     assert!(metrics.contains("ottla_requests_total{api=\"CreateTopics\"} 1"), "{metrics}");
     let put = |filter: &str| {
         let length = filter.len();
-        format!("PUT /loglevel HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{filter}")
+        format!(
+            "PUT /loglevel HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{filter}"
+        )
     };
     assert!(http(&broker, &put("loud")).await.starts_with("HTTP/1.1 400"));
     broker.stop().await;

@@ -35,7 +35,11 @@ async fn records_come_as_they_were_sent_in_every_version() {
         request.topics[0].topic_id = topic_id;
         let (error, _, got) = fetch(&mut client, version, &request).await;
         let expected = vec!["a".to_owned(), "b".to_owned(), "c".to_owned()];
-        assert_eq!((error, got), (ErrorCode::None, vec![(0, ErrorCode::None, 3, expected)]), "version {version}");
+        assert_eq!(
+            (error, got),
+            (ErrorCode::None, vec![(0, ErrorCode::None, 3, expected)]),
+            "version {version}"
+        );
     }
     broker.stop().await;
 }
@@ -168,7 +172,8 @@ async fn a_session_tells_only_what_is_new() {
     assert_eq!(fetch(&mut client, 11, &next(2)).await.0, ErrorCode::InvalidFetchSessionEpoch);
 
     let mut forget = next(3);
-    forget.forgotten_topics_data = vec![ForgottenTopic { topic: "t", partitions: vec![1], ..Default::default() }];
+    forget.forgotten_topics_data =
+        vec![ForgottenTopic { topic: "t", partitions: vec![1], ..Default::default() }];
     assert!(fetch(&mut client, 11, &forget).await.2.is_empty());
     let mut changed = next(4);
     changed.topics = fetch_request("t", 0, 7).topics;

@@ -1,12 +1,12 @@
 //! The broker as its clients see it: one in this process on free ports, spoken to in Kafka's protocol.
 
-mod harness;
 mod client;
-mod garbage;
-mod limits;
-mod topics;
-mod produce;
-mod fetch;
-mod offsets;
 mod describe;
+mod fetch;
+mod garbage;
+mod harness;
+mod limits;
+mod offsets;
+mod produce;
 mod restart;
+mod topics;

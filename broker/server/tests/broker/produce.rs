@@ -75,7 +75,8 @@ async fn each_partition_has_its_own_error() {
         (1, &transactional, ErrorCode::InvalidTxnState),
         (2, &good, ErrorCode::UnknownTopicOrPartition),
     ];
-    let data = cases.map(|(index, batch, _)| PartitionProduceData { index, records: Records::from(&batch[..]) });
+    let data =
+        cases.map(|(index, batch, _)| PartitionProduceData { index, records: Records::from(&batch[..]) });
     let mut request = produce_request("t", 0, &good, -1);
     request.topic_data[0].partition_data = data.to_vec();
     let answer = client.call::<apis::Produce>(9, &request).await;

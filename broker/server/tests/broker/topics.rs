@@ -18,7 +18,11 @@ fn new_topic(name: &str, partitions: i32, replication_factor: i16) -> CreatableT
 }
 
 /// Asks for topics by name; returns each one's error and number of partitions.
-async fn metadata(client: &mut Client, names: Option<&[&str]>, create: bool) -> Vec<(String, ErrorCode, usize)> {
+async fn metadata(
+    client: &mut Client,
+    names: Option<&[&str]>,
+    create: bool,
+) -> Vec<(String, ErrorCode, usize)> {
     let named = |name: &&'static str| MetadataRequestTopic { name: Some(name), ..Default::default() };
     let names: Option<Vec<&'static str>> =
         names.map(|names| names.iter().map(|name| &*name.to_string().leak()).collect());
@@ -54,7 +58,8 @@ async fn topics_are_created_grown_and_deleted() {
     let topics = vec![by_name, by_id, unknown];
     let request = DeleteTopicsRequest { topics, timeout_ms: 10_000, ..Default::default() };
     let answer = client.call::<apis::DeleteTopics>(6, &request).await;
-    let errors: Vec<_> = answer.decode::<apis::DeleteTopics>().responses.iter().map(|r| r.error_code).collect();
+    let errors: Vec<_> =
+        answer.decode::<apis::DeleteTopics>().responses.iter().map(|r| r.error_code).collect();
     assert_eq!(errors, [0, 0, ErrorCode::UnknownTopicOrPartition.code()]);
     assert!(metadata(&mut client, None, false).await.is_empty());
     assert!(!broker.folder().join("data/a-4").exists(), "its files are gone");
