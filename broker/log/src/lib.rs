@@ -15,6 +15,8 @@ mod recovery;
 mod snapshot;
 mod text;
 mod validate;
+#[cfg(test)]
+mod validate_tests;
 mod varint;
 
 pub use config::{AckDurability, LogConfig};

@@ -65,10 +65,10 @@ pub fn run_store(seed: u64, steps: u64, bug: Option<PlantedBug>) -> Result<Repor
     life.open()?;
     for step in 0..steps {
         life.now_ms += life.rng.below(50) as i64;
-        life.step().map_err(|violation| Violation(format!("seed {seed} step {step}: {violation}")))?;
+        life.step().map_err(|violation| life.explain(seed, step, &violation))?;
     }
     life.disk.set_bytes_max(None);
-    life.restart(true).map_err(|violation| Violation(format!("seed {seed} end: {violation}")))?;
+    life.restart(true).map_err(|violation| life.explain(seed, steps, &violation))?;
     life.report.digest = life.disk.digest();
     Ok(life.report)
 }
@@ -81,6 +81,13 @@ impl Life {
     fn note(&mut self, text: impl AsRef<str>) {
         self.report.trace.push_str(text.as_ref());
         self.report.trace.push('\n');
+    }
+
+    /// The violation with what led to it.
+    fn explain(&self, seed: u64, step: u64, violation: &Violation) -> Violation {
+        let lines: Vec<&str> = self.report.trace.lines().collect();
+        let last = lines[lines.len().saturating_sub(40)..].join("\n  ");
+        Violation(format!("seed {seed} step {step}: {violation}, after\n  {last}"))
     }
 
     fn step(&mut self) -> Result<(), Violation> {
@@ -231,7 +238,10 @@ impl Life {
         // From here on the old tail is no longer promised, whether it goes or not.
         let shadow = &mut self.shadows[partition];
         let boundary = shadow.index_of(offset).map_or(end, |at| shadow.batches[at].base);
-        shadow.acknowledged = shadow.acknowledged.min(boundary.max(start));
+        if boundary < start {
+            return Ok(());
+        }
+        shadow.acknowledged = shadow.acknowledged.min(boundary);
         let result = log.truncate_to(Offset(offset));
         self.note(format!("truncate {partition} {offset} {}", result.is_ok()));
         match result {

@@ -32,7 +32,12 @@ impl PartitionLog {
         if state.deleted {
             return Ok(());
         }
-        let (offset, position) = self.boundary(&state, offset.max(self.log_start_offset()))?;
+        let start = self.log_start_offset();
+        let (offset, position) = self.boundary(&state, offset.max(start))?;
+        if offset < start {
+            // The batch also holds records that were let go: nothing of it remains.
+            return self.reset_locked(&mut state, start);
+        }
         self.lower_recovery_point(offset)?;
         let cut =
             self.truncate_files(&mut state, offset, position).and_then(|()| self.reload(&mut state, offset));
@@ -50,13 +55,18 @@ impl PartitionLog {
         if state.deleted {
             return Ok(());
         }
-        self.lower_recovery_point(offset)?;
-        let reset = self.remove_all(&mut state).and_then(|()| {
+        self.reset_locked(&mut state, offset)
+    }
+
+    fn reset_locked(&self, state: &mut State, offset: Offset) -> Result<(), StoreError> {
+        // All the way: should the process end when nothing is left, that is no loss of durable records.
+        self.lower_recovery_point(Offset(0))?;
+        let reset = self.remove_all(state).and_then(|()| {
             state.segments.clear();
             self.set_start(offset);
-            self.reload(&mut state, offset)
+            self.reload(state, offset)
         });
-        reset.map_err(|error| self.fail(&state, "reset", error))
+        reset.map_err(|error| self.fail(state, "reset", error))
     }
 
     fn fail(&self, state: &State, action: &'static str, error: StoreError) -> StoreError {

@@ -16,6 +16,8 @@ mod partition;
 mod read;
 mod real;
 mod recover;
+#[cfg(test)]
+mod recovery_tests;
 mod segment;
 mod shared;
 mod side;

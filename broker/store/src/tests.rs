@@ -297,6 +297,15 @@ fn a_cut_tail_is_gone_and_its_offsets_are_used_again() {
     let store = open(dir.path());
     let log = store.partition(TOPIC, P0).unwrap();
     assert_eq!(values(&log, Offset(0)), ["0=a", "1=b", "2=c", "3=D"]);
+    log.append(&timed(1_000, &["e", "f"]), LeaderEpoch(4), 1_000).unwrap();
+    log.sync().unwrap();
+    log.advance_log_start(Offset(5));
+    log.truncate_to(Offset(5)).unwrap();
+    assert_eq!(
+        (log.log_start_offset(), log.end_offset()),
+        (Offset(5), Offset(5)),
+        "nothing of that batch remains"
+    );
     log.reset_to(Offset(100)).unwrap();
     assert_eq!((log.log_start_offset(), log.end_offset()), (Offset(100), Offset(100)));
     assert_eq!(append(&log, &["z"]), Offset(100));
