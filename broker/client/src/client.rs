@@ -14,6 +14,8 @@ use crate::{ClientConfig, ClientError, ClusterView, Connection, Reply, Topic};
 /// The pause before the first further try; it doubles up to [`PAUSE_MAX`].
 const PAUSE_FIRST: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// For how long an unknown topic may be one that a broker doesn't know yet.
+const NEW_TOPIC_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Connections of one kind don't wait behind those of another: a long-polled Fetch would hold up a Produce.
 /// The default is the lane of metadata and administration.
@@ -30,6 +32,8 @@ struct Inner {
     connections: Mutex<HashMap<(Lane, String), Slot>>,
     view: RwLock<Arc<ClusterView>>,
     next_lane: AtomicU32,
+    /// The address that answered last: it is asked first.
+    answered: Mutex<Option<String>>,
 }
 
 /// A handle to a cluster; clones share connections and metadata.
@@ -52,6 +56,7 @@ impl Client {
             connections: Mutex::default(),
             view: RwLock::default(),
             next_lane: AtomicU32::new(CALLS.0 + 1),
+            answered: Mutex::default(),
         };
         let client = Self { inner: Arc::new(inner) };
         client.refresh(Some(&[])).await?;
@@ -111,7 +116,8 @@ impl Client {
         view.topics.get(name).cloned().ok_or_else(unknown)
     }
 
-    /// Sends a request to any broker that answers: the known ones first, then the bootstrap addresses.
+    /// Sends a request to any broker that answers: the one that did so last, the
+    /// other known ones, then the bootstrap addresses.
     ///
     /// # Errors
     /// When none answers.
@@ -122,6 +128,8 @@ impl Client {
                 addresses.push(address.clone());
             }
         }
+        let answered = self.inner.answered.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        addresses.sort_by_key(|address| Some(address) != answered.as_ref());
         let mut last = String::new();
         for address in &addresses {
             let tried = match self.connection_to(CALLS, address).await {
@@ -130,7 +138,11 @@ impl Client {
             };
             match tried {
                 Err(error) if error.is_retriable() => last = error.to_string(),
-                other => return other,
+                other => {
+                    *self.inner.answered.lock().unwrap_or_else(PoisonError::into_inner) =
+                        Some(address.clone());
+                    return other;
+                }
             }
         }
         Err(ClientError::NoBroker { addresses: addresses.join(", "), last })
@@ -150,14 +162,32 @@ impl Client {
         self.connection_to(CALLS, &address.ok_or_else(unknown)?).await?.call::<A>(request).await
     }
 
+    /// A topic by name; one that is unknown is asked for again for a little while, as it may just be new.
+    ///
+    /// # Errors
+    /// As [`Client::topic`].
+    pub(crate) async fn new_topic(&self, name: &str) -> Result<Topic, ClientError> {
+        let timeout = self.inner.config.retry_timeout.min(NEW_TOPIC_TIMEOUT);
+        self.retry_within(timeout, None, || self.topic(name)).await
+    }
+
     /// Does `attempt` until it succeeds, fails for good, or the time for further tries is over. Between tries it
     /// asks for `topic` anew.
     pub(crate) async fn retry<T, F: Future<Output = Result<T, ClientError>>>(
         &self,
         topic: Option<&str>,
+        attempt: impl FnMut() -> F,
+    ) -> Result<T, ClientError> {
+        self.retry_within(self.inner.config.retry_timeout, topic, attempt).await
+    }
+
+    async fn retry_within<T, F: Future<Output = Result<T, ClientError>>>(
+        &self,
+        timeout: Duration,
+        topic: Option<&str>,
         mut attempt: impl FnMut() -> F,
     ) -> Result<T, ClientError> {
-        let deadline = Instant::now() + self.inner.config.retry_timeout;
+        let deadline = Instant::now() + timeout;
         let mut pause = Pause::default();
         loop {
             match attempt().await {

@@ -102,6 +102,11 @@ impl Consumer {
     /// # Errors
     /// When the partition doesn't exist or its leader doesn't answer.
     pub async fn assign(&mut self, topic: &str, partition: i32, start: Start) -> Result<(), ClientError> {
+        let known = self.lane.client.new_topic(topic).await?;
+        if !known.partitions.iter().any(|known| known.index == partition) {
+            let what = format!("{topic}-{partition}");
+            return Err(ClientError::broker(what, ErrorCode::UnknownTopicOrPartition, None));
+        }
         let at = async |timestamp| self.lane.client.list_offset(topic, partition, timestamp).await;
         let offset = match start {
             Start::Offset(offset) => offset,
@@ -112,7 +117,6 @@ impl Consumer {
                 offset => offset,
             },
         };
-        self.lane.client.topic(topic).await?;
         self.positions.insert((topic.into(), partition), offset);
         Ok(())
     }
@@ -122,6 +126,7 @@ impl Consumer {
     /// # Errors
     /// As [`Consumer::assign`].
     pub async fn assign_topic(&mut self, topic: &str, start: Start) -> Result<(), ClientError> {
+        let _ = self.lane.client.new_topic(topic).await?;
         for partition in self.lane.client.refresh_topic(topic).await?.partitions {
             self.assign(topic, partition.index, start).await?;
         }
@@ -151,7 +156,7 @@ impl Consumer {
         let deadline = Instant::now() + self.config.poll_timeout;
         loop {
             self.look_up_stale().await?;
-            self.start_fetches();
+            self.start_fetches()?;
             let Ok(Some(done)) = tokio::time::timeout_at(deadline, self.fetches.join_next()).await else {
                 if self.fetches.is_empty() && Instant::now() < deadline {
                     // No leader is known: look again, after a pause.
@@ -159,10 +164,11 @@ impl Consumer {
                 }
                 return Ok(Vec::new());
             };
-            let Ok(result) = done else { continue };
+            let result = done.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
             let fetched = self.take(result)?;
             if !fetched.is_empty() {
-                self.start_fetches();
+                // What goes wrong there is met again by the next poll.
+                let _ = self.start_fetches();
                 return Ok(fetched);
             }
             if Instant::now() >= deadline {
@@ -198,8 +204,9 @@ impl Consumer {
     }
 
     /// Sends a Fetch to each leader that none is on its way to.
-    fn start_fetches(&mut self) {
+    fn start_fetches(&mut self) -> Result<(), ClientError> {
         let view = self.lane.client.view();
+        let mut leaderless = BTreeSet::new();
         let mut by_leader: BTreeMap<i32, Partitions> = BTreeMap::new();
         for ((topic, partition), offset) in &self.positions {
             match view.leader(topic, *partition) {
@@ -216,9 +223,13 @@ impl Consumer {
                     by_leader.entry(broker.id).or_default().push(asked);
                 }
                 None => {
-                    self.stale.insert(topic.clone());
+                    leaderless.insert(topic.clone());
                 }
             }
+        }
+        for topic in leaderless {
+            let error = ClientError::broker(&*topic, ErrorCode::LeaderNotAvailable, None);
+            self.note_failure(&topic, error)?;
         }
         for (leader_id, partitions) in by_leader {
             let Some(broker) = view.brokers.get(&leader_id) else { continue };
@@ -230,6 +241,7 @@ impl Consumer {
                 FetchResult { leader_id, partitions, reply }
             });
         }
+        Ok(())
     }
 
     /// Takes a Fetch's result: moves the positions and returns the records.

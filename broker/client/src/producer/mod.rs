@@ -212,7 +212,7 @@ impl Producer {
             return Ok(sinks.clone());
         }
         let client = &self.shared.lane.client;
-        let known = client.retry(None, || client.topic(topic)).await?;
+        let known = client.new_topic(topic).await?;
         if known.partitions.is_empty() {
             return Err(ClientError::broker(topic, ErrorCode::LeaderNotAvailable, None));
         }

@@ -44,14 +44,16 @@ pub(super) struct Sender {
     /// Who this partition's batches are from, and the next sequence number.
     producer: Option<(ProducerId, ProducerEpoch, i32)>,
     in_flight: VecDeque<(Batch, Response)>,
+    /// The pause before the next further try; short again after a success.
+    pause: Pause,
 }
 
 impl Sender {
     /// Starts the task and returns the sink that it empties.
     pub(super) fn start(shared: Arc<Shared>, topic: Arc<str>, partition: i32) -> Arc<Sink> {
         let sink = Arc::new(Sink::new(partition));
-        let (producer, in_flight) = (None, VecDeque::new());
-        let sender = Self { shared, topic, partition, sink: sink.clone(), producer, in_flight };
+        let (producer, in_flight, pause) = (None, VecDeque::new(), Pause::default());
+        let sender = Self { shared, topic, partition, sink: sink.clone(), producer, in_flight, pause };
         tokio::spawn(sender.run());
         sink
     }
@@ -198,7 +200,10 @@ impl Sender {
                     self.restart_sequence().await;
                 }
             }
-            Ok(offset) => self.finish(batch, Ok(offset)),
+            Ok(offset) => {
+                self.pause = Pause::default();
+                self.finish(batch, Ok(offset));
+            }
         }
     }
 
@@ -211,10 +216,9 @@ impl Sender {
         tracing::debug!(topic = %self.topic, partition = self.partition, %error, "sending again");
         let mut failed = vec![first];
         failed.extend(self.collect_failed().await);
-        let mut pause = Pause::default();
         let deadline = Instant::now() + self.shared.config.delivery_timeout;
         loop {
-            pause.wait().await;
+            self.pause.wait().await;
             let refreshed = self.shared.lane.client.refresh_topic(&self.topic).await;
             match refreshed {
                 // A topic that the broker doesn't know may be one that it doesn't know yet: say so by sending.
