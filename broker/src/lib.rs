@@ -101,9 +101,14 @@ async fn serve(config: Config, log_control: Arc<LogControl>) -> anyhow::Result<(
         _ = interrupt.recv() => return Ok(()),
         _ = terminate.recv() => return Ok(()),
     };
+    let quorum = running.broker().quorum.clone();
     tokio::select! {
         error = running.failed() => {
             error!(%error, "the disk failed");
+            return Err(error.into());
+        }
+        error = quorum.failed() => {
+            error!(%error, "the metadata quorum failed");
             return Err(error.into());
         }
         _ = interrupt.recv() => info!("stopping, as SIGINT says"),

@@ -141,7 +141,7 @@ impl Task {
                 Err(Unavailable::NotActive(forward.leader_id))
             }
             Err(error) => {
-                tracing::error!(%error, "the metadata quorum has stopped");
+                tracing::debug!(%error, "the metadata quorum has stopped");
                 Err(Unavailable::Stopped)
             }
         }

@@ -41,6 +41,15 @@ pub enum StartError {
     Raft(String),
 }
 
+/// This node's consensus has ended, mostly because its disk failed. The node can't go on: it has to end and start
+/// again.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the metadata quorum of this node has stopped: {reason}; start the node again when its disk is well")]
+pub struct QuorumFailed {
+    /// What the consensus says.
+    pub reason: String,
+}
+
 /// Why a request over the control API about this broker failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]

@@ -24,5 +24,5 @@ mod state_machine;
 
 pub use config::{QuorumConfig, Registration, Tuning, Voter, Voters};
 pub use control::BrokerControl;
-pub use error::{ControlError, StartError, SubmitError};
+pub use error::{ControlError, QuorumFailed, StartError, SubmitError};
 pub use quorum::Quorum;

@@ -16,7 +16,7 @@ use crate::broker;
 use crate::config::{QuorumConfig, Tuning, Voters};
 use crate::control::{BrokerControl, ControlService};
 use crate::controller::Controller;
-use crate::error::{StartError, SubmitError};
+use crate::error::{QuorumFailed, StartError, SubmitError};
 use crate::log_store::LogStore;
 use crate::network::Network;
 use crate::node::{Node, Running};
@@ -92,6 +92,7 @@ impl Quorum {
         if initialized {
             stand_if_alone(&self.node, &raft).await;
         }
+        tokio::spawn(tell_who_leads(raft.clone()));
         self.spawn_membership(raft);
         if self.node.config.voter {
             tokio::spawn(broker::fence_silent_brokers(self.node.clone()));
@@ -149,6 +150,25 @@ impl Quorum {
     /// The epoch of this broker's registration with the active controller; none before the first.
     pub fn broker_epoch(&self) -> Option<BrokerEpoch> {
         *self.node.broker_epoch.borrow()
+    }
+
+    /// Waits until the consensus fails, as when the metadata log can't be written. It mostly never does.
+    pub async fn failed(&self) -> QuorumFailed {
+        if let Some(running) = self.node.running.get() {
+            let mut metrics = running.raft.metrics();
+            loop {
+                let state = metrics.borrow_and_update().running_state.clone();
+                if let Err(fatal) = state
+                    && !*self.node.stopping.borrow()
+                {
+                    return QuorumFailed { reason: fatal.to_string() };
+                }
+                if metrics.changed().await.is_err() {
+                    break;
+                }
+            }
+        }
+        std::future::pending().await
     }
 
     /// Tells the active controller that this broker stops, so that its leaderships end or move at once, then stops
@@ -238,6 +258,27 @@ fn raft_config(tuning: &Tuning) -> openraft::Config {
         snapshot_max_chunk_size: 1 << 20,
         max_in_snapshot_log_to_keep: tuning.entries_kept,
         ..openraft::Config::default()
+    }
+}
+
+/// Logs each change of the active controller, until the consensus ends.
+async fn tell_who_leads(raft: Raft) {
+    let mut metrics = raft.server_metrics();
+    let mut told = None;
+    loop {
+        let now = {
+            let metrics = metrics.borrow_and_update();
+            metrics.current_leader.map(|leader| (leader, metrics.vote.leader_id().term))
+        };
+        if let Some((leader, term)) = now
+            && told != now
+        {
+            tracing::info!(controller = leader.0, term, "following the active controller");
+            told = now;
+        }
+        if metrics.changed().await.is_err() {
+            return;
+        }
     }
 }
 

@@ -172,3 +172,82 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
+
+#[cfg(test)]
+mod tests {
+    use openraft::CommittedLeaderId;
+    use ottla_core::metadata::{Command, IncarnationId, Record, RegisterBroker};
+    use ottla_store::RealDisk;
+    use ottla_types::{BrokerId, DirectoryId};
+
+    use super::*;
+
+    const CLUSTER: ClusterId = ClusterId([6; 16]);
+
+    fn open(dir: &tempfile::TempDir) -> (StateMachine, watch::Receiver<Arc<MetadataImage>>) {
+        let published = watch::Sender::new(Arc::new(MetadataImage::new(CLUSTER)));
+        let seen = published.subscribe();
+        (StateMachine::open(Arc::new(RealDisk), dir.path(), CLUSTER, published).unwrap(), seen)
+    }
+
+    fn entry(index: u64, payload: EntryPayload) -> Entry {
+        Entry { log_id: LogId::new(CommittedLeaderId::new(1, BrokerId(0)), index), payload }
+    }
+
+    fn registration(image: &MetadataImage, id: i32) -> Vec<Record> {
+        let command = RegisterBroker {
+            id: BrokerId(id),
+            incarnation: IncarnationId(1),
+            directory_id: DirectoryId([1; 16]),
+            listeners: vec![],
+            control_address: String::new(),
+            rack: None,
+        };
+        image.decide(&Command::RegisterBroker(command)).records
+    }
+
+    #[tokio::test]
+    async fn a_decision_upon_an_older_image_is_left_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut machine, seen) = open(&dir);
+        let empty = seen.borrow().clone();
+        let change = |base, id| {
+            EntryPayload::Normal(Change { base: MetadataVersion(base), records: registration(&empty, id) })
+        };
+        let entries = [
+            entry(1, EntryPayload::Blank),
+            // Decided before the blank entry, which changed nothing.
+            entry(2, change(0, 7)),
+            // Decided before that one, which did: both would give out the same broker epoch.
+            entry(3, change(1, 8)),
+            entry(4, change(0, 9)),
+        ];
+        let applied = machine.apply(entries).await.unwrap();
+        assert_eq!(applied, [Applied::Nothing, Applied::Accepted, Applied::Refused, Applied::Refused]);
+        let image = seen.borrow().clone();
+        assert_eq!(image.brokers.keys().collect::<Vec<_>>(), [&BrokerId(7)]);
+        assert_eq!((image.version, image.changed), (MetadataVersion(4), MetadataVersion(2)));
+        let again =
+            EntryPayload::Normal(Change { base: MetadataVersion(2), records: registration(&image, 8) });
+        assert_eq!(machine.apply([entry(5, again)]).await.unwrap(), [Applied::Accepted]);
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_is_sent_installed_and_opened() {
+        let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (mut machine, seen) = open(&one);
+        let records = registration(&seen.borrow(), 7);
+        let change = EntryPayload::Normal(Change { base: MetadataVersion(0), records });
+        machine.apply([entry(9, change)]).await.unwrap();
+        let built = machine.get_snapshot_builder().await.build_snapshot().await.unwrap();
+        let current = machine.get_current_snapshot().await.unwrap().unwrap();
+        assert_eq!((&current.meta, current.snapshot.get_ref()), (&built.meta, built.snapshot.get_ref()));
+
+        let (mut follower, followed) = open(&other);
+        follower.install_snapshot(&built.meta, built.snapshot).await.unwrap();
+        assert_eq!(*followed.borrow(), *seen.borrow());
+        let (mut reopened, followed) = open(&other);
+        assert_eq!(*followed.borrow(), *seen.borrow());
+        assert_eq!(reopened.applied_state().await.unwrap().0, built.meta.last_log_id);
+    }
+}

@@ -7,7 +7,7 @@ use ottla_core::metadata::{AlterTopicConfigs, Command, ConfigChange, MetadataIma
 use ottla_quorum::{QuorumConfig, Tuning, Voters};
 use ottla_types::BrokerId;
 
-use crate::harness::{Place, Running, create_topic, live, poll};
+use crate::harness::{Place, Running, create_topic, live, poll, within};
 
 fn short_log(place: &Place, voters: &Voters) -> QuorumConfig {
     let tuning = Tuning { snapshot_after_entries: 20, entries_kept: 5, ..Tuning::default() };
@@ -84,4 +84,29 @@ async fn a_newcomer_whose_disk_was_wiped_learns_again() {
     assert_eq!(orphan.leader, None, "records on the wiped disk are gone, and the partition says so");
     learner.stop().await;
     node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_cannot_write_its_log_says_so() {
+    let mut place = Place::new(0).await;
+    let voters = Voters::Static(vec![place.voter()]);
+    let node = place.start(short_log(&place, &voters)).await;
+    node.until("a broker in service", |image| live(image) == 1).await;
+    create_topic(&node, "t", 1).await;
+    std::fs::remove_dir_all(place.metadata_folder()).unwrap();
+    let writes = async {
+        for n in 0u64.. {
+            let config = BTreeMap::from([("retention.ms".to_owned(), n.to_string())]);
+            let change = TopicConfigChange { name: "t".to_owned(), change: ConfigChange::Replace(config) };
+            let command = AlterTopicConfigs { topics: vec![change], validate_only: false };
+            // Refused or never answered, once the log has failed.
+            let _ = node.quorum.submit(Command::AlterTopicConfigs(command)).await;
+        }
+    };
+    let failure = tokio::select! {
+        failure = within("the failure", node.quorum.failed()) => failure,
+        () = writes => unreachable!("it ends with the failure"),
+    };
+    assert!(failure.to_string().contains("start the node again"), "{failure}");
+    node.crash().await;
 }
