@@ -42,6 +42,13 @@ pub(crate) async fn apply(context: &Context, namespace: &str, object: &PlannedOb
     Ok(true)
 }
 
+/// Whether something was refused because its whole namespace is being deleted.
+pub(crate) fn is_namespace_terminating(error: &Error) -> bool {
+    let Error::Api(status) = error else { return false };
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    status.code == 403 && causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
+}
+
 /// Deletes an object; that it is gone already is as good.
 pub(crate) async fn delete(
     context: &Context,
@@ -139,7 +146,9 @@ pub(crate) async fn publish<K: Resource<DynamicType = ()>>(context: &Context, ob
         };
         body.metadata.name = Some(format!("{}.{:x}", object.name_any(), now.as_nanosecond()));
         body.metadata.namespace = Some(namespace.clone());
-        if let Err(error) = api.create(&PostParams::default(), &body).await {
+        if let Err(error) = api.create(&PostParams::default(), &body).await
+            && !is_namespace_terminating(&error)
+        {
             tracing::warn!(%error, reason = event.reason, "cannot publish an event");
         }
     }

@@ -8,7 +8,7 @@ use kube::{Resource, ResourceExt};
 use ottla_api::{KafkaCluster, KafkaClusterStatus};
 use ottla_plan::{ClusterObserved, ClusterPlan, Failure, Step, cluster_status, plan_cluster};
 
-use crate::apply::{apply, delete, publish, write_status};
+use crate::apply::{apply, delete, is_namespace_terminating, publish, write_status};
 use crate::context::{Context, now};
 use crate::error::ReconcileError;
 use crate::watches::of_cluster;
@@ -60,7 +60,10 @@ pub async fn reconcile_cluster(
     if !same_record(cluster.status.as_ref(), &first) {
         write_status(&context, &cluster, "KafkaCluster", &first).await?;
     }
-    let failures = carry_out(&context, &namespace, &plan).await;
+    let Some(failures) = carry_out(&context, &namespace, &plan).await else {
+        tracing::info!(namespace, name, "the namespace goes, and the cluster with it");
+        return Ok(Action::await_change());
+    };
     let (status, events) = cluster_status(observed, &plan, &failures, now());
     if context
         .newer_status(&uid, cluster.meta().resource_version.as_deref())
@@ -85,8 +88,9 @@ pub async fn reconcile_cluster(
     }
 }
 
-// A failed step doesn't stop the others: none needs another's success to be right.
-async fn carry_out(context: &Context, namespace: &str, plan: &ClusterPlan) -> Vec<Failure> {
+// A failed step doesn't stop the others: none needs another's success to be right. None if the whole namespace is
+// being deleted: then nothing is to be made any more.
+async fn carry_out(context: &Context, namespace: &str, plan: &ClusterPlan) -> Option<Vec<Failure>> {
     let mut failures = Vec::new();
     for step in &plan.steps {
         let result = match step {
@@ -95,12 +99,15 @@ async fn carry_out(context: &Context, namespace: &str, plan: &ClusterPlan) -> Ve
             Step::Wait { .. } => Ok(()),
         };
         if let Err(error) = result {
+            if is_namespace_terminating(&error) {
+                return None;
+            }
             context.metrics.steps_failed.inc();
             tracing::warn!(namespace, step = step.name(), %error, "a step failed");
             failures.push(Failure { step: step.name(), error: error.to_string() });
         }
     }
-    failures
+    Some(failures)
 }
 
 fn same_record(old: Option<&KafkaClusterStatus>, new: &KafkaClusterStatus) -> bool {

@@ -39,6 +39,10 @@ pub(crate) struct Known {
     pub view: Option<Arc<ClusterView>>,
     /// A connection, while there is one.
     pub client: Option<Client>,
+    /// Whether nobody has answered for a while; a cluster that was just asked is not silent yet.
+    pub silent: bool,
+    /// Held while a change is planned and asked for, so that one doesn't make another's plan old.
+    pub turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// A change of a cluster's view, and the topics that it concerns.
@@ -133,8 +137,8 @@ impl Task {
                 }
             }
             // One broker's restart is no news; a cluster that stays silent is.
-            if answered.elapsed() > PATIENCE && self.sender.borrow().view.is_some() {
-                self.sender.send_modify(|known| known.view = None);
+            if answered.elapsed() > PATIENCE && !self.sender.borrow().silent {
+                self.sender.send_modify(|known| (known.view, known.silent) = (None, true));
                 self.tell(None);
             }
             turn = (turn + 1) % candidates.len().max(1);
@@ -171,6 +175,7 @@ impl Task {
             let reconnected = known.client.is_none();
             known.client = Some(client.clone());
             known.view = Some(view.clone());
+            known.silent = false;
             concerns = match old {
                 Some(old) if !reconnected => Some(topics_changed(&old, &view)),
                 _ => Some(None),

@@ -26,6 +26,8 @@ const ATTEMPTS_MAX: usize = 5;
 const VIEW_PATIENCE: Duration = Duration::from_secs(5);
 /// When to ask again what was refused: the brokers may have changed their mind.
 const REFUSED_AGAIN: Duration = Duration::from_secs(300);
+/// When to ask again what found nobody to answer.
+const UNREACHABLE_AGAIN: Duration = Duration::from_secs(2);
 
 /// Brings one Topic to what it asks.
 ///
@@ -44,11 +46,24 @@ pub async fn reconcile_topic(topic: Arc<Topic>, context: Arc<Context>) -> Result
         let key = ObjectRef::from_obj(&**cluster);
         context.connections.follow(&key, cluster.uid().as_deref(), (context.resolver)(cluster))
     });
+    if known.as_ref().is_some_and(|known| is_too_early(&topic, &known.borrow())) {
+        // What it says of itself may still be so. The first answer brings it here again, or the lack of one.
+        return Ok(Action::await_change());
+    }
     let attempt = Attempt { context: &context, topic: &topic, elder: elder.as_ref(), known: known.as_ref() };
-    let (plan, refused) = attempt.run().await?;
+    let (plan, next) = attempt.run().await?;
     finish(&context, &topic, &plan).await?;
     context.succeeded(&uid);
-    Ok(if refused { Action::requeue(REFUSED_AGAIN) } else { Action::await_change() })
+    Ok(match next {
+        Next::Await => Action::await_change(),
+        Next::After(pause) => Action::requeue(pause),
+    })
+}
+
+// The operator has just started, or the cluster: nobody had the time to answer.
+fn is_too_early(topic: &Topic, known: &Known) -> bool {
+    let has_spoken = topic.status.as_ref().is_some_and(|s| !s.conditions.is_empty());
+    known.view.is_none() && !known.silent && has_spoken
 }
 
 fn cluster_of(topic: &Topic, context: &Context) -> Option<Arc<KafkaCluster>> {
@@ -83,8 +98,8 @@ struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    /// Plans and acts until nothing more is to be asked; whether the cluster refused.
-    async fn run(&self) -> Result<(TopicPlan, bool), ReconcileError> {
+    /// Plans and acts until nothing more is to be asked, or nothing more can be.
+    async fn run(&self) -> Result<(TopicPlan, Next), ReconcileError> {
         let mut plan = self.plan(None);
         let holds = self.topic.finalizers().iter().any(|f| f == TOPIC_FINALIZER);
         let deleted = self.topic.meta().deletion_timestamp.is_some();
@@ -92,28 +107,36 @@ impl Attempt<'_> {
             // Before the topic is there: else it could outlive a Topic that is deleted at once.
             set_finalizer(self.context, self.topic, TOPIC_FINALIZER, plan.finalizer).await?;
         }
+        if plan.action.is_none() {
+            return Ok((plan, Next::Await));
+        }
+        let turn = self.known.map(|known| known.borrow().turn.clone()).unwrap_or_default();
+        let _turn = turn.lock().await;
         for _ in 0..ATTEMPTS_MAX {
-            let Some(action) = plan.action.take() else { return Ok((plan, false)) };
+            plan = self.plan(None);
+            let Some(action) = plan.action.take() else { return Ok((plan, Next::Await)) };
             let Some(client) = self.known.and_then(|known| known.borrow().client.clone()) else {
-                return Ok((self.unreachable("no broker answers just now"), false));
+                return Ok((self.unreachable("no broker answers just now"), Next::After(UNREACHABLE_AGAIN)));
             };
-            let version = self.version();
             match perform(client, &action).await {
                 Ok(reached) => {
                     tracing::info!(topic = self.topic.name_any(), namespace = self.topic.namespace(), %action, "done");
                     self.seen(reached).await;
                 }
-                Err(status) => match self.verdict(&status, version).await {
+                Err(status) => match self.verdict(&status, &action).await {
                     Verdict::Again => {}
-                    Verdict::Unreachable => return Ok((self.unreachable(status.message()), false)),
-                    Verdict::Refused => return Ok((self.plan(Some(status.message())), true)),
+                    Verdict::Unreachable => {
+                        return Ok((self.unreachable(status.message()), Next::After(UNREACHABLE_AGAIN)));
+                    }
+                    Verdict::Refused => {
+                        return Ok((self.plan(Some(status.message())), Next::After(REFUSED_AGAIN)));
+                    }
                 },
             }
-            plan = self.plan(None);
         }
-        // The next change of the cluster brings it here again.
-        plan.action = None;
-        Ok((plan, false))
+        plan = self.plan(None);
+        let next = if plan.action.take().is_some() { Next::After(UNREACHABLE_AGAIN) } else { Next::Await };
+        Ok((plan, next))
     }
 
     fn plan(&self, refusal: Option<&str>) -> TopicPlan {
@@ -131,11 +154,6 @@ impl Attempt<'_> {
         plan_topic(TopicObserved { topic: self.topic, elder: self.elder, cluster, refusal: None }, now())
     }
 
-    fn version(&self) -> u64 {
-        let view = self.known.and_then(|known| known.borrow().view.clone());
-        view.map_or(0, |view| view.metadata_version)
-    }
-
     /// Waits until the view is at least as new as an answer.
     async fn seen(&self, version: u64) {
         let Some(mut known) = self.known.cloned() else { return };
@@ -145,7 +163,11 @@ impl Attempt<'_> {
         }
     }
 
-    async fn verdict(&self, status: &Status, version: u64) -> Verdict {
+    async fn verdict(&self, status: &Status, action: &TopicAction) -> Verdict {
+        let version = match action {
+            TopicAction::Apply { metadata_version, .. } => *metadata_version,
+            TopicAction::Delete { .. } => 0,
+        };
         match status.code() {
             Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown => {
                 Verdict::Unreachable
@@ -162,6 +184,14 @@ impl Attempt<'_> {
             _ => Verdict::Refused,
         }
     }
+}
+
+/// When to look again.
+enum Next {
+    /// When something changes.
+    Await,
+    /// After this time at the latest.
+    After(Duration),
 }
 
 enum Verdict {

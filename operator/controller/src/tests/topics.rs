@@ -101,6 +101,20 @@ async fn brokers_that_do_not_answer_are_waited_for() {
 }
 
 #[tokio::test]
+async fn an_operator_that_just_started_says_nothing_before_the_brokers_do() {
+    let mut world = world("partitions: 2").await;
+    world.look_at_topic("orders").await.unwrap();
+    let ready = world.ready("topics", "orders");
+    let mut world = world.operator_restarted();
+    world.api.calls();
+    world.look_at_topic("orders").await.unwrap();
+    assert_eq!(world.api.calls(), [""; 0]);
+    world.hear_from_brokers().await;
+    world.look_at_topic("orders").await.unwrap();
+    assert_eq!((world.api.calls(), world.ready("topics", "orders")), (vec![], ready));
+}
+
+#[tokio::test]
 async fn the_younger_of_two_topics_waits() {
     let mut world = world("topicName: shared").await;
     world.look_at_topic("orders").await.unwrap();

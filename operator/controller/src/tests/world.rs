@@ -34,6 +34,7 @@ pub struct World {
     pub api: Arc<ApiServer>,
     /// The brokers.
     pub brokers: Arc<Brokers>,
+    address: String,
     context: Arc<Context>,
     writers: Writers,
     changes: mpsc::UnboundedReceiver<Changed>,
@@ -54,8 +55,16 @@ struct Writers {
 impl World {
     /// With brokers that answer, but no resources.
     pub async fn new() -> Self {
-        let api = Arc::new(ApiServer::default());
         let (brokers, address) = Brokers::start().await;
+        Self::with(Arc::new(ApiServer::default()), brokers, address)
+    }
+
+    /// Another operator, which knows nothing yet.
+    pub fn operator_restarted(self) -> Self {
+        Self::with(self.api, self.brokers, self.address)
+    }
+
+    fn with(api: Arc<ApiServer>, brokers: Arc<Brokers>, address: String) -> Self {
         let (clusters, topics, services) = (store(), store(), store());
         let (config_maps, service_accounts, stateful_sets) = (store(), store(), store());
         let (budgets, pods, claims) = (store(), store(), store());
@@ -84,10 +93,11 @@ impl World {
         let metrics = Arc::new(Metrics::default());
         let (sender, changes) = mpsc::unbounded_channel();
         let connections = Connections::new(sender, metrics.clone());
-        let resolver: Resolver = Arc::new(move |_| vec![address.clone()]);
+        let reached = address.clone();
+        let resolver: Resolver = Arc::new(move |_| vec![reached.clone()]);
         let (image, identity) = ("ottla/broker:test".to_owned(), "test".to_owned());
         let context = Context::new(api.client(), stores, image, identity, resolver, connections, metrics);
-        Self { api, brokers, context: Arc::new(context), writers, changes }
+        Self { api, brokers, address, context: Arc::new(context), writers, changes }
     }
 
     /// A person applies a manifest.
