@@ -274,7 +274,12 @@ impl Default for Pause {
 
 impl Pause {
     pub(crate) async fn wait(&mut self) {
-        tokio::time::sleep(self.0).await;
-        self.0 = (self.0 * 2).min(PAUSE_MAX);
+        tokio::time::sleep(self.take()).await;
+    }
+
+    /// The pause to make now; the next is longer.
+    pub(crate) fn take(&mut self) -> Duration {
+        let longer = (self.0 * 2).min(PAUSE_MAX);
+        std::mem::replace(&mut self.0, longer)
     }
 }

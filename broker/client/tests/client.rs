@@ -240,6 +240,21 @@ async fn an_offset_out_of_range_and_a_corrupt_batch_are_errors() {
 }
 
 #[tokio::test]
+async fn a_failing_partition_does_not_cost_the_records_of_another() {
+    let broker = TestBroker::start(&[("orders", 2)]).await;
+    let batch = BatchBuilder::new(Offset(0), LeaderEpoch(-1)).record(0, None, Some(b"value 0")).build();
+    broker.append("orders", 0, &batch);
+    let client = connect(&broker).await;
+    let mut consumer = Consumer::new(&client, ConsumerConfig::default());
+    consumer.assign("orders", 0, Start::Earliest).await.unwrap();
+    consumer.assign("orders", 1, Start::Offset(5)).await.unwrap();
+    let fetched = consumer.poll().await.unwrap();
+    assert_eq!(fetched.iter().map(|f| (f.partition, f.records().count())).collect::<Vec<_>>(), [(0, 1)]);
+    let error = consumer.poll().await.unwrap_err();
+    assert_eq!(error.to_string(), "orders-1 at offset 5: OFFSET_OUT_OF_RANGE");
+}
+
+#[tokio::test]
 async fn older_brokers_are_spoken_to_in_their_versions() {
     let broker = TestBroker::start(&[("orders", 1)]).await;
     for (key, version) in [

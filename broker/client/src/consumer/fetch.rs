@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ottla_wire::messages::{FetchPartition, FetchRequest, FetchTopic};
+use ottla_wire::messages::{FetchPartition, FetchRequest, FetchTopic, FetchableTopicResponse};
 use ottla_wire::{Uuid, apis};
 
 use super::ConsumerConfig;
@@ -62,4 +62,17 @@ fn partition(asked: &Asked, config: &ConsumerConfig) -> FetchPartition {
         partition_max_bytes: config.partition_bytes_max,
         ..Default::default()
     }
+}
+
+/// What was asked of a partition in a response; older versions name its topic, newer ones have its id.
+pub(super) fn find<'p>(
+    partitions: &'p Partitions,
+    topic: &FetchableTopicResponse<'_>,
+    partition: i32,
+) -> Option<&'p Asked> {
+    let is_topic = |asked: &Asked| match &*topic.topic {
+        "" => topic.topic_id == asked.topic_id,
+        name => *name == *asked.topic,
+    };
+    partitions.iter().find(|asked| asked.partition == partition && is_topic(asked))
 }

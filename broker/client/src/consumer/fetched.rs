@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ottla_log::{BatchHeader, Codec, HEADER_BYTES, Record, Records, check_batch};
+use ottla_wire::ErrorCode;
 use ottla_wire::messages::PartitionData;
 
 use super::fetch::Asked;
@@ -33,13 +34,18 @@ pub struct Fetched {
 }
 
 impl Fetched {
-    /// Reads a partition's bytes: checks each whole batch, leaves out control batches.
+    /// Reads a partition's part of a response, which may be an error: checks each whole batch, leaves out control batches.
     pub(super) fn read(
         asked: &Asked,
         data: &PartitionData<'_>,
         frame: &Bytes,
         batch_bytes_max: usize,
     ) -> Result<Self, ClientError> {
+        let error = ErrorCode::from_wire(data.error_code);
+        if !error.is_none() {
+            let what = format!("{}-{} at offset {}", asked.topic, asked.partition, asked.offset);
+            return Err(ClientError::broker(what, error, None));
+        }
         let mut fetched = Self {
             topic: asked.topic.clone(),
             partition: asked.partition,

@@ -5,6 +5,7 @@
 
 mod fetch;
 mod fetched;
+mod trouble;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,12 +16,12 @@ use ottla_wire::{ErrorCode, apis};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::client::Pause;
 use crate::producer::OwnLane;
 use crate::{Client, ClientError, Reply};
 
 use fetch::{Asked, FetchResult, Partitions};
 pub use fetched::Fetched;
+use trouble::Trouble;
 
 /// A consumer's settings.
 #[derive(Debug, Clone)]
@@ -75,11 +76,7 @@ pub struct Consumer {
     fetches: JoinSet<FetchResult>,
     /// The leaders that a Fetch is on its way to.
     busy: BTreeSet<i32>,
-    /// Topics whose leaders have to be looked up anew.
-    stale: BTreeSet<Arc<str>>,
-    pause: Pause,
-    /// Since when nothing but retriable errors came.
-    failing_since: Option<Instant>,
+    trouble: Trouble,
 }
 
 impl Consumer {
@@ -91,9 +88,7 @@ impl Consumer {
             positions: BTreeMap::new(),
             fetches: JoinSet::new(),
             busy: BTreeSet::new(),
-            stale: BTreeSet::new(),
-            pause: Pause::default(),
-            failing_since: None,
+            trouble: Trouble::default(),
         }
     }
 
@@ -155,21 +150,24 @@ impl Consumer {
         }
         let deadline = Instant::now() + self.config.poll_timeout;
         loop {
-            self.look_up_stale().await?;
-            self.start_fetches()?;
-            let Ok(Some(done)) = tokio::time::timeout_at(deadline, self.fetches.join_next()).await else {
-                if self.fetches.is_empty() && Instant::now() < deadline {
-                    // No leader is known: look again, after a pause.
-                    continue;
+            self.trouble.tell()?;
+            self.look_up_stale().await;
+            self.start_fetches();
+            let until = self.trouble.next_look(deadline);
+            let next = async {
+                match self.fetches.join_next().await {
+                    Some(done) => done,
+                    // No leader is known: there is nothing to wait for but the next look.
+                    None => std::future::pending().await,
                 }
-                return Ok(Vec::new());
             };
-            let result = done.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
-            let fetched = self.take(result)?;
-            if !fetched.is_empty() {
-                // What goes wrong there is met again by the next poll.
-                let _ = self.start_fetches();
-                return Ok(fetched);
+            if let Ok(done) = tokio::time::timeout_at(until, next).await {
+                let result = done.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+                let fetched = self.take(result)?;
+                if !fetched.is_empty() {
+                    self.start_fetches();
+                    return Ok(fetched);
+                }
             }
             if Instant::now() >= deadline {
                 return Ok(Vec::new());
@@ -177,40 +175,28 @@ impl Consumer {
         }
     }
 
-    /// Asks for the leaders of topics that moved, after a pause.
-    async fn look_up_stale(&mut self) -> Result<(), ClientError> {
-        if self.stale.is_empty() {
-            return Ok(());
-        }
-        self.pause.wait().await;
-        for topic in std::mem::take(&mut self.stale) {
+    /// Asks for the leaders of topics that moved, when it is time to.
+    async fn look_up_stale(&mut self) {
+        for topic in self.trouble.due() {
             if let Err(error) = self.lane.client.refresh_topic(&topic).await {
-                self.note_failure(&topic, error)?;
+                self.note(&topic, error);
             }
         }
-        Ok(())
     }
 
-    /// Remembers a failure that may pass; returns it once it has lasted too long.
-    fn note_failure(&mut self, topic: &Arc<str>, error: ClientError) -> Result<(), ClientError> {
-        let since = *self.failing_since.get_or_insert_with(Instant::now);
-        if !error.is_retriable() || since.elapsed() > self.lane.client.config().retry_timeout {
-            self.failing_since = None;
-            return Err(error);
-        }
-        tracing::debug!(topic = &**topic, %error, "fetching again");
-        self.stale.insert(topic.clone());
-        Ok(())
+    fn note(&mut self, topic: &Arc<str>, error: ClientError) {
+        self.trouble.note(topic, error, self.lane.client.config().retry_timeout);
     }
 
     /// Sends a Fetch to each leader that none is on its way to.
-    fn start_fetches(&mut self) -> Result<(), ClientError> {
+    fn start_fetches(&mut self) {
         let view = self.lane.client.view();
         let mut leaderless = BTreeSet::new();
         let mut by_leader: BTreeMap<i32, Partitions> = BTreeMap::new();
         for ((topic, partition), offset) in &self.positions {
             match view.leader(topic, *partition) {
                 Some((broker, _)) if self.busy.contains(&broker.id) => {}
+                Some((broker, _)) if self.trouble.is_held_back(broker.id) => {}
                 Some((broker, leader_epoch)) => {
                     let topic_id = view.topics.get(&**topic).map_or([0; 16], |topic| topic.id.0);
                     let asked = Asked {
@@ -229,7 +215,7 @@ impl Consumer {
         }
         for topic in leaderless {
             let error = ClientError::broker(&*topic, ErrorCode::LeaderNotAvailable, None);
-            self.note_failure(&topic, error)?;
+            self.note(&topic, error);
         }
         for (leader_id, partitions) in by_leader {
             let Some(broker) = view.brokers.get(&leader_id) else { continue };
@@ -241,28 +227,29 @@ impl Consumer {
                 FetchResult { leader_id, partitions, reply }
             });
         }
-        Ok(())
     }
 
     /// Takes a Fetch's result: moves the positions and returns the records.
     fn take(&mut self, result: FetchResult) -> Result<Vec<Fetched>, ClientError> {
         self.busy.remove(&result.leader_id);
-        let reply = match result.reply {
-            Ok(reply) => reply,
+        let reply = match &result.reply {
+            Ok(reply) => reply.clone(),
             Err(error) => {
                 let topics: BTreeSet<_> = result.partitions.iter().map(|asked| asked.topic.clone()).collect();
                 for topic in topics {
-                    self.note_failure(&topic, error.clone())?;
+                    self.note(&topic, error.clone());
                 }
+                self.trouble.hold_back(result.leader_id);
                 return Ok(Vec::new());
             }
         };
-        self.take_reply(&result.partitions, &reply)
+        self.take_reply(&result, &reply)
     }
 
+    /// Takes what came of each partition. A failure of one doesn't cost the records of another: it is told next.
     fn take_reply(
         &mut self,
-        partitions: &Partitions,
+        result: &FetchResult,
         reply: &Reply<apis::Fetch>,
     ) -> Result<Vec<Fetched>, ClientError> {
         let response = reply.body()?;
@@ -272,29 +259,23 @@ impl Consumer {
         let mut all = Vec::new();
         for topic in &response.responses {
             for data in &topic.partitions {
-                let asked = partitions.iter().find(|asked| {
-                    let is_topic = *topic.topic == *asked.topic
-                        || (topic.topic.is_empty() && topic.topic_id == asked.topic_id);
-                    is_topic && asked.partition == data.partition_index
-                });
-                let Some(asked) = asked else { continue };
-                let key = (asked.topic.clone(), asked.partition);
-                // Assigned anew, or no more, while the Fetch was on its way.
+                let asked = fetch::find(&result.partitions, topic, data.partition_index);
+                // Assigned anew, or no more, while the Fetch was on its way?
+                let key = asked.map(|asked| (asked.topic.clone(), asked.partition));
+                let Some((asked, key)) = asked.zip(key) else { continue };
                 if self.positions.get(&key) != Some(&asked.offset) {
                     continue;
                 }
-                let error = ErrorCode::from_wire(data.error_code);
-                if !error.is_none() {
-                    let what = format!("{}-{} at offset {}", asked.topic, asked.partition, asked.offset);
-                    self.note_failure(&asked.topic, ClientError::broker(what, error, None))?;
-                    continue;
-                }
-                self.failing_since = None;
-                self.pause = Pause::default();
-                let fetched = Fetched::read(asked, data, reply.frame(), self.config.batch_bytes_max)?;
-                self.positions.insert(key, fetched.next_offset());
-                if !fetched.is_empty() {
-                    all.push(fetched);
+                match Fetched::read(asked, data, reply.frame(), self.config.batch_bytes_max) {
+                    Ok(fetched) => {
+                        self.positions.insert(key, fetched.next_offset());
+                        self.trouble.over();
+                        all.extend((!fetched.is_empty()).then_some(fetched));
+                    }
+                    Err(error) => {
+                        self.note(&asked.topic, error);
+                        self.trouble.hold_back(result.leader_id);
+                    }
                 }
             }
         }
