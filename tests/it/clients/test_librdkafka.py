@@ -165,7 +165,7 @@ def test_a_topic_created_again_shows_no_old_records(cluster):
 def test_a_consumer_waits_for_what_comes(cluster, topic):
     """A long poll ends when a record arrives, not when its time is over."""
     settings = {"bootstrap.servers": cluster.bootstrap, "group.id": "unused", "fetch.wait.max.ms": 15_000,
-                "socket.timeout.ms": 60_000}
+                "socket.timeout.ms": 60_000, "enable.auto.commit": False}
     reader = Consumer(settings)
     reader.assign([TopicPartition(topic, 0, 0)])
     assert reader.poll(1) is None
