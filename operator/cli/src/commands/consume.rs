@@ -46,8 +46,8 @@ pub async fn run(args: &ConsumeArgs) -> Result<(), Failure> {
                 print(
                     &mut out,
                     args.key_separator.as_deref(),
-                    record.key.as_deref(),
-                    record.value.as_deref(),
+                    record.key,
+                    record.value,
                 )?;
                 left -= 1;
             }
