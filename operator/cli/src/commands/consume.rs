@@ -43,12 +43,7 @@ pub async fn run(args: &ConsumeArgs) -> Result<(), Failure> {
                     break;
                 }
                 let record = record.map_err(target::failed)?;
-                print(
-                    &mut out,
-                    args.key_separator.as_deref(),
-                    record.key,
-                    record.value,
-                )?;
+                print(&mut out, args.key_separator.as_deref(), record.key, record.value)?;
                 left -= 1;
             }
         }
