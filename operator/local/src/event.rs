@@ -18,8 +18,8 @@ pub enum Event {
         broker: i32,
         /// Where clients reach it, as `host:port`.
         address: String,
-        /// Since its process was started.
-        after: Duration,
+        /// Since its process was started; none if it was ready before and, for a while, not.
+        after: Option<Duration>,
     },
     /// A broker's process ended though nobody asked for it; it will be started again.
     Died {

@@ -71,7 +71,8 @@ impl Supervisor {
     pub fn start(launch: Launch, events: Events, changed: Arc<Notify>) -> Self {
         let (orders, inbox) = mpsc::channel(4);
         let (publish, state) = watch::channel(ProcessState::default());
-        let keeper = Keeper { launch, events, publish, changed, inbox, backoff: BACKOFF_FIRST };
+        let keeper =
+            Keeper { launch, events, publish, changed, inbox, backoff: BACKOFF_FIRST, served: false };
         Self { orders, state, task: tokio::spawn(keeper.run()) }
     }
 
@@ -100,6 +101,8 @@ struct Keeper {
     changed: Arc<Notify>,
     inbox: mpsc::Receiver<Order>,
     backoff: Duration,
+    /// Whether the process that runs now has been ready.
+    served: bool,
 }
 
 /// Why a broker's process isn't watched any more.
@@ -133,6 +136,7 @@ impl Keeper {
     /// Watches a process until it ends and its back-off is over, or an order comes.
     async fn keep(&mut self, mut running: Running) -> Option<Order> {
         let (broker, pid, since) = (self.launch.broker, running.pid(), Instant::now());
+        self.served = false;
         self.tell(Event::Started { broker, pid });
         self.set(Phase::NotReady("starting".into()), Some(pid));
         match self.watch(&mut running, since).await {
@@ -152,12 +156,13 @@ impl Keeper {
             Outcome::Ended(status) => {
                 if since.elapsed() >= BACKOFF_FORGOTTEN_AFTER {
                     self.backoff = BACKOFF_FIRST;
-                } else if self.publish.borrow().phase == Phase::Ready {
+                } else if self.served {
                     self.backoff = self.backoff.min(BACKOFF_SERVED_MAX);
                 }
                 let how = status.map_or_else(|error| error.to_string(), describe);
                 let again_in = self.next_backoff();
-                let last_words = running.last_words();
+                // One that was killed had no time for any.
+                let last_words = if how.starts_with("signal") { None } else { running.last_words() };
                 self.tell(Event::Died { broker, how: how.clone(), last_words, again_in });
                 self.publish.send_modify(|state| state.restarts += 1);
                 self.wait(how, again_in).await
@@ -193,7 +198,9 @@ impl Keeper {
         };
         if phase == Phase::Ready && !was_ready {
             let (broker, address) = (self.launch.broker, self.launch.address.clone());
-            self.tell(Event::Ready { broker, address, after: since.elapsed() });
+            let after = if self.served { None } else { Some(since.elapsed()) };
+            self.served = true;
+            self.tell(Event::Ready { broker, address, after });
         }
         self.set(phase, Some(pid));
     }

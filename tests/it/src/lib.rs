@@ -14,6 +14,8 @@ pub use running::{Output, Up, run, run_with_input, signal, wait_gone};
 #[cfg(test)]
 mod apply;
 #[cfg(test)]
+mod crash;
+#[cfg(test)]
 mod messages;
 #[cfg(test)]
 mod up;

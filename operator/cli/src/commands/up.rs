@@ -159,7 +159,7 @@ impl Screen {
             let ottla = shown(program);
             text += &format!(
                 "\nSend and read a record, from another terminal:\n\n  \
-                 echo 'Hello, Ottla' | {ottla} produce -b {first} {topic} && {ottla} consume -b {first} {topic} --from-beginning -n 1\n\n\
+                 echo 'Hello, Ottla' | {ottla} produce {topic} -b {first} && {ottla} consume {topic} -b {first} --from-beginning -n 1\n\n\
                  or with kcat:\n\n  \
                  echo 'Hello, Ottla' | kcat -b {first} -t {topic} -P && kcat -b {first} -t {topic} -C -q -o beginning -c 1\n"
             );
@@ -172,7 +172,8 @@ impl Screen {
 fn line(event: &Event, style: Style) -> Option<String> {
     Some(match event {
         Event::Ready { broker, address, after } => {
-            format!("broker {broker}  {address}  {} after {}", style.green("ready"), seconds(*after))
+            let after = after.map_or("again".to_owned(), |after| format!("after {}", seconds(after)));
+            format!("broker {broker}  {address}  {} {after}", style.green("ready"))
         }
         Event::Died { broker, how, last_words, again_in } => {
             let words =
