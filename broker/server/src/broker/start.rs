@@ -87,7 +87,7 @@ pub async fn start(config: Config, log_control: Arc<LogControl>) -> Result<Runni
     if let Some(http) = sockets.http {
         background.spawn(http::serve(http.into_socket(), Arc::clone(&front), stopping.clone()));
     }
-    background.spawn(serve_control(sockets.control, quorum.clone(), Arc::clone(&front), stopping.clone()));
+    background.spawn(serve_control(sockets.control, quorum.clone(), Arc::clone(&front)));
 
     let cluster_id = quorum.cluster_id().await?;
     let (failed, fatal) = watch::channel(None);
@@ -254,16 +254,10 @@ async fn open_store(
     open.await.expect("opening the store does not panic").map(Arc::new)
 }
 
-/// Carries the control API and the quorum.
-async fn serve_control(
-    listener: BoundListener,
-    quorum: Quorum,
-    front: Arc<Front>,
-    mut stopping: watch::Receiver<bool>,
-) {
+/// Carries the control API and the quorum. It isn't told to stop, as the quorum needs it to the end: its task is
+/// ended.
+async fn serve_control(listener: BoundListener, quorum: Quorum, front: Arc<Front>) {
     let incoming = TcpListenerStream::new(listener.into_socket());
-    // The quorum needs this listener until the very end, so it isn't told to stop: the task is ended.
-    let _ = &mut stopping;
     let server = tonic::transport::Server::builder().tcp_nodelay(true).add_routes(quorum.services(front));
     if let Err(error) = server.serve_with_incoming(incoming).await {
         error!(%error, "the control listener ended");

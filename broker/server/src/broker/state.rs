@@ -16,7 +16,7 @@ use crate::handlers;
 use crate::http::Health;
 use crate::logging::LogControl;
 use crate::metrics::{Gauges, Metrics};
-use crate::net::{ConnectionContext, Frame, Limits, Outcome, RateLimit, Service};
+use crate::net::{ConnectionContext, Frame, Limits, Outcome, RateLimit, Refusal, Service};
 use crate::partitions::Partitions;
 use crate::producer_ids::ProducerIds;
 
@@ -102,10 +102,17 @@ impl Service for Arc<Broker> {
     }
 
     fn refuse(&self, context: &ConnectionContext, reason: &str) {
-        self.metrics.count_refused("bad input");
+        self.metrics.count_refused("bad-input");
         if let Some(before) = self.refusals.allow() {
             warn!(peer = %context.peer, listener = %context.listener, reason, not_logged = before, "closing a connection");
         }
+    }
+
+    fn count_refusal(&self, refusal: Refusal) {
+        self.metrics.count_refused(match refusal {
+            Refusal::Connections(_) => "max.connections",
+            Refusal::ConnectionsOfAddress(_) => "max.connections.per.ip",
+        });
     }
 }
 

@@ -13,6 +13,12 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::broker::Broker;
 use crate::net::{ConnectionContext, Frame, Outcome, Response};
 
+/// What a decoded request may take in memory: no honest one takes more than this many times its frame, and a frame
+/// is accounted for, so that what is decoded from it is limited with it.
+const DECODED_FACTOR: usize = 16;
+/// The same for small frames, in bytes.
+const DECODED_BYTES_MIN: usize = 1 << 20;
+
 /// A request whose header was read and whose API and version we have.
 pub struct Call {
     /// The broker.
@@ -70,7 +76,8 @@ impl Call {
     /// # Errors
     /// When it isn't one.
     pub fn decode<A: Api>(&self) -> Result<A::Request<'_>, CallError> {
-        let mut decoder = Decoder::new(&self.frame);
+        let memory = (DECODED_BYTES_MIN + DECODED_FACTOR * self.frame.len()).min(Decoder::MEMORY_LIMIT_BYTES);
+        let mut decoder = Decoder::with_memory_limit(&self.frame, memory);
         RequestHeader::decode(&mut decoder)?;
         Ok(A::Request::decode_body(&mut decoder, self.replier.version)?)
     }

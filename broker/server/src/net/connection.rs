@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
 
 use super::frame::{Frame, FrameError, FrameReader};
-use super::limits::{ConnectionSlot, Limits};
+use super::limits::{ConnectionSlot, Limits, Refusal};
 use super::output::Response;
 
 /// Requests of one connection that may be begun and not yet answered.
@@ -58,6 +58,17 @@ pub trait Service: Send + Sync + 'static {
     fn count_bytes(&self, received: usize, sent: usize);
     /// A connection ends because of what its client sent.
     fn refuse(&self, context: &ConnectionContext, reason: &str);
+    /// A connection was closed as soon as it was accepted.
+    fn count_refusal(&self, refusal: Refusal);
+}
+
+/// Who ended the reading of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ReadingEnded {
+    /// The client closed it.
+    ByClient,
+    /// The broker wants no more: bad input, an idle client, or it stops.
+    ByBroker,
 }
 
 /// An accepted connection.
@@ -80,10 +91,11 @@ impl<S: Service> Connection<S> {
         let read = self.read_requests(FrameReader::new(read_half), sender, &unanswered);
         let write = self.write_responses(write_half, receiver, &unanswered);
         let (mut read, mut write) = (std::pin::pin!(read), std::pin::pin!(write));
-        // When reading ends, what is begun is still answered; when writing ends, nothing is left to do.
+        // When writing ends, nothing is left to do. When reading ends, what is begun is still answered, unless
+        // nobody is there to read it: a long poll of a client that is gone must not keep its place.
         tokio::select! {
             () = &mut write => {}
-            () = &mut read => write.await,
+            ended = &mut read => if ended == ReadingEnded::ByBroker { write.await },
         }
         debug!(peer = %self.context.peer, "connection closed");
     }
@@ -93,54 +105,60 @@ impl<S: Service> Connection<S> {
         mut reader: FrameReader,
         sender: mpsc::Sender<LaterResponse>,
         unanswered: &AtomicUsize,
-    ) {
+    ) -> ReadingEnded {
         loop {
             let frame = match self.next_frame(&mut reader, unanswered).await {
-                Ok(Some(frame)) => frame,
-                Ok(None) => return,
+                Ok(Ok(frame)) => frame,
+                Ok(Err(ended)) => return ended,
                 Err(FrameError::Io(error)) => {
-                    return debug!(peer = %self.context.peer, %error, "connection failed");
+                    debug!(peer = %self.context.peer, %error, "connection failed");
+                    return ReadingEnded::ByClient;
                 }
-                Err(error) => return self.service.refuse(&self.context, &error.to_string()),
+                Err(error) => return self.refuse(&error.to_string()),
             };
             self.service.count_bytes(frame.bytes.len() + 4, 0);
             let later: LaterResponse = match self.service.begin(&self.context, frame).await {
                 Outcome::Respond(response) => Box::pin(std::future::ready(Some(response))),
                 Outcome::Later(later) => later,
                 Outcome::Silent => continue,
-                Outcome::Close(reason) => return self.service.refuse(&self.context, &reason),
+                Outcome::Close(reason) => return self.refuse(&reason),
             };
             unanswered.fetch_add(1, Ordering::Relaxed);
             if sender.send(later).await.is_err() {
-                return;
+                return ReadingEnded::ByBroker;
             }
         }
     }
 
-    /// The next request; none if the client closed, was idle for too long, or the broker stops.
+    fn refuse(&self, reason: &str) -> ReadingEnded {
+        self.service.refuse(&self.context, reason);
+        ReadingEnded::ByBroker
+    }
+
+    /// The next request, or why there is none: the client closed, was idle for too long, or the broker stops.
     async fn next_frame(
         &self,
         reader: &mut FrameReader,
         unanswered: &AtomicUsize,
-    ) -> Result<Option<Frame>, FrameError> {
+    ) -> Result<Result<Frame, ReadingEnded>, FrameError> {
         let mut stopping = self.stopping.clone();
         loop {
             let idle_max = self.limits.config().idle_max.unwrap_or(Duration::from_secs(86_400));
             let idle = Instant::now() + idle_max;
             let length = tokio::select! {
                 length = timeout_at(idle, reader.next_length(&self.limits)) => length,
-                _ = stopping.wait_for(|stopping| *stopping) => return Ok(None),
+                _ = stopping.wait_for(|stopping| *stopping) => return Ok(Err(ReadingEnded::ByBroker)),
             };
             match length {
-                Ok(Ok(Some(length))) => return reader.read(length, &self.limits).await.map(Some),
-                Ok(Ok(None)) => return Ok(None),
+                Ok(Ok(Some(length))) => return reader.read(length, &self.limits).await.map(Ok),
+                Ok(Ok(None)) => return Ok(Err(ReadingEnded::ByClient)),
                 Ok(Err(error)) => return Err(error),
                 // A client that waits for an answer isn't idle.
                 Err(_)
                     if unanswered.load(Ordering::Relaxed) > 0 || self.limits.config().idle_max.is_none() => {}
                 Err(_) => {
                     debug!(peer = %self.context.peer, "closing an idle connection");
-                    return Ok(None);
+                    return Ok(Err(ReadingEnded::ByBroker));
                 }
             }
         }

@@ -95,6 +95,7 @@ impl BoundListener {
             let slot = match limits.admit(peer.ip()) {
                 Ok(slot) => slot,
                 Err(refusal) => {
+                    service.count_refusal(refusal);
                     if let Some(before) = refusals.allow() {
                         warn!(listener = %self.name, %peer, %refusal, not_logged = before, "connection refused");
                     }

@@ -84,6 +84,23 @@ async fn the_cluster_is_described_with_its_brokers() {
     broker.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_listener_tells_its_own_addresses() {
+    let two = "listeners=IN://127.0.0.1:0,OUT://127.0.0.1:0,CONTROLLER://127.0.0.1:0";
+    let told = "advertised.listeners=IN://inside:1111,OUT://outside:2222";
+    let broker = TestBroker::start(&[two, told]).await;
+    let mut hosts = Vec::new();
+    for listener in 0..2 {
+        let mut client = Client::connect(broker.address_of(listener)).await;
+        let request = MetadataRequest { topics: Some(Vec::new()), ..Default::default() };
+        let answer = client.call::<apis::Metadata>(9, &request).await;
+        let response = answer.decode::<apis::Metadata>();
+        hosts.push((response.brokers[0].host.to_string(), response.brokers[0].port));
+    }
+    assert_eq!(hosts, [("inside".to_owned(), 1111), ("outside".to_owned(), 2222)]);
+    broker.stop().await;
+}
+
 async fn http(broker: &TestBroker, request: &str) -> String {
     let mut socket = TcpStream::connect(("127.0.0.1", broker.http_port())).await.unwrap();
     socket.write_all(request.as_bytes()).await.unwrap();

@@ -22,9 +22,14 @@ pub struct TestBroker {
 impl TestBroker {
     /// Starts one with these `key=value` settings.
     pub async fn start(overrides: &[&str]) -> Self {
+        Self::try_start(overrides).await.unwrap()
+    }
+
+    /// The same, if it can be started.
+    pub async fn try_start(overrides: &[&str]) -> Result<Self, RunError> {
         let folder = Arc::new(tempfile::tempdir().unwrap());
         let overrides = overrides.iter().map(|text| (*text).to_owned()).collect();
-        Self::start_in(folder, free_port(), overrides).await.unwrap()
+        Self::start_in(folder, free_port(), overrides).await
     }
 
     async fn start_in(
@@ -76,7 +81,12 @@ impl TestBroker {
 
     /// Where it serves clients.
     pub fn address(&self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], self.running.clients()[0].port))
+        self.address_of(0)
+    }
+
+    /// Where its listener at this position serves clients.
+    pub fn address_of(&self, listener: usize) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.running.clients()[listener].port))
     }
 
     /// The port of its HTTP listener.

@@ -6,7 +6,7 @@ use ottla_wire::apis;
 use ottla_wire::messages::*;
 use tokio::io::AsyncWriteExt;
 
-use crate::client::{PATIENCE, batch, produce_request};
+use crate::client::{PATIENCE, batch, fetch_request, produce_request};
 use crate::harness::TestBroker;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -28,6 +28,25 @@ async fn connections_beyond_the_limit_are_closed_at_once() {
             break;
         }
         assert!(tokio::time::Instant::now() < deadline, "a closed connection makes room");
+    }
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_leaves_a_long_poll_makes_room() {
+    let broker = TestBroker::start(&["max.connections=1"]).await;
+    let mut client = broker.connect().await;
+    client.create_topic("t", 1, &[]).await;
+    client.send::<apis::Fetch>(11, &FetchRequest { max_wait_ms: 60_000, ..fetch_request("t", 0, 0) }).await;
+    drop(client);
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let mut next = broker.connect().await;
+        next.send::<apis::ApiVersions>(0, &ApiVersionsRequest::default()).await;
+        if next.receive(0).await.is_some() {
+            break;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "the poll of a client that is gone ends");
     }
     broker.stop().await;
 }

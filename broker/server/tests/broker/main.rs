@@ -1,5 +1,7 @@
 //! The broker as its clients see it: one in this process on free ports, spoken to in Kafka's protocol.
 
+#![allow(clippy::unwrap_used, reason = "a panic is a test's report")]
+
 mod client;
 mod describe;
 mod fetch;

@@ -134,3 +134,15 @@ async fn transactions_are_refused() {
     assert_eq!(response.coordinators[0].error_message.as_deref(), Some("transactions are not supported yet"));
     broker.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_may_count_records_as_stored_once_written() {
+    let broker = TestBroker::start(&[]).await;
+    let mut client = broker.connect().await;
+    client.create_topic("t", 1, &[("ack.durability", "written")]).await;
+    for number in 0..20 {
+        assert_eq!(client.produce("t", 0, &batch(&["x"])).await, (ErrorCode::None, number));
+        assert_eq!(client.values_from("t", 0, number).await, ["x"], "what is acknowledged can be read at once");
+    }
+    broker.stop().await;
+}
