@@ -142,7 +142,11 @@ async fn a_topic_may_count_records_as_stored_once_written() {
     client.create_topic("t", 1, &[("ack.durability", "written")]).await;
     for number in 0..20 {
         assert_eq!(client.produce("t", 0, &batch(&["x"])).await, (ErrorCode::None, number));
-        assert_eq!(client.values_from("t", 0, number).await, ["x"], "what is acknowledged can be read at once");
+        assert_eq!(
+            client.values_from("t", 0, number).await,
+            ["x"],
+            "what is acknowledged can be read at once"
+        );
     }
     broker.stop().await;
 }

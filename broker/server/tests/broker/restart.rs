@@ -44,9 +44,12 @@ async fn a_folder_in_use_is_refused() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_taken_port_is_refused_by_name() {
     let broker = TestBroker::start(&[]).await;
-    let taken = format!("listeners=PLAINTEXT://127.0.0.1:{},CONTROLLER://127.0.0.1:0", broker.address().port());
+    let taken =
+        format!("listeners=PLAINTEXT://127.0.0.1:{},CONTROLLER://127.0.0.1:0", broker.address().port());
     match TestBroker::try_start(&[&taken]).await {
-        Err(RunError::Bind(error)) => assert!(error.to_string().contains("another process listens"), "{error}"),
+        Err(RunError::Bind(error)) => {
+            assert!(error.to_string().contains("another process listens"), "{error}")
+        }
         Err(error) => panic!("another error: {error}"),
         Ok(_) => panic!("two brokers on one port"),
     }
