@@ -44,11 +44,6 @@ pub fn cluster_that_deletes(world: &World) -> Result<()> {
     kube.apply(NAMESPACE, &fewer)?;
     kube.wait(NAMESPACE, &["service/scratch-passing-0"], "delete", SOON)?;
     same("how many volumes scratch has", count(world, "scratch", "pvc")?, 1)?;
-    kube.kubectl(NAMESPACE, &["get", "services", "scratch-external-bootstrap", "scratch-external-0"])?;
-    kube.apply(NAMESPACE, &manifest::read("scratch-inside.yaml")?)?;
-    for service in ["service/scratch-external-bootstrap", "service/scratch-external-0"] {
-        kube.wait(NAMESPACE, &[service], "delete", SOON)?;
-    }
     delete(world, &["kafkaclusters", "scratch"])?;
     gone(world, "scratch", "pods,services,statefulsets,configmaps,pdb,serviceaccounts,pvc")
 }
