@@ -68,7 +68,9 @@ fn parse(filter: &str) -> Result<Targets, FilterError> {
     if filter.trim().is_empty() {
         return Err(wrong("it is empty".to_owned()));
     }
-    let targets = Targets::from_str(filter.trim()).map_err(|error| wrong(error.to_string()))?;
+    // A directive of the caller for the same target takes the place of ours.
+    let directives = format!("{QUIETER},{}", filter.trim());
+    let targets = Targets::from_str(&directives).map_err(|error| wrong(error.to_string()))?;
     // A word that is no level counts as a target, which is hardly ever meant.
     let unknown = filter
         .split(',')
@@ -82,6 +84,9 @@ fn parse(filter: &str) -> Result<Targets, FilterError> {
     }
 }
 
+/// It tells its every step at `info`, which is no news to whoever runs brokers.
+const QUIETER: &str = "openraft=warn";
+
 fn is_level(word: &str) -> bool {
     ["error", "warn", "info", "debug", "trace", "off"].iter().any(|level| word.eq_ignore_ascii_case(level))
 }
@@ -89,6 +94,12 @@ fn is_level(word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_libraries_steps_are_told_when_asked_for() {
+        let tells = |filter| parse(filter).unwrap().would_enable("openraft::engine", &tracing::Level::INFO);
+        assert!(!tells("info") && !tells("debug") && tells("info,openraft=info"));
+    }
 
     #[test]
     fn filters_are_checked() {

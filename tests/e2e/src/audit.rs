@@ -42,6 +42,8 @@ pub struct Call {
     pub object: String,
     /// The HTTP status of the answer.
     pub code: i64,
+    /// Whether no role allowed it. A status of 403 can have another reason, as a namespace that is being deleted.
+    pub forbidden: bool,
 }
 
 impl Call {
@@ -60,7 +62,8 @@ impl Call {
         }
         let permission = Permission::new(text("/objectRef/apiGroup"), &resource, text("/verb"));
         let object = format!("{}/{}", text("/objectRef/namespace"), text("/objectRef/name"));
-        Some(Call { permission, object, code: event.pointer("/responseStatus/code")?.as_i64()? })
+        let forbidden = event["annotations"]["authorization.k8s.io/decision"] == "forbid";
+        Some(Call { permission, object, code: event.pointer("/responseStatus/code")?.as_i64()?, forbidden })
     }
 
     /// Whether it could have changed something.
@@ -159,6 +162,7 @@ mod tests {
     fn event(verb: &str, code: i64) -> Value {
         json!({
             "verb": verb, "user": {"username": "system:serviceaccount:a:b"}, "responseStatus": {"code": code},
+            "annotations": {"authorization.k8s.io/decision": "allow"},
             "objectRef": {"resource": "topics", "subresource": "status", "apiGroup": "ottla.dev", "name": "t", "namespace": "n"},
         })
     }
@@ -167,7 +171,7 @@ mod tests {
     fn an_event_of_the_account_is_a_call() {
         let call = Call::parse(&event("patch", 200), "system:serviceaccount:a:b").unwrap();
         assert_eq!(call.to_string(), "patch topics/status.ottla.dev n/t (200)");
-        assert!(call.writes());
+        assert!(call.writes() && !call.forbidden);
         assert!(Call::parse(&event("patch", 200), "system:serviceaccount:a:c").is_none());
     }
 

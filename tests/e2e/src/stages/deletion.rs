@@ -55,8 +55,11 @@ pub fn namespace(world: &World) -> Result<()> {
     let words = ["delete", "namespace", NAMESPACE, "--wait=true", "--timeout=90s"];
     shell::run(&mut kube.command(NAMESPACE, &words), 2 * SOON)?.ok()?;
     shell::poll("the volumes to be removed from the nodes", SOON, || {
-        let left = fs::read_dir(kube.bed.volumes())?.count();
-        ensure!(left == 0, "{left} folders are left in {}", kube.bed.volumes().display());
+        for node in fs::read_dir(kube.bed.volumes())? {
+            let volumes = node?.path();
+            let left = fs::read_dir(&volumes)?.count();
+            ensure!(left == 0, "{left} volumes are left in {}", volumes.display());
+        }
         Ok(())
     })
 }

@@ -8,7 +8,7 @@ use crate::audit::{Audit, Permission, called, granted};
 /// Nothing was refused, nothing is granted that it doesn't use.
 pub fn called_is_granted(world: &World) -> Result<()> {
     let calls = Audit::new(&world.kube, OPERATOR, RELEASE).calls()?;
-    let refused: Vec<String> = calls.iter().filter(|c| c.code == 403).map(ToString::to_string).collect();
+    let refused: Vec<String> = calls.iter().filter(|c| c.forbidden).map(ToString::to_string).collect();
     ensure!(refused.is_empty(), "the operator was refused: {}", refused.join(", "));
     let (called, granted) = (called(&calls), granted(&world.kube, OPERATOR, RELEASE)?);
     let show = |all: Vec<&Permission>| all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
