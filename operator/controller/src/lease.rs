@@ -3,6 +3,7 @@
 //! Clocks of machines are not compared: a holder counts as gone once its record has not changed for as long as the
 //! Lease lasts, by the watcher's own clock.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
@@ -37,10 +38,12 @@ impl Election {
         Self { api: Api::namespaced(client, &settings.namespace), settings, seen: None }
     }
 
-    /// Waits until this operator holds the Lease.
-    pub async fn acquire(&mut self) {
+    /// Waits until this operator holds the Lease; says by `answered` that the API server has answered at all.
+    pub async fn acquire(&mut self, answered: &AtomicBool) {
         loop {
-            match self.attempt().await {
+            let outcome = self.attempt().await;
+            answered.fetch_or(outcome.is_ok(), Ordering::Relaxed);
+            match outcome {
                 Ok(Outcome::Holding) => return,
                 Ok(Outcome::Other) => {}
                 Err(error) => tracing::warn!(%error, "cannot read or write the lease"),

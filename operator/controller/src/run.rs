@@ -1,7 +1,7 @@
 //! The operator as a whole: stands by, leads, watches, reconciles, stops.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use futures::{Stream, StreamExt};
@@ -46,9 +46,8 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Ended {
     let mut election = Election::new(client.clone(), settings.lease.clone());
-    ready.store(true, Ordering::Relaxed);
     tracing::info!(identity = settings.lease.identity, "standing by");
-    if stop.run_until_cancelled(election.acquire()).await.is_none() {
+    if stop.run_until_cancelled(election.acquire(&ready)).await.is_none() {
         return Ended::Stopped;
     }
     tracing::info!("leading");

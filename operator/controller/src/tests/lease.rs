@@ -28,6 +28,9 @@ async fn one_holds_until_it_lets_go() {
     assert_eq!(a.attempt().await.unwrap(), Outcome::Holding);
     assert_eq!(b.attempt().await.unwrap(), Outcome::Other);
     a.release().await;
+    let answered = std::sync::atomic::AtomicBool::new(false);
+    b.acquire(&answered).await;
+    assert!(answered.into_inner());
     assert_eq!(b.attempt().await.unwrap(), Outcome::Holding);
     assert_eq!(a.attempt().await.unwrap(), Outcome::Other);
 }
