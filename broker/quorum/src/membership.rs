@@ -16,10 +16,14 @@ use tonic::Status;
 use crate::config::Voters;
 use crate::error::StartError;
 use crate::node::Node;
+use crate::peers::too_late;
 use crate::raft_types::Raft;
 
 /// How long a node may take to say who it is.
 const IDENTIFY_LIMIT: Duration = Duration::from_millis(500);
+
+/// How long the active controller may take to let a node join.
+const JOIN_LIMIT: Duration = Duration::from_secs(5);
 
 /// How long to wait before asking the nodes again.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -162,7 +166,9 @@ impl Node {
             node_id: self.config.node_id.0,
             control_address: self.config.control_address.clone(),
         };
-        self.peers.client(address)?.join(request).await.map(|_| ())
+        let mut client = self.peers.client(address)?;
+        let joined = tokio::time::timeout(JOIN_LIMIT, client.join(request)).await;
+        joined.map_err(|_| too_late(JOIN_LIMIT))?.map(|_| ())
     }
 
     /// Adds a node that isn't a voter, or notes its new address. Only the active controller can.

@@ -121,7 +121,7 @@ impl Node {
         let mut stopping = self.stopping.subscribe();
         let attempts = async {
             loop {
-                match self.attempt(running, command, deadline).await {
+                match self.attempt(running, command).await {
                     Ok(outcome) => return Ok(outcome),
                     Err(Unavailable::Stopped) => return Err(SubmitError::NotRunning),
                     Err(reason) => tracing::debug!(%reason, "no outcome yet"),
@@ -149,18 +149,19 @@ impl Node {
     }
 
     /// One try: here, if this node is the active controller, else there.
-    async fn attempt(
-        &self,
-        running: &Running,
-        command: &Command,
-        deadline: tokio::time::Instant,
-    ) -> Result<Outcome, Unavailable> {
+    async fn attempt(&self, running: &Running, command: &Command) -> Result<Outcome, Unavailable> {
         let (leader, address) = self.leader().ok_or(Unavailable::NotActive(None))?;
         if leader == self.config.node_id {
             return running.controller.decide(command.clone()).await;
         }
-        let forwarded = timeout_at(deadline, self.forward(&address, command)).await;
-        forwarded.unwrap_or_else(|_| Err(crate::peers::too_late(Duration::ZERO))).map_err(|status| {
+        // A controller that froze answers nothing: then another one is elected, which is to be asked instead.
+        let mut metrics = running.raft.server_metrics();
+        let replaced = metrics.wait_for(|metrics| metrics.current_leader != Some(leader));
+        let forwarded = tokio::select! {
+            forwarded = self.forward(&address, command) => forwarded,
+            _ = replaced => Err(Status::unavailable("there is another active controller")),
+        };
+        forwarded.map_err(|status| {
             tracing::debug!(%status, leader = leader.0, "the active controller did not take the command");
             Unavailable::NotActive(Some(leader))
         })
