@@ -36,6 +36,15 @@ impl Failure {
         self
     }
 
+    /// Adds another way out, where no cluster could be reached.
+    pub fn or(mut self, other: &str) -> Self {
+        if self.code == Code::Unreachable {
+            self.remedy =
+                Some(self.remedy.map_or_else(|| other.to_owned(), |remedy| format!("{remedy}, or {other}")));
+        }
+        self
+    }
+
     /// Says what it is about.
     pub fn about(mut self, what: impl fmt::Display) -> Self {
         self.what = format!("{what}: {}", self.what);

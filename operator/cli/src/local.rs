@@ -28,12 +28,12 @@ pub async fn request(data: &Path, request: &Request) -> Result<Reply, Failure> {
 pub async fn cluster(data: &Path) -> Result<ClusterSnapshot, Failure> {
     match request(data, &Request::Cluster).await? {
         Reply::Cluster { cluster } => Ok(*cluster),
-        other => Err(unexpected(&other)),
+        _ => Err(unexpected()),
     }
 }
 
 /// An answer to another question, which only another version would give.
-pub fn unexpected(_reply: &Reply) -> Failure {
+pub fn unexpected() -> Failure {
     Failure::new("the local cluster answered something else than was asked")
         .remedy("use the same version of `ottla` for both")
 }

@@ -13,7 +13,7 @@ use crate::local;
 pub async fn connect(target: &TargetArgs) -> Result<Client, Failure> {
     let bootstrap = match &target.bootstrap {
         Some(bootstrap) => bootstrap.clone(),
-        None => local::cluster(&target.data.data).await?.bootstrap_servers,
+        None => local::cluster(&target.data.data).await.map_err(or_bootstrap)?.bootstrap_servers,
     };
     at(&bootstrap).await
 }
@@ -32,6 +32,11 @@ pub async fn at(bootstrap: &str) -> Result<Client, Failure> {
     Client::connect(config).await.map_err(failed)
 }
 
+/// Names the other way to say which cluster is meant.
+pub fn or_bootstrap(failure: Failure) -> Failure {
+    failure.or("give another cluster's address with --bootstrap HOST:PORT")
+}
+
 fn is_address(text: &str) -> bool {
     text.rsplit_once(':')
         .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|p| p > 0))
@@ -40,7 +45,9 @@ fn is_address(text: &str) -> bool {
 /// A client's error as a failure, with its remedy where there is one.
 pub fn failed(error: ClientError) -> Failure {
     use ottla_wire::ErrorCode as E;
-    let failure = Failure::new(&error);
+    // The remedy stands on a line of its own.
+    let text = error.to_string();
+    let failure = Failure::new(text.split_once("; is the cluster").map_or(text.as_str(), |(what, _)| what));
     match (&error, error.error_code()) {
         (ClientError::NoBroker { .. } | ClientError::Connection { .. } | ClientError::Timeout { .. }, _) => {
             failure

@@ -58,8 +58,7 @@ impl AskError {
     pub fn remedy(&self) -> String {
         match self {
             Self::NotRunning { .. } => {
-                "start one with `ottla up`, or say where it is with --data DIR or --bootstrap HOST:PORT"
-                    .to_owned()
+                "start one with `ottla up`, or name its folder with --data DIR".to_owned()
             }
             Self::Io { .. } => "see whether `ottla up` still runs there, and try again".to_owned(),
             Self::Refused(refusal) => refusal.remedy.clone(),

@@ -135,3 +135,34 @@ fn more_brokers_join_and_fewer_are_refused() {
     assert_eq!(output.code, Some(4), "{output:?}");
     assert!(output.err.contains("spec.replicas cannot decrease"), "{output:?}");
 }
+
+#[test]
+fn changed_settings_restart_the_broker_and_keep_its_records() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut up = start(dir.path());
+    let sent = up.run_with_input(&["produce", "orders", "--partition", "0"], "kept\n");
+    assert_eq!(sent.code, Some(0), "{sent:?}");
+    let before = up.broker_pid(0);
+    apply(&up, &CLUSTER.replace("replicas: 1", "replicas: 1, config: {num.partitions: 4}"));
+    up.wait_for("broker 0  restarting with new settings");
+    let is_new = |b: &Value| b["state"] == "Ready" && b["pid"] != before && b["restarts"] == 0;
+    up.get_until("brokers", |items| items.iter().all(is_new));
+    let read = up.run(&["consume", "orders", "--partition", "0", "--from-beginning", "-n", "1"]);
+    assert_eq!(read.out, "kept\n", "{read:?}");
+}
+
+#[test]
+fn what_the_brokers_refuse_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut up = start(dir.path());
+    apply(&up, &topic("odd", 1, ", config: {retention.ms: soon}"));
+    let said = up.wait_for("topic odd  failed: ");
+    assert!(said.contains("retention.ms"), "{said}");
+    let refused = |topic: &Value| {
+        let conditions = topic["status"]["conditions"].as_array().unwrap();
+        topic["metadata"]["name"] == "odd" && conditions.iter().any(|c| c["reason"] == "Refused")
+    };
+    up.get_until("topics", |items| items.iter().any(refused));
+    apply(&up, &topic("odd", 1, ", config: {retention.ms: 1000}"));
+    up.get_until("partitions", |items| partitions(items, "odd") == 1);
+}

@@ -24,6 +24,6 @@ pub async fn run(args: &ApplyArgs) -> Result<(), Failure> {
             }
             Ok(())
         }
-        other => Err(local::unexpected(&other)),
+        _ => Err(local::unexpected()),
     }
 }

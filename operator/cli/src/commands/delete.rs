@@ -24,6 +24,6 @@ pub async fn run(args: &DeleteArgs) -> Result<(), Failure> {
             writeln!(out, "{}.ottla.dev/{} deleted: {records}", kind.to_lowercase(), args.name)?;
             Ok(())
         }
-        other => Err(local::unexpected(&other)),
+        _ => Err(local::unexpected()),
     }
 }

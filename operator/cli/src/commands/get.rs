@@ -10,6 +10,7 @@ use crate::age::age;
 use crate::args::{Format, GetArgs, GetKind};
 use crate::failure::Failure;
 use crate::table::{NONE, Table};
+use crate::target::or_bootstrap;
 use crate::{local, remote};
 
 /// Shows what is asked for, of the local cluster or of the one at `--bootstrap`.
@@ -22,14 +23,15 @@ pub async fn run(args: &GetArgs) -> Result<(), Failure> {
         (GetKind::Clusters | GetKind::Topics, None) => {
             let kind = if args.kind == GetKind::Clusters { "KafkaCluster" } else { "Topic" };
             let request = Request::Get { kind: kind.to_owned(), name: args.name.clone() };
-            let Reply::Objects { objects } = local::request(data, &request).await? else {
-                return Err(Failure::new("the local cluster answered something else than was asked"));
+            let Reply::Objects { objects } = local::request(data, &request).await.map_err(or_bootstrap)?
+            else {
+                return Err(local::unexpected());
             };
             show(args, &objects, |wide| resources(args.kind, &objects, wide))?
         }
         (kind, bootstrap) => {
             let cluster = match bootstrap {
-                None => local::cluster(data).await?,
+                None => local::cluster(data).await.map_err(or_bootstrap)?,
                 Some(bootstrap) => remote::cluster(bootstrap).await?,
             };
             of_cluster(kind, args, &cluster)?
