@@ -543,7 +543,8 @@ impl DiskFile for SimFile {
             match &mut world.sync_fails_after {
                 Some(0) => {
                     // The kernel marks the pages clean: they can be read until they are dropped, and are never written.
-                    unsynced.clear();
+                    // Sizes are in the file system's journal, which tries again.
+                    unsynced.retain(|op| matches!(op, FileOp::Truncate(_)));
                     let swallowed = world.bug == Some(PlantedBug::SwallowSyncErrors);
                     world.sync_fails_after = None;
                     return if swallowed { Ok(()) } else { Err(io::Error::other("simulated sync error")) };

@@ -205,22 +205,18 @@ impl PartitionLog {
         Ok(())
     }
 
-    /// Writes the producers' snapshot at `offset`, which is the log's end. Losing it costs time at the next start only.
+    /// Writes the producers' snapshot at `offset`, which is the log's end. It is not synced: losing it costs time at
+    /// the next start only, and its checksum tells.
     pub(crate) fn save_producers(&self, state: &mut State, offset: Offset) {
         assert_eq!(offset, state.end(), "the producers' state is that of the log's end");
         let path = state.path(FileKind::Snapshot, offset);
         let content = encode_snapshot(&state.producers);
         let written = self.shared.disk.open(&path, OpenMode::CreateIfMissing).and_then(|file| {
             file.truncate(0)?;
-            file.write_at(0, &[&content])?;
-            Ok(file)
+            file.write_at(0, &[&content])
         });
         match written {
-            Ok(file) => {
-                state.unsynced_files.push((path, file));
-                state.snapshot_at = Some(offset);
-                state.folder_unsynced = true;
-            }
+            Ok(()) => state.snapshot_at = Some(offset),
             Err(error) => tracing::warn!(path = %path.display(), %error, "producer snapshot not written"),
         }
     }

@@ -21,7 +21,7 @@ struct Dirty {
     segments: Vec<(Offset, u64, Offset)>,
     folder: PathBuf,
     folder_unsynced: bool,
-    parent_unsynced: bool,
+    parent_unsynced: Option<u64>,
     end: Offset,
 }
 
@@ -67,9 +67,10 @@ impl PartitionLog {
         if dirty.folder_unsynced {
             disk.sync_dir(&dirty.folder).map_err(|error| FatalError::new("sync", &dirty.folder, &error))?;
         }
-        if dirty.parent_unsynced {
-            let dir = &self.shared.dir;
-            disk.sync_dir(dir).map_err(|error| FatalError::new("sync", dir, &error))?;
+        if let Some(change) = dirty.parent_unsynced {
+            self.shared
+                .sync_root(change)
+                .map_err(|error| FatalError::new("sync", &self.shared.dir, &error))?;
         }
         Ok(())
     }
@@ -150,7 +151,7 @@ impl State {
     pub(crate) fn is_unsynced(&self) -> bool {
         let files =
             !self.unsynced_files.is_empty() || self.segments.iter().any(|segment| segment.unsynced.is_some());
-        files || self.folder_unsynced || self.parent_unsynced
+        files || self.folder_unsynced || self.parent_unsynced.is_some()
     }
 
     /// Nothing was cut meanwhile, as the commit lock is held.

@@ -145,6 +145,7 @@ impl PartitionLog {
             recovery_points: OffsetCheckpoint::new(),
             log_starts: OffsetCheckpoint::new(),
             config: self.config().as_ref().clone(),
+            threads: 1,
         };
         let folder = state.folder.clone();
         let loaded = load_log(&recovery, &folder, recovery_point, self.log_start_offset())?;
@@ -200,6 +201,7 @@ impl PartitionLog {
             tracing::warn!(folder = %state.folder.display(), %error, "segments not deleted yet");
             return 0;
         }
+        self.sync_snapshot(state);
         let gone: Vec<Segment> = state.segments.drain(..count).collect();
         self.set_start(start);
         state.touched = true;
@@ -208,6 +210,18 @@ impl PartitionLog {
             self.remove_segment_files(state, segment.base);
         }
         gone.len()
+    }
+
+    /// The producers of records that go are known from the snapshot alone. Without one they count as unknown, which
+    /// Kafka's rules allow for, so a full disk doesn't hold up what frees it.
+    fn sync_snapshot(&self, state: &State) {
+        let Some(at) = state.snapshot_at.filter(|_| !state.producers.is_empty()) else { return };
+        let disk = &self.shared.disk;
+        let file = disk.open(&state.path(FileKind::Snapshot, at), OpenMode::Existing);
+        let synced = file.and_then(|file| file.sync()).and_then(|()| disk.sync_dir(&state.folder));
+        if let Err(error) = synced {
+            tracing::warn!(folder = %state.folder.display(), %error, "producer snapshot not synced");
+        }
     }
 
     fn remove_segment_files(&self, state: &State, base: Offset) {

@@ -12,6 +12,7 @@ mod disk;
 mod error;
 mod load;
 mod meta;
+mod parallel;
 mod partition;
 mod read;
 mod real;

@@ -80,7 +80,7 @@ pub(crate) fn load_log(
         snapshot_at,
         unsynced_files: Vec::new(),
         folder_unsynced: false,
-        parent_unsynced: false,
+        parent_unsynced: None,
         synced_end: end,
         touched: !recovery.clean || loader.epochs_changed,
         read_hints: Default::default(),
@@ -286,10 +286,7 @@ impl Loader<'_> {
         let file = self.open(FileKind::Log, base, OpenMode::Existing)?;
         let path = self.path(FileKind::Log, base);
         if !self.recovery.clean {
-            // What the page cache holds may be on disk or not. Sync it, then look at what the disk has.
             file.sync().map_err(StoreError::io("sync", &path))?;
-            file.drop_cache().map_err(StoreError::io("read", &path))?;
-            bytes = file.bytes().map_err(StoreError::io("read", &path))?;
         }
         let mut segment = Segment::new(base, self.recovery.config.index_interval_bytes, 0);
         let (offset, position) = self.trusted_start(&mut segment, &file, bytes)?;
@@ -298,6 +295,11 @@ impl Loader<'_> {
             // Damaged: all of it stays, and what can't be read there is reported.
             segment.set_recovered(bytes, segment.end);
             return Ok(segment);
+        }
+        if !self.recovery.clean && segment.bytes < bytes {
+            // What the page cache holds past the recovery point may be on disk or not: look at what the disk has.
+            file.drop_cache().map_err(StoreError::io("read", &path))?;
+            bytes = file.bytes().map_err(StoreError::io("read", &path))?.max(segment.bytes);
         }
         let checked_from = segment.bytes;
         let end = self.walk_tail(&mut segment, bytes)?;
@@ -460,6 +462,10 @@ impl Loader<'_> {
             .all(|two| two[0].relative_offset < two[1].relative_offset && two[0].position < two[1].position);
         let index: Vec<_> =
             index.into_iter().take_while(|entry| offset(entry.relative_offset) < limit).collect();
+        if clean && index.is_empty() {
+            let times = self.read_entries(FileKind::TimeIndex, base, TimeIndexEntry::decode)?;
+            return Some((0, times.len(), (base, 0)));
+        }
         let last = index.last().filter(|last| rises && u64::from(last.position) < bytes)?;
         let position = u64::from(last.position);
         let mut found = None;
@@ -505,7 +511,8 @@ impl Loader<'_> {
             let decoded =
                 read_file(self.disk, &path, SIDE_BYTES_MAX).ok().map(|bytes| decode_snapshot(&bytes));
             match decoded {
-                Some(Ok(states)) if at <= end => {
+                // An older one lacks what records that are gone said.
+                Some(Ok(states)) if at <= end && at >= segments[0].base => {
                     best = Some((at, states));
                     break;
                 }

@@ -52,8 +52,8 @@ pub(crate) struct State {
     pub(crate) unsynced_files: Vec<(PathBuf, Arc<dyn DiskFile>)>,
     /// Whether the folder has names that weren't synced.
     pub(crate) folder_unsynced: bool,
-    /// Whether the folder's own name wasn't synced.
-    pub(crate) parent_unsynced: bool,
+    /// The change of the data directory that made the folder's own name, while it isn't synced.
+    pub(crate) parent_unsynced: Option<u64>,
     /// Up to here the segments are on disk.
     pub(crate) synced_end: Offset,
     /// Whether something was written since the folder was last known to be complete.

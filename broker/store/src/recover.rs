@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+
 use ottla_log::{
     FileKind, FolderName, LeaderEpochs, LogConfig, OffsetCheckpoint, PartitionMetadata, ProducerStates,
     STRAY_SUFFIX, parse_folder, partition_folder, renamed_folder,
@@ -14,6 +16,7 @@ use ottla_types::{Offset, PartitionIndex, TopicId, TopicName, TopicPartition};
 use crate::disk::{Disk, OpenMode, read_file};
 use crate::error::StoreError;
 use crate::load::load_log;
+use crate::parallel::each;
 use crate::partition::{Identity, Loaded, PartitionLog, State};
 use crate::segment::Segment;
 use crate::shared::Shared;
@@ -26,6 +29,8 @@ pub(crate) struct Recovery<'a> {
     pub(crate) recovery_points: OffsetCheckpoint,
     pub(crate) log_starts: OffsetCheckpoint,
     pub(crate) config: LogConfig,
+    /// How many folders are opened at once.
+    pub(crate) threads: usize,
 }
 
 /// The folder of the cluster's metadata log: named as a partition's, but the quorum keeps it.
@@ -35,11 +40,12 @@ impl Recovery<'_> {
     /// Opens all partitions; removes what was being deleted, puts aside what has no identity.
     pub(crate) fn run(&self) -> Result<HashMap<(TopicId, PartitionIndex), Arc<PartitionLog>>, StoreError> {
         let (disk, dir) = (&*self.shared.disk, &self.shared.dir);
-        let mut partitions = HashMap::new();
-        for entry in disk.list(dir).map_err(StoreError::io("list", dir))? {
+        let partitions = Mutex::new(HashMap::new());
+        let entries = disk.list(dir).map_err(StoreError::io("list", dir))?;
+        each(&entries, self.threads, |entry| {
             let path = dir.join(&entry.name);
             if !entry.is_dir || entry.name == METADATA_FOLDER {
-                continue;
+                return Ok(());
             }
             match parse_folder(&entry.name) {
                 FolderName::Deleted => remove_folder(disk, &path)?,
@@ -47,16 +53,17 @@ impl Recovery<'_> {
                 FolderName::Partition(topic, partition) => {
                     if let Some(topic_id) = self.identity(&path, &topic, partition)? {
                         let log = self.open(&path, Identity { topic, topic_id, partition })?;
-                        partitions.insert((topic_id, partition), log);
+                        partitions.lock().insert((topic_id, partition), log);
                     }
                 }
             }
-        }
+            Ok(())
+        })?;
         if !self.clean {
             // The last process may have ended before its names were synced.
             disk.sync_dir(dir).map_err(StoreError::io("sync", dir))?;
         }
-        Ok(partitions)
+        Ok(partitions.into_inner())
     }
 
     fn open(&self, folder: &Path, who: Identity) -> Result<Arc<PartitionLog>, StoreError> {
@@ -153,7 +160,7 @@ pub(crate) fn create_partition(
         snapshot_at: None,
         unsynced_files,
         folder_unsynced: true,
-        parent_unsynced: true,
+        parent_unsynced: Some(shared.root_changed()),
         synced_end: Offset(0),
         touched: true,
         read_hints: Default::default(),

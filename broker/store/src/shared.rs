@@ -42,6 +42,9 @@ pub(crate) struct Shared {
     next_key: AtomicU64,
     dirty: Mutex<Vec<Arc<PartitionLog>>>,
     wake: Condvar,
+    /// Names that were made in the data directory, and how many of them are synced.
+    root_changes: AtomicU64,
+    root_synced: Mutex<u64>,
     /// What the checkpoint files say: recovery points, log starts.
     saved: Mutex<(OffsetCheckpoint, OffsetCheckpoint)>,
 }
@@ -58,6 +61,8 @@ impl Shared {
             next_key: AtomicU64::new(0),
             dirty: Mutex::default(),
             wake: Condvar::new(),
+            root_changes: AtomicU64::new(0),
+            root_synced: Mutex::new(0),
             saved: Mutex::default(),
         }
     }
@@ -168,6 +173,22 @@ impl Shared {
         self.open_files.lock().files.len()
     }
 
+    /// Takes note that a name was made in the data directory; returns its number.
+    pub(crate) fn root_changed(&self) -> u64 {
+        self.root_changes.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    /// Makes the names up to that number durable: one sync for all that were made meanwhile.
+    pub(crate) fn sync_root(&self, change: u64) -> io::Result<()> {
+        let mut synced = self.root_synced.lock();
+        if *synced < change {
+            let made = self.root_changes.load(Ordering::Acquire);
+            self.disk.sync_dir(&self.dir)?;
+            *synced = made;
+        }
+        Ok(())
+    }
+
     /// Puts a partition on the committer's list.
     pub(crate) fn mark_dirty(&self, partition: Arc<PartitionLog>) {
         self.dirty.lock().push(partition);
@@ -179,11 +200,11 @@ impl Shared {
         std::mem::take(&mut *self.dirty.lock())
     }
 
-    /// Waits until a partition is dirty, `stop` is set, or the time is over.
-    pub(crate) fn wait_dirty(&self, stop: &AtomicBool, timeout: std::time::Duration) {
+    /// Waits until a partition is dirty or `stop` is set.
+    pub(crate) fn wait_dirty(&self, stop: &AtomicBool) {
         let mut dirty = self.dirty.lock();
-        if dirty.is_empty() && !stop.load(Ordering::Acquire) {
-            self.wake.wait_for(&mut dirty, timeout);
+        while dirty.is_empty() && !stop.load(Ordering::Acquire) {
+            self.wake.wait(&mut dirty);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -12,11 +12,12 @@ use ottla_log::{
     renamed_folder,
 };
 use ottla_types::{BrokerId, ClusterId, DirectoryId, Offset, PartitionIndex, TopicId, TopicName};
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Condvar, Mutex, RwLock};
 
 use crate::disk::{Disk, DiskLock};
 use crate::error::{FatalError, StoreError};
 use crate::meta::{CLEAN_FILE, claim, load_offsets, save, take_clean_mark, take_lock};
+use crate::parallel::each;
 use crate::partition::PartitionLog;
 use crate::real::RealDisk;
 use crate::recover::{Recovery, create_partition, remove_folder};
@@ -51,7 +52,7 @@ pub struct StoreConfig {
     pub committer: Committer,
     /// How often recovery points are written while there is something new.
     pub checkpoint_interval: Duration,
-    /// How many files are synced at once.
+    /// How many partitions are synced, opened or closed at once.
     pub sync_threads: usize,
 }
 
@@ -79,13 +80,15 @@ pub(crate) struct Inner {
     pub(crate) partitions: RwLock<Partitions>,
     meta: MetaProperties,
     stop: AtomicBool,
+    /// For the thread that writes checkpoints.
+    stopped: (Mutex<bool>, Condvar),
     sync_threads: usize,
 }
 
 /// One data directory. Dropping it without [`Store::close`] is like a crash: the next open scans the logs' tails.
 pub struct Store {
     inner: Arc<Inner>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
     lock: Mutex<Option<Box<dyn DiskLock>>>,
 }
 
@@ -112,21 +115,35 @@ impl Store {
         let recovery_points = load_offsets(&*disk, &dir, RECOVERY_POINT_FILE);
         let log_starts = load_offsets(&*disk, &dir, LOG_START_FILE);
         let shared = Arc::new(Shared::new(disk, dir, config.open_files_max, config.on_fatal));
-        let recovery =
-            Recovery { shared: &shared, clean, recovery_points, log_starts, config: config.default_config };
+        let threads = if config.committer == Committer::Thread { config.sync_threads.max(1) } else { 1 };
+        let recovery = Recovery {
+            shared: &shared,
+            clean,
+            recovery_points,
+            log_starts,
+            config: config.default_config,
+            threads,
+        };
         let partitions = recovery.run()?;
         shared.set_saved(recovery.recovery_points, recovery.log_starts);
         let count = partitions.len();
         tracing::info!(dir = %shared.dir.display(), partitions = count, clean, ms = started.elapsed().as_millis() as u64, "store opened");
-        let (stop, sync_threads) = (AtomicBool::new(false), config.sync_threads.max(1));
+        let (stop, sync_threads) = (AtomicBool::new(false), threads);
         let partitions = RwLock::new(partitions);
-        let inner = Arc::new(Inner { shared, partitions, meta, stop, sync_threads });
-        let thread = (config.committer == Committer::Thread).then(|| {
-            let (inner, interval) = (Arc::clone(&inner), config.checkpoint_interval);
-            let builder = std::thread::Builder::new().name("committer".to_owned());
-            builder.spawn(move || inner.commit_loop(interval)).expect("a thread can be started")
-        });
-        Ok(Self { inner, thread: Mutex::new(thread), lock: Mutex::new(Some(lock)) })
+        let inner =
+            Arc::new(Inner { shared, partitions, meta, stop, stopped: Default::default(), sync_threads });
+        let mut threads = Vec::new();
+        if config.committer == Committer::Thread {
+            let start = |name: &str, work: Box<dyn FnOnce() + Send>| {
+                let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work);
+                thread.map_err(StoreError::io("start a thread for", &config.dir))
+            };
+            let (committer, checkpointer) = (Arc::clone(&inner), Arc::clone(&inner));
+            threads.push(start("committer", Box::new(move || committer.commit_loop()))?);
+            let interval = config.checkpoint_interval;
+            threads.push(start("checkpointer", Box::new(move || checkpointer.checkpoint_loop(interval)))?);
+        }
+        Ok(Self { inner, threads: Mutex::new(threads), lock: Mutex::new(Some(lock)) })
     }
 
     /// The durable identity of this disk.
@@ -274,9 +291,7 @@ impl Store {
     pub fn close(&self) -> Result<(), StoreError> {
         self.stop_thread();
         let Some(_lock) = self.lock.lock().take() else { return Ok(()) };
-        for log in self.inner.logs().iter() {
-            log.finish()?;
-        }
+        each(&self.inner.logs(), self.inner.sync_threads, |log| log.finish())?;
         self.inner.checkpoint()?;
         if self.has_failed() {
             return Err(StoreError::Failed);
@@ -290,7 +305,9 @@ impl Store {
     fn stop_thread(&self) {
         self.inner.stop.store(true, Ordering::Release);
         self.inner.shared.wake_all();
-        if let Some(thread) = self.thread.lock().take() {
+        *self.inner.stopped.0.lock() = true;
+        self.inner.stopped.1.notify_all();
+        for thread in self.threads.lock().drain(..) {
             // It ends by itself; a panic in it was reported by then.
             let _ = thread.join();
         }
@@ -317,43 +334,33 @@ impl Inner {
         logs
     }
 
-    fn commit_loop(&self, checkpoint_interval: Duration) {
-        let mut checkpoint_due = Instant::now() + checkpoint_interval;
+    fn commit_loop(&self) {
         loop {
-            let timeout = checkpoint_due.saturating_duration_since(Instant::now());
-            self.shared.wait_dirty(&self.stop, timeout);
+            self.shared.wait_dirty(&self.stop);
             self.commit_all(&self.shared.take_dirty());
             if self.stop.load(Ordering::Acquire) {
                 return;
-            }
-            if Instant::now() >= checkpoint_due {
-                checkpoint_due = Instant::now() + checkpoint_interval;
-                if let Err(error) = self.checkpoint() {
-                    tracing::warn!(%error, "checkpoint not written, the next recovery takes longer");
-                }
             }
         }
     }
 
     /// Commits all partitions of the list, several at once: file systems join syncs that wait together.
     fn commit_all(&self, dirty: &[Arc<PartitionLog>]) {
-        let next = AtomicUsize::new(0);
-        let work = || {
-            while let Some(log) = dirty.get(next.fetch_add(1, Ordering::Relaxed)) {
-                if log.sync().is_err() {
-                    return;
-                }
+        // The store has told the broker by then.
+        let _ = each(dirty, self.sync_threads, |log| log.sync());
+    }
+
+    fn checkpoint_loop(&self, interval: Duration) {
+        loop {
+            let mut stopped = self.stopped.0.lock();
+            if *stopped || !self.stopped.1.wait_for(&mut stopped, interval).timed_out() {
+                return;
             }
-        };
-        if dirty.len() < 2 || self.sync_threads < 2 {
-            return work();
+            drop(stopped);
+            if let Err(error) = self.checkpoint() {
+                tracing::warn!(%error, "checkpoint not written, the next recovery takes longer");
+            }
         }
-        std::thread::scope(|scope| {
-            for _ in 1..self.sync_threads.min(dirty.len()) {
-                scope.spawn(work);
-            }
-            work();
-        });
     }
 
     fn checkpoint(&self) -> Result<(), StoreError> {
