@@ -166,3 +166,14 @@ fn what_the_brokers_refuse_is_said() {
     apply(&up, &topic("odd", 1, ", config: {retention.ms: 1000}"));
     up.get_until("partitions", |items| partitions(items, "odd") == 1);
 }
+
+#[test]
+fn keys_choose_partitions_and_a_line_without_one_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let up = start(dir.path());
+    let sent = up.run_with_input(&["produce", "orders", "-K", ":", "-z", "zstd"], "a:1\na:2\nnone\nb:3\n");
+    assert_eq!(sent.code, Some(1), "{sent:?}");
+    assert!(sent.err.contains("line 3 has no key"), "{sent:?}");
+    let read = up.run(&["consume", "orders", "-K", ":", "--from-beginning", "--exit-at-end"]);
+    assert_eq!(read.out, "a:1\na:2\n", "the lines before it were sent, in order: {read:?}");
+}

@@ -32,19 +32,30 @@ pub async fn run(args: &ProduceArgs) -> Result<(), Failure> {
     let (sender, mut lines) = mpsc::channel(LINES_AHEAD);
     std::thread::spawn(move || read_lines(&sender));
     let mut sent = Sent::default();
+    let outcome = send_lines(args, &producer, &mut lines, &mut sent).await;
+    // Those before a line that is no record are sent all the same.
+    while !sent.pending.is_empty() {
+        sent.wait_for_one().await?;
+    }
+    outcome
+}
+
+async fn send_lines(
+    args: &ProduceArgs,
+    producer: &Producer,
+    lines: &mut mpsc::Receiver<Result<Vec<u8>, Failure>>,
+    sent: &mut Sent,
+) -> Result<(), Failure> {
+    let separator = args.key_separator.as_deref();
     while let Some(line) = lines.recv().await {
         let line = line?;
-        let (key, value) = split(&line, args.key_separator.as_deref())
-            .ok_or_else(|| no_key(sent.count() + 1, args.key_separator.as_deref().unwrap_or_default()))?;
-        let delivery =
-            producer.send(&args.topic, args.partition, key, Some(value)).await.map_err(target::failed)?;
-        sent.pending.push_back(delivery);
+        let no_key = || no_key(sent.count() + 1, separator.unwrap_or_default());
+        let (key, value) = split(&line, separator).ok_or_else(no_key)?;
+        let delivery = producer.send(&args.topic, args.partition, key, Some(value)).await;
+        sent.pending.push_back(delivery.map_err(target::failed)?);
         if sent.pending.len() >= PENDING_MAX {
             sent.wait_for_one().await?;
         }
-    }
-    while !sent.pending.is_empty() {
-        sent.wait_for_one().await?;
     }
     Ok(())
 }

@@ -69,25 +69,21 @@ pub async fn run(args: &UpArgs) -> Result<(), Failure> {
     screen.say(&format!("Stopped. The records stay in {}.", args.data.data.display()))
 }
 
+/// What stops a cluster. A terminal that closes ends this process at once; then the brokers end by themselves.
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
-    hangup: Signal,
 }
 
 impl Signals {
     fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
     /// Forgets the signals that came so far.
     fn drain(&mut self) {
         let mut context = std::task::Context::from_waker(Waker::noop());
-        for signal in [&mut self.interrupt, &mut self.terminate, &mut self.hangup] {
+        for signal in [&mut self.interrupt, &mut self.terminate] {
             while signal.poll_recv(&mut context).is_ready() {}
         }
     }
@@ -96,7 +92,6 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
-            _ = self.hangup.recv() => {}
         }
     }
 }
