@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use ottla_log::{
-    DELETE_SUFFIX, LOG_START_FILE, LogConfig, MetaProperties, RECOVERY_POINT_FILE, partition_folder,
+    DELETE_SUFFIX, LOG_START_FILE, LogConfig, MetaProperties, RECOVERY_POINT_FILE, STRAY_SUFFIX, partition_folder,
     renamed_folder,
 };
 use ottla_types::{BrokerId, ClusterId, DirectoryId, Offset, PartitionIndex, TopicId, TopicName};
@@ -227,14 +227,40 @@ impl Store {
     /// # Errors
     /// When the disk fails; the partition is gone all the same.
     pub fn delete_partition(&self, topic_id: TopicId, partition: PartitionIndex) -> Result<(), StoreError> {
-        let Some(log) = self.inner.partitions.write().remove(&(topic_id, partition)) else { return Ok(()) };
+        match self.detach(topic_id, partition, DELETE_SUFFIX)? {
+            Some(renamed) => remove_folder(&*self.inner.shared.disk, &renamed),
+            None => Ok(()),
+        }
+    }
+
+    /// Renames a partition's folder to one that is left alone from now on, so that another topic's may have the
+    /// name; nothing of it is lost. Returns the folder; none if the partition isn't here.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn put_aside(
+        &self,
+        topic_id: TopicId,
+        partition: PartitionIndex,
+    ) -> Result<Option<PathBuf>, StoreError> {
+        self.detach(topic_id, partition, STRAY_SUFFIX)
+    }
+
+    /// Takes a partition out and durably renames its folder.
+    fn detach(
+        &self,
+        topic_id: TopicId,
+        partition: PartitionIndex,
+        suffix: &str,
+    ) -> Result<Option<PathBuf>, StoreError> {
+        let Some(log) = self.inner.partitions.write().remove(&(topic_id, partition)) else { return Ok(None) };
         let shared = &self.inner.shared;
         let _one = log.commit_lock.lock();
         let mut state = log.state.lock();
         state.deleted = true;
         log.set_recovery_point(None);
         let unique = shared.disk.random_id().map_err(StoreError::io("name", &state.folder))?;
-        let renamed = shared.dir.join(renamed_folder(&log.topic, partition, unique, DELETE_SUFFIX));
+        let renamed = shared.dir.join(renamed_folder(&log.topic, partition, unique, suffix));
         shared.disk.rename(&state.folder, &renamed).map_err(StoreError::io("rename", &state.folder))?;
         state.folder = renamed.clone();
         for segment in &mut state.segments {
@@ -244,7 +270,7 @@ impl Store {
         drop(state);
         shared.close_files(log.key, None);
         shared.disk.sync_dir(&shared.dir).map_err(StoreError::io("sync", &shared.dir))?;
-        remove_folder(&*shared.disk, &renamed)
+        Ok(Some(renamed))
     }
 
     /// Deletes all partitions of a topic.

@@ -266,18 +266,31 @@ async fn serve_control(listener: BoundListener, quorum: Quorum, front: Arc<Front
 
 /// Brings the partitions in step with each new image.
 async fn follow_metadata(broker: Arc<Broker>) {
+    const LOOK_AGAIN: Duration = Duration::from_millis(500);
     let mut images = broker.images.clone();
     let mut before: Option<Arc<MetadataImage>> = None;
     loop {
         let image = Arc::clone(&images.borrow_and_update());
+        let settle = !broker.partitions.is_settled() && broker.is_in_service(&image).is_ok();
         let partitions = Arc::clone(&broker.partitions);
         let (old, new) = (before.take(), Arc::clone(&image));
-        let apply = tokio::task::spawn_blocking(move || partitions.apply(old.as_deref(), &new));
+        let apply = tokio::task::spawn_blocking(move || {
+            partitions.apply(old.as_deref(), &new);
+            if settle {
+                partitions.settle(&new);
+            }
+        });
         if let Err(error) = apply.await {
             error!(%error, "cannot follow the metadata");
         }
         before = Some(image);
-        if images.changed().await.is_err() {
+        let changed = if broker.partitions.is_settled() {
+            images.changed().await
+        } else {
+            // What makes the metadata complete may be known a moment after the image.
+            tokio::time::timeout(LOOK_AGAIN, images.changed()).await.unwrap_or(Ok(()))
+        };
+        if changed.is_err() {
             return;
         }
     }
@@ -316,7 +329,6 @@ async fn wait_ready(broker: &Arc<Broker>) {
             info!(reason, "waiting for the cluster");
         }
     }
-    broker.partitions.report_strays(&broker.image());
 }
 
 /// A new topic's id; never one whose text begins with a dash, which command lines take for a flag.

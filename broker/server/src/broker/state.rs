@@ -76,6 +76,20 @@ impl Broker {
         let _ = tokio::time::timeout(TIME_MAX, applied.wait_for(|applied| *applied >= version)).await;
     }
 
+    /// Whether this process is registered and in service in `image`, which then holds everything that was true
+    /// before it started.
+    ///
+    /// # Errors
+    /// Why not, for people.
+    pub fn is_in_service(&self, image: &MetadataImage) -> Result<(), String> {
+        let me = image.broker(self.config.node_id).filter(|me| Some(me.epoch) == self.quorum.broker_epoch());
+        match me {
+            None => Err("it is not registered with the active controller yet".to_owned()),
+            Some(me) if me.fenced => Err("it is fenced: it has not caught up with the metadata yet".to_owned()),
+            Some(_) => Ok(()),
+        }
+    }
+
     fn gauges(&self) -> Gauges {
         let totals = self.partitions.totals();
         Gauges {
@@ -122,17 +136,11 @@ impl Health for Broker {
             return Err("it is stopping".to_owned());
         }
         let image = self.image();
-        let me = image.broker(self.config.node_id).filter(|me| Some(me.epoch) == self.quorum.broker_epoch());
-        match me {
-            None => Err("it is not registered with the active controller yet".to_owned()),
-            Some(me) if me.fenced => {
-                Err("it is fenced: it has not caught up with the metadata yet".to_owned())
-            }
-            Some(_) if *self.partitions.applied().borrow() < image.version => {
-                Err("it is opening its partitions".to_owned())
-            }
-            Some(_) => Ok(()),
+        self.is_in_service(&image)?;
+        if *self.partitions.applied().borrow() < image.version || !self.partitions.is_settled() {
+            return Err("it is opening its partitions".to_owned());
         }
+        Ok(())
     }
 
     fn metrics(&self) -> String {

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ottla_core::config::{AckDurability, BrokerDefaults, TopicConfig};
 use ottla_core::metadata::{MetadataImage, TopicImage};
@@ -24,6 +25,8 @@ pub struct Partitions {
     defaults: BrokerDefaults,
     open: RwLock<HashMap<Key, Arc<Partition>>>,
     applied: watch::Sender<MetadataVersion>,
+    /// Whether the metadata was complete once, so that a log it doesn't know is known to be a stranger's.
+    settled: AtomicBool,
 }
 
 /// Sums over all partitions.
@@ -43,7 +46,8 @@ impl Partitions {
     /// No partitions yet; `defaults` are what topics don't set themselves.
     pub fn new(node_id: BrokerId, store: Arc<Store>, defaults: BrokerDefaults) -> Self {
         let (applied, _) = watch::channel(MetadataVersion(0));
-        Self { node_id, store, defaults, open: RwLock::default(), applied }
+        let settled = AtomicBool::new(false);
+        Self { node_id, store, defaults, open: RwLock::default(), applied, settled }
     }
 
     /// The partition, if this broker has it open.
@@ -84,17 +88,18 @@ impl Partitions {
     /// Brings the logs in step with `image`, coming from `before`. Blocks on the disk.
     pub fn apply(&self, before: Option<&MetadataImage>, image: &MetadataImage) {
         let directory = self.store.directory_id();
+        // First what goes, as a topic may come again under its name.
+        for topic in before.into_iter().flat_map(|before| before.topics.values()) {
+            if !image.topics.contains_key(&topic.id) {
+                self.delete(topic);
+            }
+        }
         for topic in image.topics.values() {
             let known = before.and_then(|before| before.topics.get(&topic.id));
             if known.is_some_and(|known| Arc::ptr_eq(known, topic)) {
                 continue;
             }
             self.apply_topic(topic, directory);
-        }
-        for topic in before.into_iter().flat_map(|before| before.topics.values()) {
-            if !image.topics.contains_key(&topic.id) {
-                self.delete(topic);
-            }
         }
         self.applied.send_replace(image.version);
     }
@@ -125,7 +130,16 @@ impl Partitions {
         index: PartitionIndex,
         config: LogConfig,
     ) -> Result<(), StoreError> {
-        let log = self.store.create_partition(topic.name.clone(), topic.id, index, config)?;
+        let create = |config| self.store.create_partition(topic.name.clone(), topic.id, index, config);
+        let log = match create(config.clone()) {
+            // Until the metadata is complete the folder may belong to a topic that is still to be heard of.
+            Err(StoreError::ForeignTopic { found, .. }) if self.is_settled() => {
+                let aside = self.store.put_aside(found, index)?;
+                warn!(topic = %topic.name, partition = %index, topic_id = %found, ?aside, "another topic had this name: its files are put aside");
+                create(config)?
+            }
+            created => created?,
+        };
         self.open.write().insert((topic.id, index), Partition::new(log));
         Ok(())
     }
@@ -143,18 +157,26 @@ impl Partitions {
         }
     }
 
-    /// Names the logs on the disk of which the metadata, complete by now, knows nothing. They are kept: an
-    /// operator's mistake must not cost records.
-    pub fn report_strays(&self, image: &MetadataImage) {
-        let known: HashSet<Key> = image
-            .partitions_on(self.node_id, self.store.directory_id())
-            .map(|(topic, index, _)| (topic.id, index))
-            .collect();
+    /// To be called once the metadata is complete: opens what was in the way of an older image, and names the
+    /// logs of which the metadata knows nothing. Those are kept: a mistake must not cost records.
+    pub fn settle(&self, image: &MetadataImage) {
+        self.settled.store(true, Ordering::Release);
+        let directory = self.store.directory_id();
+        image.topics.values().for_each(|topic| self.apply_topic(topic, directory));
+        let partitions = image.partitions_on(self.node_id, directory);
+        let known: HashSet<Key> = partitions.map(|(topic, index, _)| (topic.id, index)).collect();
         for (topic, id, partition) in self.store.partitions() {
             if !known.contains(&(id, partition)) {
                 warn!(%topic, topic_id = %id, %partition, "the metadata has no such partition: its files are left alone");
             }
         }
+        // Those who wait for the partitions look again.
+        self.applied.send_replace(image.version);
+    }
+
+    /// Whether [`Self::settle`] was called.
+    pub fn is_settled(&self) -> bool {
+        self.settled.load(Ordering::Acquire)
     }
 
     fn log_config(&self, topic: &TopicImage) -> LogConfig {

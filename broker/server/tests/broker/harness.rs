@@ -52,8 +52,14 @@ impl TestBroker {
 
     /// Stops it in order and starts it again on the same folder.
     pub async fn restart(self) -> Self {
+        self.restart_after(|| {}).await
+    }
+
+    /// The same, with something done in between.
+    pub async fn restart_after(self, meanwhile: impl FnOnce()) -> Self {
         let Self { folder, control_port, overrides, running } = self;
         running.stop().await.unwrap();
+        meanwhile();
         Self::start_in(folder, control_port, overrides).await.unwrap()
     }
 

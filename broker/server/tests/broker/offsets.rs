@@ -5,7 +5,7 @@ use ottla_types::{LeaderEpoch, Offset};
 use ottla_wire::messages::*;
 use ottla_wire::{ErrorCode, apis};
 
-use crate::client::now_ms;
+use crate::client::{PATIENCE, batch, now_ms};
 use crate::harness::TestBroker;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -37,5 +37,28 @@ async fn offsets_are_found_by_edge_and_by_time() {
     assert_eq!(offset(0, now).await, (none, -1, -1));
     assert_eq!(offset(0, -99).await.0, ErrorCode::InvalidRequest);
     assert_eq!(offset(5, TIMESTAMP_LATEST).await.0, ErrorCode::UnknownTopicOrPartition);
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn retention_moves_the_first_offset() {
+    let broker = TestBroker::start(&["log.retention.check.interval.ms=50"]).await;
+    let mut client = broker.connect().await;
+    client.create_topic("t", 1, &[("segment.bytes", "2000"), ("retention.bytes", "3000")]).await;
+    for _ in 0..40 {
+        assert_eq!(client.produce("t", 0, &batch(&[&"x".repeat(200)])).await.0, ErrorCode::None);
+    }
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let asked = ListOffsetsPartition { timestamp: TIMESTAMP_EARLIEST, ..Default::default() };
+        let topic = ListOffsetsTopic { name: "t", partitions: vec![asked] };
+        let request = ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() };
+        let answer = client.call::<apis::ListOffsets>(5, &request).await;
+        if answer.decode::<apis::ListOffsets>().topics[0].partitions[0].offset > 0 {
+            break;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "old segments go");
+    }
+    assert_eq!(client.values_from("t", 0, 39).await.len(), 1, "the newest stay");
     broker.stop().await;
 }

@@ -31,6 +31,25 @@ async fn a_restart_keeps_topics_and_records() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_its_metadata_the_records_are_put_aside_and_never_shown_as_anothers() {
+    let broker = TestBroker::start(&[]).await;
+    let mut client = broker.connect().await;
+    client.create_topic("t", 1, &[]).await;
+    client.produce("t", 0, &batch(&["old"])).await;
+    let data = broker.folder().join("data");
+    let broker = broker.restart_after(|| std::fs::remove_dir_all(data.join("__cluster_metadata-0")).unwrap()).await;
+    assert!(data.join("t-0").exists(), "what the metadata doesn't know is left alone");
+    let mut client = broker.connect().await;
+    client.create_topic("t", 1, &[]).await;
+    assert_eq!(client.produce("t", 0, &batch(&["new"])).await, (ErrorCode::None, 0));
+    assert_eq!(client.values_from("t", 0, 0).await, ["new"]);
+    let names = std::fs::read_dir(&data).unwrap().map(|entry| entry.unwrap().file_name());
+    let strays = names.filter(|name| name.to_string_lossy().ends_with("-stray")).count();
+    assert_eq!(strays, 1, "the old records are still there for who wants them");
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_folder_in_use_is_refused() {
     let broker = TestBroker::start(&[]).await;
     match broker.start_another().await {

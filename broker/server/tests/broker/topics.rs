@@ -131,3 +131,17 @@ async fn topics_stay_if_deletion_is_disabled() {
     assert_eq!(metadata(&mut client, None, false).await.len(), 1);
     broker.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_that_is_created_again_shows_no_old_records() {
+    let broker = TestBroker::start(&[]).await;
+    let mut client = broker.connect().await;
+    for _ in 0..5 {
+        client.create_topic("t", 1, &[]).await;
+        assert_eq!(client.produce("t", 0, &batch(&["x"])).await, (ErrorCode::None, 0));
+        let topics = vec![DeleteTopicState { name: Some("t"), ..Default::default() }];
+        let request = DeleteTopicsRequest { topics, timeout_ms: 10_000, ..Default::default() };
+        client.call::<apis::DeleteTopics>(6, &request).await;
+    }
+    broker.stop().await;
+}
