@@ -52,7 +52,8 @@ fn a_wrong_value_ends_with_its_line_and_what_is_allowed() {
     let (_folder, output) = run_with("node.id=1\nnum.partitions=many\n");
     assert_eq!(output.status.code(), Some(1));
     let message = String::from_utf8(output.stderr).unwrap();
-    let expected = "server.properties:2: num.partitions=many is not allowed: it must be a whole number of at least 1";
+    let expected =
+        "server.properties:2: num.partitions=many is not allowed: it must be a whole number of at least 1";
     assert!(message.contains(expected), "{message}");
 }
 

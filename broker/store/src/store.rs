@@ -8,8 +8,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use ottla_log::{
-    DELETE_SUFFIX, LOG_START_FILE, LogConfig, MetaProperties, RECOVERY_POINT_FILE, STRAY_SUFFIX, partition_folder,
-    renamed_folder,
+    DELETE_SUFFIX, LOG_START_FILE, LogConfig, MetaProperties, RECOVERY_POINT_FILE, STRAY_SUFFIX,
+    partition_folder, renamed_folder,
 };
 use ottla_types::{BrokerId, ClusterId, DirectoryId, Offset, PartitionIndex, TopicId, TopicName};
 use parking_lot::{Condvar, Mutex, RwLock};

@@ -85,7 +85,9 @@ impl Broker {
         let me = image.broker(self.config.node_id).filter(|me| Some(me.epoch) == self.quorum.broker_epoch());
         match me {
             None => Err("it is not registered with the active controller yet".to_owned()),
-            Some(me) if me.fenced => Err("it is fenced: it has not caught up with the metadata yet".to_owned()),
+            Some(me) if me.fenced => {
+                Err("it is fenced: it has not caught up with the metadata yet".to_owned())
+            }
             Some(_) => Ok(()),
         }
     }

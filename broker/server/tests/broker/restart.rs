@@ -37,7 +37,8 @@ async fn without_its_metadata_the_records_are_put_aside_and_never_shown_as_anoth
     client.create_topic("t", 1, &[]).await;
     client.produce("t", 0, &batch(&["old"])).await;
     let data = broker.folder().join("data");
-    let broker = broker.restart_after(|| std::fs::remove_dir_all(data.join("__cluster_metadata-0")).unwrap()).await;
+    let broker =
+        broker.restart_after(|| std::fs::remove_dir_all(data.join("__cluster_metadata-0")).unwrap()).await;
     assert!(data.join("t-0").exists(), "what the metadata doesn't know is left alone");
     let mut client = broker.connect().await;
     client.create_topic("t", 1, &[]).await;
