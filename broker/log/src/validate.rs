@@ -48,8 +48,6 @@ pub enum BatchError {
         /// The rule that it breaks.
         rule: &'static str,
     },
-    /// A client sent a control batch.
-    Control,
     /// A client sent another number of batches than one.
     BatchCount,
     /// Producer id, epoch and sequence don't fit together.
@@ -59,7 +57,7 @@ pub enum BatchError {
     },
     /// It isn't the epoch of the leader that wrote there.
     LeaderEpoch(i32),
-    /// A record is malformed.
+    /// A record is malformed, or of a kind that clients may not write.
     Record(RecordError),
     /// Larger than `max.message.bytes`.
     TooLarge {
@@ -94,7 +92,6 @@ impl fmt::Display for BatchError {
                 "base offset {base_offset}, last offset delta {last_offset_delta} and record count {records_count} disagree"
             ),
             Self::Timestamp { timestamp_ms, rule } => write!(f, "the timestamp {timestamp_ms} {rule}"),
-            Self::Control => f.write_str("clients may not write control records"),
             Self::BatchCount => f.write_str("a partition's records have to be exactly one batch"),
             Self::Sequence { base_sequence } => {
                 write!(f, "the base sequence {base_sequence} does not fit the producer id")
@@ -211,7 +208,8 @@ pub fn validate_produce<'a>(
         });
     }
     if header.is_control() {
-        return Err(BatchError::Control);
+        let what = "clients may not write control records";
+        return Err(BatchError::Record(RecordError { index: 0, what }));
     }
     check_sequence(header)?;
     check_timestamps(header, config, now_ms)?;

@@ -43,7 +43,6 @@ fn batch_error(error: &BatchError) -> ErrorCode {
         BatchError::Timestamp { .. } => ErrorCode::InvalidTimestamp,
         BatchError::TooLarge { .. } => ErrorCode::MessageTooLarge,
         BatchError::Offsets { .. }
-        | BatchError::Control
         | BatchError::BatchCount
         | BatchError::Sequence { .. }
         | BatchError::Record(_) => ErrorCode::InvalidRecord,
