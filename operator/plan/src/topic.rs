@@ -213,7 +213,7 @@ fn plan_being(observed: TopicObserved<'_>, plan: &mut TopicPlan) -> Verdict {
         forget(&mut plan.status);
         let elder = elder.metadata.name.as_deref().unwrap_or_default();
         let message =
-            format!("the Topic {elder} is older and has the topic name {name}: delete one of the two");
+            format!("the Topic {elder} came first and has the topic name {name}: delete one of the two");
         return Verdict::stuck("Conflict", message);
     }
     let view = match observed.cluster {

@@ -123,7 +123,7 @@ async fn the_younger_of_two_topics_waits() {
     world.look_at_topic("other").await.unwrap();
     assert_eq!(world.brokers.calls(), [""; 0]);
     let ready = world.ready("topics", "other");
-    assert!(ready.starts_with("False Conflict: the Topic orders is older"), "{ready}");
+    assert!(ready.starts_with("False Conflict: the Topic orders came first"), "{ready}");
 }
 
 #[tokio::test]
