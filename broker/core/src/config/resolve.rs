@@ -115,10 +115,16 @@ pub struct TopicConfig {
     pub segment_ms: i64,
     /// `index.interval.bytes`
     pub index_interval_bytes: i32,
+    /// `segment.index.bytes`
+    pub segment_index_bytes: i32,
     /// `max.message.bytes`
     pub max_message_bytes: i32,
     /// `message.timestamp.type` is LogAppendTime.
     pub log_append_time: bool,
+    /// `message.timestamp.before.max.ms`
+    pub timestamp_before_max_ms: i64,
+    /// `message.timestamp.after.max.ms`
+    pub timestamp_after_max_ms: i64,
     /// `min.insync.replicas`
     pub min_insync_replicas: i32,
 }
@@ -150,8 +156,11 @@ impl TopicConfig {
             segment_bytes: int("segment.bytes"),
             segment_ms: long("segment.ms"),
             index_interval_bytes: int("index.interval.bytes"),
+            segment_index_bytes: int("segment.index.bytes"),
             max_message_bytes: int("max.message.bytes"),
             log_append_time: text("message.timestamp.type") == "LogAppendTime",
+            timestamp_before_max_ms: long("message.timestamp.before.max.ms"),
+            timestamp_after_max_ms: long("message.timestamp.after.max.ms"),
             min_insync_replicas: int("min.insync.replicas"),
         }
     }

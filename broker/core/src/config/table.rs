@@ -179,7 +179,7 @@ pub static TOPIC_CONFIGS: &[ConfigDefinition] = &[
         default: "3600000",
         synonyms: &[same("log.message.timestamp.after.max.ms")],
         rule: Rule::AtLeast(0),
-        effect: Effect::NotYet,
+        effect: Effect::Acts,
         doc: "How far ahead of the broker's clock a record's time may be, in milliseconds.",
     },
     ConfigDefinition {
@@ -188,7 +188,7 @@ pub static TOPIC_CONFIGS: &[ConfigDefinition] = &[
         default: "9223372036854775807",
         synonyms: &[same("log.message.timestamp.before.max.ms")],
         rule: Rule::AtLeast(0),
-        effect: Effect::NotYet,
+        effect: Effect::Acts,
         doc: "How far behind the broker's clock a record's time may be, in milliseconds.",
     },
     ConfigDefinition {
@@ -273,8 +273,8 @@ pub static TOPIC_CONFIGS: &[ConfigDefinition] = &[
         default: "10485760",
         synonyms: &[same("log.index.size.max.bytes")],
         rule: Rule::AtLeast(4),
-        effect: Effect::NotYet,
-        doc: "The largest size of an index. Indexes grow as needed here.",
+        effect: Effect::Acts,
+        doc: "At which size of its index, in bytes, a segment ends and a new one begins.",
     },
     ConfigDefinition {
         name: "segment.ms",

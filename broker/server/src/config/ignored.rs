@@ -51,8 +51,6 @@ const IGNORED: &[&str] = &[
     "log.initial.task.delay.ms",
     "log.local.retention.",
     "log.message.downconversion.enable",
-    "log.message.timestamp.after.max.ms",
-    "log.message.timestamp.before.max.ms",
     "log.preallocate",
     "log.roll.jitter.",
     "log.segment.delete.delay.ms",

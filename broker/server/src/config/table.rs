@@ -84,6 +84,8 @@ pub const SETTINGS: &[Setting] = &[
     topic("log.roll.ms", "segment.ms", Kind::Long(1, I64), "", "The same in milliseconds; goes before log.roll.hours."),
     topic("log.index.interval.bytes", "index.interval.bytes", Kind::Int(0, I32), "4096", "The bytes between two entries of an index."),
     topic("log.index.size.max.bytes", "segment.index.bytes", Kind::Int(4, I32), "10485760", "The largest index file, in bytes."),
+    topic("log.message.timestamp.after.max.ms", "message.timestamp.after.max.ms", Kind::Long(0, I64), "3600000", "How far ahead of the broker's clock a record's time may be, in milliseconds."),
+    topic("log.message.timestamp.before.max.ms", "message.timestamp.before.max.ms", Kind::Long(0, I64), "9223372036854775807", "How far behind the broker's clock a record's time may be, in milliseconds."),
     topic("log.message.timestamp.type", "message.timestamp.type", Kind::Choice(&["CreateTime", "LogAppendTime"]), "CreateTime", "Whose clock stamps records: the producer's or the broker's."),
     topic("message.max.bytes", "max.message.bytes", Kind::Int(0, I32), "1048588", "The largest record batch, in bytes."),
     topic("min.insync.replicas", "min.insync.replicas", Kind::Int(1, I32), "1", "The replicas that must have a record before acks=all is answered; never more than the topic has."),

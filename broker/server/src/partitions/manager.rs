@@ -186,6 +186,7 @@ impl Partitions {
         LogConfig {
             segment_bytes: positive(config.segment_bytes),
             segment_ms: config.segment_ms,
+            segment_index_bytes: positive(config.segment_index_bytes),
             index_interval_bytes: positive(config.index_interval_bytes),
             retention_bytes: config.retention_bytes.map(i64::unsigned_abs),
             retention_ms: config.retention_ms,
@@ -194,13 +195,14 @@ impl Partitions {
                 true => TimestampType::Append,
                 false => TimestampType::Create,
             },
+            timestamp_before_max_ms: config.timestamp_before_max_ms,
+            timestamp_after_max_ms: config.timestamp_after_max_ms,
             compact: config.cleanup_compact,
             delete: config.cleanup_delete,
             ack_durability: match config.ack_durability {
                 AckDurability::Synced => LogDurability::Synced,
                 AckDurability::Written => LogDurability::Written,
             },
-            ..LogConfig::default()
         }
     }
 }
