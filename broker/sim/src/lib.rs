@@ -4,6 +4,8 @@
 //! So far: one broker's store ([`run_store`]). Network, clocks and the cluster follow with replication.
 
 mod disk;
+#[cfg(test)]
+mod disk_tests;
 mod rng;
 mod schedule;
 mod shadow;
