@@ -352,6 +352,18 @@ impl std::fmt::Debug for Store {
     }
 }
 
+/// Stops the store when its thread ends by a bug: otherwise appends would wait for ever.
+struct FailOnPanic<'a>(&'a Shared);
+
+impl Drop for FailOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let reason = "a bug ended the store's thread".to_owned();
+            self.0.fail(&FatalError { action: "commit to", path: self.0.dir.clone(), reason });
+        }
+    }
+}
+
 impl Inner {
     /// All logs, sorted by topic name and partition.
     fn logs(&self) -> Vec<Arc<PartitionLog>> {
@@ -361,6 +373,7 @@ impl Inner {
     }
 
     fn commit_loop(&self) {
+        let _guard = FailOnPanic(&self.shared);
         loop {
             self.shared.wait_dirty(&self.stop);
             self.commit_all(&self.shared.take_dirty());
@@ -377,6 +390,7 @@ impl Inner {
     }
 
     fn checkpoint_loop(&self, interval: Duration) {
+        let _guard = FailOnPanic(&self.shared);
         loop {
             let mut stopped = self.stopped.0.lock();
             if *stopped || !self.stopped.1.wait_for(&mut stopped, interval).timed_out() {

@@ -110,6 +110,21 @@ fn an_append_becomes_durable_by_itself_and_the_hook_hears_of_it() {
 }
 
 #[test]
+fn a_committer_that_ends_by_a_bug_stops_the_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let on_fatal: crate::FatalHook = Arc::new(move |error| sender.send(error.clone()).unwrap_or_default());
+    let store = Store::open(StoreConfig { on_fatal, ..config(dir.path()) }).unwrap();
+    let log = create(&store, LogConfig::default());
+    log.on_durable(Arc::new(|_| panic!("a bug, for the test")));
+    append(&log, &["a"]);
+    let fatal = receiver.recv_timeout(std::time::Duration::from_secs(20)).unwrap();
+    assert!(fatal.to_string().contains("bug"), "{fatal}");
+    assert!(matches!(log.append(&timed(1_000, &["b"]), LeaderEpoch(3), 1_000), Err(AppendError::Failed)));
+    assert!(matches!(store.close(), Err(StoreError::Failed)), "no mark of a clean shutdown");
+}
+
+#[test]
 fn written_partitions_acknowledge_at_once_and_are_synced_at_the_checkpoint() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
