@@ -87,5 +87,8 @@ fn main() -> Result<()> {
         throughput::measure(&mut report, dir.path(), &load, kafka.as_ref())?;
     }
     report.print();
+    if cfg!(debug_assertions) {
+        println!("\nThese are figures of a debug build, which mean little: use `cargo xtask bench`.");
+    }
     Ok(())
 }
