@@ -133,10 +133,7 @@ impl Resources {
             .map(|(_, name)| name.as_str())
             .collect();
         let [cluster] = clusters[..] else {
-            return vec![match clusters[..] {
-                [] => "there is no KafkaCluster among the manifests".to_owned(),
-                _ => format!("a folder holds one KafkaCluster, but here are {}", clusters.join(" and ")),
-            }];
+            return vec![self.not_one(&clusters)];
         };
         let mut reasons = Vec::new();
         let mut names = BTreeMap::new();
@@ -159,6 +156,22 @@ impl Resources {
             }
         }
         reasons
+    }
+
+    /// What to say where there isn't exactly one KafkaCluster.
+    fn not_one(&self, clusters: &[&str]) -> String {
+        let here = self.of_kind(Kind::KafkaCluster).next().map(name_of);
+        match (clusters, here) {
+            ([], _) => "there is no KafkaCluster among the manifests".to_owned(),
+            (_, Some(here)) => {
+                let others: Vec<&str> = clusters.iter().copied().filter(|name| *name != here).collect();
+                let others = others.join(" and ");
+                format!(
+                    "this folder holds KafkaCluster {here}, not {others}: use that name, or another folder (--data)"
+                )
+            }
+            (_, None) => format!("a folder holds one KafkaCluster, but here are {}", clusters.join(" and ")),
+        }
     }
 
     /// Makes checked changes, each object's file atomically.
@@ -378,6 +391,10 @@ mod tests {
         let both = format!("{BUILT_IN}---\n{}", BUILT_IN.replace("name: demo", "name: other"));
         let two = applied(dir.path(), &both).1.unwrap_err();
         assert!(two[0].contains("demo and other"), "{two:?}");
+        applied(dir.path(), BUILT_IN).1.unwrap();
+        let another = BUILT_IN.replace("name: demo", "name: other").replace("name: hello", "name: fresh");
+        let other = applied(dir.path(), &another).1.unwrap_err();
+        assert!(other[0].contains("this folder holds KafkaCluster demo, not other"), "{other:?}");
     }
 
     #[test]
