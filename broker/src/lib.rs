@@ -12,6 +12,7 @@ use clap::Parser;
 use ottla_server::broker::start;
 use ottla_server::config::{Config, ConfigError, Sources};
 use ottla_server::logging::LogControl;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
@@ -59,6 +60,7 @@ fn run_with(arguments: Arguments) -> anyhow::Result<()> {
     if let Some(warning) = config.warning() {
         warn!("{warning}");
     }
+    raise_open_files_limit();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let workers = if config.worker_threads == 0 { cores } else { config.worker_threads };
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -72,6 +74,14 @@ fn run_with(arguments: Arguments) -> anyhow::Result<()> {
     // What still runs waits for nothing that matters: the store is closed, or has failed.
     runtime.shutdown_background();
     result
+}
+
+/// Connections and segments are files: takes as many as the system allows this process. Shells often give few.
+fn raise_open_files_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        warn!(%error, "cannot raise the limit of open files");
+    }
 }
 
 fn configuration(arguments: Arguments) -> Result<Config, ConfigError> {

@@ -244,6 +244,7 @@ async fn open_store(
     failed: watch::Sender<Option<FatalError>>,
 ) -> Result<Arc<Store>, StoreError> {
     let store_config = StoreConfig {
+        open_files_max: segment_files_max(),
         cluster_id: Some(cluster_id),
         on_fatal: Arc::new(move |error: &FatalError| {
             failed.send_replace(Some(error.clone()));
@@ -252,6 +253,13 @@ async fn open_store(
     };
     let open = tokio::task::spawn_blocking(move || Store::open(store_config));
     open.await.expect("opening the store does not panic").map(Arc::new)
+}
+
+/// Half of the files that this process may open go to segments, so that connections have the others.
+fn segment_files_max() -> usize {
+    const MOST: u64 = 4_096;
+    let allowed = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(MOST * 2);
+    usize::try_from((allowed / 2).min(MOST)).expect("4,096 is a size")
 }
 
 /// Carries the control API and the quorum. It isn't told to stop, as the quorum needs it to the end: its task is
