@@ -1,6 +1,7 @@
 //! The Kubernetes that the test runs on: brought up by the scripts of `bed/`, and taken down whatever happens.
 
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
@@ -63,11 +64,18 @@ impl Bed {
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         let path = env::var_os("PATH").unwrap_or_default();
-        let path = [self.bin.clone()].into_iter().chain(env::split_paths(&path));
+        let path = [self.bin.clone()].into_iter().chain(self.tools()).chain(env::split_paths(&path));
         command.env("PATH", env::join_paths(path).unwrap_or_default());
         command.env("KUBECONFIG", self.state.join("kubeconfig/admin"));
         command.current_dir(&self.root);
         command
+    }
+
+    /// What `cargo xtask setup` built beside the bed's programs: helm.
+    fn tools(&self) -> Vec<PathBuf> {
+        let beside = self.bin.parent().and_then(|cache| fs::read_dir(cache).ok()).into_iter().flatten();
+        let folders = beside.filter_map(|entry| Some(entry.ok()?.path()));
+        folders.filter(|folder| folder.join("helm").is_file()).collect()
     }
 
     /// The file with every API call that a pod made.
