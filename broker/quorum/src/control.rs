@@ -7,8 +7,8 @@ use std::time::Duration;
 use futures::{Stream, StreamExt};
 use ottla_control::{cluster_view, proto, proto::control_server::Control};
 use ottla_core::metadata::{
-    ApplyTopic, Command, DeleteTopics, Rejection, ReplicaAssignment, Reply, SubmitAssignments, TopicError,
-    TopicErrorKind, TopicSelector,
+    ApplyTopic, Command, DeleteTopics, MetadataImage, Rejection, ReplicaAssignment, Reply, SubmitAssignments,
+    TopicError, TopicErrorKind, TopicSelector,
 };
 use ottla_types::{BrokerId, MetadataVersion, PartitionIndex, TopicId};
 use tokio_stream::wrappers::WatchStream;
@@ -59,11 +59,14 @@ impl ControlService {
 
 /// What a node shows of the cluster now.
 fn view(node: &Node) -> proto::ClusterView {
-    let image = node.image.borrow().clone();
+    view_of(node, &node.image.borrow().clone())
+}
+
+fn view_of(node: &Node, image: &MetadataImage) -> proto::ClusterView {
     let metrics = node.metrics();
     let voters: Vec<BrokerId> =
         metrics.iter().flat_map(|metrics| metrics.membership_config.membership().voter_ids()).collect();
-    cluster_view(&image, metrics.and_then(|metrics| metrics.current_leader), &voters)
+    cluster_view(image, metrics.and_then(|metrics| metrics.current_leader), &voters)
 }
 
 #[tonic::async_trait]
@@ -89,8 +92,10 @@ impl Control for ControlService {
         let views = futures::stream::select(images, elections)
             .then(|()| tokio::time::sleep(VIEW_PAUSE))
             .filter_map(move |()| {
-                let now = view(&node);
-                let told = (node.image.borrow().changed, now.active_controller, now.voters.clone());
+                // One image for both: a change between two looks would count as told and never be.
+                let image = node.image.borrow().clone();
+                let now = view_of(&node, &image);
+                let told = (image.changed, now.active_controller, now.voters.clone());
                 let new = last.as_ref() != Some(&told);
                 last = Some(told);
                 std::future::ready(new.then_some(Ok(now)))

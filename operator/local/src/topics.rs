@@ -35,6 +35,8 @@ pub(crate) async fn keep_status(shared: Arc<Shared>, events: Events) {
         shared: shared.clone(),
         events,
         client: None,
+        ask_anew: false,
+        asked: None,
         refusals: BTreeMap::new(),
         failures: BTreeMap::new(),
     };
@@ -60,6 +62,10 @@ struct Keeper {
     shared: Arc<Shared>,
     events: Events,
     client: Option<ControlClient<Channel>>,
+    /// Whether the watched view may be out of date.
+    ask_anew: bool,
+    /// The last view that was asked for.
+    asked: Option<proto::ClusterView>,
     /// By resource name.
     refusals: BTreeMap<String, Refusal>,
     /// Failures in a row, by resource name.
@@ -70,7 +76,7 @@ impl Keeper {
     /// Looks at everything once; tells whether all is as asked.
     async fn pass(&mut self) -> bool {
         let all_serve = observe_cluster(&self.shared);
-        let view = self.shared.view().map(plan_view);
+        let view = self.view().await.map(plan_view);
         let topics = self.wanted();
         let mut settled = all_serve;
         for topic in topics {
@@ -91,6 +97,21 @@ impl Keeper {
             self.tell(Event::UpToDate { after: since.elapsed() });
         }
         settled
+    }
+
+    /// The newest view: the watched one, or one that was asked for after a change was refused as out of date.
+    async fn view(&mut self) -> Option<proto::ClusterView> {
+        let watched = self.shared.view();
+        if std::mem::take(&mut self.ask_anew)
+            && let Some(client) = &mut self.client
+            && let Ok(Ok(view)) = timeout(CALL_TIMEOUT, client.get_cluster(proto::GetClusterRequest {})).await
+        {
+            self.asked = Some(view.into_inner());
+        }
+        let newer = |view: &&proto::ClusterView| {
+            watched.as_ref().is_none_or(|watched| view.metadata_version > watched.metadata_version)
+        };
+        self.asked.as_ref().filter(newer).cloned().or(watched)
     }
 
     /// The Topics with their statuses, but for those that are being deleted.
@@ -168,6 +189,7 @@ impl Keeper {
     fn note_failure(&mut self, name: &str, generation: Option<i64>, topic: String, status: &Status) {
         let count = self.failures.entry(name.to_owned()).or_default();
         *count += 1;
+        self.ask_anew |= status.code() == Code::FailedPrecondition;
         // The metadata may just have moved on, or a controller may be being elected: the next pass sees.
         let passing = is_passing(status.code()) || status.code() == Code::FailedPrecondition;
         if passing && *count < FAILURES_TOLD_FROM {
