@@ -9,7 +9,7 @@ use ottla_log::{
 };
 use ottla_types::{LeaderEpoch, Offset};
 
-use crate::disk::{OpenMode, is_no_space};
+use crate::disk::{OpenMode, is_no_space, is_out_of_files};
 use crate::error::{AppendError, FatalError};
 use crate::partition::{PartitionLog, State};
 use crate::segment::Segment;
@@ -144,7 +144,7 @@ impl PartitionLog {
             Some(file) => file,
             None => self
                 .file(state, FileKind::Log, base, OpenMode::Existing)
-                .map_err(|error| self.fatal("open", state, base, &error))?,
+                .map_err(|error| self.not_opened("open", state, base, &error))?,
         };
         let position = state.active().bytes;
         if let Err(error) = file.write_at(position, parts) {
@@ -171,6 +171,20 @@ impl PartitionLog {
         Ok(())
     }
 
+    /// A file that can't be opened: too many open ones pass, and nothing was written; all else is fatal.
+    fn not_opened(
+        &self,
+        action: &'static str,
+        state: &State,
+        base: Offset,
+        error: &std::io::Error,
+    ) -> AppendError {
+        if is_out_of_files(error) {
+            return AppendError::OutOfFiles { folder: state.folder.clone() };
+        }
+        self.fatal(action, state, base, error)
+    }
+
     fn fatal(
         &self,
         action: &'static str,
@@ -195,7 +209,7 @@ impl PartitionLog {
             Err(error) if is_no_space(&error) => {
                 return Err(AppendError::NoSpace { folder: state.folder.clone() });
             }
-            Err(error) => return Err(self.fatal("create", state, base, &error)),
+            Err(error) => return Err(self.not_opened("create", state, base, &error)),
         }
         state.active().finish_time_index();
         state.segments.push(Segment::new(base, config.index_interval_bytes, now_ms));

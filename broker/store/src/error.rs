@@ -133,6 +133,12 @@ pub enum AppendError {
         /// The partition's folder.
         folder: PathBuf,
     },
+    /// Too many files are open; the next append may succeed.
+    #[error("too many open files to write to {folder:?}: raise the limit of this process (ulimit -n)")]
+    OutOfFiles {
+        /// The partition's folder.
+        folder: PathBuf,
+    },
     /// A write or sync failed: nothing more is written until the broker has been restarted.
     #[error("the store stopped after a disk error: restart the broker once the disk is sound")]
     Failed,
