@@ -27,7 +27,9 @@ pub fn append_error(error: &AppendError) -> ErrorCode {
         AppendError::Sequence(SequenceError::OutOfOrder { .. }) => ErrorCode::OutOfOrderSequenceNumber,
         AppendError::Sequence(SequenceError::Fenced { .. }) => ErrorCode::InvalidProducerEpoch,
         AppendError::Offset { .. } => ErrorCode::UnknownServerError,
-        AppendError::NoSpace { .. } | AppendError::OutOfFiles { .. } | AppendError::Failed => ErrorCode::KafkaStorageError,
+        AppendError::NoSpace { .. } | AppendError::OutOfFiles { .. } | AppendError::Failed => {
+            ErrorCode::KafkaStorageError
+        }
         AppendError::Deleted | AppendError::Epoch { .. } => ErrorCode::NotLeaderOrFollower,
     }
 }
