@@ -84,8 +84,10 @@ fn parse(filter: &str) -> Result<Targets, FilterError> {
     }
 }
 
-/// It tells its every step at `info`, which is no news to whoever runs brokers.
-const QUIETER: &str = "openraft=warn";
+/// The consensus library tells its every step at `info`, and while a peer is away each try at `warn` and `error`, ten
+/// times a second. Who leads, and who is fenced, is told by `ottla_quorum`.
+const QUIETER: &str = "openraft=warn,openraft::core::raft_core=error,openraft::replication=off,\
+                       openraft::engine::handler::replication_handler=off";
 
 fn is_level(word: &str) -> bool {
     ["error", "warn", "info", "debug", "trace", "off"].iter().any(|level| word.eq_ignore_ascii_case(level))
