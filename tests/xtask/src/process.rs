@@ -8,6 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,9 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 /// Process groups that run now, so that a signal to us ends them too.
 static LIVE: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+
+/// Set by a signal, under the lock of [`LIVE`]: nothing may be started that nobody would end.
+static ENDING: AtomicBool = AtomicBool::new(false);
 
 const POLL: Duration = Duration::from_millis(50);
 const GRACE: Duration = Duration::from_secs(10);
@@ -31,9 +35,13 @@ fn signal_group(group: i32, signal: Signal) {
     }
 }
 
-/// Ends every group that this process started and that still runs.
+/// Ends every group that this process started and that still runs. None can be started from now on.
 pub fn end_all() {
-    let groups: Vec<i32> = live().iter().copied().collect();
+    let groups: Vec<i32> = {
+        let live = live();
+        ENDING.store(true, Ordering::Relaxed);
+        live.iter().copied().collect()
+    };
     for group in &groups {
         signal_group(*group, Signal::TERM);
     }
@@ -62,11 +70,7 @@ pub fn run_logged(command: &mut Command, log: &Path, deadline: Instant) -> Resul
 /// # Errors
 /// As [`run_logged`].
 pub fn run(command: &mut Command, deadline: Instant) -> Result<ExitStatus> {
-    let mut child = command.process_group(0).spawn().with_context(|| {
-        format!("can't start {}: is it installed?", command.get_program().to_string_lossy())
-    })?;
-    let group = i32::try_from(child.id()).context("a process id fits in 31 bits")?;
-    live().insert(group);
+    let (mut child, group) = start(command)?;
     let ended = wait(&mut child, deadline);
     if ended.is_none() {
         signal_group(group, Signal::TERM);
@@ -80,6 +84,20 @@ pub fn run(command: &mut Command, deadline: Instant) -> Result<ExitStatus> {
         Some(status) => Ok(status),
         None => bail!("still ran at its deadline and was ended: {}", describe(command)),
     }
+}
+
+/// Starts `command` in a group of its own, unless everything is being ended.
+fn start(command: &mut Command) -> Result<(Child, i32)> {
+    let mut live = live();
+    if ENDING.load(Ordering::Relaxed) {
+        bail!("not started, as this run is being ended: {}", describe(command));
+    }
+    let child = command.process_group(0).spawn().with_context(|| {
+        format!("can't start {}: is it installed?", command.get_program().to_string_lossy())
+    })?;
+    let group = i32::try_from(child.id()).context("a process id fits in 31 bits")?;
+    live.insert(group);
+    Ok((child, group))
 }
 
 fn wait(child: &mut Child, deadline: Instant) -> Option<ExitStatus> {
