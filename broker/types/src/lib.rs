@@ -6,9 +6,13 @@
 
 mod ids;
 mod numbers;
+mod planted;
 
 pub use ids::{ClusterId, DirectoryId, IdError, TopicId, TopicName};
 pub use numbers::{
     BrokerEpoch, BrokerId, LeaderEpoch, MetadataVersion, Offset, PartitionEpoch, PartitionIndex,
     ProducerEpoch, ProducerId, TopicPartition,
 };
+#[cfg(feature = "planted-bugs")]
+pub use planted::plant;
+pub use planted::{PlantedBug, planted};

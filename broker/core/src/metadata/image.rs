@@ -87,6 +87,12 @@ impl MetadataImage {
         partition.replicas.iter().enumerate().filter(offline).map(|(_, id)| *id).collect()
     }
 
+    /// How many replicas of `partition` have to be in sync for its records to be acknowledged.
+    pub fn min_insync_replicas(&self, topic: &TopicImage, partition: &PartitionImage) -> usize {
+        let set = topic.config.get("min.insync.replicas").and_then(|value| value.parse().ok());
+        set.unwrap_or(1).clamp(1, partition.replicas.len().max(1))
+    }
+
     /// The partitions that have a replica on this disk of this broker: exactly those that it must hold logs of.
     ///
     /// A partition of the broker that was put on another disk is not among them: its records are gone or

@@ -1,0 +1,160 @@
+//! The follower's side: what it asks its leader for, and what it does with the answer.
+
+use ottla_types::{BrokerId, LeaderEpoch, Offset, PlantedBug, planted};
+
+use super::leader::FetchVerdict;
+use super::replica::{Change, LogFacts, Replica, Role};
+
+/// A follower of this leader in the assignment's epoch.
+#[derive(Clone, Debug)]
+pub(super) struct Follower {
+    pub(super) leader: BrokerId,
+}
+
+impl Follower {
+    pub(super) fn new(leader: BrokerId) -> Self {
+        Self { leader }
+    }
+}
+
+/// What a follower asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FetchSpec {
+    /// Whom.
+    pub leader: BrokerId,
+    /// In which epoch.
+    pub leader_epoch: LeaderEpoch,
+    /// From where: the synced end of its log, which this acknowledges.
+    pub fetch_offset: Offset,
+    /// The epoch of its last record; none if it has none.
+    pub last_epoch: Option<LeaderEpoch>,
+    /// Where its log begins.
+    pub log_start: Offset,
+    /// The high watermark that it knows.
+    pub high_watermark: Offset,
+}
+
+/// A leader's answer to one [`FetchSpec`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FetchAnswer {
+    /// What was asked.
+    pub asked: FetchSpec,
+    /// The leader's word.
+    pub verdict: FetchVerdict,
+    /// The leader's high watermark.
+    pub high_watermark: Offset,
+    /// Where the leader's log begins.
+    pub log_start: Offset,
+}
+
+/// What a follower does with an answer; carried out before anything else happens to the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FollowerStep {
+    /// The answer is to a question that isn't asked any more: nothing.
+    Ignore,
+    /// Append the records, if there are any; then sync, then call [`Replica::on_appended`].
+    Append,
+    /// Remove all from this offset on, durably, then [`Replica::on_truncated`]; then ask again.
+    Truncate(Offset),
+    /// Remove everything and begin at this offset, durably, then [`Replica::on_truncated`]; then ask again.
+    Reset(Offset),
+}
+
+impl Replica {
+    /// What this follower asks its leader next; none if it is no follower, or while its log isn't synced.
+    pub fn fetch_spec(&self, log: LogFacts, last_epoch: Option<LeaderEpoch>) -> Option<FetchSpec> {
+        let (Role::Follower(follower), Some(assignment)) = (&self.role, &self.assignment) else {
+            return None;
+        };
+        if log.synced < log.end && !planted(PlantedBug::FetchBeforeSync) {
+            return None;
+        }
+        Some(FetchSpec {
+            leader: follower.leader,
+            leader_epoch: assignment.leader_epoch,
+            fetch_offset: log.end,
+            last_epoch,
+            log_start: log.start,
+            high_watermark: self.high_watermark,
+        })
+    }
+
+    /// What to do with an answer. `end_offset_for` is the own log's answer to OffsetForLeaderEpoch.
+    pub fn on_answer(
+        &self,
+        answer: &FetchAnswer,
+        log: LogFacts,
+        end_offset_for: impl Fn(LeaderEpoch) -> Option<(LeaderEpoch, Offset)>,
+    ) -> FollowerStep {
+        let Role::Follower(follower) = &self.role else { return FollowerStep::Ignore };
+        let asked = &answer.asked;
+        let is_current = asked.leader == follower.leader
+            && asked.leader_epoch == self.leader_epoch()
+            && asked.fetch_offset == log.end;
+        if !is_current && !planted(PlantedBug::AcceptStaleFetchAnswer) {
+            return FollowerStep::Ignore;
+        }
+        match answer.verdict {
+            FetchVerdict::Read => FollowerStep::Append,
+            FetchVerdict::BehindLogStart if answer.log_start > log.end => {
+                FollowerStep::Reset(answer.log_start)
+            }
+            FetchVerdict::BehindLogStart => FollowerStep::Ignore,
+            FetchVerdict::Diverging { .. } if planted(PlantedBug::SkipTruncation) => FollowerStep::Ignore,
+            FetchVerdict::Diverging { .. } if planted(PlantedBug::TruncateToHighWatermark) => {
+                FollowerStep::Truncate(self.high_watermark)
+            }
+            FetchVerdict::Diverging { epoch, end_offset } => {
+                truncation(epoch, end_offset, log, end_offset_for)
+            }
+        }
+    }
+
+    /// An answer's records are in the log, or there were none; `log` is the log now.
+    pub fn on_appended(&mut self, answer: &FetchAnswer, log: LogFacts) -> Change {
+        let is_current =
+            matches!(self.role, Role::Follower(_)) && answer.asked.leader_epoch == self.leader_epoch();
+        if !is_current {
+            return Change::default();
+        }
+        // Never past what is on this disk: a consumer may read here, and this may be the leader next.
+        let reached = answer.high_watermark.min(log.synced);
+        let is_further = reached > self.high_watermark;
+        if is_further {
+            self.high_watermark = reached;
+        }
+        Change { high_watermark: is_further, ..Change::default() }
+    }
+
+    /// The log was cut. Returns whether something below the high watermark is gone, which only an administrator's
+    /// unclean election or damage can bring about.
+    pub fn on_truncated(&mut self, log: LogFacts) -> bool {
+        let is_lost = log.end < self.high_watermark;
+        self.high_watermark = self.high_watermark.min(log.end).max(log.start);
+        is_lost
+    }
+}
+
+/// Where this log parts from the leader's, as far as this answer tells. It may take several.
+fn truncation(
+    epoch: LeaderEpoch,
+    end_offset: Offset,
+    log: LogFacts,
+    end_offset_for: impl Fn(LeaderEpoch) -> Option<(LeaderEpoch, Offset)>,
+) -> FollowerStep {
+    if epoch.0 < 0 {
+        // The leader knows of nothing that is the same.
+        return if end_offset > log.start && end_offset < log.end {
+            FollowerStep::Truncate(end_offset)
+        } else {
+            FollowerStep::Reset(end_offset)
+        };
+    }
+    let offset = match end_offset_for(epoch) {
+        Some((found, own_end)) if found == epoch => own_end.min(end_offset),
+        // Of an epoch that the leader named nothing is here: what is of later ones goes, and it is asked again.
+        Some((_, own_end)) => own_end,
+        None => log.start,
+    };
+    FollowerStep::Truncate(offset.min(log.end).max(log.start))
+}

@@ -1,0 +1,176 @@
+//! A replica and its roles: what a new image makes of it.
+
+use ottla_types::{BrokerId, LeaderEpoch, Offset, PartitionEpoch, PlantedBug, planted};
+
+use super::assignment::Assignment;
+use super::follower::Follower;
+use super::leader::Leader;
+
+/// What the log is at this moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogFacts {
+    /// The first offset.
+    pub start: Offset,
+    /// The offset after the last record, synced or not.
+    pub end: Offset,
+    /// Up to here records are on disk (or written, where `ack.durability=written`); between `start` and `end`.
+    pub synced: Offset,
+}
+
+/// One replica of a partition on this broker.
+#[derive(Clone, Debug)]
+pub struct Replica {
+    pub(super) me: BrokerId,
+    pub(super) high_watermark: Offset,
+    pub(super) assignment: Option<Assignment>,
+    pub(super) role: Role,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Role {
+    /// There is no leader, or this broker isn't among the replicas.
+    Offline,
+    Leader(Leader),
+    Follower(Follower),
+}
+
+/// A replica's role, for those who only want to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoleKind {
+    /// There is no leader.
+    Offline,
+    /// It leads.
+    Leader,
+    /// It follows this broker.
+    Follower(BrokerId),
+}
+
+/// What an event changed; carried out in the order of the fields.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Change {
+    /// The role or its epoch is another: producers that wait are told NOT_LEADER, a fetcher begins or ends.
+    pub role: bool,
+    /// The high watermark is further: waiting producers and consumers look again.
+    pub high_watermark: bool,
+    /// To be proposed to the controller, as [`super::IsrProposal`] says.
+    pub proposal: Option<super::IsrProposal>,
+}
+
+impl Change {
+    pub(super) fn merge(&mut self, other: Self) {
+        self.role |= other.role;
+        self.high_watermark |= other.high_watermark;
+        self.proposal = other.proposal.or(self.proposal.take());
+    }
+}
+
+impl Replica {
+    /// A replica that was just opened. `high_watermark` is the last one that was saved, which the log may not reach any
+    /// more; it counts no further than `log` is synced.
+    pub fn new(me: BrokerId, high_watermark: Offset, log: LogFacts) -> Self {
+        let high_watermark = high_watermark.min(log.synced).max(log.start);
+        Self { me, high_watermark, assignment: None, role: Role::Offline }
+    }
+
+    /// Up to here records are acknowledged, and shown to consumers.
+    pub fn high_watermark(&self) -> Offset {
+        self.high_watermark
+    }
+
+    /// How far consumers may read here, on the leader as on a follower.
+    pub fn read_limit(&self, log: LogFacts) -> Offset {
+        if planted(PlantedBug::ServeBeyondHighWatermark) {
+            return log.end;
+        }
+        self.high_watermark.min(log.end)
+    }
+
+    /// The role.
+    pub fn role(&self) -> RoleKind {
+        match &self.role {
+            Role::Offline => RoleKind::Offline,
+            Role::Leader(_) => RoleKind::Leader,
+            Role::Follower(follower) => RoleKind::Follower(follower.leader),
+        }
+    }
+
+    /// The leader epoch of the image that is followed; −1 before the first.
+    pub fn leader_epoch(&self) -> LeaderEpoch {
+        self.assignment.as_ref().map_or(LeaderEpoch(-1), |assignment| assignment.leader_epoch)
+    }
+
+    /// The state that is followed.
+    pub fn assignment(&self) -> Option<&Assignment> {
+        self.assignment.as_ref()
+    }
+
+    /// Follows a newer image.
+    ///
+    /// # Panics
+    /// When the image is older than the one that was followed.
+    pub fn on_image(&mut self, new: Assignment, log: LogFacts, now_ms: u64) -> Change {
+        let (old_epoch, old_partition_epoch) = (self.leader_epoch(), self.partition_epoch());
+        assert!(new.leader_epoch >= old_epoch, "leader epoch {} after {old_epoch}", new.leader_epoch);
+        assert!(new.partition_epoch >= old_partition_epoch, "partition epochs only grow");
+        let is_new_epoch = new.leader_epoch > old_epoch;
+        let is_mine = new.peer(self.me).is_some();
+        let mut change = Change::default();
+        self.role = match (std::mem::replace(&mut self.role, Role::Offline), new.leader) {
+            (Role::Leader(mut leader), Some(id)) if id == self.me && !is_new_epoch => {
+                leader.on_state(new.partition_epoch);
+                Role::Leader(leader)
+            }
+            (old, Some(id)) if id == self.me && is_mine => {
+                change.role = true;
+                let kept = match old {
+                    Role::Leader(old) if planted(PlantedBug::KeepAcknowledgementsOfOldEpoch) => Some(old),
+                    _ => None,
+                };
+                Role::Leader(Leader::new(log.end, now_ms, kept))
+            }
+            (Role::Follower(follower), Some(id)) if id == follower.leader && !is_new_epoch => {
+                Role::Follower(follower)
+            }
+            (_, Some(id)) if is_mine => {
+                change.role = true;
+                Role::Follower(Follower::new(id))
+            }
+            (old, _) => {
+                change.role = !matches!(old, Role::Offline) || is_new_epoch;
+                Role::Offline
+            }
+        };
+        self.assignment = Some(new);
+        change.merge(self.progress(log));
+        change
+    }
+
+    /// The log has more on disk now.
+    pub fn on_synced(&mut self, log: LogFacts) -> Change {
+        self.progress(log)
+    }
+
+    /// The log begins later: nothing before that is asked for any more.
+    pub fn on_log_start(&mut self, log: LogFacts) {
+        self.high_watermark = self.high_watermark.max(log.start);
+    }
+
+    pub(super) fn partition_epoch(&self) -> PartitionEpoch {
+        self.assignment.as_ref().map_or(PartitionEpoch(-1), |assignment| assignment.partition_epoch)
+    }
+
+    /// Moves the high watermark as far as it may, if this is the leader.
+    pub(super) fn progress(&mut self, log: LogFacts) -> Change {
+        assert!(log.start <= log.synced && log.synced <= log.end, "{log:?} is no log");
+        let (Role::Leader(leader), Some(assignment)) = (&self.role, &self.assignment) else {
+            return Change::default();
+        };
+        let Some(reached) = leader.high_watermark(self.me, assignment, log) else { return Change::default() };
+        let is_further = reached > self.high_watermark;
+        if is_further {
+            self.high_watermark = reached;
+        }
+        Change { high_watermark: is_further, ..Change::default() }
+    }
+}

@@ -1,0 +1,85 @@
+//! Bugs that can be switched on to prove that the simulator finds them.
+//!
+//! Without the feature `planted-bugs`, which only the simulator has, no bug can be on and the compiler drops all of it.
+
+macro_rules! bugs {
+    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
+        /// A fault of one line, in the place that asks for it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum PlantedBug {
+            $($(#[doc = $doc])+ $name,)+
+        }
+
+        impl PlantedBug {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+
+            /// What it does, for lists.
+            pub fn description(self) -> &'static str {
+                match self {
+                    $(Self::$name => concat!($($doc),+),)+
+                }
+            }
+        }
+    };
+}
+
+bugs! {
+    /// A leader takes a fetch of another epoch for one of its own.
+    SkipFetchEpochCheck,
+    /// A leader doesn't compare the follower's last epoch with its log.
+    SkipDivergenceCheck,
+    /// A new follower cuts its log at its high watermark, as before KIP-101.
+    TruncateToHighWatermark,
+    /// A follower keeps what diverges.
+    SkipTruncation,
+    /// The high watermark counts what the leader has only written.
+    CountUnsyncedLeader,
+    /// The high watermark advances below the minimum of replicas in sync.
+    IgnoreMinInsyncReplicas,
+    /// The high watermark ignores members whose joining is under way.
+    IgnoreJoiningMembers,
+    /// The high watermark ignores members as soon as their leaving is proposed.
+    DropLeavingMembersEarly,
+    /// A new leader keeps what followers acknowledged in an earlier epoch.
+    KeepAcknowledgementsOfOldEpoch,
+    /// A follower joins before it has reached the high watermark.
+    JoinBelowHighWatermark,
+    /// A follower joins before it has reached the start of the leader's epoch.
+    JoinBelowEpochStart,
+    /// A leader takes a fetch of a follower's earlier registration.
+    AcceptStaleBrokerEpochInFetch,
+    /// A leader takes a fetch from another disk than the recorded one.
+    AcceptForeignDirectoryInFetch,
+    /// A deposed leader answers producers as if it still led.
+    AcknowledgeAfterDeposed,
+    /// Consumers are shown records beyond the high watermark.
+    ServeBeyondHighWatermark,
+    /// A follower's answer to an older question is appended.
+    AcceptStaleFetchAnswer,
+    /// A follower fetches from its written end before it is synced.
+    FetchBeforeSync,
+}
+
+#[cfg(feature = "planted-bugs")]
+thread_local! {
+    static ON: std::cell::Cell<Option<PlantedBug>> = const { std::cell::Cell::new(None) };
+}
+
+/// Switches a bug on for this thread, or all off.
+#[cfg(feature = "planted-bugs")]
+pub fn plant(bug: Option<PlantedBug>) {
+    ON.set(bug);
+}
+
+/// Whether this bug is on.
+#[cfg(feature = "planted-bugs")]
+pub fn planted(bug: PlantedBug) -> bool {
+    ON.get() == Some(bug)
+}
+
+/// Whether this bug is on: never.
+#[cfg(not(feature = "planted-bugs"))]
+pub const fn planted(_: PlantedBug) -> bool {
+    false
+}
