@@ -2,10 +2,9 @@
 
 use ottla_types::TopicId;
 use ottla_wire::messages::{
-    CreatableTopic, CreatableTopicConfig, CreatePartitionsRequest, CreatePartitionsTopic,
-    CreateTopicsRequest, DeleteTopicState, DeleteTopicsRequest, DescribeClusterRequest,
-    DescribeConfigsRequest, DescribeConfigsResource, ListOffsetsPartition, ListOffsetsRequest,
-    ListOffsetsTopic, RESOURCE_TOPIC,
+    CreatableTopic, CreatePartitionsRequest, CreatePartitionsTopic, CreateTopicsRequest, DeleteTopicState,
+    DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeConfigsResource,
+    ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic, NamedConfig, RESOURCE_TOPIC,
 };
 use ottla_wire::{ErrorCode, apis};
 
@@ -76,8 +75,7 @@ impl Client {
     /// # Errors
     /// What the broker says, as TOPIC_ALREADY_EXISTS; or when none answers.
     pub async fn create_topic(&self, topic: &NewTopic) -> Result<TopicResult, ClientError> {
-        let configs =
-            topic.configs.iter().map(|(name, value)| CreatableTopicConfig { name, value: Some(value) });
+        let configs = topic.configs.iter().map(|(name, value)| NamedConfig { name, value: Some(value) });
         let request = CreateTopicsRequest {
             topics: vec![CreatableTopic {
                 name: &topic.name,

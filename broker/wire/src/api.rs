@@ -104,8 +104,19 @@ apis! { ($)
     CreateTopics: CreateTopicsRequest<'a>, CreateTopicsResponse<'a>;
     DeleteTopics: DeleteTopicsRequest<'a>, DeleteTopicsResponse<'a>;
     InitProducerId: InitProducerIdRequest<'a>, InitProducerIdResponse;
+    OffsetForLeaderEpoch: OffsetForLeaderEpochRequest<'a>, OffsetForLeaderEpochResponse<'a>;
     DescribeConfigs: DescribeConfigsRequest<'a>, DescribeConfigsResponse<'a>;
+    AlterConfigs: AlterConfigsRequest<'a>, AlterConfigsResponse<'a>;
+    DescribeLogDirs: DescribeLogDirsRequest<'a>, DescribeLogDirsResponse<'a>;
     CreatePartitions: CreatePartitionsRequest<'a>, CreatePartitionsResponse<'a>;
+    ElectLeaders: ElectLeadersRequest<'a>, ElectLeadersResponse<'a>;
+    IncrementalAlterConfigs: IncrementalAlterConfigsRequest<'a>, IncrementalAlterConfigsResponse<'a>;
+    AlterPartitionReassignments: AlterPartitionReassignmentsRequest<'a>, AlterPartitionReassignmentsResponse<'a>;
+    ListPartitionReassignments: ListPartitionReassignmentsRequest<'a>, ListPartitionReassignmentsResponse<'a>;
+    DescribeQuorum: DescribeQuorumRequest<'a>, DescribeQuorumResponse<'a>;
     DescribeCluster: DescribeClusterRequest, DescribeClusterResponse<'a>;
+    UnregisterBroker: UnregisterBrokerRequest, UnregisterBrokerResponse<'a>;
     DescribeTopicPartitions: DescribeTopicPartitionsRequest<'a>, DescribeTopicPartitionsResponse<'a>;
+    AddRaftVoter: AddRaftVoterRequest<'a>, AddRaftVoterResponse<'a>;
+    RemoveRaftVoter: RemoveRaftVoterRequest<'a>, RemoveRaftVoterResponse<'a>;
 }

@@ -94,6 +94,28 @@ oracle! {
     describe_cluster_response: DescribeClusterResponse is DescribeClusterResponse;
     describe_topic_partitions_request: DescribeTopicPartitionsRequest is DescribeTopicPartitionsRequest;
     describe_topic_partitions_response: DescribeTopicPartitionsResponse is DescribeTopicPartitionsResponse;
+    offset_for_leader_epoch_request: OffsetForLeaderEpochRequest is OffsetForLeaderEpochRequest;
+    offset_for_leader_epoch_response: OffsetForLeaderEpochResponse is OffsetForLeaderEpochResponse;
+    alter_configs_request: AlterConfigsRequest is AlterConfigsRequest;
+    alter_configs_response: AlterConfigsResponse is AlterConfigsResponse;
+    describe_log_dirs_request: DescribeLogDirsRequest is DescribeLogDirsRequest;
+    describe_log_dirs_response: DescribeLogDirsResponse is DescribeLogDirsResponse;
+    elect_leaders_request: ElectLeadersRequest is ElectLeadersRequest;
+    elect_leaders_response: ElectLeadersResponse is ElectLeadersResponse;
+    incremental_alter_configs_request: IncrementalAlterConfigsRequest is IncrementalAlterConfigsRequest;
+    incremental_alter_configs_response: IncrementalAlterConfigsResponse is IncrementalAlterConfigsResponse;
+    alter_partition_reassignments_request: AlterPartitionReassignmentsRequest is AlterPartitionReassignmentsRequest;
+    alter_partition_reassignments_response: AlterPartitionReassignmentsResponse is AlterPartitionReassignmentsResponse;
+    list_partition_reassignments_request: ListPartitionReassignmentsRequest is ListPartitionReassignmentsRequest;
+    list_partition_reassignments_response: ListPartitionReassignmentsResponse is ListPartitionReassignmentsResponse;
+    describe_quorum_request: DescribeQuorumRequest is DescribeQuorumRequest;
+    describe_quorum_response: DescribeQuorumResponse is DescribeQuorumResponse;
+    unregister_broker_request: UnregisterBrokerRequest is UnregisterBrokerRequest;
+    unregister_broker_response: UnregisterBrokerResponse is UnregisterBrokerResponse;
+    add_raft_voter_request: AddRaftVoterRequest is AddRaftVoterRequest;
+    add_raft_voter_response: AddRaftVoterResponse is AddRaftVoterResponse;
+    remove_raft_voter_request: RemoveRaftVoterRequest is RemoveRaftVoterRequest;
+    remove_raft_voter_response: RemoveRaftVoterResponse is RemoveRaftVoterResponse;
 }
 
 /// Both sides of an API have the versions and headers that the oracle has.
@@ -134,6 +156,17 @@ versions! {
     CreatePartitions: CreatePartitionsRequest, CreatePartitionsResponse;
     DescribeCluster: DescribeClusterRequest, DescribeClusterResponse;
     DescribeTopicPartitions: DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse;
+    OffsetForLeaderEpoch: OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse;
+    AlterConfigs: AlterConfigsRequest, AlterConfigsResponse;
+    DescribeLogDirs: DescribeLogDirsRequest, DescribeLogDirsResponse;
+    ElectLeaders: ElectLeadersRequest, ElectLeadersResponse;
+    IncrementalAlterConfigs: IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse;
+    AlterPartitionReassignments: AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse;
+    ListPartitionReassignments: ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse;
+    DescribeQuorum: DescribeQuorumRequest, DescribeQuorumResponse;
+    UnregisterBroker: UnregisterBrokerRequest, UnregisterBrokerResponse;
+    AddRaftVoter: AddRaftVoterRequest, AddRaftVoterResponse;
+    RemoveRaftVoter: RemoveRaftVoterRequest, RemoveRaftVoterResponse;
 }
 
 fn headers_agree(header: RequestHeader<'_>, request_version: i16, response_version: i16) {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use bytes::BytesMut;
-use ottla_wire::messages::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest, MetadataRequest};
+use ottla_wire::messages::{CreatableTopic, CreateTopicsRequest, MetadataRequest, NamedConfig};
 use ottla_wire::{Api, Decoder, ResponseHeader, apis, encode_request};
 
 /// How long a server may take to answer at all.
@@ -53,7 +53,7 @@ pub fn create_topic<'a>(
     partitions: i32,
     config: &[(&'a str, &'a str)],
 ) -> Result<()> {
-    let setting = |(name, value): &(&'a str, &'a str)| CreatableTopicConfig { name, value: Some(value) };
+    let setting = |(name, value): &(&'a str, &'a str)| NamedConfig { name, value: Some(value) };
     let topic = CreatableTopic {
         name,
         num_partitions: partitions,

@@ -103,9 +103,12 @@ mod tests {
     fn keys_ascend_and_versions_can_be_read() {
         assert!(SERVED.is_sorted_by(|a, b| a.key < b.key));
         ottla_wire::for_each_api!(A => {
-            let served = &SERVED[position(A::KEY.code()).unwrap()];
-            assert!(A::VERSIONS.contains(&served.version_first), "{}", A::KEY);
-            assert!(A::VERSIONS.contains(&served.version_last), "{}", A::KEY);
+            // What can be spoken needn't be served.
+            if let Some(position) = position(A::KEY.code()) {
+                let served = &SERVED[position];
+                assert!(A::VERSIONS.contains(&served.version_first), "{}", A::KEY);
+                assert!(A::VERSIONS.contains(&served.version_last), "{}", A::KEY);
+            }
         });
     }
 }

@@ -79,7 +79,7 @@ impl Client {
 
     /// Creates a topic; panics if that fails.
     pub async fn create_topic(&mut self, name: &str, partitions: i32, configs: &[(&str, &str)]) {
-        let configs = configs.iter().map(|(name, value)| CreatableTopicConfig { name, value: Some(value) });
+        let configs = configs.iter().map(|(name, value)| NamedConfig { name, value: Some(value) });
         let topic = CreatableTopic {
             name,
             num_partitions: partitions,

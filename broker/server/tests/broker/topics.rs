@@ -75,7 +75,7 @@ async fn topics_that_cannot_be_are_refused_with_a_reason() {
     assert!(message.contains('1'), "{message}");
     assert_eq!(create(&mut client, new_topic("a b", 1, 1)).await.0, ErrorCode::InvalidTopicException);
     assert_eq!(create(&mut client, new_topic("a", 0, 1)).await.0, ErrorCode::InvalidPartitions);
-    let config = CreatableTopicConfig { name: "retention.ms", value: Some("soon") };
+    let config = NamedConfig { name: "retention.ms", value: Some("soon") };
     let topic = CreatableTopic { configs: vec![config], ..new_topic("a", 1, 1) };
     let (error, message) = create(&mut client, topic).await;
     assert_eq!(error, ErrorCode::InvalidConfig);

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use ottla_wire_derive::Message;
 
+use super::NamedConfig;
 use crate::codec::Uuid;
 
 /// Asks to create topics.
@@ -31,7 +32,7 @@ pub struct CreatableTopic<'a> {
     /// Which brokers get which partitions; empty for the broker to choose.
     pub assignments: Vec<CreatableReplicaAssignment>,
     /// The topic's configuration.
-    pub configs: Vec<CreatableTopicConfig<'a>>,
+    pub configs: Vec<NamedConfig<'a>>,
 }
 
 /// The replicas of one partition.
@@ -41,16 +42,6 @@ pub struct CreatableReplicaAssignment {
     pub partition_index: i32,
     /// The node ids, the preferred leader's first.
     pub broker_ids: Vec<i32>,
-}
-
-/// A setting of a topic to create.
-#[derive(Debug, Clone, PartialEq, Eq, Message)]
-pub struct CreatableTopicConfig<'a> {
-    /// The setting's name.
-    pub name: &'a str,
-    /// Its value.
-    #[kafka(nullable)]
-    pub value: Option<&'a str>,
 }
 
 /// What became of each topic.

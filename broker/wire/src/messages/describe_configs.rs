@@ -4,11 +4,6 @@ use std::borrow::Cow;
 
 use ottla_wire_derive::Message;
 
-/// The `resource_type` of a topic.
-pub const RESOURCE_TOPIC: i8 = 2;
-/// The `resource_type` of a broker.
-pub const RESOURCE_BROKER: i8 = 4;
-
 /// Asks for settings.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 #[kafka(versions = "1-4", flexible = "4+")]
@@ -25,7 +20,7 @@ pub struct DescribeConfigsRequest<'a> {
 /// A topic or broker asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 pub struct DescribeConfigsResource<'a> {
-    /// [`RESOURCE_TOPIC`], [`RESOURCE_BROKER`] or another.
+    /// `RESOURCE_TOPIC`, `RESOURCE_BROKER` or another.
     pub resource_type: i8,
     /// The topic's name or the broker's node id.
     pub resource_name: &'a str,

@@ -31,3 +31,32 @@ pub struct NodeEndpoint<'a> {
     #[kafka(nullable)]
     pub rack: Option<Cow<'a, str>>,
 }
+
+/// The `resource_type` of a topic, where settings are told or changed.
+pub const RESOURCE_TOPIC: i8 = 2;
+/// The `resource_type` of a broker; the name of all of them is empty.
+pub const RESOURCE_BROKER: i8 = 4;
+
+/// A setting by name, as CreateTopics and AlterConfigs have it.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+pub struct NamedConfig<'a> {
+    /// The setting's name.
+    pub name: &'a str,
+    /// Its value.
+    #[kafka(nullable)]
+    pub value: Option<&'a str>,
+}
+
+/// What became of the settings of one topic or broker.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+pub struct AlterConfigsResourceResponse<'a> {
+    /// The error code.
+    pub error_code: i16,
+    /// The error in words.
+    #[kafka(nullable)]
+    pub error_message: Option<Cow<'a, str>>,
+    /// As in the request.
+    pub resource_type: i8,
+    /// As in the request.
+    pub resource_name: Cow<'a, str>,
+}

@@ -2,7 +2,7 @@
 //! plain values, so that a field under a wrong name is noticed even where the bytes agree.
 
 /// Fields that only the oracle has (version 6 of InitProducerId is unstable), and ids, which it prints otherwise.
-const LEFT_OUT: [&str; 7] = [
+const LEFT_OUT: [&str; 8] = [
     "unknown_tagged_fields",
     "enable_2_pc",
     "keep_prepared_txn",
@@ -10,6 +10,7 @@ const LEFT_OUT: [&str; 7] = [
     "ongoing_txn_producer_epoch",
     "topic_id",
     "replica_directory_id",
+    "voter_directory_id",
 ];
 
 /// The form that both are compared in.

@@ -1,0 +1,33 @@
+//! RemoveRaftVoter: takes a node's vote on the metadata away.
+
+use std::borrow::Cow;
+
+use ottla_wire_derive::Message;
+
+use crate::codec::Uuid;
+
+/// Asks for one voter less.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[kafka(versions = "0", flexible = "0+")]
+pub struct RemoveRaftVoterRequest<'a> {
+    /// The cluster's id, if the sender knows it.
+    #[kafka(nullable)]
+    pub cluster_id: Option<&'a str>,
+    /// The node's id.
+    pub voter_id: i32,
+    /// The id of its directory.
+    pub voter_directory_id: Uuid,
+}
+
+/// What became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[kafka(versions = "0", flexible = "0+")]
+pub struct RemoveRaftVoterResponse<'a> {
+    /// For how long the request was delayed by a quota, in milliseconds.
+    pub throttle_time_ms: i32,
+    /// The error code.
+    pub error_code: i16,
+    /// The error in words.
+    #[kafka(nullable)]
+    pub error_message: Option<Cow<'a, str>>,
+}
