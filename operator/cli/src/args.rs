@@ -42,6 +42,8 @@ pub enum Command {
     Consume(ConsumeArgs),
     /// Measure throughput and latency of a cluster
     Bench(BenchArgs),
+    /// Judge what clients wrote down of their sends and reads
+    Check(CheckArgs),
     /// Run one broker in the foreground
     Broker(BrokerArgs),
     /// Print a completion script
@@ -317,6 +319,25 @@ pub struct BenchConsumeArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub target: TargetArgs,
+}
+
+/// `ottla check`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A history is one JSON object a line, one for each operation of a client:
+  {\"process\":\"w-0\",\"start\":17,\"end\":29,\"outcome\":\"ok\",\"steps\":[{\"send\":[\"orders-0\",5,1000]}]}
+  {\"process\":\"r-0\",\"start\":31,\"end\":33,\"outcome\":\"ok\",\"steps\":[{\"poll\":{\"orders-0\":[[1000,5]]}}]}
+A send is [key, value, offset or null], a poll lists [offset, value] by key; values are unique numbers, a
+key is a partition. start and end are nanoseconds. The outcome is ok, fail (certainly not applied) or
+unknown (such as a time-out). \"rebalanced\":[keys] tells of a seek, and \"final\":true marks the reading
+at the end, by a fresh client from the beginning; a process's lines stand in the order of its calls.")]
+pub struct CheckArgs {
+    /// Files of operations, one history in all (- is the standard input)
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Fail too if a record was first read more than so many milliseconds after its acknowledgement
+    #[arg(long, value_name = "MS")]
+    pub lag_max_ms: Option<u64>,
 }
 
 /// `ottla broker`: what follows is the broker's own command line.

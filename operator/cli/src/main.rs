@@ -1,4 +1,4 @@
-//! The command line tool: up, apply, get, produce, consume, bench.
+//! The command line tool: up, apply, get, produce, consume, bench, check.
 
 mod args;
 mod failure;
@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::args::{BenchCommand, Cli, Command};
-use crate::commands::{apply, bench, broker, completion, consume, delete, get, produce, up};
+use crate::commands::{apply, bench, broker, check, completion, consume, delete, get, produce, up};
 use crate::failure::{Context, Failure};
 
 fn main() -> ExitCode {
@@ -54,6 +54,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
             BenchCommand::Produce(args) => bench::produce::run(&args).await,
             BenchCommand::Consume(args) => bench::consume::run(&args).await,
         },
+        Command::Check(args) => check::run(&args),
         Command::Completion(args) => completion::run(&args),
         Command::Version => completion::version(),
         Command::Broker(_) => unreachable!("a broker is run without this runtime"),

@@ -6,11 +6,12 @@ use crate::direction::dependencies;
 use crate::tree::File;
 
 /// The folders of the pure crates.
-pub const PURE: [&str; 7] = [
+pub const PURE: [&str; 8] = [
     "broker/types",
     "broker/wire",
     "broker/log",
     "broker/core",
+    "broker/history",
     "broker/placement",
     "operator/api",
     "operator/plan",

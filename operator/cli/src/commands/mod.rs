@@ -10,5 +10,7 @@ pub mod consume;
 pub mod produce;
 
 pub mod bench;
+pub mod check;
+
 pub mod broker;
 pub mod completion;

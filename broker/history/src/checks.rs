@@ -1,0 +1,229 @@
+//! The checks, one function each, over what [`crate::facts`] gathered.
+
+use crate::facts::{Fact, History, Jump, KeyFacts, Writer};
+use crate::operation::Outcome;
+use crate::report::{Findings, Lag};
+
+/// The rules that a history is held to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs, reason = "rule() says what each means")]
+pub enum Check {
+    InconsistentOffsets,
+    Duplicate,
+    LostWrite,
+    AbortedRead,
+    PrecommittedRead,
+    PollSkip,
+    NonmonotonicPoll,
+    InternalPollSkip,
+    InternalNonmonotonicPoll,
+    NonmonotonicSend,
+    UnsentRead,
+    Unseen,
+}
+
+impl Check {
+    /// All of them, the gravest first.
+    pub const ALL: [Check; 12] = [
+        Check::InconsistentOffsets,
+        Check::Duplicate,
+        Check::LostWrite,
+        Check::Unseen,
+        Check::AbortedRead,
+        Check::PrecommittedRead,
+        Check::UnsentRead,
+        Check::PollSkip,
+        Check::NonmonotonicPoll,
+        Check::InternalPollSkip,
+        Check::InternalNonmonotonicPoll,
+        Check::NonmonotonicSend,
+    ];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Check::InconsistentOffsets => "inconsistent offsets",
+            Check::Duplicate => "duplicate",
+            Check::LostWrite => "lost write",
+            Check::AbortedRead => "aborted read",
+            Check::PrecommittedRead => "precommitted read",
+            Check::PollSkip => "poll skip",
+            Check::NonmonotonicPoll => "nonmonotonic poll",
+            Check::InternalPollSkip => "internal poll skip",
+            Check::InternalNonmonotonicPoll => "internal nonmonotonic poll",
+            Check::NonmonotonicSend => "nonmonotonic send",
+            Check::UnsentRead => "unsent read",
+            Check::Unseen => "unseen",
+        }
+    }
+
+    /// What it wants.
+    pub fn rule(self) -> &'static str {
+        match self {
+            Check::InconsistentOffsets => "an offset never shows two values",
+            Check::Duplicate => "a value never stands at two offsets",
+            Check::LostWrite => "what was acknowledged below something that was read is read too",
+            Check::AbortedRead => "no value of a failed send is read",
+            Check::PrecommittedRead => "a transaction never reads what it sends itself",
+            Check::PollSkip => "a consumer's next poll leaves out no record",
+            Check::NonmonotonicPoll => "a consumer's next poll doesn't go back",
+            Check::InternalPollSkip => "one poll leaves out no record",
+            Check::InternalNonmonotonicPoll => "one poll doesn't go back",
+            Check::NonmonotonicSend => "a producer's records stand in the order of its sends",
+            Check::UnsentRead => "what is read was sent, and was sent once",
+            Check::Unseen => "all that was acknowledged or read is there at the end",
+        }
+    }
+}
+
+/// Runs one check.
+pub fn run(check: Check, history: &History) -> Findings {
+    match check {
+        Check::InconsistentOffsets => history.conflicts.clone(),
+        Check::Duplicate => duplicates(history),
+        Check::LostWrite => lost_writes(history),
+        Check::AbortedRead => aborted_reads(history),
+        Check::PrecommittedRead => history.own_sends.clone(),
+        Check::PollSkip => poll_skips(history, false),
+        Check::NonmonotonicPoll => backward(history, &history.poll_jumps, false, "read"),
+        Check::InternalPollSkip => poll_skips(history, true),
+        Check::InternalNonmonotonicPoll => backward(history, &history.poll_jumps, true, "read"),
+        Check::NonmonotonicSend => {
+            let mut findings = backward(history, &history.send_jumps, true, "sent");
+            let across = backward(history, &history.send_jumps, false, "sent");
+            findings.count += across.count;
+            findings.examples.extend(across.examples);
+            findings
+        }
+        Check::UnsentRead => unsent_reads(history),
+        Check::Unseen => unseen(history),
+    }
+}
+
+fn values(history: &History) -> impl Iterator<Item = (&KeyFacts, u64, &Fact)> {
+    history.keys().iter().flat_map(|key| key.values.iter().map(move |(value, fact)| (key, *value, fact)))
+}
+
+fn duplicates(history: &History) -> Findings {
+    let mut findings = Findings::default();
+    for (key, value, fact) in values(history) {
+        if let Some((low, high)) = fact.offsets.filter(|(low, high)| low != high) {
+            findings.add(|| format!("{}: value {value} is at offset {low} and at {high}", key.name));
+        }
+    }
+    findings
+}
+
+/// The bound of a key is the highest first offset of any value that was read: below it, a reader has been. A
+/// value without an outcome counts where another send of the same operation was read.
+fn lost_writes(history: &History) -> Findings {
+    let mut findings = Findings::default();
+    let bound = |key: &KeyFacts| {
+        key.values.values().filter(|f| f.read).filter_map(|f| f.offsets).map(|(low, _)| low).max()
+    };
+    let mut judge = |key: &KeyFacts, bound: i64, value: u64, fact: &Fact| {
+        if let Some((_, high)) = fact.offsets.filter(|(_, high)| *high <= bound && !fact.read) {
+            findings.add(|| {
+                format!(
+                    "{}: value {value} was acknowledged at offset {high} and never read, though {bound} was",
+                    key.name
+                )
+            });
+        }
+    };
+    for key in history.keys() {
+        let Some(bound) = bound(key) else { continue };
+        for (value, fact) in key.values.iter().filter(|(_, fact)| fact.acknowledged()) {
+            judge(key, bound, *value, fact);
+        }
+    }
+    for (key, value, fact) in history.implied() {
+        if let Some(bound) = bound(key) {
+            judge(key, bound, value, fact);
+        }
+    }
+    findings
+}
+
+fn aborted_reads(history: &History) -> Findings {
+    let mut findings = Findings::default();
+    for (key, value, fact) in values(history) {
+        if fact.read && fact.writer == Writer::Ended(Outcome::Fail) {
+            let (at, _) = fact.offsets.unwrap_or_default();
+            findings
+                .add(|| format!("{}: value {value} was read at offset {at}, but its send failed", key.name));
+        }
+    }
+    findings
+}
+
+/// A jump forward skips only if something is known to lie between: offsets may have holes.
+fn poll_skips(history: &History, internal: bool) -> Findings {
+    let mut findings = Findings::default();
+    for jump in history.poll_jumps.iter().filter(|j| j.internal == internal && j.to > j.from) {
+        let key = &history.keys()[jump.key];
+        if let Some(missed) = key.log.first_between(jump.from, jump.to) {
+            let process = history.process(jump.process);
+            findings.add(|| {
+                format!(
+                    "{}: {process} read offset {}, then {}, and not {missed}",
+                    key.name, jump.from, jump.to
+                )
+            });
+        }
+    }
+    findings
+}
+
+fn backward(history: &History, jumps: &[Jump], internal: bool, what: &str) -> Findings {
+    let mut findings = Findings::default();
+    for jump in jumps.iter().filter(|j| j.internal == internal && j.to <= j.from) {
+        let (key, process) = (&history.keys()[jump.key].name, history.process(jump.process));
+        findings.add(|| format!("{key}: {process} {what} offset {}, then {}", jump.from, jump.to));
+    }
+    findings
+}
+
+fn unsent_reads(history: &History) -> Findings {
+    let mut findings = history.sent_twice.clone();
+    for (key, value, fact) in values(history) {
+        if fact.writer == Writer::Nobody {
+            let (at, _) = fact.offsets.unwrap_or_default();
+            findings
+                .add(|| format!("{}: value {value} was read at offset {at}, but nobody sent it", key.name));
+        }
+    }
+    findings
+}
+
+/// The reading at the end must show all that was acknowledged, and all that anyone was shown before.
+fn unseen(history: &History) -> Findings {
+    let mut findings = Findings::default();
+    if !history.keys().iter().any(|k| k.read_at_end) {
+        return findings; // There was no reading at the end.
+    }
+    for (key, value, fact) in values(history) {
+        if !fact.read_at_end && (fact.acknowledged() || fact.read) {
+            let why = if fact.acknowledged() { "acknowledged" } else { "read before" };
+            let at = fact.offsets.map_or_else(String::new, |(low, _)| format!(" at offset {low}"));
+            findings.add(|| format!("{}: value {value} was {why}{at}, and isn't there at the end", key.name));
+        }
+    }
+    for (key, value, fact) in history.implied() {
+        if !fact.read && !fact.read_at_end {
+            findings.add(|| format!("{}: value {value} isn't there, though its operation is", key.name));
+        }
+    }
+    findings
+}
+
+/// How long after its acknowledgement each record was first read.
+pub fn realtime_lag(history: &History) -> Lag {
+    let lag = |fact: &Fact| Some(fact.first_read_ns?.saturating_sub(fact.acknowledged_ns));
+    let acknowledged = values(history).map(|(_, _, fact)| fact).filter(|fact| fact.acknowledged());
+    let mut lags: Vec<u64> = acknowledged.filter_map(lag).collect();
+    lags.sort_unstable();
+    let Some(last) = lags.len().checked_sub(1) else { return Lag::default() };
+    let at = |percent: usize| lags[(last * percent).div_ceil(100)];
+    Lag { records: lags.len() as u64, p50_ns: at(50), p99_ns: at(99), max_ns: lags[last] }
+}
