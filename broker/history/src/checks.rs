@@ -4,21 +4,32 @@ use crate::facts::{Fact, History, Jump, KeyFacts, Writer};
 use crate::operation::Outcome;
 use crate::report::{Findings, Lag};
 
-/// The rules that a history is held to.
+/// The rules that a history is held to, each named for its breach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[allow(missing_docs, reason = "rule() says what each means")]
 pub enum Check {
+    /// An offset never shows two values.
     InconsistentOffsets,
+    /// A value never stands at two offsets.
     Duplicate,
+    /// What was acknowledged below something that was read is read too.
     LostWrite,
+    /// No value of a failed send is read.
     AbortedRead,
+    /// A transaction never reads what it sends itself.
     PrecommittedRead,
+    /// A consumer's next poll leaves out no record.
     PollSkip,
+    /// A consumer's next poll doesn't go back.
     NonmonotonicPoll,
+    /// One poll leaves out no record.
     InternalPollSkip,
+    /// One poll doesn't go back.
     InternalNonmonotonicPoll,
+    /// A producer's records stand in the order of its sends.
     NonmonotonicSend,
+    /// What is read was sent, and was sent once.
     UnsentRead,
+    /// All that was acknowledged or read is there at the end.
     Unseen,
 }
 
