@@ -18,6 +18,8 @@ mod assignment;
 mod follower;
 mod leader;
 mod replica;
+#[cfg(test)]
+mod tests;
 
 pub use assignment::{Assignment, Peer};
 pub use follower::{FetchAnswer, FetchSpec, FollowerStep};

@@ -1,0 +1,134 @@
+//! Agreeing with the leader by epochs, and the schedules in which earlier designs lost records.
+
+use ottla_types::{LeaderEpoch, Offset};
+
+use super::world::{Log, Node, assignment};
+use crate::partition::{FetchVerdict, FollowerStep, Replica};
+
+/// Feeds until the follower has all of the leader's log; at most `rounds` times.
+fn catch_up(leader: &mut Node, follower: &mut Node, rounds: usize) {
+    for _ in 0..rounds {
+        leader.feed(follower);
+    }
+    assert_eq!(follower.log.epochs, leader.log.epochs, "after {rounds} rounds");
+}
+
+fn pair(leader: &[i32], follower: &[i32], epoch: i32) -> (Node, Node) {
+    let (mut one, mut two) = (Node::with(1, leader), Node::with(2, follower));
+    for node in [&mut one, &mut two] {
+        let _ = node.follow(&assignment(1, epoch, epoch, &[1, 2]));
+    }
+    (one, two)
+}
+
+#[test]
+fn logs_that_parted_agree_again() {
+    for (leader, follower, rounds) in [
+        (&[][..], &[][..], 1),
+        (&[1, 1, 2], &[1, 1], 1),
+        (&[1, 1, 2], &[1, 1, 1, 1], 2),
+        (&[1, 1], &[1, 1, 1, 1], 2),
+        (&[], &[1, 1], 2),
+        (&[1, 3, 3], &[1, 2, 2, 2], 2),
+        (&[1, 4, 6], &[1, 2, 2, 3, 3, 5], 4),
+        (&[2, 2], &[1, 1, 1], 2),
+        (&[5], &[1, 2, 3, 4], 2),
+    ] {
+        let (mut one, mut two) = pair(leader, follower, 9);
+        catch_up(&mut one, &mut two, rounds);
+    }
+}
+
+#[test]
+fn a_follower_behind_the_leaders_first_offset_begins_there() {
+    let (mut one, mut two) = pair(&[3, 3], &[1], 4);
+    one.log = Log { start: 50, epochs: vec![3, 3], synced: 2 };
+    one.replica.on_log_start(one.log.facts());
+    let (answer, _) = one.answer(&two).unwrap();
+    assert_eq!(answer.verdict, FetchVerdict::BehindLogStart);
+    assert_eq!(two.carry_out(&answer, &one), FollowerStep::Reset(Offset(50)));
+    one.feed(&mut two);
+    assert_eq!((two.log.start, two.log.epochs.as_slice()), (50, &[3, 3][..]));
+}
+
+#[test]
+fn an_answer_to_another_question_is_ignored() {
+    let (mut one, mut two) = pair(&[1], &[], 1);
+    let (answer, _) = one.answer(&two).unwrap();
+    one.feed(&mut two);
+    assert_eq!(two.carry_out(&answer, &one), FollowerStep::Ignore, "it was asked from an earlier offset");
+    let _ = two.follow(&assignment(3, 2, 2, &[2, 3]));
+    assert_eq!(two.carry_out(&answer, &one), FollowerStep::Ignore, "another leader");
+    let _ = two.follow(&assignment(1, 3, 3, &[1, 2]));
+    assert_eq!(two.carry_out(&answer, &one), FollowerStep::Ignore, "another epoch of the same leader");
+}
+
+#[test]
+fn the_high_watermark_follows_and_never_passes_what_is_here() {
+    let (mut one, mut two) = pair(&[1, 1], &[1], 1);
+    let (mut answer, _) = one.answer(&two).unwrap();
+    answer.high_watermark = Offset(7);
+    two.carry_out(&answer, &one);
+    assert_eq!(two.high_watermark(), 2);
+    answer.high_watermark = Offset(1);
+    let _ = two.replica.on_appended(&answer, two.log.facts());
+    assert_eq!(two.high_watermark(), 2, "it doesn't go back");
+}
+
+/// KIP-101, scenario 1: 2 has the record but not the newer high watermark, restarts, and the leader goes. Cutting at
+/// the high watermark would lose an acknowledged record.
+#[test]
+fn kip_101_a_restart_loses_nothing_above_the_own_high_watermark() {
+    let (mut one, mut two) = pair(&[1, 1], &[1, 1], 1);
+    one.feed(&mut two);
+    assert_eq!(one.high_watermark(), 2);
+    two.replica = Replica::new(ottla_types::BrokerId(2), Offset(0), two.log.facts());
+    let _ = two.follow(&assignment(1, 1, 1, &[1, 2]));
+    one.feed(&mut two);
+    assert_eq!(two.log.epochs, [1, 1]);
+    let _ = two.follow(&assignment(2, 2, 2, &[2]));
+    assert_eq!(two.log.epochs, [1, 1], "what was acknowledged is there to be led with");
+}
+
+/// KIP-101, scenario 2: both lost power, 2 led alone and wrote another record at the same offset.
+#[test]
+fn kip_101_one_offset_has_one_value() {
+    let (mut one, mut two) = (Node::with(1, &[1, 1]), Node::with(2, &[1]));
+    let _ = two.follow(&assignment(2, 2, 2, &[2, 3]));
+    two.append();
+    let _ = two.sync();
+    let _ = one.follow(&assignment(2, 2, 2, &[2, 3]));
+    catch_up(&mut two, &mut one, 2);
+    assert_eq!(one.log.epochs, [1, 2]);
+}
+
+/// KIP-279: two quick elections; the leader knows of no record of the follower's last epoch.
+#[test]
+fn kip_279_quick_elections_leave_no_foreign_record() {
+    // 1 wrote in epoch 1 and 3, 2 in epochs 1 and 2 without anyone fetching; 1 leads in epoch 4.
+    let (mut one, mut two) = pair(&[1, 3], &[1, 2, 2, 2], 4);
+    catch_up(&mut one, &mut two, 2);
+    // And the other way round.
+    let (mut two, mut one) = pair(&[1, 2, 2, 2], &[1, 3], 4);
+    catch_up(&mut two, &mut one, 2);
+}
+
+/// KIP-320: a fetch that was on its way when the leader changed says nothing about the new epoch.
+#[test]
+fn kip_320_a_late_fetch_acknowledges_nothing() {
+    let (mut one, two) = pair(&[1, 1], &[1, 1], 1);
+    let late = two.question();
+    let _ = one.follow(&assignment(1, 3, 3, &[1, 2]));
+    assert!(one.hear(&late, 0).is_err());
+    assert_eq!(one.high_watermark(), 0);
+}
+
+#[test]
+fn what_is_missing_below_the_high_watermark_is_told() {
+    let mut two = Node::with(2, &[1, 1, 1]);
+    two.replica = Replica::new(ottla_types::BrokerId(2), Offset(3), two.log.facts());
+    two.log = Log { start: 0, epochs: vec![1], synced: 1 };
+    assert!(two.replica.on_truncated(two.log.facts()));
+    assert_eq!(two.high_watermark(), 1);
+    assert_eq!(two.replica.leader_epoch(), LeaderEpoch(-1));
+}

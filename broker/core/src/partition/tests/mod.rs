@@ -1,0 +1,5 @@
+//! Replicas against logs that are lists of epochs: each rule of [`super`] has a test that fails without it.
+
+mod following;
+mod leading;
+mod world;
