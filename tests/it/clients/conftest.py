@@ -114,6 +114,14 @@ def new_topic(cluster, partitions, config=None):
     return name
 
 
+def until(holds, what, seconds=20):
+    """Waits for a fact that another broker, as in Kafka, may learn a moment after the one that was asked to change it."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.02)
+
+
 def run(command, given=None, seconds=60, check=True):
     """Runs a command; returns its standard output. A failure shows what it printed."""
     done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=seconds, check=False)

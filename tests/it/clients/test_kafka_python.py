@@ -6,6 +6,8 @@ import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
 
+from conftest import until
+
 SECONDS = 20
 
 
@@ -39,7 +41,7 @@ def test_offsets_and_admin(cluster):
     admin = KafkaAdminClient(bootstrap_servers=servers(cluster))
     name = f"kp-{uuid.uuid4().hex[:8]}"
     admin.create_topics([NewTopic(name, 2, 1)])
-    assert name in admin.list_topics()
+    until(lambda: name in admin.list_topics(), "the new topic is listed")
     producer = KafkaProducer(bootstrap_servers=servers(cluster))
     for i in range(5):
         producer.send(name, b"x", partition=1, timestamp_ms=1_700_000_000_000 + i).get(SECONDS)
@@ -51,5 +53,5 @@ def test_offsets_and_admin(cluster):
     assert consumer.offsets_for_times({partition: 1_700_000_000_003})[partition].offset == 3
     consumer.close()
     admin.delete_topics([name])
-    assert name not in admin.list_topics()
+    until(lambda: name not in admin.list_topics(), "the deleted topic is gone")
     admin.close()

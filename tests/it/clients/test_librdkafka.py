@@ -7,7 +7,7 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions, NewTopic, OffsetSpec, ResourceType
 
-from conftest import new_topic
+from conftest import new_topic, until
 
 SECONDS = 20
 
@@ -136,7 +136,7 @@ def test_admin(cluster):
     assert refused.value.args[0].code() == KafkaError.INVALID_CONFIG
 
     admin.create_partitions([NewPartitions(name, 5)])[name].result(SECONDS)
-    assert len(admin.list_topics(name, SECONDS).topics[name].partitions) == 5
+    until(lambda: len(admin.list_topics(name, SECONDS).topics[name].partitions) == 5, "five partitions")
 
     resource = ConfigResource(ResourceType.TOPIC, name)
     configs = admin.describe_configs([resource])[resource].result(SECONDS)
@@ -147,7 +147,7 @@ def test_admin(cluster):
     assert len(described.nodes) == 3 and described.controller is not None
 
     admin.delete_topics([name])[name].result(SECONDS)
-    assert name not in admin.list_topics(timeout=SECONDS).topics
+    until(lambda: name not in admin.list_topics(timeout=SECONDS).topics, "the deleted topic is gone")
 
 
 def test_a_topic_created_again_shows_no_old_records(cluster):
