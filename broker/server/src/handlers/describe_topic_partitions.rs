@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use ottla_core::metadata::{MetadataImage, PartitionImage, TopicImage};
-use ottla_types::{BrokerId, PartitionIndex, TopicName};
+use ottla_types::{PartitionIndex, TopicName};
 use ottla_wire::ErrorCode;
 use ottla_wire::apis::DescribeTopicPartitions;
 use ottla_wire::messages::{
@@ -13,6 +13,7 @@ use ottla_wire::messages::{
 };
 
 use super::call::{Begun, Call};
+use super::partitions::told;
 use super::rights::TOPIC_OPERATIONS;
 
 /// The most partitions of one page, as in Kafka.
@@ -102,17 +103,16 @@ fn partition(
     state: &PartitionImage,
     image: &MetadataImage,
 ) -> DescribeTopicPartitionsResponsePartition {
-    let ids = |brokers: &[BrokerId]| brokers.iter().map(|id| id.0).collect();
-    let error = if state.leader.is_some() { ErrorCode::None } else { ErrorCode::LeaderNotAvailable };
+    let told = told(image, state);
     DescribeTopicPartitionsResponsePartition {
-        error_code: error.code(),
+        error_code: told.error.code(),
         partition_index: index.0,
-        leader_id: state.leader.map_or(-1, |leader| leader.0),
-        leader_epoch: state.leader_epoch.0,
-        replica_nodes: ids(&state.replicas),
-        isr_nodes: ids(&state.isr),
+        leader_id: told.leader_id,
+        leader_epoch: told.leader_epoch,
+        replica_nodes: told.replicas,
+        isr_nodes: told.isr,
         eligible_leader_replicas: Some(Vec::new()),
         last_known_elr: Some(Vec::new()),
-        offline_replicas: ids(&image.offline_replicas(state)),
+        offline_replicas: told.offline,
     }
 }

@@ -15,6 +15,7 @@ use ottla_wire::messages::{
 };
 
 use super::call::{Begun, Call};
+use super::partitions::told;
 use super::rights::{CLUSTER_OPERATIONS, TOPIC_OPERATIONS};
 use crate::broker::random_topic_id;
 
@@ -129,17 +130,16 @@ fn topic<'a>(
 }
 
 fn known<'a>(topic: &'a TopicImage, image: &MetadataImage, operations: i32) -> MetadataResponseTopic<'a> {
-    let ids = |brokers: &[ottla_types::BrokerId]| brokers.iter().map(|id| id.0).collect();
     let partition = |(index, state): (ottla_types::PartitionIndex, &ottla_core::metadata::PartitionImage)| {
-        let error = if state.leader.is_some() { ErrorCode::None } else { ErrorCode::LeaderNotAvailable };
+        let told = told(image, state);
         MetadataResponsePartition {
-            error_code: error.code(),
+            error_code: told.error.code(),
             partition_index: index.0,
-            leader_id: state.leader.map_or(-1, |leader| leader.0),
-            leader_epoch: state.leader_epoch.0,
-            replica_nodes: ids(&state.replicas),
-            isr_nodes: ids(&state.isr),
-            offline_replicas: ids(&image.offline_replicas(state)),
+            leader_id: told.leader_id,
+            leader_epoch: told.leader_epoch,
+            replica_nodes: told.replicas,
+            isr_nodes: told.isr,
+            offline_replicas: told.offline,
         }
     };
     MetadataResponseTopic {

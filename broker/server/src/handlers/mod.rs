@@ -11,21 +11,27 @@ use ottla_wire::{ApiKey, Decoder, RequestHeader, encode_unsupported_api_versions
 use crate::broker::Broker;
 use crate::net::{ConnectionContext, Frame, Outcome, Response};
 
+mod alter_configs;
 mod api_versions;
 mod call;
 mod commands;
+mod config_changes;
 mod create_partitions;
 mod create_topics;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
+mod describe_log_dirs;
 mod describe_topic_partitions;
 mod errors;
 mod fetch;
 mod find_coordinator;
+mod incremental_alter_configs;
 mod init_producer_id;
 mod list_offsets;
 mod metadata;
+mod offset_for_leader_epoch;
+mod partitions;
 mod produce;
 mod registry;
 mod rights;

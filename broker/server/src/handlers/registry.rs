@@ -7,8 +7,9 @@ use ottla_wire::{Api, ApiKey, apis};
 
 use super::call::{Begun, Call};
 use super::{
-    api_versions, create_partitions, create_topics, delete_topics, describe_cluster, describe_configs,
-    describe_topic_partitions, fetch, find_coordinator, init_producer_id, list_offsets, metadata, produce,
+    alter_configs, api_versions, create_partitions, create_topics, delete_topics, describe_cluster,
+    describe_configs, describe_log_dirs, describe_topic_partitions, fetch, find_coordinator,
+    incremental_alter_configs, init_producer_id, list_offsets, metadata, offset_for_leader_epoch, produce,
 };
 
 /// The right that an API needs, as Kafka's access control lists name them. Nothing is refused by it so far.
@@ -28,6 +29,8 @@ pub enum Operation {
     DeleteTopic,
     /// To change a topic.
     AlterTopic,
+    /// To change configurations.
+    AlterConfigs,
     /// To see configurations.
     DescribeConfigs,
     /// To see the cluster.
@@ -74,8 +77,12 @@ pub const SERVED: &[Served] = &[
     serve::<apis::CreateTopics>(2, 7, Operation::CreateTopic, create_topics::begin),
     serve::<apis::DeleteTopics>(1, 6, Operation::DeleteTopic, delete_topics::begin),
     serve::<apis::InitProducerId>(0, 5, Operation::IdempotentWrite, init_producer_id::begin),
+    serve::<apis::OffsetForLeaderEpoch>(2, 4, Operation::DescribeTopic, offset_for_leader_epoch::begin),
     serve::<apis::DescribeConfigs>(1, 4, Operation::DescribeConfigs, describe_configs::begin),
+    serve::<apis::AlterConfigs>(0, 2, Operation::AlterConfigs, alter_configs::begin),
+    serve::<apis::DescribeLogDirs>(1, 4, Operation::DescribeCluster, describe_log_dirs::begin),
     serve::<apis::CreatePartitions>(0, 3, Operation::AlterTopic, create_partitions::begin),
+    serve::<apis::IncrementalAlterConfigs>(0, 1, Operation::AlterConfigs, incremental_alter_configs::begin),
     serve::<apis::DescribeCluster>(0, 2, Operation::DescribeCluster, describe_cluster::begin),
     serve::<apis::DescribeTopicPartitions>(0, 0, Operation::DescribeTopic, describe_topic_partitions::begin),
 ];

@@ -8,7 +8,8 @@ use tokio::net::TcpStream;
 use crate::client::Client;
 use crate::harness::TestBroker;
 
-async fn configs(
+/// The settings of a topic or broker: name, value and source.
+pub async fn configs(
     client: &mut Client,
     resource_type: i8,
     name: &str,

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is a test's report")]
 
+mod admin;
 mod client;
 mod describe;
 mod fetch;

@@ -1,0 +1,114 @@
+//! Changing the settings of topics: what AlterConfigs and IncrementalAlterConfigs have in common.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use ottla_core::metadata::{AlterTopicConfigs, Command, ConfigChange, Reply, TopicConfigChange};
+use ottla_wire::ErrorCode;
+use ottla_wire::messages::{AlterConfigsResourceResponse, RESOURCE_BROKER, RESOURCE_TOPIC};
+
+use super::call::Call;
+use super::commands::{Failure, submit};
+use super::errors::topic_error;
+
+/// For how long a change may take, as neither request says: in milliseconds.
+const TIMEOUT_MS: i32 = 30_000;
+
+/// What is asked of one topic or broker.
+pub struct Asked<'a> {
+    /// `RESOURCE_TOPIC` or another.
+    pub resource_type: i8,
+    /// The topic's name or the broker's id.
+    pub resource_name: &'a str,
+    /// The names of the settings, in the order of the request.
+    pub keys: Vec<&'a str>,
+    /// What changes, or what is wrong with the request.
+    pub change: Result<ConfigChange, String>,
+}
+
+/// What is wrong with a setting without a value.
+pub fn no_value(name: &str) -> String {
+    format!("{name} has no value: give it one, or delete it to go back to its default")
+}
+
+/// Changes what can be changed; each resource for itself.
+pub async fn alter<'a>(
+    call: &Call,
+    asked: Vec<Asked<'a>>,
+    validate_only: bool,
+) -> Vec<AlterConfigsResourceResponse<'a>> {
+    let mut outcomes: Vec<Result<(), Failure>> = asked.iter().map(|one| check(one, &asked)).collect();
+    let mut positions = Vec::new();
+    let mut topics = Vec::new();
+    for (position, one) in asked.iter().enumerate() {
+        if let (Ok(()), Ok(change)) = (&outcomes[position], &one.change) {
+            positions.push(position);
+            topics.push(TopicConfigChange { name: one.resource_name.to_owned(), change: change.clone() });
+        }
+    }
+    for (position, outcome) in positions.into_iter().zip(alter_topics(call, topics, validate_only).await) {
+        outcomes[position] = outcome;
+    }
+    let response = |(one, outcome): (Asked<'a>, Result<(), Failure>)| {
+        let (error, message) = match outcome {
+            Ok(()) => (ErrorCode::None, None),
+            Err(failure) => (failure.code, Some(Cow::Owned(failure.message))),
+        };
+        AlterConfigsResourceResponse {
+            error_code: error.code(),
+            error_message: message,
+            resource_type: one.resource_type,
+            resource_name: Cow::Borrowed(one.resource_name),
+        }
+    };
+    asked.into_iter().zip(outcomes).map(response).collect()
+}
+
+/// Refuses what makes no sense before anything is changed.
+fn check(one: &Asked<'_>, all: &[Asked<'_>]) -> Result<(), Failure> {
+    let refuse = |message: String| Err(Failure { code: ErrorCode::InvalidRequest, message });
+    let (kind, name) = (one.resource_type, one.resource_name);
+    if all.iter().filter(|other| (other.resource_type, other.resource_name) == (kind, name)).count() > 1 {
+        return refuse(format!("{name:?} is named twice: name each topic once"));
+    }
+    let mut seen = BTreeSet::new();
+    if let Some(twice) = one.keys.iter().find(|key| !seen.insert(**key)) {
+        return refuse(format!("{twice} is set twice: set each key once"));
+    }
+    match kind {
+        RESOURCE_TOPIC => {}
+        RESOURCE_BROKER => {
+            return refuse(
+                "a broker's settings stand in its server.properties: change them there".to_owned(),
+            );
+        }
+        other => {
+            return refuse(format!("resources of type {other} have no configuration here: name a topic"));
+        }
+    }
+    one.change.as_ref().map(drop).or_else(|message| refuse(message.clone()))
+}
+
+async fn alter_topics(
+    call: &Call,
+    topics: Vec<TopicConfigChange>,
+    validate_only: bool,
+) -> Vec<Result<(), Failure>> {
+    let count = topics.len();
+    if count == 0 {
+        return Vec::new();
+    }
+    let command = Command::AlterTopicConfigs(AlterTopicConfigs { topics, validate_only });
+    match submit(call, command, TIMEOUT_MS).await {
+        Ok(Reply::TopicConfigsAltered(results)) => {
+            call.broker.wait_applied(call.broker.image().version).await;
+            let failure = |error: ottla_core::metadata::TopicError| Failure {
+                code: topic_error(error.kind),
+                message: error.message,
+            };
+            results.into_iter().map(|result| result.map_err(failure)).collect()
+        }
+        Ok(reply) => panic!("the reply's variant follows the command's: {reply:?}"),
+        Err(failure) => vec![Err(failure); count],
+    }
+}

@@ -1,0 +1,85 @@
+//! DescribeLogDirs: this broker's data folder, its volume, and how large the partitions in it are.
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use ottla_core::metadata::{MetadataImage, TopicImage};
+use ottla_types::PartitionIndex;
+use ottla_wire::ErrorCode;
+use ottla_wire::apis::DescribeLogDirs;
+use ottla_wire::messages::{
+    DescribeLogDirsPartition, DescribeLogDirsRequest, DescribeLogDirsResponse, DescribeLogDirsResult,
+    DescribeLogDirsTopic,
+};
+
+use super::call::{Begun, Call};
+use crate::partitions::Partition;
+
+/// Measures what is asked for.
+pub fn begin(call: Call) -> Begun {
+    Box::pin(async move {
+        let request = call.decode::<DescribeLogDirs>()?;
+        let folder = call.broker.config.data_dir.clone();
+        // A disk that hangs must not hold up other connections.
+        let volume = tokio::task::spawn_blocking(move || volume(&folder)).await.unwrap_or(UNKNOWN);
+        let image = call.broker.image();
+        let result = DescribeLogDirsResult {
+            error_code: ErrorCode::None.code(),
+            log_dir: call.broker.config.data_dir.to_string_lossy(),
+            topics: topics(&call, &request, &image),
+            total_bytes: volume.0,
+            usable_bytes: volume.1,
+        };
+        call.respond::<DescribeLogDirs>(&DescribeLogDirsResponse {
+            results: vec![result],
+            ..Default::default()
+        })
+    })
+}
+
+const UNKNOWN: (i64, i64) = (-1, -1);
+
+/// The size of the volume that the folder is on, and what can be used of it, in bytes.
+fn volume(folder: &Path) -> (i64, i64) {
+    let Ok(volume) = rustix::fs::statvfs(folder) else { return UNKNOWN };
+    let bytes = |blocks: u64| i64::try_from(blocks.saturating_mul(volume.f_frsize)).unwrap_or(i64::MAX);
+    (bytes(volume.f_blocks), bytes(volume.f_bavail))
+}
+
+fn topics<'a>(
+    call: &Call,
+    request: &DescribeLogDirsRequest<'_>,
+    image: &'a MetadataImage,
+) -> Vec<DescribeLogDirsTopic<'a>> {
+    let one = |topic: &'a TopicImage, indexes: &mut dyn Iterator<Item = PartitionIndex>| {
+        let open = indexes.filter_map(|index| {
+            let partition = call.broker.partitions.get(topic.id, index)?;
+            Some(measured(index, &partition))
+        });
+        DescribeLogDirsTopic { name: Cow::Borrowed(topic.name.as_str()), partitions: open.collect() }
+    };
+    let all: Vec<_> = match &request.topics {
+        None => image
+            .topic_ids
+            .values()
+            .map(|id| one(&image.topics[id], &mut image.topics[id].numbered().map(|(index, _)| index)))
+            .collect(),
+        Some(asked) => asked
+            .iter()
+            .filter_map(|asked| {
+                let topic = image.topic(asked.topic)?;
+                Some(one(topic, &mut asked.partitions.iter().copied().map(PartitionIndex)))
+            })
+            .collect(),
+    };
+    all.into_iter().filter(|topic| !topic.partitions.is_empty()).collect()
+}
+
+fn measured(index: PartitionIndex, partition: &Partition) -> DescribeLogDirsPartition {
+    DescribeLogDirsPartition {
+        partition_index: index.0,
+        partition_size: i64::try_from(partition.log.size_bytes()).unwrap_or(i64::MAX),
+        offset_lag: (partition.high_watermark().0 - partition.log.end_offset().0).max(0),
+        is_future_key: false,
+    }
+}

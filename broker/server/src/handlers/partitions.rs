@@ -1,0 +1,39 @@
+//! A partition as clients are told of it: one place for Metadata and DescribeTopicPartitions.
+
+use ottla_core::metadata::{MetadataImage, PartitionImage};
+use ottla_types::BrokerId;
+use ottla_wire::ErrorCode;
+
+/// A partition in the terms of Kafka's protocol.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Told {
+    /// LEADER_NOT_AVAILABLE without a leader.
+    pub error: ErrorCode,
+    /// The leader's node id, −1 without one.
+    pub leader_id: i32,
+    /// The leader's epoch, or the last one's.
+    pub leader_epoch: i32,
+    /// All replicas, the preferred leader first.
+    pub replicas: Vec<i32>,
+    /// Those in sync.
+    pub isr: Vec<i32>,
+    /// Those that can't be reached, or whose disk is gone.
+    pub offline: Vec<i32>,
+}
+
+/// What clients are told of the partition `state`.
+pub fn told(image: &MetadataImage, state: &PartitionImage) -> Told {
+    Told {
+        error: if state.leader.is_some() { ErrorCode::None } else { ErrorCode::LeaderNotAvailable },
+        leader_id: state.leader.map_or(-1, |leader| leader.0),
+        leader_epoch: state.leader_epoch.0,
+        replicas: ids(&state.replicas),
+        isr: ids(&state.isr),
+        offline: ids(&image.offline_replicas(state)),
+    }
+}
+
+/// Node ids as the protocol has them.
+pub fn ids(brokers: &[BrokerId]) -> Vec<i32> {
+    brokers.iter().map(|id| id.0).collect()
+}
