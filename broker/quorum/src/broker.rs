@@ -10,15 +10,13 @@ use ottla_types::{BrokerEpoch, DirectoryId};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tonic::Status;
 
+use crate::backoff::Backoff;
 use crate::config::Registration;
 use crate::error::SubmitError;
 use crate::node::Node;
 
 /// How long one try to register may take.
 const REGISTER_LIMIT: Duration = Duration::from_secs(10);
-
-/// How long to wait after a registration that was refused, or a heartbeat that nobody answered.
-const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 /// How often the active controller looks for silent brokers.
 const FENCING_INTERVAL: Duration = Duration::from_millis(100);
@@ -52,6 +50,7 @@ async fn register(node: &Node, registration: &Registration, directory_id: Direct
         control_address: node.config.control_address.clone(),
         rack: registration.rack.clone(),
     });
+    let mut backoff = Backoff::for_peers();
     loop {
         match node.submit(&command, REGISTER_LIMIT).await {
             Ok(Reply::BrokerRegistered(epoch)) => {
@@ -64,26 +63,27 @@ async fn register(node: &Node, registration: &Registration, directory_id: Direct
             }
             Err(reason) => tracing::warn!(%reason, "not registered yet, trying again"),
         }
-        sleep(RETRY_PAUSE).await;
+        backoff.pause().await;
     }
 }
 
 /// Says that the broker lives until it is told to register again.
 async fn heartbeats(node: &Node, epoch: BrokerEpoch) {
     let pause = node.config.tuning.broker_heartbeat;
+    let mut backoff = Backoff::for_peers();
     loop {
-        let pause = match timeout(pause, heartbeat(node, epoch)).await {
+        match timeout(pause, heartbeat(node, epoch)).await {
             Ok(Ok(answer)) if answer.register => return,
             // In service: all is well.
-            Ok(Ok(answer)) if !answer.fenced => pause,
-            Ok(Ok(_)) => RETRY_PAUSE,
-            Ok(Err(status)) => {
-                tracing::debug!(%status, "no active controller takes the heartbeat");
-                RETRY_PAUSE
+            Ok(Ok(answer)) if !answer.fenced => {
+                backoff.reset();
+                sleep(pause).await;
+                continue;
             }
-            Err(_) => RETRY_PAUSE,
-        };
-        sleep(pause).await;
+            Ok(Err(status)) => tracing::debug!(%status, "no active controller takes the heartbeat"),
+            Ok(Ok(_)) | Err(_) => {}
+        }
+        backoff.pause().await;
     }
 }
 

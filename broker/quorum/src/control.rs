@@ -16,6 +16,7 @@ use tonic::{Code, Request, Response, Status};
 
 use crate::error::{ControlError, SubmitError};
 use crate::node::Node;
+use crate::voters::{VoterChange, VotersError};
 
 /// How long a change may take.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -174,6 +175,23 @@ impl Control for ControlService {
         Ok(Response::new(proto::SubmitAssignmentsResponse { metadata_version: self.version() }))
     }
 
+    async fn describe_quorum(&self, _: Request<proto::DescribeQuorumRequest>) -> Answer<proto::QuorumView> {
+        let described = self.node.describe(LIMIT).await;
+        Ok(Response::new(described.map_err(|error| Status::unavailable(error.to_string()))?.into()))
+    }
+
+    async fn change_voters(
+        &self,
+        request: Request<proto::ChangeVotersRequest>,
+    ) -> Answer<proto::ChangeVotersResponse> {
+        let voters = request.into_inner().voters.into_iter().map(BrokerId).collect();
+        match self.node.change_voters(VoterChange::Set(voters), LIMIT).await {
+            // The wish is committed; who watches the cluster sees the rest.
+            Ok(()) | Err(VotersError::NotYet) => Ok(Response::new(proto::ChangeVotersResponse {})),
+            Err(error) => Err(voters_refused(&error)),
+        }
+    }
+
     async fn get_broker(&self, _: Request<proto::GetBrokerRequest>) -> Answer<proto::BrokerHealth> {
         let health = self.broker.health();
         let id = self.node.config.node_id.0;
@@ -218,6 +236,18 @@ fn rejected(rejection: &Rejection) -> Status {
         Rejection::Invalid { .. } => Code::InvalidArgument,
     };
     Status::new(code, rejection.to_string())
+}
+
+fn voters_refused(error: &VotersError) -> Status {
+    let code = match error {
+        VotersError::Unknown(_) => Code::NotFound,
+        VotersError::AlreadyVoter(_) | VotersError::NotVoter(_) | VotersError::AnotherDirectory { .. } => {
+            Code::FailedPrecondition
+        }
+        VotersError::Count(_) => Code::InvalidArgument,
+        VotersError::NotYet | VotersError::Unavailable(_) => Code::Unavailable,
+    };
+    Status::new(code, error.to_string())
 }
 
 fn refused(error: &TopicError) -> Status {

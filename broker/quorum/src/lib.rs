@@ -4,11 +4,15 @@
 //! controller (the leader of the voters). Not here: what a command means (`ottla_core::metadata`), and listening:
 //! the server puts [`Quorum::services`] on its CONTROLLER listener before it calls [`Quorum::start`].
 
+mod backoff;
 mod broker;
 mod config;
+mod contacts;
 mod control;
 mod controller;
+mod describe;
 mod error;
+mod identity;
 mod log_store;
 mod membership;
 mod network;
@@ -21,8 +25,11 @@ mod services;
 mod sessions;
 mod snapshot_file;
 mod state_machine;
+mod voters;
 
 pub use config::{QuorumConfig, Registration, Tuning, Voter, Voters};
 pub use control::BrokerControl;
+pub use describe::{QuorumDescription, QuorumReplica};
 pub use error::{ControlError, QuorumFailed, StartError, SubmitError};
 pub use quorum::Quorum;
+pub use voters::{VOTERS_MAX, VotersError};

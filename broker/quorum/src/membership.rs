@@ -1,32 +1,32 @@
 //! Safe to do once, and by one: forming a quorum, agreeing on its cluster's id, joining it.
 //!
-//! The rule is: the voter with the lowest id forms the cluster. It does so only with an empty log, and after a
-//! majority of the voters (all of them, if only their addresses are configured) said that they know of no cluster. It
-//! mints the cluster's id if none is configured. Everybody else learns the id by asking and waits to be told the rest.
+//! The rule is: the voter with the lowest id forms the cluster. It does so only with an empty log, and after all of the
+//! voters said that they know of no cluster and which log they have: voters that lost theirs, even most of them, never
+//! form another cluster beside one that still knows. It mints the cluster's id if none is configured. Everybody else
+//! learns the id by asking and waits to be told the rest.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use openraft::{BasicNode, ChangeMembers};
+use openraft::ChangeMembers;
 use ottla_control::proto;
 use ottla_types::{BrokerId, ClusterId};
-use tokio::time::sleep;
 use tonic::Status;
 
+use crate::backoff::Backoff;
 use crate::config::Voters;
 use crate::error::StartError;
-use crate::node::Node;
+use crate::identity;
+use crate::node::{Node, Running};
 use crate::peers::too_late;
-use crate::raft_types::Raft;
+use crate::raft_types::{Identity, Member, Raft};
+use crate::voters::change_members;
 
 /// How long a node may take to say who it is.
 const IDENTIFY_LIMIT: Duration = Duration::from_millis(500);
 
 /// How long the active controller may take to let a node join.
 const JOIN_LIMIT: Duration = Duration::from_secs(5);
-
-/// How long to wait before asking the nodes again.
-const PAUSE: Duration = Duration::from_millis(20);
 
 /// What is known of the voters after asking them.
 struct Survey {
@@ -36,8 +36,8 @@ struct Survey {
     configured: usize,
     /// How many answered, or are this node.
     answered: usize,
-    /// How many of these can vote already.
-    started: usize,
+    /// The logs of those that have opened them.
+    identities: BTreeMap<BrokerId, Identity>,
     /// Whether one of them knows of a quorum.
     initialized: bool,
     /// A cluster id that one of them has.
@@ -59,7 +59,7 @@ impl Node {
             voters: BTreeMap::new(),
             configured: targets.len(),
             answered: 0,
-            started: 0,
+            identities: BTreeMap::new(),
             initialized: self.is_initialized(),
             cluster_id: *self.cluster_id.borrow(),
             leader: None,
@@ -95,12 +95,14 @@ impl Node {
             active_controller: leader.as_ref().map(|(id, _)| id.0),
             active_controller_address: leader.map(|(_, address)| address).unwrap_or_default(),
             started: self.running.get().is_some(),
+            identity: self.running.get().map(|running| (&running.identity).into()),
         }
     }
 
     /// The cluster's id: the configured one, else the one that other voters have, else a new one if this node forms
     /// the cluster. Asks until there is one.
     pub async fn learn_cluster_id(&self) -> Result<ClusterId, StartError> {
+        let mut backoff = Backoff::for_peers();
         loop {
             if let Some(known) = *self.cluster_id.borrow() {
                 return Ok(known);
@@ -114,20 +116,23 @@ impl Node {
                 self.cluster_id.send_replace(Some(id));
                 return Ok(id);
             }
-            sleep(PAUSE).await;
+            backoff.pause().await;
         }
     }
 
-    /// Forms the quorum if that is this voter's to do, else waits until it was told of one.
+    /// Forms the quorum if that is this voter's to do, else waits until there is one.
     pub async fn form(&self, raft: &Raft) -> Result<(), StartError> {
-        while !self.is_initialized() {
+        let mut backoff = Backoff::for_peers();
+        loop {
             let survey = self.survey().await?;
-            // An election that a majority can't answer yet would only cost time.
-            if survey.is_mine_to_form(self) && survey.started * 2 > survey.configured {
+            if survey.initialized {
+                return Ok(());
+            }
+            if survey.is_mine_to_form(self)
+                && let Some(members) = survey.members()
+            {
                 tracing::info!(voters = ?survey.voters, "forming the metadata quorum");
-                let nodes: BTreeMap<BrokerId, BasicNode> =
-                    survey.voters.into_iter().map(|(id, address)| (id, BasicNode::new(address))).collect();
-                return match raft.initialize(nodes).await {
+                return match raft.initialize(members).await {
                     Ok(()) => Ok(()),
                     // Meanwhile somebody told of a quorum.
                     Err(openraft::error::RaftError::APIError(reason)) => {
@@ -137,56 +142,88 @@ impl Node {
                     Err(error) => Err(StartError::Raft(error.to_string())),
                 };
             }
-            sleep(PAUSE).await;
+            backoff.pause().await;
         }
-        Ok(())
     }
 
-    /// Asks the active controller for the metadata until this node is one of those that get it, at its address.
-    pub async fn join(&self, raft: &Raft) -> Result<(), StartError> {
-        let metrics = raft.metrics();
+    /// Asks the active controller for the metadata until this node is a member of the quorum with the log that it
+    /// has, at its address.
+    pub async fn join(&self, running: &Running) -> Result<(), StartError> {
+        let metrics = running.raft.metrics();
+        let mut backoff = Backoff::for_peers();
         loop {
             let known =
                 metrics.borrow().membership_config.membership().get_node(&self.config.node_id).cloned();
-            if known.is_some_and(|node| node.addr == self.config.control_address) {
+            if known.is_some_and(|member| self.is_listed_as(&member, running)) {
                 return Ok(());
             }
             if let Some(address) = self.survey().await?.leader
-                && let Err(status) = self.ask_to_join(&address).await
+                && let Err(status) = self.ask_to_join(&address, running).await
             {
                 tracing::debug!(address, %status, "the active controller does not let this node join yet");
             }
-            sleep(PAUSE).await;
+            backoff.pause().await;
         }
     }
 
-    async fn ask_to_join(&self, address: &str) -> Result<(), Status> {
+    fn is_listed_as(&self, member: &Member, running: &Running) -> bool {
+        member.addr == self.config.control_address && member.identity == running.identity
+    }
+
+    async fn ask_to_join(&self, address: &str, running: &Running) -> Result<(), Status> {
         let request = proto::JoinRequest {
-            cluster_id: self.cluster_id.borrow().unwrap_or_default().to_string(),
+            cluster_id: self.known_cluster_id(),
             node_id: self.config.node_id.0,
             control_address: self.config.control_address.clone(),
+            identity: Some((&running.identity).into()),
+            voter: self.config.voter,
         };
         let mut client = self.peers.client(address)?;
         let joined = tokio::time::timeout(JOIN_LIMIT, client.join(request)).await;
         joined.map_err(|_| too_late(JOIN_LIMIT))?.map(|_| ())
     }
 
-    /// Adds a node that isn't a voter, or notes its new address. Only the active controller can.
-    pub async fn let_join(&self, id: BrokerId, address: String) -> Result<(), Status> {
-        let raft = &self.running()?.raft;
-        let membership = raft.metrics().borrow().membership_config.membership().clone();
-        if membership.voter_ids().any(|voter| voter == id) {
-            return Err(Status::failed_precondition(format!(
-                "node {id} is a voter of this quorum: give it the process role controller"
-            )));
-        }
-        let node = BasicNode::new(address);
-        if membership.get_node(&id) == Some(&node) {
+    /// Makes a node a member that learns, or notes its new address. Only the active controller can.
+    ///
+    /// A member that comes with another log lost the one that it had. That one is removed first, its vote included,
+    /// which takes a majority that has its logs; then the new one learns, and `voters` gives it the vote again.
+    pub async fn let_join(&self, id: BrokerId, joining: Member) -> Result<(), Status> {
+        let running = self.running()?;
+        let _one_at_a_time = running.membership_changes.lock().await;
+        let members = self.members_as_leader(running)?;
+        let Some(known) = members.get(&id) else {
+            return change_members(running, ChangeMembers::AddNodes([(id, joining)].into()), true).await;
+        };
+        let same_log = joining.identity.is(&known.identity);
+        let joining = Member { wanted: known.wanted, ..joining };
+        if *known == joining {
             return Ok(());
         }
-        let nodes = BTreeMap::from([(id, node)]);
-        let changed = raft.change_membership(ChangeMembers::SetNodes(nodes), true).await;
-        changed.map(|_| ()).map_err(|error| Status::unavailable(error.to_string()))
+        if same_log {
+            return change_members(running, ChangeMembers::SetNodes([(id, joining)].into()), true).await;
+        }
+        if self.has_its_log(known).await {
+            return Err(Status::already_exists(format!(
+                "node {id} runs at {} with its log: give the node at {} another node.id, or stop the first",
+                known.addr, joining.addr
+            )));
+        }
+        tracing::warn!(node = id.0, lost = %known.identity, has = %joining.identity, "a member has lost its log");
+        let votes =
+            running.raft.metrics().borrow().membership_config.membership().voter_ids().any(|v| v == id);
+        let removal = if votes {
+            ChangeMembers::RemoveVoters([id].into())
+        } else {
+            ChangeMembers::RemoveNodes([id].into())
+        };
+        change_members(running, removal, false).await?;
+        change_members(running, ChangeMembers::AddNodes([(id, joining)].into()), true).await
+    }
+
+    /// Whether a member is there with the log that it is known by.
+    async fn has_its_log(&self, member: &Member) -> bool {
+        let answer = self.peers.identify(&member.addr, IDENTIFY_LIMIT).await;
+        answer.is_ok_and(|answer| identity::from_proto(answer.identity) == Some(member.identity))
     }
 }
 
@@ -195,7 +232,9 @@ impl Survey {
         self.initialized |= answer.initialized;
         if answer.voter {
             self.answered += 1;
-            self.started += usize::from(answer.started);
+            if let Some(identity) = identity::from_proto(answer.identity.clone()) {
+                self.identities.insert(BrokerId(answer.node_id), identity);
+            }
             self.voters.insert(BrokerId(answer.node_id), address.to_owned());
         }
         if !answer.active_controller_address.is_empty() {
@@ -217,12 +256,18 @@ impl Survey {
     /// Whether the node asking has to form the quorum; see the rule above.
     fn is_mine_to_form(&self, node: &Node) -> bool {
         let all_known = self.voters.len() == self.configured;
-        let enough = match node.config.voters {
-            Voters::Static(_) => self.answered * 2 > self.configured,
-            Voters::Bootstrap(_) => self.answered == self.configured,
-        };
+        let all_answered = self.answered == self.configured;
         let lowest = self.voters.keys().next() == Some(&node.config.node_id);
-        node.config.voter && !self.initialized && all_known && enough && lowest
+        node.config.voter && !self.initialized && all_known && all_answered && lowest
+    }
+
+    /// The first members of the quorum, once all have opened their logs.
+    fn members(&self) -> Option<BTreeMap<BrokerId, Member>> {
+        let member = |(id, addr): (&BrokerId, &String)| {
+            let identity = *self.identities.get(id)?;
+            Some((*id, Member { addr: addr.clone(), identity, wanted: true }))
+        };
+        self.voters.iter().map(member).collect()
     }
 }
 

@@ -4,21 +4,22 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use openraft::error::Infallible;
 use openraft::error::{InstallSnapshotError, NetworkError, RPCError, RaftError, RemoteError, Unreachable};
 use openraft::network::{Backoff, RPCOption, RaftNetwork, RaftNetworkFactory};
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse,
     VoteRequest, VoteResponse,
 };
-use openraft::{BasicNode, error::Infallible};
 use ottla_control::proto::RaftMessage;
 use ottla_types::{BrokerId, ClusterId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tonic::{Code, Status};
 
+use crate::contacts::{Contacts, Moment};
 use crate::peers::Peers;
-use crate::raft_types::{Raft, TypeConfig};
+use crate::raft_types::{Identity, Member, Raft, TypeConfig};
 
 const APPEND: &str = "append";
 const VOTE: &str = "vote";
@@ -35,14 +36,22 @@ pub struct Network {
     pub peers: Arc<Peers>,
     /// Addresses from the configuration, which win over those in the log: a voter may have moved.
     pub configured: BTreeMap<BrokerId, String>,
+    /// When each of them answered.
+    pub contacts: Arc<Contacts>,
 }
 
 impl RaftNetworkFactory<TypeConfig> for Network {
     type Network = Connection;
 
-    async fn new_client(&mut self, target: BrokerId, node: &BasicNode) -> Connection {
-        let address = self.configured.get(&target).unwrap_or(&node.addr).clone();
-        Connection { cluster_id: self.cluster_id, peers: self.peers.clone(), target, address }
+    async fn new_client(&mut self, target: BrokerId, node: &Member) -> Connection {
+        Connection {
+            cluster_id: self.cluster_id,
+            peers: self.peers.clone(),
+            contacts: self.contacts.clone(),
+            target,
+            address: self.configured.get(&target).unwrap_or(&node.addr).clone(),
+            addressee: node.identity,
+        }
     }
 }
 
@@ -50,11 +59,13 @@ impl RaftNetworkFactory<TypeConfig> for Network {
 pub struct Connection {
     cluster_id: ClusterId,
     peers: Arc<Peers>,
+    contacts: Arc<Contacts>,
     target: BrokerId,
     address: String,
+    addressee: Identity,
 }
 
-type CallError<E> = RPCError<BrokerId, BasicNode, RaftError<BrokerId, E>>;
+type CallError<E> = RPCError<BrokerId, Member, RaftError<BrokerId, E>>;
 
 impl Connection {
     async fn call<Reply, E>(&self, kind: &str, payload: Vec<u8>) -> Result<Reply, CallError<E>>
@@ -62,7 +73,12 @@ impl Connection {
         Reply: DeserializeOwned,
         E: std::error::Error + DeserializeOwned,
     {
-        let message = RaftMessage { cluster_id: self.cluster_id.to_string(), kind: kind.to_owned(), payload };
+        let message = RaftMessage {
+            cluster_id: self.cluster_id.to_string(),
+            kind: kind.to_owned(),
+            payload,
+            addressee: Some((&self.addressee).into()),
+        };
         let failed = |status: Status| match status.code() {
             Code::Unavailable | Code::FailedPrecondition | Code::InvalidArgument => {
                 RPCError::Unreachable(Unreachable::new(&status))
@@ -87,7 +103,14 @@ impl RaftNetwork<TypeConfig> for Connection {
         rpc: AppendEntriesRequest<TypeConfig>,
         _option: RPCOption,
     ) -> Result<AppendEntriesResponse<BrokerId>, CallError<Infallible>> {
-        self.call(APPEND, encode(&rpc)?).await
+        let sent = Moment::now();
+        let end = rpc.entries.last().map(|entry| entry.log_id).or(rpc.prev_log_id);
+        let caught_up = end >= rpc.leader_commit;
+        let answer: AppendEntriesResponse<BrokerId> = self.call(APPEND, encode(&rpc)?).await?;
+        if answer.is_success() {
+            self.contacts.answered(self.target, self.addressee, sent, caught_up);
+        }
+        Ok(answer)
     }
 
     async fn install_snapshot(

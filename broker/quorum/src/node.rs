@@ -8,24 +8,24 @@ use std::time::{Duration, Instant};
 use ottla_control::proto;
 use ottla_core::metadata::{Command, MetadataImage, Rejection, Reply, UnfenceBroker};
 use ottla_types::{BrokerEpoch, BrokerId, ClusterId, MetadataVersion};
-use tokio::sync::watch;
-use tokio::time::{sleep, timeout_at};
+use tokio::sync::{Mutex, watch};
+use tokio::time::timeout_at;
 use tonic::{Code, Status};
 
+use crate::backoff::Backoff;
 use crate::config::{QuorumConfig, Voters};
+use crate::contacts::Contacts;
 use crate::controller::{Controller, Outcome, Unavailable};
 use crate::error::SubmitError;
 use crate::peers::Peers;
-use crate::raft_types::{Raft, RaftMetrics};
+use crate::raft_types::{Identity, Raft, RaftMetrics};
 use crate::sessions::Sessions;
-
-/// How long to wait before asking again when there is no active controller or it can't be reached.
-const RETRY_PAUSE: Duration = Duration::from_millis(30);
 
 /// One node: its configuration, its connections and, once started, its consensus.
 pub struct Node {
     pub config: QuorumConfig,
     pub peers: Arc<Peers>,
+    pub contacts: Arc<Contacts>,
     /// Once it is known.
     pub cluster_id: watch::Sender<Option<ClusterId>>,
     pub image: watch::Sender<Arc<MetadataImage>>,
@@ -39,6 +39,10 @@ pub struct Running {
     pub raft: Raft,
     pub controller: Controller,
     pub sessions: Sessions,
+    /// Which log this node has.
+    pub identity: Identity,
+    /// Held while this node changes the members of the quorum: openraft refuses a second change meanwhile.
+    pub membership_changes: Mutex<()>,
 }
 
 impl Node {
@@ -46,6 +50,7 @@ impl Node {
         let image = MetadataImage::new(config.cluster_id.unwrap_or_default());
         Self {
             peers: Arc::new(Peers::default()),
+            contacts: Arc::new(Contacts::default()),
             cluster_id: watch::Sender::new(config.cluster_id),
             image: watch::Sender::new(Arc::new(image)),
             broker_epoch: watch::Sender::new(None),
@@ -113,6 +118,39 @@ impl Node {
         self.running.get().ok_or_else(|| Status::unavailable("this node is starting: try again"))
     }
 
+    /// The cluster's id as messages carry it.
+    pub fn known_cluster_id(&self) -> String {
+        self.cluster_id.borrow().unwrap_or_default().to_string()
+    }
+
+    /// Asks the active controller until it answers or the time is up: at its address, or here if that is none.
+    pub async fn at_the_active_controller<T, F>(
+        &self,
+        limit: Duration,
+        ask: impl Fn(Option<String>) -> F,
+    ) -> Result<T, SubmitError>
+    where
+        F: Future<Output = Result<T, Status>>,
+    {
+        let attempts = async {
+            let mut backoff = Backoff::for_peers();
+            loop {
+                let answer = match self.leader() {
+                    Some((leader, address)) => {
+                        ask(Some(address).filter(|_| leader != self.config.node_id)).await
+                    }
+                    None => Err(Status::unavailable("no active controller is known")),
+                };
+                match answer {
+                    Ok(answer) => return answer,
+                    Err(status) => tracing::debug!(%status, "the active controller did not answer"),
+                }
+                backoff.pause().await;
+            }
+        };
+        tokio::time::timeout(limit, attempts).await.map_err(|_| SubmitError::TimedOut(limit))
+    }
+
     /// Carries a command to the active controller until there is an outcome or the time is up, then waits for this
     /// node's image to have it.
     pub async fn submit(&self, command: &Command, limit: Duration) -> Result<Reply, SubmitError> {
@@ -120,13 +158,14 @@ impl Node {
         let running = self.running.get().ok_or(SubmitError::NotRunning)?;
         let mut stopping = self.stopping.subscribe();
         let attempts = async {
+            let mut backoff = Backoff::for_peers();
             loop {
                 match self.attempt(running, command).await {
                     Ok(outcome) => return Ok(outcome),
                     Err(Unavailable::Stopped) => return Err(SubmitError::NotRunning),
                     Err(reason) => tracing::debug!(%reason, "no outcome yet"),
                 }
-                sleep(RETRY_PAUSE).await;
+                backoff.pause().await;
             }
         };
         let stopped = async {
@@ -169,8 +208,7 @@ impl Node {
 
     async fn forward(&self, address: &str, command: &Command) -> Result<Outcome, Status> {
         let encoded = serde_json::to_vec(command).map_err(|error| Status::internal(error.to_string()))?;
-        let cluster_id = self.cluster_id.borrow().unwrap_or_default().to_string();
-        let request = proto::SubmitRequest { cluster_id, command: encoded };
+        let request = proto::SubmitRequest { cluster_id: self.known_cluster_id(), command: encoded };
         let response = self.peers.client(address)?.submit(request).await?.into_inner();
         let outcome: Result<Reply, Rejection> =
             serde_json::from_slice(&response.outcome).map_err(|error| Status::internal(error.to_string()))?;

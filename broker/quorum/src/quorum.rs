@@ -1,5 +1,6 @@
 //! The handle of a node: new, listening, started, stopped.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,15 +17,18 @@ use crate::broker;
 use crate::config::{QuorumConfig, Tuning, Voters};
 use crate::control::{BrokerControl, ControlService};
 use crate::controller::Controller;
+use crate::describe::QuorumDescription;
 use crate::error::{QuorumFailed, StartError, SubmitError};
+use crate::identity;
 use crate::log_store::LogStore;
 use crate::network::Network;
 use crate::node::{Node, Running};
 use crate::peers::MESSAGE_BYTES_MAX;
-use crate::raft_types::Raft;
+use crate::raft_types::{Identity, Raft};
 use crate::services::QuorumService;
 use crate::sessions::Sessions;
 use crate::state_machine::StateMachine;
+use crate::voters::{self, VoterChange, VotersError};
 
 /// How long a command may take unless its caller says something else.
 const SUBMIT_LIMIT: Duration = Duration::from_secs(10);
@@ -75,7 +79,7 @@ impl Quorum {
     pub async fn start(&self, cluster_id: ClusterId, directory_id: DirectoryId) -> Result<(), StartError> {
         self.node.cluster_id.send_replace(Some(cluster_id));
         let initialized = self.node.is_initialized();
-        let raft = open(&self.node, cluster_id).await?;
+        let (raft, identity) = open(&self.node, cluster_id, directory_id).await?;
         let tuning = &self.node.config.tuning;
         let running = Running {
             controller: Controller::start(
@@ -85,6 +89,8 @@ impl Quorum {
             ),
             sessions: Sessions::new(tuning.broker_session, Instant::now()),
             raft: raft.clone(),
+            identity,
+            membership_changes: tokio::sync::Mutex::new(()),
         };
         if self.node.running.set(running).is_err() {
             return Err(StartError::Config("the quorum was started twice".to_owned()));
@@ -93,10 +99,9 @@ impl Quorum {
             stand_if_alone(&self.node, &raft).await;
         }
         tokio::spawn(tell_who_leads(raft.clone()));
-        self.spawn_membership(raft);
-        if self.node.config.voter {
-            tokio::spawn(broker::fence_silent_brokers(self.node.clone()));
-        }
+        self.spawn_membership();
+        tokio::spawn(broker::fence_silent_brokers(self.node.clone()));
+        tokio::spawn(voters::tend(self.node.clone()));
         if let Some(registration) = self.node.config.registration.clone() {
             tokio::spawn(broker::run(self.node.clone(), registration, directory_id));
         }
@@ -104,12 +109,17 @@ impl Quorum {
     }
 
     /// Forms the quorum or joins it, as long as that takes.
-    fn spawn_membership(&self, raft: Raft) {
+    fn spawn_membership(&self) {
         let node = self.node.clone();
         tokio::spawn(async move {
+            let Some(running) = node.running.get() else { return };
             let mut stopping = node.stopping.subscribe();
-            let member =
-                async { if node.config.voter { node.form(&raft).await } else { node.join(&raft).await } };
+            let member = async {
+                if node.config.voter {
+                    node.form(&running.raft).await?;
+                }
+                node.join(running).await
+            };
             tokio::select! {
                 result = member => if let Err(error) = result {
                     tracing::error!(%error, "this node can't become a member of the metadata quorum");
@@ -140,6 +150,49 @@ impl Quorum {
     /// See [`SubmitError`].
     pub async fn submit_within(&self, command: Command, limit: Duration) -> Result<Reply, SubmitError> {
         self.node.submit(&command, limit).await
+    }
+
+    /// The quorum as the active controller sees it: for DescribeQuorum.
+    ///
+    /// # Errors
+    /// When no active controller answers within 10 seconds.
+    pub async fn describe(&self) -> Result<QuorumDescription, SubmitError> {
+        self.node.describe(SUBMIT_LIMIT).await
+    }
+
+    /// Gives the vote to a node that has joined (all brokers do), on the disk `directory_id` if one is named, and waits
+    /// until it has caught up and votes: for AddRaftVoter.
+    ///
+    /// # Errors
+    /// See [`VotersError`].
+    pub async fn add_voter(
+        &self,
+        id: BrokerId,
+        directory_id: Option<DirectoryId>,
+        limit: Duration,
+    ) -> Result<(), VotersError> {
+        self.node.change_voters(VoterChange::Add(id, directory_id), limit).await
+    }
+
+    /// Takes the vote from a node, dead or alive, and waits until that is so: for RemoveRaftVoter.
+    ///
+    /// # Errors
+    /// See [`VotersError`].
+    pub async fn remove_voter(
+        &self,
+        id: BrokerId,
+        directory_id: Option<DirectoryId>,
+        limit: Duration,
+    ) -> Result<(), VotersError> {
+        self.node.change_voters(VoterChange::Remove(id, directory_id), limit).await
+    }
+
+    /// Makes these nodes the voters, and nobody else, and waits until that is so.
+    ///
+    /// # Errors
+    /// See [`VotersError`].
+    pub async fn set_voters(&self, voters: BTreeSet<BrokerId>, limit: Duration) -> Result<(), VotersError> {
+        self.node.change_voters(VoterChange::Set(voters), limit).await
     }
 
     /// The active controller, as far as this node knows.
@@ -219,17 +272,26 @@ fn check(config: &QuorumConfig) -> Result<(), StartError> {
     }
 }
 
-async fn open(node: &Node, cluster_id: ClusterId) -> Result<Raft, StartError> {
+async fn open(
+    node: &Node,
+    cluster_id: ClusterId,
+    directory_id: DirectoryId,
+) -> Result<(Raft, Identity), StartError> {
     let folder = node.folder();
     let failed =
         |error: &dyn std::fmt::Display| StartError::Log { path: folder.clone(), reason: error.to_string() };
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let (log, machine) = open_files(node, &disk, &folder, cluster_id).map_err(|error| failed(&error))?;
-    let network = Network { cluster_id, peers: node.peers.clone(), configured: node.configured_addresses() };
+    let identity = identity::load(disk.as_ref(), &folder, directory_id).map_err(|error| failed(&error))?;
+    let network = Network {
+        cluster_id,
+        peers: node.peers.clone(),
+        configured: node.configured_addresses(),
+        contacts: node.contacts.clone(),
+    };
     let config = raft_config(&node.config.tuning).validate().map_err(|error| failed(&error))?;
-    Raft::new(node.config.node_id, Arc::new(config), network, log, machine)
-        .await
-        .map_err(|error| failed(&error))
+    let raft = Raft::new(node.config.node_id, Arc::new(config), network, log, machine);
+    Ok((raft.await.map_err(|error| failed(&error))?, identity))
 }
 
 fn open_files(

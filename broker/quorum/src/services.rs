@@ -8,8 +8,11 @@ use ottla_core::metadata::Command;
 use ottla_types::{BrokerEpoch, BrokerId};
 use tonic::{Request, Response, Status};
 
+use crate::identity;
 use crate::network;
 use crate::node::{Node, unavailable};
+use crate::raft_types::Member;
+use crate::voters::VoterChange;
 
 /// The service `Quorum`.
 pub struct QuorumService {
@@ -23,7 +26,15 @@ impl Quorum for QuorumService {
     async fn raft(&self, request: Request<proto::RaftMessage>) -> Answer<proto::RaftMessage> {
         let message = request.into_inner();
         self.node.check_cluster(&message.cluster_id)?;
-        let answer = network::answer(&self.node.running()?.raft, message).await?;
+        let running = self.node.running()?;
+        let addressee = identity::from_proto(message.addressee.clone()).unwrap_or_default();
+        if !running.identity.is(&addressee) {
+            return Err(Status::failed_precondition(format!(
+                "node {} does not have the log {addressee} any more, it has {}",
+                self.node.config.node_id, running.identity
+            )));
+        }
+        let answer = network::answer(&running.raft, message).await?;
         Ok(Response::new(answer))
     }
 
@@ -49,11 +60,32 @@ impl Quorum for QuorumService {
     async fn join(&self, request: Request<proto::JoinRequest>) -> Answer<proto::JoinResponse> {
         let request = request.into_inner();
         self.node.check_cluster(&request.cluster_id)?;
-        self.node.let_join(BrokerId(request.node_id), request.control_address).await?;
+        let identity = identity::from_proto(request.identity)
+            .ok_or_else(|| Status::invalid_argument("a node that joins says which log it has"))?;
+        let member = Member { addr: request.control_address, identity, wanted: request.voter };
+        self.node.let_join(BrokerId(request.node_id), member).await?;
         Ok(Response::new(proto::JoinResponse {}))
     }
 
     async fn identify(&self, _: Request<proto::IdentifyRequest>) -> Answer<proto::IdentifyResponse> {
         Ok(Response::new(self.node.identify()))
+    }
+
+    async fn describe(&self, request: Request<proto::DescribeRequest>) -> Answer<proto::QuorumView> {
+        self.node.check_cluster(&request.into_inner().cluster_id)?;
+        Ok(Response::new(self.node.describe_here()?.into()))
+    }
+
+    async fn submit_voters(
+        &self,
+        request: Request<proto::SubmitVotersRequest>,
+    ) -> Answer<proto::SubmitVotersResponse> {
+        let request = request.into_inner();
+        self.node.check_cluster(&request.cluster_id)?;
+        let change: VoterChange = serde_json::from_slice(&request.change)
+            .map_err(|error| Status::invalid_argument(format!("the change can't be read: {error}")))?;
+        let outcome = self.node.submit_voters(&change).await?;
+        let outcome = serde_json::to_vec(&outcome).map_err(|error| Status::internal(error.to_string()))?;
+        Ok(Response::new(proto::SubmitVotersResponse { outcome }))
     }
 }
