@@ -138,6 +138,20 @@ impl Control for Served {
         Err(Status::unimplemented("nobody moves partitions yet"))
     }
 
+    async fn describe_quorum(
+        &self,
+        _: Request<DescribeQuorumRequest>,
+    ) -> Result<Response<QuorumView>, Status> {
+        Err(Status::unimplemented("nobody asks"))
+    }
+
+    async fn change_voters(
+        &self,
+        _: Request<ChangeVotersRequest>,
+    ) -> Result<Response<ChangeVotersResponse>, Status> {
+        Err(Status::unimplemented("nobody asks"))
+    }
+
     async fn get_broker(&self, _: Request<GetBrokerRequest>) -> Result<Response<BrokerHealth>, Status> {
         Err(Status::unimplemented("readiness comes from the pods"))
     }
