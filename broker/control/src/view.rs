@@ -38,6 +38,7 @@ fn broker_view(broker: &BrokerImage) -> proto::BrokerView {
         control_address: broker.control_address.clone(),
         directory_id: broker.directory_id.to_string(),
         in_controlled_shutdown: broker.in_controlled_shutdown,
+        draining: broker.draining,
     }
 }
 
@@ -45,12 +46,17 @@ fn topic_view(image: &MetadataImage, topic: &TopicImage) -> proto::TopicView {
     proto::TopicView {
         name: topic.name.to_string(),
         id: topic.id.to_string(),
-        partitions: topic.numbered().map(|(index, p)| partition_view(image, index.0, p)).collect(),
+        partitions: topic.numbered().map(|(index, p)| partition_view(image, topic, index.0, p)).collect(),
         config: topic.config.clone().into_iter().collect(),
     }
 }
 
-fn partition_view(image: &MetadataImage, index: i32, partition: &PartitionImage) -> proto::PartitionView {
+fn partition_view(
+    image: &MetadataImage,
+    topic: &TopicImage,
+    index: i32,
+    partition: &PartitionImage,
+) -> proto::PartitionView {
     let ids = |list: &[BrokerId]| list.iter().map(|id| id.0).collect();
     proto::PartitionView {
         index,
@@ -60,5 +66,11 @@ fn partition_view(image: &MetadataImage, index: i32, partition: &PartitionImage)
         leader_epoch: partition.leader_epoch.0,
         partition_epoch: partition.partition_epoch.0,
         offline_replicas: ids(&image.offline_replicas(partition)),
+        elr: ids(&partition.elr),
+        last_known_leader: partition.last_known_leader.map(i32::from),
+        adding: ids(&partition.adding),
+        removing: ids(&partition.removing),
+        unclean_election: partition.unclean.as_ref().map(ToString::to_string).unwrap_or_default(),
+        min_insync_replicas: u32::try_from(image.min_insync_replicas(topic, partition)).unwrap_or(u32::MAX),
     }
 }

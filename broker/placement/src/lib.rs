@@ -9,4 +9,4 @@ mod place;
 #[cfg(test)]
 mod tests;
 
-pub use place::{Broker, PlacementError, loads, place};
+pub use place::{Broker, PlacementError, loads, place, substitute};

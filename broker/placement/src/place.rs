@@ -16,6 +16,8 @@ pub struct Broker {
     pub replicas: usize,
     /// How many partitions prefer it as their leader.
     pub leaders: usize,
+    /// Whether it is in service. Others get replicas only where there are too few that are, and lead nothing.
+    pub live: bool,
 }
 
 /// Why partitions can't be placed.
@@ -33,20 +35,25 @@ impl fmt::Display for PlacementError {
         if *replication_factor == 0 {
             return write!(f, "a partition needs at least one replica");
         }
-        write!(f, "{replication_factor} replicas need as many live brokers, and there are {brokers}")
+        write!(
+            f,
+            "{replication_factor} replicas need as many brokers, one of them live, and there are {brokers}"
+        )
     }
 }
 
 impl std::error::Error for PlacementError {}
 
-/// Counts what each broker holds: `brokers` with their racks, and the replicas of all partitions that exist.
+/// Counts what each live broker holds: `brokers` with their racks, and the replicas of all partitions that exist.
 /// Replicas on other brokers are left out.
 pub fn loads<'a>(
     brokers: impl IntoIterator<Item = (BrokerId, Option<String>)>,
     assignments: impl IntoIterator<Item = &'a [BrokerId]>,
 ) -> Vec<Broker> {
-    let mut by_id: BTreeMap<BrokerId, Broker> =
-        brokers.into_iter().map(|(id, rack)| (id, Broker { id, rack, replicas: 0, leaders: 0 })).collect();
+    let mut by_id: BTreeMap<BrokerId, Broker> = brokers
+        .into_iter()
+        .map(|(id, rack)| (id, Broker { id, rack, replicas: 0, leaders: 0, live: true }))
+        .collect();
     for replicas in assignments {
         for (position, id) in replicas.iter().enumerate() {
             if let Some(broker) = by_id.get_mut(id) {
@@ -66,7 +73,7 @@ pub fn loads<'a>(
 /// partition are on distinct brokers and, if there are enough, in distinct racks. `seed` says where ties start.
 ///
 /// # Errors
-/// When there are fewer brokers than replicas, or no replicas are asked for.
+/// When there are fewer brokers than replicas, none of them is live, or no replicas are asked for.
 pub fn place(
     brokers: &[Broker],
     existing: &[Vec<BrokerId>],
@@ -74,7 +81,8 @@ pub fn place(
     replication_factor: usize,
     seed: u64,
 ) -> Result<Vec<Vec<BrokerId>>, PlacementError> {
-    if replication_factor == 0 || replication_factor > brokers.len() {
+    let nobody = !brokers.iter().any(|broker| broker.live);
+    if replication_factor == 0 || replication_factor > brokers.len() || nobody {
         return Err(PlacementError { replication_factor, brokers: brokers.len() });
     }
     let mut nodes = Node::all(brokers, existing, seed);
@@ -93,12 +101,34 @@ pub fn place(
 struct Node {
     id: BrokerId,
     rack: Rack,
+    live: bool,
     /// Of this topic.
     topic_leaders: usize,
     topic_replicas: usize,
     /// Of all topics.
     leaders: usize,
     replicas: usize,
+}
+
+/// The broker that should hold the replica of `leaving` instead: not yet among `replicas`, in a rack of its own if that
+/// can be, and with the least to hold. `brokers` are those that may; none, if none may.
+pub fn substitute(brokers: &[Broker], replicas: &[BrokerId], leaving: BrokerId) -> Option<BrokerId> {
+    let rack_of = |id: BrokerId| brokers.iter().find(|broker| broker.id == id).map(Broker::rack);
+    let taken: Vec<Rack> =
+        replicas.iter().filter(|id| **id != leaving).filter_map(|id| rack_of(*id)).collect();
+    let leads = replicas.first() == Some(&leaving);
+    let may = |broker: &&Broker| broker.live && broker.id != leaving && !replicas.contains(&broker.id);
+    let least = |broker: &&Broker| {
+        let leaders = if leads { broker.leaders } else { 0 };
+        (taken.contains(&broker.rack()), broker.replicas, leaders, broker.id)
+    };
+    brokers.iter().filter(may).min_by_key(least).map(|broker| broker.id)
+}
+
+impl Broker {
+    fn rack(&self) -> Rack {
+        self.rack.clone().map_or(Rack::OwnOf(self.id), Rack::Named)
+    }
 }
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -117,7 +147,8 @@ impl Node {
         sorted.rotate_left(start);
         let node = |broker: &&Broker| Self {
             id: broker.id,
-            rack: broker.rack.clone().map_or(Rack::OwnOf(broker.id), Rack::Named),
+            rack: broker.rack(),
+            live: broker.live,
             topic_leaders: existing.iter().filter(|replicas| replicas.first() == Some(&broker.id)).count(),
             topic_replicas: existing.iter().filter(|replicas| replicas.contains(&broker.id)).count(),
             leaders: broker.leaders,
@@ -129,7 +160,8 @@ impl Node {
 
 /// Chooses who leads the next partition.
 fn take_leader(nodes: &mut [Node]) -> usize {
-    let load = |node: &Node| (node.topic_leaders, node.topic_replicas, node.leaders, node.replicas);
+    let load =
+        |node: &Node| (!node.live, node.topic_leaders, node.topic_replicas, node.leaders, node.replicas);
     let chosen = (0..nodes.len()).min_by_key(|&n| load(&nodes[n])).expect("there are brokers");
     let node = &mut nodes[chosen];
     node.topic_leaders += 1;
@@ -145,7 +177,7 @@ fn take_follower(nodes: &mut [Node], partition: &[usize]) -> usize {
         .filter(|n| !partition.contains(n))
         .min_by_key(|&n| {
             let same_rack = partition.iter().any(|&other| nodes[other].rack == nodes[n].rack);
-            (same_rack, nodes[n].topic_replicas, nodes[n].replicas)
+            (!nodes[n].live, same_rack, nodes[n].topic_replicas, nodes[n].replicas)
         })
         .expect("there are more brokers than replicas so far");
     nodes[chosen].topic_replicas += 1;
@@ -188,8 +220,9 @@ fn next_move(nodes: &[Node], partitions: &[Vec<usize>]) -> Option<(usize, usize,
     None
 }
 
-/// Whether the replica on `from` may be on `to` instead without doubling a broker or a rack.
+/// Whether the replica on `from` may be on `to` instead without doubling a broker or a rack, or leaving
+/// service.
 fn may_replace(nodes: &[Node], replicas: &[usize], from: usize, to: usize) -> bool {
     let doubles = |&other: &usize| other != from && nodes[other].rack == nodes[to].rack;
-    !replicas.contains(&to) && !replicas.iter().any(doubles)
+    (nodes[to].live || !nodes[from].live) && !replicas.contains(&to) && !replicas.iter().any(doubles)
 }

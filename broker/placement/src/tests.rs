@@ -9,7 +9,9 @@ use crate::{Broker, PlacementError, loads, place};
 
 fn brokers(count: i32, racks: i32) -> Vec<Broker> {
     let rack = |id: i32| (racks > 0).then(|| format!("rack-{}", id % racks));
-    (0..count).map(|id| Broker { id: BrokerId(id), rack: rack(id), replicas: 0, leaders: 0 }).collect()
+    (0..count)
+        .map(|id| Broker { id: BrokerId(id), rack: rack(id), replicas: 0, leaders: 0, live: true })
+        .collect()
 }
 
 fn spread(counts: impl Iterator<Item = usize> + Clone) -> usize {
@@ -53,7 +55,7 @@ fn added_partitions_go_where_the_topic_is_not() {
 fn too_few_brokers_is_an_error_that_says_so() {
     let error = place(&brokers(2, 0), &[], 1, 3, 0).unwrap_err();
     assert_eq!(error, PlacementError { replication_factor: 3, brokers: 2 });
-    assert_eq!(error.to_string(), "3 replicas need as many live brokers, and there are 2");
+    assert_eq!(error.to_string(), "3 replicas need as many brokers, one of them live, and there are 2");
     assert!(place(&brokers(2, 0), &[], 1, 0, 0).is_err());
     assert!(place(&[], &[], 1, 1, 0).is_err());
 }

@@ -49,6 +49,10 @@ async fn register(node: &Node, registration: &Registration, directory_id: Direct
         listeners: registration.listeners.clone(),
         control_address: node.config.control_address.clone(),
         rack: registration.rack.clone(),
+        clean_shutdown: false,
+        min_insync_replicas: registration.min_insync_replicas,
+        default_replication_factor: registration.default_replication_factor,
+        acks_written: registration.acks_written,
     });
     let mut backoff = Backoff::for_peers();
     loop {
@@ -105,9 +109,16 @@ async fn heartbeat(node: &Node, epoch: BrokerEpoch) -> Result<proto::HeartbeatRe
 /// Tells the active controller that this broker stops, so that its leaderships end or move at once.
 pub async fn say_goodbye(node: &Node) {
     let Some(epoch) = *node.broker_epoch.borrow() else { return };
-    let command = Command::ControlledShutdown(ControlledShutdown { id: node.config.node_id, epoch });
-    if let Err(reason) = node.submit(&command, SHUTDOWN_LIMIT).await {
-        tracing::info!(%reason, "the active controller did not hear that this broker stops; it will notice");
+    let id = node.config.node_id;
+    let commands = [
+        Command::ControlledShutdown(ControlledShutdown { id, epoch }),
+        Command::FenceBroker(FenceBroker { id, epoch }),
+    ];
+    for command in commands {
+        if let Err(reason) = node.submit(&command, SHUTDOWN_LIMIT).await {
+            tracing::info!(%reason, "the active controller did not hear that this broker stops; it will notice");
+            return;
+        }
     }
 }
 

@@ -55,6 +55,12 @@ pub struct Registration {
     pub listeners: Vec<Endpoint>,
     /// `broker.rack`
     pub rack: Option<String>,
+    /// `min.insync.replicas`, if it is configured.
+    pub min_insync_replicas: Option<usize>,
+    /// `default.replication.factor`, if it is configured.
+    pub default_replication_factor: Option<usize>,
+    /// `ottla.ack.durability` is `written`.
+    pub acks_written: bool,
 }
 
 /// Times and limits of the quorum.

@@ -229,7 +229,7 @@ fn rejected(rejection: &Rejection) -> Status {
         Rejection::Topic(error) => return refused(error),
         Rejection::StaleMetadataVersion { .. }
         | Rejection::AnotherTopic { .. }
-        | Rejection::CannotMove { .. }
+        | Rejection::NotNow { .. }
         | Rejection::StaleBrokerEpoch { .. } => Code::FailedPrecondition,
         Rejection::DuplicateBrokerRegistration { .. } => Code::AlreadyExists,
         Rejection::BrokerNotRegistered { .. } => Code::NotFound,
@@ -255,6 +255,7 @@ fn refused(error: &TopicError) -> Status {
         TopicErrorKind::TopicAlreadyExists => Code::AlreadyExists,
         TopicErrorKind::UnknownTopicOrPartition | TopicErrorKind::UnknownTopicId => Code::NotFound,
         TopicErrorKind::PolicyViolation => Code::ResourceExhausted,
+        TopicErrorKind::NoReassignmentInProgress => Code::FailedPrecondition,
         TopicErrorKind::InvalidTopic
         | TopicErrorKind::InvalidPartitions
         | TopicErrorKind::InvalidReplicationFactor

@@ -81,6 +81,10 @@ mod tests {
             listeners: vec![],
             control_address: String::new(),
             rack: None,
+            clean_shutdown: true,
+            min_insync_replicas: None,
+            default_replication_factor: None,
+            acks_written: false,
         };
         let unfence = UnfenceBroker { id, epoch: BrokerEpoch(1) };
         for command in [Command::RegisterBroker(register), Command::UnfenceBroker(unfence)] {

@@ -142,6 +142,10 @@ mod tests {
                 listeners: vec![],
                 control_address: "here:1".to_owned(),
                 rack: None,
+                clean_shutdown: true,
+                min_insync_replicas: None,
+                default_replication_factor: None,
+                acks_written: false,
             });
             let records = image.decide(&command).records;
             image.apply(MetadataVersion(image.version.0 + 1), &records);

@@ -202,6 +202,10 @@ mod tests {
             listeners: vec![],
             control_address: String::new(),
             rack: None,
+            clean_shutdown: true,
+            min_insync_replicas: None,
+            default_replication_factor: None,
+            acks_written: false,
         };
         image.decide(&Command::RegisterBroker(command)).records
     }

@@ -11,7 +11,10 @@ mod validate;
 mod tests;
 
 pub use resolve::{AckDurability, BrokerDefaults, ConfigSource, ConfigValue, TopicConfig, describe};
-pub use table::{ConfigDefinition, ConfigType, Effect, Rule, Synonym, TOPIC_CONFIGS, definition};
-pub use validate::{ConfigError, validate, validate_all};
+pub use table::{
+    BROKER_CONFIGS, ConfigDefinition, ConfigType, Effect, Rule, Synonym, TOPIC_CONFIGS, broker_definition,
+    definition,
+};
+pub use validate::{ConfigError, validate, validate_all, validate_broker};
 
 pub(crate) use validate::list;

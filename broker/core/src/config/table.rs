@@ -52,8 +52,12 @@ pub enum Rule {
     Any,
     /// At least this.
     AtLeast(i64),
+    /// Pairs of a partition and a broker (`0:1`), or `*`; or nothing.
+    Replicas,
     /// From and to, both included.
     Between(f64, f64),
+    /// This only, as the text says.
+    Only(&'static str, &'static str),
     /// One of these, or with [`ConfigType::List`] a choice of them.
     OneOf(&'static [&'static str]),
 }
@@ -147,6 +151,16 @@ pub static TOPIC_CONFIGS: &[ConfigDefinition] = &[
         doc: "After how many milliseconds Apache Kafka syncs. Here everything is synced soon by itself.",
     },
     ConfigDefinition {
+        name: "follower.replication.throttled.replicas",
+        kind: ConfigType::List,
+        default: "",
+        synonyms: &[],
+        rule: Rule::Replicas,
+        effect: Effect::NotYet,
+        doc: "The replicas whose fetching is held to `follower.replication.throttled.rate`, as \
+              partition:broker pairs, or `*` for all.",
+    },
+    ConfigDefinition {
         name: "index.interval.bytes",
         kind: ConfigType::Int,
         default: "4096",
@@ -154,6 +168,16 @@ pub static TOPIC_CONFIGS: &[ConfigDefinition] = &[
         rule: Rule::AtLeast(0),
         effect: Effect::Acts,
         doc: "How many bytes of records lie between two entries of a segment's index.",
+    },
+    ConfigDefinition {
+        name: "leader.replication.throttled.replicas",
+        kind: ConfigType::List,
+        default: "",
+        synonyms: &[],
+        rule: Rule::Replicas,
+        effect: Effect::NotYet,
+        doc: "The replicas whose reading by followers is held to `leader.replication.throttled.rate`, as \
+              partition:broker pairs, or `*` for all.",
     },
     ConfigDefinition {
         name: "max.compaction.lag.ms",
@@ -221,11 +245,12 @@ pub static TOPIC_CONFIGS: &[ConfigDefinition] = &[
     ConfigDefinition {
         name: "min.insync.replicas",
         kind: ConfigType::Int,
-        default: "1",
+        default: "2",
         synonyms: &[same("min.insync.replicas")],
         rule: Rule::AtLeast(1),
-        effect: Effect::NotYet,
-        doc: "On how many replicas a record must be for an acks=all success. With one replica a topic, one counts.",
+        effect: Effect::Acts,
+        doc: "On how many replicas a record must be for an acks=all success, and to be seen; never more than the \
+              topic has. The default of the broker that registered last holds for the whole cluster.",
     },
     ConfigDefinition {
         name: "preallocate",
@@ -290,8 +315,43 @@ pub static TOPIC_CONFIGS: &[ConfigDefinition] = &[
         kind: ConfigType::Boolean,
         default: "false",
         synonyms: &[same("unclean.leader.election.enable")],
-        rule: Rule::Any,
-        effect: Effect::NotYet,
-        doc: "Whether a replica that lacks acknowledged records may lead. It never does here.",
+        rule: Rule::Only(
+            "false",
+            "a replica that may lack acknowledged records never leads by itself here: an administrator names it in \
+             an unclean election",
+        ),
+        effect: Effect::Acts,
+        doc: "Whether a replica that may lack acknowledged records leads by itself. It never does here, so topics \
+              refuse `true`, and a broker's `true` is ignored with a warning. An administrator can name a replica \
+              in an unclean election and accept the loss.",
     },
 ];
+
+/// What can be set on brokers while they run, on one or on all of them, by name.
+pub static BROKER_CONFIGS: &[ConfigDefinition] = &[
+    ConfigDefinition {
+        name: "follower.replication.throttled.rate",
+        kind: ConfigType::Long,
+        default: "9223372036854775807",
+        synonyms: &[],
+        rule: Rule::AtLeast(0),
+        effect: Effect::NotYet,
+        doc: "How many bytes a second a broker fetches at most for the replicas that a topic's \
+              `follower.replication.throttled.replicas` names.",
+    },
+    ConfigDefinition {
+        name: "leader.replication.throttled.rate",
+        kind: ConfigType::Long,
+        default: "9223372036854775807",
+        synonyms: &[],
+        rule: Rule::AtLeast(0),
+        effect: Effect::NotYet,
+        doc: "How many bytes a second a broker gives followers at most of the partitions that a topic's \
+              `leader.replication.throttled.replicas` names.",
+    },
+];
+
+/// The definition of what can be set on brokers under this name.
+pub fn broker_definition(name: &str) -> Option<&'static ConfigDefinition> {
+    BROKER_CONFIGS.iter().find(|definition| definition.name == name)
+}

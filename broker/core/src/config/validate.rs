@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::table::{ConfigDefinition, ConfigType, Rule, definition};
+use super::table::{ConfigDefinition, ConfigType, Rule, broker_definition, definition};
 
 /// Why a configuration can't be set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub struct ConfigError {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "invalid value {:?} for topic configuration {}: {}", self.value, self.name, self.reason)
+        write!(f, "invalid value {:?} for configuration {}: {}", self.value, self.name, self.reason)
     }
 }
 
@@ -63,6 +63,23 @@ pub fn validate_all(config: &BTreeMap<String, String>) -> Result<(), ConfigError
     Ok(())
 }
 
+/// Checks all that is set on a broker while it runs.
+///
+/// # Errors
+/// The first value that is wrong.
+pub fn validate_broker(config: &BTreeMap<String, String>) -> Result<(), ConfigError> {
+    for (name, value) in config {
+        let wrong = |reason: String| ConfigError { name: name.clone(), value: shortened(value), reason };
+        let Some(definition) = broker_definition(name) else {
+            return Err(wrong(
+                "brokers have no configuration of this name that can be set while they run".to_owned(),
+            ));
+        };
+        check(definition, value.trim()).map_err(wrong)?;
+    }
+    Ok(())
+}
+
 fn shortened(value: &str) -> String {
     value.chars().take(100).collect()
 }
@@ -70,7 +87,7 @@ fn shortened(value: &str) -> String {
 fn check(definition: &ConfigDefinition, value: &str) -> Result<(), String> {
     match definition.kind {
         ConfigType::Boolean => match value.to_ascii_lowercase().as_str() {
-            "true" | "false" => Ok(()),
+            text @ ("true" | "false") => check_choice(definition.rule, text),
             _ => Err("use true or false".to_owned()),
         },
         ConfigType::Int => {
@@ -87,7 +104,7 @@ fn check(definition: &ConfigDefinition, value: &str) -> Result<(), String> {
         }
         ConfigType::String => check_choice(definition.rule, value),
         ConfigType::List => {
-            if list(value).next().is_none() {
+            if list(value).next().is_none() && !matches!(definition.rule, Rule::Replicas) {
                 return Err("name at least one".to_owned());
             }
             list(value).try_for_each(|item| check_choice(definition.rule, item))
@@ -114,10 +131,19 @@ fn check_fraction(rule: Rule, number: f64) -> Result<(), String> {
     }
 }
 
+fn is_replica(item: &str) -> bool {
+    let number = |text: &str| text.parse::<u32>().is_ok();
+    item == "*" || item.split_once(':').is_some_and(|(partition, broker)| number(partition) && number(broker))
+}
+
 fn check_choice(rule: Rule, value: &str) -> Result<(), String> {
     match rule {
         Rule::OneOf(choices) if !choices.contains(&value) => {
             Err(format!("use one of {}", choices.join(", ")))
+        }
+        Rule::Only(only, why) if value != only => Err(why.to_owned()),
+        Rule::Replicas if !is_replica(value) => {
+            Err("use * or pairs like 0:1, partition and broker".to_owned())
         }
         _ => Ok(()),
     }

@@ -22,9 +22,6 @@ impl MetadataImage {
             if broker.epoch >= self.next_broker_epoch {
                 return Err(format!("broker {} has epoch {}, which isn't issued", broker.id, broker.epoch));
             }
-            if broker.in_controlled_shutdown && !broker.fenced {
-                return Err(format!("broker {} is stopping and not fenced", broker.id));
-            }
         }
         let mut partition_count = 0;
         for topic in self.topics.values() {
@@ -45,12 +42,12 @@ impl MetadataImage {
             return Err(format!("topic {} has no id or no partitions", topic.name));
         }
         for (index, partition) in topic.numbered() {
-            self.check_partition(partition).map_err(|wrong| at(topic, index, &wrong))?;
+            self.check_partition(topic, partition).map_err(|wrong| at(topic, index, &wrong))?;
         }
         Ok(())
     }
 
-    fn check_partition(&self, partition: &PartitionImage) -> Result<(), String> {
+    fn check_partition(&self, topic: &TopicImage, partition: &PartitionImage) -> Result<(), String> {
         let distinct: BTreeSet<&BrokerId> = partition.replicas.iter().collect();
         if distinct.is_empty() || distinct.len() != partition.replicas.len() {
             return Err(format!("replicas {:?} are none or not distinct", partition.replicas));
@@ -61,25 +58,55 @@ impl MetadataImage {
         if let Some(unknown) = partition.replicas.iter().find(|id| self.broker(**id).is_none()) {
             return Err(format!("a replica is on broker {unknown}, which never registered"));
         }
-        if partition.isr.is_empty() || partition.isr.iter().any(|id| !distinct.contains(id)) {
-            return Err(format!("{:?} in sync are none or no replicas", partition.isr));
+        check_reassignment(partition)?;
+        let complete: Vec<&BrokerId> = partition.isr.iter().chain(&partition.elr).collect();
+        if complete.is_empty() || complete.iter().any(|id| !distinct.contains(id)) {
+            return Err(format!("{complete:?} in sync or eligible are none or no replicas"));
         }
-        match partition.leader {
-            Some(leader) if !self.may_lead(partition, leader) => {
-                Err(format!("leader {leader} is not in sync, fenced, or lost its disk"))
-            }
-            None if partition.isr.iter().any(|id| self.may_lead(partition, *id)) => {
-                Err("there is no leader although a replica in sync is online".to_owned())
-            }
-            _ => Ok(()),
+        if complete.iter().collect::<BTreeSet<_>>().len() != complete.len() {
+            return Err(format!("{complete:?} in sync or eligible are not distinct"));
         }
+        let min = self.min_insync_replicas(topic, partition);
+        if !partition.elr.is_empty() && partition.isr.len() >= min {
+            return Err(format!("{:?} are eligible although {min} are in sync", partition.elr));
+        }
+        self.check_leader(partition)
     }
 
-    /// Whether `broker` holds a replica in sync and is online with the disk that has it.
-    pub(super) fn may_lead(&self, partition: &PartitionImage, broker: BrokerId) -> bool {
-        let position = partition.replicas.iter().position(|id| *id == broker);
-        partition.isr.contains(&broker)
-            && position.is_some_and(|position| self.is_online(partition, position))
+    fn check_leader(&self, partition: &PartitionImage) -> Result<(), String> {
+        let online = |id: &&BrokerId| self.is_replica_online(partition, **id);
+        let Some(leader) = partition.leader else {
+            let idle = partition.isr.iter().chain(&partition.elr).find(online);
+            return idle.map_or(Ok(()), |id| Err(format!("nobody leads although {id} may")));
+        };
+        if partition.last_known_leader.is_some() {
+            return Err("a leader was known before the one that there is".to_owned());
+        }
+        if !partition.isr.contains(&leader) {
+            return Err(format!("leader {leader} is not in sync"));
+        }
+        // Metadata from before there was replication may have replicas in sync that are offline, without a leader.
+        match partition.isr.iter().find(|id| !online(id)) {
+            Some(offline) => Err(format!("{offline} is in sync and fenced, or has another disk")),
+            None => Ok(()),
+        }
+    }
+}
+
+fn check_reassignment(partition: &PartitionImage) -> Result<(), String> {
+    let PartitionImage { replicas, adding, removing, original, .. } = partition;
+    if !partition.is_reassigning() {
+        return if original.is_empty() { Ok(()) } else { Err("a reassignment is over and isn't".to_owned()) };
+    }
+    let before: BTreeSet<&BrokerId> = replicas.iter().filter(|id| !adding.contains(id)).collect();
+    let sound = replicas.ends_with(removing)
+        && removing.len() < replicas.len()
+        && adding.iter().all(|id| partition.target().contains(id))
+        && before == original.iter().collect();
+    if sound {
+        Ok(())
+    } else {
+        Err(format!("{replicas:?} add {adding:?}, remove {removing:?}, were {original:?}"))
     }
 }
 

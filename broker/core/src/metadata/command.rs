@@ -6,6 +6,9 @@ use ottla_types::{BrokerEpoch, BrokerId, DirectoryId, MetadataVersion, Partition
 use serde::{Deserialize, Serialize};
 
 use super::image::{Endpoint, IncarnationId};
+use super::replica_command::{
+    AlterBrokerConfigs, AlterPartitions, DrainBroker, ElectLeaders, ReassignPartitions, UnregisterBroker,
+};
 
 /// A change of the metadata that someone asks for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,6 +35,18 @@ pub enum Command {
     SubmitAssignments(SubmitAssignments),
     /// A topic is made what a manifest says.
     ApplyTopic(ApplyTopic),
+    /// A leader says who is in sync.
+    AlterPartitions(AlterPartitions),
+    /// Other replicas shall lead.
+    ElectLeaders(ElectLeaders),
+    /// Partitions move to other brokers, or don't any more.
+    ReassignPartitions(ReassignPartitions),
+    /// A broker is to be emptied, or isn't any more.
+    DrainBroker(DrainBroker),
+    /// A broker that is gone is forgotten.
+    UnregisterBroker(UnregisterBroker),
+    /// What is set on brokers while they run changes.
+    AlterBrokerConfigs(AlterBrokerConfigs),
 }
 
 /// A broker's registration. It stays fenced until it has caught up.
@@ -49,6 +64,19 @@ pub struct RegisterBroker {
     pub control_address: String,
     /// `broker.rack`.
     pub rack: Option<String>,
+    /// The process before this one closed the disk in order, so all that it wrote is there. Without that, topics
+    /// with `ack.durability=written` don't trust the replica.
+    #[serde(default)]
+    pub clean_shutdown: bool,
+    /// `min.insync.replicas`, if it is configured; the cluster's default from now on.
+    #[serde(default)]
+    pub min_insync_replicas: Option<usize>,
+    /// `default.replication.factor`, if it is configured; the cluster's default from now on.
+    #[serde(default)]
+    pub default_replication_factor: Option<usize>,
+    /// `ottla.ack.durability` is `written`; the cluster's default from now on.
+    #[serde(default)]
+    pub acks_written: bool,
 }
 
 /// Takes a broker out of service. Its leaderships move, or end.
@@ -69,7 +97,8 @@ pub struct UnfenceBroker {
     pub epoch: BrokerEpoch,
 }
 
-/// Takes a broker out of service because it asks for that.
+/// A broker is about to stop: its leaderships go to others, and it leaves the ISRs that are large enough without it.
+/// It stays in service for what only it can lead, until it is fenced; the reply says how much that is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ControlledShutdown {
     /// The broker.
@@ -87,7 +116,8 @@ pub struct CreateTopics {
     pub validate_only: bool,
     /// `num.partitions`, for topics that say −1.
     pub default_partitions: i32,
-    /// `default.replication.factor`, for topics that say −1.
+    /// `default.replication.factor`, for topics that say −1; −1 here: not configured, see
+    /// [`super::MetadataImage::default_replication_factor`].
     pub default_replication_factor: i16,
 }
 
@@ -211,7 +241,7 @@ pub struct AllocateProducerIds {
 pub struct SubmitAssignments {
     /// The version that this was computed from; a change since then refuses it.
     pub version: MetadataVersion,
-    /// The partitions. One that exists must keep its replicas for now; one past the last is added.
+    /// The partitions. One that exists is reassigned; one past the last is added.
     pub partitions: Vec<ReplicaAssignment>,
 }
 
@@ -235,7 +265,7 @@ pub struct ApplyTopic {
     pub new_id: TopicId,
     /// The whole configuration.
     pub config: BTreeMap<String, String>,
-    /// Replicas of all partitions, by index. Those of existing ones must be what they are.
+    /// Replicas of all partitions, by index. Existing ones that have others are reassigned.
     pub assignments: Vec<Vec<BrokerId>>,
     /// The version that the assignments were computed from; none: whatever it is.
     pub version: Option<MetadataVersion>,

@@ -32,7 +32,37 @@ pub struct MetadataImage {
     pub next_broker_epoch: BrokerEpoch,
     /// The partitions of all topics.
     pub partition_count: usize,
+    /// What topics have that don't say otherwise, where it is a matter of the whole cluster.
+    pub defaults: ClusterDefaults,
+    /// What was set on brokers while they ran, of one or (none) of all of them; see [`crate::config::BROKER_CONFIGS`].
+    pub broker_configs: OrdMap<Option<BrokerId>, BTreeMap<String, String>>,
 }
+
+/// What topics have that don't say otherwise. One source for all brokers, as safety depends on it: the last
+/// registration of a broker says it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterDefaults {
+    /// `min.insync.replicas`
+    pub min_insync_replicas: usize,
+    /// `default.replication.factor`; none if it isn't configured: 3, or as many as there are brokers.
+    #[serde(default)]
+    pub replication_factor: Option<usize>,
+    /// `ottla.ack.durability` is `written`.
+    #[serde(default)]
+    pub acks_written: bool,
+}
+
+impl Default for ClusterDefaults {
+    fn default() -> Self {
+        Self { min_insync_replicas: MIN_INSYNC_REPLICAS, replication_factor: None, acks_written: false }
+    }
+}
+
+/// `min.insync.replicas`, if nobody configures it.
+pub const MIN_INSYNC_REPLICAS: usize = 2;
+
+/// `default.replication.factor`, if nobody configures it and there are as many brokers.
+pub const REPLICATION_FACTOR: usize = 3;
 
 impl MetadataImage {
     /// The image of a new cluster, without brokers and topics, at version 0.
@@ -47,6 +77,8 @@ impl MetadataImage {
             next_producer_id: ProducerId(0),
             next_broker_epoch: BrokerEpoch(1),
             partition_count: 0,
+            defaults: ClusterDefaults::default(),
+            broker_configs: OrdMap::new(),
         }
     }
 
@@ -70,6 +102,43 @@ impl MetadataImage {
         self.brokers.values().filter(|broker| !broker.fenced)
     }
 
+    /// How many replicas must be in sync for records of `partition` to be acknowledged and seen: the topic's
+    /// `min.insync.replicas`, else the cluster's, but never more than the partition has replicas.
+    ///
+    /// The controller (who stays eligible to lead?) and the leader (may the high watermark move?) both go by it.
+    /// Replicas that a reassignment adds don't count before it is complete: a topic that grows from one replica to
+    /// three is acknowledged by one until then.
+    pub fn min_insync_replicas(&self, topic: &TopicImage, partition: &PartitionImage) -> usize {
+        self.configured_min_insync_replicas(topic).min(partition.replication_factor()).max(1)
+    }
+
+    pub(super) fn configured_min_insync_replicas(&self, topic: &TopicImage) -> usize {
+        let own = topic.config.get("min.insync.replicas").and_then(|value| value.trim().parse().ok());
+        own.unwrap_or(self.defaults.min_insync_replicas)
+    }
+
+    /// Whether acks=all of `topic` promises the page cache only: `ack.durability` is `written`.
+    pub fn acks_written(&self, topic: &TopicImage) -> bool {
+        match topic.config.get("ack.durability").map(|value| value.trim()) {
+            Some("written") => true,
+            Some("synced") => false,
+            _ => self.defaults.acks_written,
+        }
+    }
+
+    /// How many replicas a new topic gets that doesn't say.
+    pub fn default_replication_factor(&self) -> usize {
+        let brokers = self.brokers.values().filter(|broker| !broker.draining).count();
+        self.defaults.replication_factor.unwrap_or_else(|| REPLICATION_FACTOR.min(brokers.max(1)))
+    }
+
+    /// Whether `broker` holds a replica of `partition`, is live, and still has the disk that the replica was put on.
+    /// Only then may it lead or be in sync.
+    pub fn is_replica_online(&self, partition: &PartitionImage, broker: BrokerId) -> bool {
+        let position = partition.replicas.iter().position(|id| *id == broker);
+        position.is_some_and(|position| self.is_online(partition, position))
+    }
+
     /// Whether the replica at `position` of `partition` is on a live broker that still has the disk the
     /// replica was put on. Only such a replica may lead.
     pub fn is_online(&self, partition: &PartitionImage, position: usize) -> bool {
@@ -85,12 +154,6 @@ impl MetadataImage {
     pub fn offline_replicas(&self, partition: &PartitionImage) -> Vec<BrokerId> {
         let offline = |&(position, _): &(usize, &BrokerId)| !self.is_online(partition, position);
         partition.replicas.iter().enumerate().filter(offline).map(|(_, id)| *id).collect()
-    }
-
-    /// How many replicas of `partition` have to be in sync for its records to be acknowledged.
-    pub fn min_insync_replicas(&self, topic: &TopicImage, partition: &PartitionImage) -> usize {
-        let set = topic.config.get("min.insync.replicas").and_then(|value| value.parse().ok());
-        set.unwrap_or(1).clamp(1, partition.replicas.len().max(1))
     }
 
     /// The partitions that have a replica on this disk of this broker: exactly those that it must hold logs of.
@@ -132,11 +195,19 @@ pub struct BrokerImage {
     pub rack: Option<String>,
     /// Fenced: silent, stopping, or not yet caught up. It leads nothing and isn't shown to clients.
     pub fenced: bool,
-    /// It said that it is stopping.
+    /// It said that it is stopping. Until it is fenced it hands its leaderships over.
     pub in_controlled_shutdown: bool,
+    /// It is being emptied: nothing is placed on it, and what it holds moves away.
+    #[serde(default)]
+    pub draining: bool,
 }
 
 impl BrokerImage {
+    /// Whether it serves and means to go on: neither fenced nor stopping. Only then a replica on it joins the ISR.
+    pub fn is_active(&self) -> bool {
+        !self.fenced && !self.in_controlled_shutdown
+    }
+
     /// The advertised address of the listener with this name (as in the configuration, upper case).
     pub fn listener(&self, name: &str) -> Option<&Endpoint> {
         self.listeners.iter().find(|listener| listener.name == name)
@@ -219,23 +290,99 @@ impl TopicImage {
 /// A partition's replicas and leader.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionImage {
-    /// The brokers that hold it, the preferred leader first. Distinct, never empty.
+    /// The brokers that hold it, the preferred leader first. Distinct, never empty. During a reassignment: those that
+    /// it shall have, then those that are being removed.
     pub replicas: Vec<BrokerId>,
     /// The disk that each replica was put on, in the order of `replicas`.
     pub directories: Vec<DirectoryId>,
-    /// The replicas in sync; never empty: without a live one, the last that was.
+    /// The replicas in sync, in the order of `replicas`. Empty while none is online.
     pub isr: Vec<BrokerId>,
-    /// The leader, one of `isr`; none while no replica in sync is online.
+    /// The replicas that aren't in sync and still have everything that was acknowledged, as the high watermark can't
+    /// have moved since they were: the ISR is below its minimum since then (KIP-966). Any of them may lead.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub elr: Vec<BrokerId>,
+    /// Who led before nobody did. None while there is a leader.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_known_leader: Option<BrokerId>,
+    /// The leader, one of `isr`; none while no replica in sync or eligible is online.
     pub leader: Option<BrokerId>,
     /// Counts the leaders.
     pub leader_epoch: LeaderEpoch,
     /// Counts the changes of this partition.
     pub partition_epoch: PartitionEpoch,
+    /// The replicas that a reassignment adds; a part of `replicas`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub adding: Vec<BrokerId>,
+    /// The replicas that a reassignment removes; the end of `replicas`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removing: Vec<BrokerId>,
+    /// The replicas before the reassignment that is under way, to which it goes back when it is cancelled. Empty without
+    /// one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub original: Vec<BrokerId>,
+    /// The last time that an administrator let a replica lead that may lack acknowledged records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unclean: Option<UncleanElection>,
+}
+
+/// An administrator's decision to go on without records that may have been acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UncleanElection {
+    /// The replica that was named.
+    pub replica: BrokerId,
+    /// The leader epoch that began with it.
+    pub leader_epoch: LeaderEpoch,
+    /// The replicas that were known to have everything, and were given up.
+    pub given_up: Vec<BrokerId>,
+    /// The replica began with an empty log: its disk wasn't the recorded one.
+    pub empty: bool,
+}
+
+impl fmt::Display for UncleanElection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |ids: &[BrokerId]| ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let Self { replica, leader_epoch, given_up, empty } = self;
+        let what = if *empty { "all records that were here" } else { "the records that it lacks" };
+        write!(
+            f,
+            "broker {replica} leads from epoch {leader_epoch} by an administrator's word: {what} are lost"
+        )?;
+        match given_up.as_slice() {
+            [] => Ok(()),
+            some => write!(f, "; broker {} had all that was acknowledged", list(some)),
+        }
+    }
 }
 
 impl PartitionImage {
     /// Whether a replica is on this disk of this broker.
     pub fn is_on(&self, broker: BrokerId, directory: DirectoryId) -> bool {
         self.replicas.iter().zip(&self.directories).any(|replica| replica == (&broker, &directory))
+    }
+
+    /// The disk that the replica of `broker` was put on.
+    pub fn directory_of(&self, broker: BrokerId) -> Option<DirectoryId> {
+        let position = self.replicas.iter().position(|id| *id == broker)?;
+        self.directories.get(position).copied()
+    }
+
+    /// Whether the replica of `broker` is known to have everything that was acknowledged.
+    pub fn is_complete(&self, broker: BrokerId) -> bool {
+        self.isr.contains(&broker) || self.elr.contains(&broker)
+    }
+
+    /// Whether its replicas are being moved.
+    pub fn is_reassigning(&self) -> bool {
+        !self.adding.is_empty() || !self.removing.is_empty()
+    }
+
+    /// The replicas that it has once its reassignment, if any, is complete; the preferred leader first.
+    pub fn target(&self) -> &[BrokerId] {
+        &self.replicas[..self.replicas.len() - self.removing.len()]
+    }
+
+    /// How many replicas it has, without those that a reassignment only just adds.
+    pub fn replication_factor(&self) -> usize {
+        self.replicas.len() - self.adding.len()
     }
 }

@@ -9,6 +9,7 @@ mod decide;
 mod image;
 mod record;
 mod replay;
+mod replica_command;
 mod reply;
 mod snapshot;
 
@@ -23,10 +24,16 @@ pub use command::{
 };
 pub use decide::{Decision, PARTITIONS_MAX, PARTITIONS_PER_COMMAND_MAX, REPLICATION_FACTOR_MAX};
 pub use image::{
-    BrokerImage, Endpoint, IncarnationId, MetadataImage, PartitionImage, SecurityProtocol, TopicImage,
+    BrokerImage, ClusterDefaults, Endpoint, IncarnationId, MIN_INSYNC_REPLICAS, MetadataImage,
+    PartitionImage, REPLICATION_FACTOR, SecurityProtocol, TopicImage, UncleanElection,
 };
-pub use record::{BrokerChange, LeaderChange, Record};
+pub use record::{BrokerChange, PartitionChange, Record, ReplicasChange};
+pub use replica_command::{
+    AlterBrokerConfigs, AlterPartition, AlterPartitionError, AlterPartitions, BrokerConfigChange,
+    DrainBroker, ElectLeaders, Election, ElectionKind, IsrMember, ReassignPartitions, Reassignment,
+    UnregisterBroker,
+};
 pub use reply::{
-    AllocatedProducerIds, AppliedTopic, CreatedTopic, DeletedTopic, Rejection, Reply, TopicError,
-    TopicErrorKind, TopicResult,
+    AllocatedProducerIds, AppliedTopic, CreatedTopic, DeletedTopic, ElectedLeader, ElectionError,
+    ElectionErrorKind, Rejection, Reply, TopicError, TopicErrorKind, TopicResult,
 };

@@ -5,11 +5,12 @@
 use std::collections::BTreeMap;
 
 use ottla_types::{
-    BrokerEpoch, BrokerId, LeaderEpoch, PartitionEpoch, PartitionIndex, ProducerId, TopicId, TopicName,
+    BrokerEpoch, BrokerId, DirectoryId, LeaderEpoch, PartitionEpoch, PartitionIndex, ProducerId, TopicId,
+    TopicName,
 };
 use serde::{Deserialize, Serialize};
 
-use super::image::{BrokerImage, PartitionImage};
+use super::image::{BrokerImage, ClusterDefaults, PartitionImage, UncleanElection};
 
 /// A change of the metadata that was decided.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -18,8 +19,24 @@ pub enum Record {
     BrokerRegistered(BrokerImage),
     /// A broker went into or out of service.
     BrokerChanged(BrokerChange),
-    /// Partitions have other leaders, or none. One record holds all that one cause moves.
-    LeadersChanged(Vec<LeaderChange>),
+    /// A broker that was gone and empty is forgotten.
+    BrokerUnregistered {
+        /// The broker.
+        id: BrokerId,
+    },
+    /// What was set on one broker, or on all of them, as a whole.
+    BrokerConfigured {
+        /// The broker; none: all of them.
+        id: Option<BrokerId>,
+        /// Its configuration.
+        config: BTreeMap<String, String>,
+    },
+    /// Topics that don't say otherwise have this.
+    DefaultsChanged(ClusterDefaults),
+    /// Partitions have other leaders (or none), replicas in sync, or replicas. One record holds all that one cause
+    /// changes. It was called `LeadersChanged` before there was replication.
+    #[serde(alias = "LeadersChanged")]
+    PartitionsChanged(Vec<PartitionChange>),
     /// A topic exists, without partitions yet.
     TopicCreated {
         /// Its id.
@@ -71,11 +88,14 @@ pub struct BrokerChange {
     pub fenced: bool,
     /// Whether it asked to stop.
     pub in_controlled_shutdown: bool,
+    /// Whether it is being emptied.
+    #[serde(default)]
+    pub draining: bool,
 }
 
-/// A partition's new leader.
+/// A partition's new state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct LeaderChange {
+pub struct PartitionChange {
     /// The topic.
     pub topic: TopicId,
     /// The partition's number.
@@ -84,8 +104,38 @@ pub struct LeaderChange {
     pub leader: Option<BrokerId>,
     /// The replicas in sync.
     pub isr: Vec<BrokerId>,
-    /// The new leader epoch.
+    /// The replicas that aren't in sync and may lead all the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub elr: Vec<BrokerId>,
+    /// Who led before nobody did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_known_leader: Option<BrokerId>,
+    /// The leader epoch: a greater one if the leader changes or a replica is gone.
     pub leader_epoch: LeaderEpoch,
     /// The new partition epoch.
     pub partition_epoch: PartitionEpoch,
+    /// Where the replicas are, if that changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<ReplicasChange>,
+    /// That an administrator let a replica lead that may lack records, and which.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unclean: Option<UncleanElection>,
+}
+
+/// Where a partition's replicas are, and where they move.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReplicasChange {
+    /// The brokers.
+    pub replicas: Vec<BrokerId>,
+    /// Their disks.
+    pub directories: Vec<DirectoryId>,
+    /// Those that are being added.
+    #[serde(default)]
+    pub adding: Vec<BrokerId>,
+    /// Those that are being removed.
+    #[serde(default)]
+    pub removing: Vec<BrokerId>,
+    /// The brokers before the reassignment; empty without one.
+    #[serde(default)]
+    pub original: Vec<BrokerId>,
 }

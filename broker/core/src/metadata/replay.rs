@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ottla_types::{BrokerEpoch, BrokerId, MetadataVersion, TopicId};
 
 use super::image::{MetadataImage, PartitionImage, TopicImage};
-use super::record::{BrokerChange, LeaderChange, Record};
+use super::record::{BrokerChange, PartitionChange, Record};
 
 impl MetadataImage {
     /// Replays the records of the log's entry at `version`. An entry without records changes only `version`.
@@ -41,7 +41,21 @@ impl MetadataImage {
                 self.brokers.insert(broker.id, Arc::new(broker.clone()));
             }
             Record::BrokerChanged(change) => self.change_broker(change),
-            Record::LeadersChanged(changes) => changes.iter().for_each(|change| self.change_leader(change)),
+            Record::BrokerUnregistered { id } => {
+                assert!(
+                    self.brokers.remove(id).is_some_and(|broker| broker.fenced),
+                    "{id} was out of service"
+                );
+                self.broker_configs.remove(&Some(*id));
+            }
+            Record::BrokerConfigured { id, config } if config.is_empty() => {
+                self.broker_configs.remove(id);
+            }
+            Record::BrokerConfigured { id, config } => {
+                self.broker_configs.insert(*id, config.clone());
+            }
+            Record::DefaultsChanged(defaults) => self.defaults = defaults.clone(),
+            Record::PartitionsChanged(changes) => changes.iter().for_each(|change| self.change(change)),
             Record::TopicCreated { id, name, config } => {
                 let topic =
                     TopicImage { id: *id, name: name.clone(), config: config.clone(), partitions: vec![] };
@@ -85,16 +99,33 @@ impl MetadataImage {
         assert_eq!(broker.epoch, change.epoch, "a change is of the broker's present registration");
         broker.fenced = change.fenced;
         broker.in_controlled_shutdown = change.in_controlled_shutdown;
+        broker.draining = change.draining;
     }
 
-    fn change_leader(&mut self, change: &LeaderChange) {
+    fn change(&mut self, change: &PartitionChange) {
         let index = usize::try_from(change.partition.0).expect("a partition's index isn't negative");
         let partition: &mut PartitionImage = &mut self.topic_mut(change.topic).partitions[index];
-        assert!(change.leader_epoch > partition.leader_epoch, "leader epochs only grow");
+        assert!(change.leader_epoch >= partition.leader_epoch, "leader epochs never fall");
+        assert!(
+            change.leader_epoch > partition.leader_epoch || change.leader == partition.leader,
+            "another leader has another epoch"
+        );
         assert!(change.partition_epoch > partition.partition_epoch, "partition epochs only grow");
         partition.leader = change.leader;
         partition.isr.clone_from(&change.isr);
+        partition.elr.clone_from(&change.elr);
+        partition.last_known_leader = change.last_known_leader;
         partition.leader_epoch = change.leader_epoch;
         partition.partition_epoch = change.partition_epoch;
+        if let Some(moved) = &change.replicas {
+            partition.replicas.clone_from(&moved.replicas);
+            partition.directories.clone_from(&moved.directories);
+            partition.adding.clone_from(&moved.adding);
+            partition.removing.clone_from(&moved.removing);
+            partition.original.clone_from(&moved.original);
+        }
+        if let Some(unclean) = &change.unclean {
+            partition.unclean = Some(unclean.clone());
+        }
     }
 }

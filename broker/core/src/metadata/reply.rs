@@ -2,16 +2,23 @@
 
 use std::fmt;
 
-use ottla_types::{BrokerEpoch, BrokerId, MetadataVersion, PartitionIndex, ProducerId, TopicId};
+use ottla_types::{BrokerEpoch, BrokerId, LeaderEpoch, MetadataVersion, PartitionEpoch, ProducerId, TopicId};
 use serde::{Deserialize, Serialize};
+
+use super::replica_command::AlterPartitionError;
 
 /// The answer to a command, once it is committed. The variant follows the command's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Reply {
     /// To RegisterBroker: the new epoch.
     BrokerRegistered(BrokerEpoch),
-    /// To FenceBroker, UnfenceBroker and ControlledShutdown.
+    /// To FenceBroker, UnfenceBroker, DrainBroker and UnregisterBroker.
     BrokerChanged,
+    /// To ControlledShutdown.
+    BrokerStopping {
+        /// How many partitions it still leads, as nobody else can. Zero: it may go.
+        leading: usize,
+    },
     /// To CreateTopics, in its order.
     TopicsCreated(Vec<TopicResult<CreatedTopic>>),
     /// To DeleteTopics, in its order.
@@ -26,6 +33,49 @@ pub enum Reply {
     AssignmentsAccepted,
     /// To ApplyTopic.
     TopicApplied(AppliedTopic),
+    /// To AlterPartitions, in its order: the epoch of the state that is asked for.
+    PartitionsAltered(Vec<Result<PartitionEpoch, AlterPartitionError>>),
+    /// To ElectLeaders, in its order.
+    LeadersElected(Vec<Result<ElectedLeader, ElectionError>>),
+    /// To ReassignPartitions, in its order.
+    PartitionsReassigned(Vec<TopicResult<()>>),
+    /// To AlterBrokerConfigs, in its order.
+    BrokerConfigsAltered(Vec<TopicResult<()>>),
+}
+
+/// A leader that was asked for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ElectedLeader {
+    /// The leader.
+    pub leader: BrokerId,
+    /// Its epoch.
+    pub leader_epoch: LeaderEpoch,
+    /// What may be lost by it, for people; none if nothing.
+    pub may_lose: Option<String>,
+}
+
+/// Why a partition keeps its leader.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ElectionError {
+    /// Kafka's kind of error.
+    pub kind: ElectionErrorKind,
+    /// What is wrong and what to do, for people.
+    pub message: String,
+}
+
+/// Kafka's error codes for elections, by their names there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ElectionErrorKind {
+    /// UNKNOWN_TOPIC_OR_PARTITION
+    UnknownTopicOrPartition,
+    /// ELECTION_NOT_NEEDED
+    ElectionNotNeeded,
+    /// PREFERRED_LEADER_NOT_AVAILABLE
+    PreferredLeaderNotAvailable,
+    /// ELIGIBLE_LEADERS_NOT_AVAILABLE
+    EligibleLeadersNotAvailable,
+    /// INVALID_REQUEST: the broker that is named holds no replica.
+    InvalidRequest,
 }
 
 /// The outcome for one topic of several.
@@ -118,6 +168,8 @@ pub enum TopicErrorKind {
     UnknownTopicId,
     /// POLICY_VIOLATION: a limit of this cluster
     PolicyViolation,
+    /// NO_REASSIGNMENT_IN_PROGRESS
+    NoReassignmentInProgress,
 }
 
 /// Why a whole command was refused. Nothing changed.
@@ -158,14 +210,10 @@ pub enum Rejection {
         /// The id that it has, if it exists.
         current: Option<TopicId>,
     },
-    /// The partition has records on other brokers, and moving them isn't supported yet.
-    CannotMove {
-        /// The topic.
-        topic: String,
-        /// The partition.
-        partition: PartitionIndex,
-        /// Where it is.
-        replicas: Vec<BrokerId>,
+    /// A rule of the cluster forbids it now: what it is, and what to do.
+    NotNow {
+        /// For people.
+        message: String,
     },
     /// The topic, its partitions or its configuration can't be so.
     Topic(TopicError),
@@ -199,17 +247,8 @@ impl fmt::Display for Rejection {
             Self::AnotherTopic { name, expected, current: None } => {
                 write!(f, "topic {name:?} with id {expected} does not exist: it was deleted")
             }
-            Self::CannotMove { topic, partition, replicas } => {
-                let list: Vec<String> = replicas.iter().map(ToString::to_string).collect();
-                write!(
-                    f,
-                    "partition {topic}-{partition} is on broker {}, and moving partitions is not supported yet: \
-                     keep it there",
-                    list.join(", ")
-                )
-            }
             Self::Topic(error) => error.fmt(f),
-            Self::Invalid { message } => f.write_str(message),
+            Self::Invalid { message } | Self::NotNow { message } => f.write_str(message),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use ottla_types::{ClusterId, MetadataVersion, ProducerId};
 
-use super::image::MetadataImage;
+use super::image::{ClusterDefaults, MetadataImage};
 use super::record::Record;
 
 impl MetadataImage {
@@ -13,6 +13,12 @@ impl MetadataImage {
         records.insert(0, Record::BrokerEpochsIssued { next: self.next_broker_epoch });
         if self.next_producer_id > ProducerId(0) {
             records.push(Record::ProducerIdsAllocated { next: self.next_producer_id });
+        }
+        if self.defaults != ClusterDefaults::default() {
+            records.push(Record::DefaultsChanged(self.defaults.clone()));
+        }
+        for (id, config) in &self.broker_configs {
+            records.push(Record::BrokerConfigured { id: *id, config: config.clone() });
         }
         for topic in self.topics.values() {
             let (name, config) = (topic.name.clone(), topic.config.clone());

@@ -222,6 +222,7 @@ fn quorum_config(config: &Config, sockets: &Sockets, control: &HostPort) -> Resu
     let mut incarnation = [0; 16];
     getrandom::fill(&mut incarnation).map_err(RunError::Random)?;
     let known = ottla_store::read_meta(&config.data_dir)?.map(|meta| meta.cluster_id);
+    let set = |name: &str| config.topics.defaults.get(name).map(|(_, value)| value);
     Ok(QuorumConfig {
         node_id: config.node_id,
         voter: config.roles.controller,
@@ -232,6 +233,12 @@ fn quorum_config(config: &Config, sockets: &Sockets, control: &HostPort) -> Resu
             incarnation: IncarnationId(u128::from_be_bytes(incarnation)),
             listeners: sockets.clients.iter().map(endpoint).collect(),
             rack: config.rack.clone(),
+            min_insync_replicas: set("min.insync.replicas").and_then(|value| value.parse().ok()),
+            default_replication_factor: config
+                .topics
+                .replication_factor
+                .and_then(|n| usize::try_from(n).ok()),
+            acks_written: set("ack.durability") == Some("written"),
         }),
         log_dir: config.data_dir.clone(),
         tuning: Tuning::default(),

@@ -72,7 +72,7 @@ pub const SETTINGS: &[Setting] = &[
     broker("auto.create.topics.enable", Kind::Bool, "true", "Whether a topic that a producer or consumer asks for is created."),
     broker("delete.topic.enable", Kind::Bool, "true", "Whether topics can be deleted by Kafka's clients."),
     broker("num.partitions", Kind::Int(1, I32), "1", "The partitions of a topic that is created without saying how many."),
-    broker("default.replication.factor", Kind::Int(1, I32), "1", "The replicas of a topic that is created without saying how many. Only 1 is supported so far."),
+    broker("default.replication.factor", Kind::Int(1, 7), "", "The replicas of a topic that is created without saying how many; unset: 3, or as many as there are brokers."),
     // Defaults of topics.
     topic("log.cleanup.policy", "cleanup.policy", Kind::List, "delete", "What becomes of old records. Only delete has an effect so far."),
     topic("log.retention.hours", "", Kind::Int(-1, I32), WEEK_HOURS, "How long records are kept, in hours; -1: for ever."),
@@ -88,7 +88,7 @@ pub const SETTINGS: &[Setting] = &[
     topic("log.message.timestamp.before.max.ms", "message.timestamp.before.max.ms", Kind::Long(0, I64), "9223372036854775807", "How far behind the broker's clock a record's time may be, in milliseconds."),
     topic("log.message.timestamp.type", "message.timestamp.type", Kind::Choice(&["CreateTime", "LogAppendTime"]), "CreateTime", "Whose clock stamps records: the producer's or the broker's."),
     topic("message.max.bytes", "max.message.bytes", Kind::Int(0, I32), "1048588", "The largest record batch, in bytes."),
-    topic("min.insync.replicas", "min.insync.replicas", Kind::Int(1, I32), "1", "The replicas that must have a record before acks=all is answered; never more than the topic has."),
+    topic("min.insync.replicas", "min.insync.replicas", Kind::Int(1, I32), "2", "The replicas that must have a record before acks=all is answered and it is seen; never more than the topic has. What the broker says that registered last holds for the whole cluster."),
     broker("log.retention.check.interval.ms", Kind::Long(1, I64), "300000", "How often segments are looked over for deletion, in milliseconds."),
     // Ottla's own.
     broker("ottla.http.listener", Kind::Text, "127.0.0.1:0", "host:port of /livez, /readyz, /metrics and /loglevel; port 0: a free one; none: no such listener."),

@@ -57,8 +57,8 @@ pub struct TopicDefaults {
     pub delete_enabled: bool,
     /// Partitions of a topic that is created without saying how many.
     pub partitions: i32,
-    /// Replicas of a topic that is created without saying how many.
-    pub replication_factor: i16,
+    /// Replicas of a topic that is created without saying how many, if that is configured.
+    pub replication_factor: Option<i16>,
     /// What topics have that don't set it themselves.
     pub defaults: BrokerDefaults,
 }
@@ -235,7 +235,6 @@ fn connection_limits(values: &Values) -> Result<ConnectionLimits, ConfigError> {
 }
 
 fn topic_defaults(values: &Values) -> Result<TopicDefaults, ConfigError> {
-    const REPLICAS: &str = "default.replication.factor";
     let given = |name: &str| values.given_text(name).map(str::to_owned);
     let defaults = BrokerDefaults::from_settings(given).map_err(|error| {
         values.wrong(&error.name, format!("a value that topics may have: {}", error.reason))
@@ -244,8 +243,9 @@ fn topic_defaults(values: &Values) -> Result<TopicDefaults, ConfigError> {
         auto_create: values.switch("auto.create.topics.enable"),
         delete_enabled: values.switch("delete.topic.enable"),
         partitions: i32::try_from(values.number_set("num.partitions")).expect("a 32-bit number by its type"),
-        replication_factor: i16::try_from(values.number_set(REPLICAS))
-            .map_err(|_| values.wrong(REPLICAS, format!("a whole number from 1 to {}", i16::MAX)))?,
+        replication_factor: values
+            .number("default.replication.factor")
+            .map(|factor| i16::try_from(factor).expect("a small number by its type")),
         defaults,
     })
 }

@@ -53,7 +53,7 @@ fn command(call: &Call, request: &CreateTopicsRequest<'_>) -> Command {
         topics: request.topics.iter().map(new_topic).collect(),
         validate_only: request.validate_only,
         default_partitions: call.broker.config.topics.partitions,
-        default_replication_factor: call.broker.config.topics.replication_factor,
+        default_replication_factor: call.broker.config.topics.replication_factor.unwrap_or(-1),
     })
 }
 

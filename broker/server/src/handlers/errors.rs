@@ -85,7 +85,7 @@ fn rejection_error(rejection: &Rejection) -> ErrorCode {
         Rejection::StaleBrokerEpoch { .. } => ErrorCode::StaleBrokerEpoch,
         Rejection::StaleMetadataVersion { .. }
         | Rejection::AnotherTopic { .. }
-        | Rejection::CannotMove { .. }
+        | Rejection::NotNow { .. }
         | Rejection::Invalid { .. } => ErrorCode::InvalidRequest,
         Rejection::Topic(error) => topic_error(error.kind),
     }
@@ -104,5 +104,6 @@ pub fn topic_error(kind: TopicErrorKind) -> ErrorCode {
         TopicErrorKind::UnknownTopicOrPartition => ErrorCode::UnknownTopicOrPartition,
         TopicErrorKind::UnknownTopicId => ErrorCode::UnknownTopicId,
         TopicErrorKind::PolicyViolation => ErrorCode::PolicyViolation,
+        TopicErrorKind::NoReassignmentInProgress => ErrorCode::NoReassignmentInProgress,
     }
 }

@@ -58,7 +58,7 @@ async fn create_missing(call: &Call, request: &MetadataRequest<'_>) {
         topics: missing.into_iter().map(new_topic).collect(),
         validate_only: false,
         default_partitions: defaults.partitions,
-        default_replication_factor: defaults.replication_factor,
+        default_replication_factor: defaults.replication_factor.unwrap_or(-1),
     });
     match call.broker.quorum.submit(command).await {
         Ok(Reply::TopicsCreated(results)) => {

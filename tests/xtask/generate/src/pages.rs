@@ -102,6 +102,8 @@ fn rule(rule: Rule) -> String {
         Rule::AtLeast(min) => format!("at least {min}"),
         Rule::Between(min, max) => format!("{min} to {max}"),
         Rule::OneOf(words) => words.join(", "),
+        Rule::Only(word, _) => word.to_owned(),
+        Rule::Replicas => "* or partition:broker".to_owned(),
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use ottla_types::{BrokerEpoch, BrokerId, LeaderEpoch, PartitionEpoch};
+use ottla_types::{BrokerEpoch, BrokerId};
 
 use super::super::command::{ControlledShutdown, FenceBroker, RegisterBroker, UnfenceBroker};
-use super::super::image::{BrokerImage, MetadataImage, PartitionImage};
-use super::super::record::{BrokerChange, LeaderChange, Record};
+use super::super::image::{BrokerImage, ClusterDefaults, MIN_INSYNC_REPLICAS, MetadataImage};
+use super::super::record::{BrokerChange, Record};
+use super::super::replica_command::{DrainBroker, UnregisterBroker};
 use super::super::reply::{Rejection, Reply};
 use super::{Decided, Draft};
 
@@ -14,9 +15,11 @@ impl MetadataImage {
     /// A registration starts fenced: until the broker has caught up, and while its former process may still hold
     /// connections, it leads nothing.
     ///
-    /// A known id with another disk is a new identity. Partitions that were put on the old disk stay recorded
-    /// there and offline (without a leader, if no other replica is in sync): their records are gone or elsewhere,
-    /// and an empty log in their place would be silent loss. They come back with the old disk, or are deleted.
+    /// So a leader that registers again leads in a new epoch, if it does: what it had not synced may be gone.
+    ///
+    /// A known id with another disk is a new identity: its replicas begin anew, out of sync, wherever another one has
+    /// what was acknowledged. After an unclean stop, what was only written may be gone, so topics that acknowledge
+    /// that don't trust the replica, as long as there is another; topics that acknowledge what is synced do.
     pub(super) fn register_broker(&self, command: &RegisterBroker) -> Decided {
         if command.id.0 < 0 {
             let message = format!("broker id {} is negative: use 0 or more", command.id);
@@ -28,6 +31,9 @@ impl MetadataImage {
         {
             return Err(Rejection::DuplicateBrokerRegistration { id: command.id });
         }
+        let current = self.broker(command.id);
+        let lost_writes = !command.clean_shutdown
+            && current.is_none_or(|current| current.incarnation != command.incarnation);
         let epoch = self.next_broker_epoch;
         let mut draft = Draft::new(self);
         draft.push(Record::BrokerRegistered(BrokerImage {
@@ -40,14 +46,35 @@ impl MetadataImage {
             rack: command.rack.clone(),
             fenced: true,
             in_controlled_shutdown: false,
+            draining: current.is_some_and(|current| current.draining),
         }));
-        draft.elect(command.id);
+        let defaults = ClusterDefaults {
+            min_insync_replicas: command.min_insync_replicas.unwrap_or(MIN_INSYNC_REPLICAS).max(1),
+            replication_factor: command.default_replication_factor,
+            acks_written: command.acks_written,
+        };
+        let new_defaults = defaults != self.defaults;
+        if new_defaults {
+            draft.push(Record::DefaultsChanged(defaults));
+        }
+        let (id, image) = (command.id, draft.image.clone());
+        draft.settle(
+            |partition| new_defaults || partition.replicas.contains(&id),
+            |topic, partition| {
+                let has_another = || partition.isr.iter().chain(&partition.elr).any(|other| *other != id);
+                if lost_writes && image.acks_written(topic) && has_another() {
+                    partition.isr.retain(|other| *other != id);
+                    partition.elr.retain(|other| *other != id);
+                }
+            },
+        );
         Ok((draft.records, Reply::BrokerRegistered(epoch)))
     }
 
     pub(super) fn fence_broker(&self, command: &FenceBroker) -> Decided {
         let broker = self.present_broker(command.id, command.epoch)?;
-        self.change_broker_state(broker, true, broker.in_controlled_shutdown)
+        let draft = self.with_state(BrokerChange { fenced: true, ..state_of(broker) });
+        Ok((draft.records, Reply::BrokerChanged))
     }
 
     pub(super) fn unfence_broker(&self, command: &UnfenceBroker) -> Decided {
@@ -56,27 +83,78 @@ impl MetadataImage {
             let message = format!("broker {} is stopping: it has to register again first", command.id);
             return Err(Rejection::Invalid { message });
         }
-        self.change_broker_state(broker, false, false)
+        let draft = self.with_state(BrokerChange { fenced: false, ..state_of(broker) });
+        Ok((draft.records, Reply::BrokerChanged))
     }
 
     pub(super) fn shut_down_broker(&self, command: &ControlledShutdown) -> Decided {
         let broker = self.present_broker(command.id, command.epoch)?;
-        self.change_broker_state(broker, true, true)
+        let draft = self.with_state(BrokerChange { in_controlled_shutdown: true, ..state_of(broker) });
+        let partitions = draft.image.topics.values().flat_map(|topic| &topic.partitions);
+        let leading = partitions.filter(|partition| partition.leader == Some(command.id)).count();
+        Ok((draft.records, Reply::BrokerStopping { leading }))
     }
 
-    fn change_broker_state(
-        &self,
-        broker: &BrokerImage,
-        fenced: bool,
-        in_controlled_shutdown: bool,
-    ) -> Decided {
+    /// Brings a broker into a state; its partitions follow.
+    fn with_state(&self, change: BrokerChange) -> Draft {
         let mut draft = Draft::new(self);
-        if (broker.fenced, broker.in_controlled_shutdown) != (fenced, in_controlled_shutdown) {
-            let BrokerImage { id, epoch, .. } = *broker;
-            draft.push(Record::BrokerChanged(BrokerChange { id, epoch, fenced, in_controlled_shutdown }));
-            draft.elect(id);
+        if state_of(&self.brokers[&change.id]) != change {
+            let id = change.id;
+            draft.push(Record::BrokerChanged(change));
+            draft.settle_broker(id);
+        }
+        draft
+    }
+
+    /// Begins to empty a broker, or ends that. Its leaderships move away at once; its replicas move by
+    /// [`Self::chores`].
+    pub(super) fn drain_broker(&self, command: &DrainBroker) -> Decided {
+        let DrainBroker { id, draining } = *command;
+        let broker = self.broker(id).ok_or(Rejection::BrokerNotRegistered { id })?;
+        if draining && !broker.draining {
+            self.fits_without(id)?;
+        }
+        let mut draft = self.with_state(BrokerChange { draining, ..state_of(broker) });
+        if broker.draining && !draining {
+            draft.cancel_moves_off(id);
         }
         Ok((draft.records, Reply::BrokerChanged))
+    }
+
+    /// Refuses to empty a broker whose replicas would find no place.
+    fn fits_without(&self, id: BrokerId) -> Result<(), Rejection> {
+        let remaining = self.brokers.values().filter(|broker| !broker.draining && broker.id != id).count();
+        let partitions = self.topics.values().flat_map(|topic| topic.numbered().map(move |p| (topic, p)));
+        let largest = partitions.max_by_key(|(_, (_, partition))| partition.target().len());
+        let (needed, why) = match largest {
+            Some((topic, (index, partition))) => {
+                (partition.target().len(), format!("{}-{index} has as many replicas", topic.name))
+            }
+            None => (1, "a cluster needs one".to_owned()),
+        };
+        if needed > remaining {
+            let message = format!(
+                "broker {id} can't be emptied: {needed} other brokers are needed, as {why}, and there are {remaining}"
+            );
+            return Err(Rejection::NotNow { message });
+        }
+        Ok(())
+    }
+
+    pub(super) fn unregister_broker(&self, command: &UnregisterBroker) -> Decided {
+        let id = command.id;
+        let broker = self.broker(id).ok_or(Rejection::BrokerNotRegistered { id })?;
+        if !broker.fenced {
+            let message = format!("broker {id} is live: stop it first");
+            return Err(Rejection::NotNow { message });
+        }
+        let partitions = self.topics.values().flat_map(|topic| &topic.partitions);
+        let held = partitions.filter(|partition| partition.replicas.contains(&id)).count();
+        if held > 0 {
+            let message = format!("broker {id} holds {held} replicas: drain it first");
+            return Err(Rejection::NotNow { message });
+        }
+        Ok((vec![Record::BrokerUnregistered { id }], Reply::BrokerChanged))
     }
 
     /// The broker, if `epoch` is that of its last registration.
@@ -91,42 +169,10 @@ impl MetadataImage {
         }
         Ok(broker)
     }
-
-    /// Who leads `partition` and is in sync, as the brokers are now.
-    ///
-    /// The leader stays if it can; else the first replica in sync that is online leads; else nobody, and those in
-    /// sync stay as they were, for one of them to come back.
-    fn election(&self, partition: &PartitionImage) -> (Option<BrokerId>, Vec<BrokerId>) {
-        let online: Vec<BrokerId> =
-            partition.isr.iter().copied().filter(|id| self.may_lead(partition, *id)).collect();
-        let stays = partition.leader.filter(|leader| online.contains(leader));
-        let leader = stays.or_else(|| partition.replicas.iter().copied().find(|id| online.contains(id)));
-        (leader, if leader.is_some() { online } else { partition.isr.clone() })
-    }
 }
 
-impl Draft {
-    /// Moves the leaderships that the state of `broker` changes, in one record.
-    fn elect(&mut self, broker: BrokerId) {
-        let image = &self.image;
-        let mut changes = Vec::new();
-        for topic in image.topics.values() {
-            for (index, partition) in topic.numbered().filter(|(_, p)| p.replicas.contains(&broker)) {
-                let (leader, isr) = image.election(partition);
-                if leader != partition.leader || isr != partition.isr {
-                    changes.push(LeaderChange {
-                        topic: topic.id,
-                        partition: index,
-                        leader,
-                        isr,
-                        leader_epoch: LeaderEpoch(partition.leader_epoch.0 + 1),
-                        partition_epoch: PartitionEpoch(partition.partition_epoch.0 + 1),
-                    });
-                }
-            }
-        }
-        if !changes.is_empty() {
-            self.push(Record::LeadersChanged(changes));
-        }
-    }
+/// A broker's state as it is.
+fn state_of(broker: &BrokerImage) -> BrokerChange {
+    let BrokerImage { id, epoch, fenced, in_controlled_shutdown, draining, .. } = *broker;
+    BrokerChange { id, epoch, fenced, in_controlled_shutdown, draining }
 }

@@ -1,14 +1,15 @@
-//! Configurations of topics.
+//! Configurations of topics, and of brokers while they run.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::command::{AlterTopicConfigs, ConfigChange, ConfigOperation, TopicConfigChange};
-use super::super::image::MetadataImage;
+use super::super::image::{MetadataImage, TopicImage};
 use super::super::record::Record;
+use super::super::replica_command::{AlterBrokerConfigs, BrokerConfigChange};
 use super::super::reply::{Reply, TopicError, TopicErrorKind, TopicResult};
 use super::Draft;
 use super::topics::unknown_topic;
-use crate::config::{self, ConfigType};
+use crate::config::{self, ConfigDefinition, ConfigType};
 
 impl MetadataImage {
     pub(super) fn alter_topic_configs(&self, command: &AlterTopicConfigs) -> (Vec<Record>, Reply) {
@@ -31,16 +32,80 @@ impl Draft {
         let topic = self.image.topic(&change.name).ok_or_else(|| unknown_topic(&change.name))?;
         let config = match &change.change {
             ConfigChange::Replace(config) => config.clone(),
-            ConfigChange::Incremental(operations) => {
-                operations.iter().try_fold(topic.config.clone(), |config, (key, operation)| {
-                    operate(config, key, operation).map_err(invalid_config)
-                })?
-            }
+            ConfigChange::Incremental(operations) => operations
+                .iter()
+                .try_fold(topic.config.clone(), |config, (key, operation)| {
+                    let definition = config::definition(key).ok_or_else(|| {
+                        format!("topics have no configuration {key:?}: see the list of topic configurations")
+                    });
+                    definition.and_then(|definition| operate(config, definition, operation))
+                })
+                .map_err(invalid_config)?,
         };
         checked(&config)?;
-        if config != topic.config {
-            let topic = topic.id;
-            self.push(Record::TopicConfigured { topic, config });
+        let topic = topic.clone();
+        self.configure(&topic, config);
+        Ok(())
+    }
+
+    /// Gives a topic this configuration, which was checked.
+    ///
+    /// When `min.insync.replicas` falls, an ISR may be large enough at once: the high watermark may then move past the
+    /// replicas that were eligible, so their eligibility ends in the same entry of the log, before any leader knows.
+    pub(super) fn configure(&mut self, topic: &TopicImage, config: BTreeMap<String, String>) {
+        if config == topic.config {
+            return;
+        }
+        self.push(Record::TopicConfigured { topic: topic.id, config });
+        let topic = self.image.topics[&topic.id].clone();
+        let changes = topic
+            .numbered()
+            .filter_map(|(index, partition)| self.image.change_to(&topic, index, partition.clone()));
+        let changes = changes.collect();
+        self.change(changes);
+    }
+}
+
+impl MetadataImage {
+    pub(super) fn alter_broker_configs(&self, command: &AlterBrokerConfigs) -> (Vec<Record>, Reply) {
+        let mut draft = Draft::new(self);
+        let mut seen = BTreeSet::new();
+        let results = command.brokers.iter().map(|change| {
+            if !seen.insert(change.id) {
+                let message = "a broker is named twice".to_owned();
+                return Err(TopicError::new(TopicErrorKind::InvalidRequest, message));
+            }
+            draft.alter_broker(change)
+        });
+        let reply = Reply::BrokerConfigsAltered(results.collect());
+        (if command.validate_only { vec![] } else { draft.records }, reply)
+    }
+}
+
+impl Draft {
+    fn alter_broker(&mut self, change: &BrokerConfigChange) -> TopicResult<()> {
+        if let Some(id) = change.id
+            && self.image.broker(id).is_none()
+        {
+            let message = format!("broker {id} is not registered");
+            return Err(TopicError::new(TopicErrorKind::InvalidRequest, message));
+        }
+        let present = self.image.broker_configs.get(&change.id).cloned().unwrap_or_default();
+        let config = match &change.change {
+            ConfigChange::Replace(config) => config.clone(),
+            ConfigChange::Incremental(operations) => operations
+                .iter()
+                .try_fold(present.clone(), |config, (key, operation)| {
+                    let definition = config::broker_definition(key).ok_or_else(|| {
+                        format!("brokers have no configuration {key:?} that can be set while they run")
+                    });
+                    definition.and_then(|definition| operate(config, definition, operation))
+                })
+                .map_err(invalid_config)?,
+        };
+        config::validate_broker(&config).map_err(|error| invalid_config(error.to_string()))?;
+        if config != present {
+            self.push(Record::BrokerConfigured { id: change.id, config });
         }
         Ok(())
     }
@@ -65,12 +130,10 @@ fn invalid_config(message: String) -> TopicError {
 
 fn operate(
     mut config: BTreeMap<String, String>,
-    key: &str,
+    definition: &ConfigDefinition,
     operation: &ConfigOperation,
 ) -> Result<BTreeMap<String, String>, String> {
-    let definition = config::definition(key).ok_or_else(|| {
-        format!("topics have no configuration {key:?}: see the list of topic configurations")
-    })?;
+    let key = definition.name;
     let list_only = || match definition.kind {
         ConfigType::List => Ok(()),
         _ => Err(format!("{key} is no list: set it instead of adding to it or taking from it")),

@@ -1,8 +1,12 @@
 //! The active controller's decisions: a command and an image → records and an answer. Nothing changes here.
 
 mod brokers;
+mod chores;
 mod configs;
+mod isr;
 mod partitions;
+mod reassign;
+mod settle;
 mod topics;
 
 use ottla_types::{MetadataVersion, ProducerId};
@@ -18,8 +22,8 @@ pub const PARTITIONS_MAX: usize = 200_000;
 /// How many partitions one command may create.
 pub const PARTITIONS_PER_COMMAND_MAX: usize = 10_000;
 
-/// How many replicas a partition may have in this version.
-pub const REPLICATION_FACTOR_MAX: usize = 1;
+/// How many replicas a partition may have.
+pub const REPLICATION_FACTOR_MAX: usize = 7;
 
 /// How many producer ids a broker may ask for at once.
 const PRODUCER_IDS_PER_COMMAND_MAX: u32 = 100_000;
@@ -57,6 +61,12 @@ impl MetadataImage {
             Command::AllocateProducerIds(command) => self.allocate_producer_ids(command),
             Command::SubmitAssignments(command) => self.submit_assignments(command),
             Command::ApplyTopic(command) => self.apply_topic(command),
+            Command::AlterPartitions(command) => self.alter_partitions(command),
+            Command::ElectLeaders(command) => Ok(self.elect_leaders(command)),
+            Command::ReassignPartitions(command) => Ok(self.reassign_partitions(command)),
+            Command::DrainBroker(command) => self.drain_broker(command),
+            Command::UnregisterBroker(command) => self.unregister_broker(command),
+            Command::AlterBrokerConfigs(command) => Ok(self.alter_broker_configs(command)),
         };
         match decided {
             Ok((records, reply)) => Decision { records, outcome: Ok(reply) },

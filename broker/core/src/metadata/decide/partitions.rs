@@ -71,18 +71,36 @@ impl MetadataImage {
         Ok((draft.records, Reply::TopicApplied(AppliedTopic { id, changed })))
     }
 
-    /// A new partition with these replicas, which were checked.
+    /// A new partition with these replicas, which were checked. Those that aren't live join the ISR later.
     pub(super) fn new_partition(&self, replicas: &[BrokerId]) -> PartitionImage {
-        let live = |id: &BrokerId| self.broker(*id).is_some_and(|broker| !broker.fenced);
-        let isr: Vec<BrokerId> = replicas.iter().copied().filter(live).collect();
+        let isr: Vec<BrokerId> = replicas.iter().copied().filter(|id| self.brokers[id].is_active()).collect();
         PartitionImage {
             replicas: replicas.to_vec(),
             directories: replicas.iter().map(|id| self.brokers[id].directory_id).collect(),
             leader: Some(*isr.first().expect("one of the replicas was checked to be live")),
             isr,
+            elr: vec![],
+            last_known_leader: None,
             leader_epoch: LeaderEpoch(0),
             partition_epoch: PartitionEpoch(0),
+            adding: vec![],
+            removing: vec![],
+            original: vec![],
+            unclean: None,
         }
+    }
+
+    /// What each broker holds that isn't being emptied. Those that are out of service are among them: a topic may be
+    /// created while a broker restarts.
+    pub(super) fn loads(&self) -> Vec<placement::Broker> {
+        let steady = self.brokers.values().filter(|broker| !broker.draining);
+        let partitions = self.topics.values().flat_map(|topic| &topic.partitions);
+        let mut loads = placement::loads(
+            steady.map(|broker| (broker.id, broker.rack.clone())),
+            partitions.map(PartitionImage::target),
+        );
+        loads.iter_mut().for_each(|load| load.live = self.brokers[&load.id].is_active());
+        loads
     }
 
     /// Checks the replicas of new partitions, which are to have `factor` each.
@@ -105,7 +123,8 @@ impl MetadataImage {
                 return wrong(format!("broker {unknown} is not registered"));
             }
             check_factor(replicas.len())?;
-            if replicas.iter().all(|id| self.brokers[id].fenced) {
+            self.refuse_draining(replicas)?;
+            if !replicas.iter().any(|id| self.brokers[id].is_active()) {
                 let list: Vec<String> = replicas.iter().map(ToString::to_string).collect();
                 return wrong(format!("broker {} is not live: wait for it or name another", list.join(", ")));
             }
@@ -114,28 +133,24 @@ impl MetadataImage {
     }
 }
 
-/// Refuses what this version can't replicate.
-fn check_factor(factor: usize) -> TopicResult<()> {
+/// Refuses more replicas than there may be.
+pub(super) fn check_factor(factor: usize) -> TopicResult<()> {
     if factor > REPLICATION_FACTOR_MAX {
-        let message = format!(
-            "replication factor {factor} is not supported yet: use {REPLICATION_FACTOR_MAX}, \
-             and set default.replication.factor to it"
-        );
+        let message =
+            format!("replication factor {factor} is too large: use {REPLICATION_FACTOR_MAX} at most");
         return Err(TopicError::new(TopicErrorKind::InvalidReplicationFactor, message));
     }
     Ok(())
 }
 
-/// What each live broker holds, kept up while a command adds partitions.
+/// What each broker that may get replicas holds, kept up while a command adds partitions.
 pub(super) struct Placer {
     brokers: Vec<placement::Broker>,
 }
 
 impl Placer {
     pub(super) fn new(image: &MetadataImage) -> Self {
-        let live = image.live_brokers().map(|broker| (broker.id, broker.rack.clone()));
-        let partitions = image.topics.values().flat_map(|topic| &topic.partitions);
-        Self { brokers: placement::loads(live, partitions.map(|partition| partition.replicas.as_slice())) }
+        Self { brokers: image.loads() }
     }
 
     pub(super) fn place(
@@ -163,7 +178,7 @@ impl Placer {
 impl Draft {
     fn grow(&mut self, command: &NewPartitions, seed: u64, placer: &mut Placer) -> TopicResult<()> {
         let topic = self.image.topic(&command.name).ok_or_else(|| unknown_topic(&command.name))?.clone();
-        let existing: Vec<Vec<BrokerId>> = topic.partitions.iter().map(|p| p.replicas.clone()).collect();
+        let existing: Vec<Vec<BrokerId>> = topic.partitions.iter().map(|p| p.target().to_vec()).collect();
         let added = added_partitions(&topic, command.count)?;
         self.has_room(added)?;
         let replicas = match &command.assignments {
@@ -189,33 +204,32 @@ impl Draft {
         }
     }
 
-    /// Assigns partitions of one topic: those that exist stay where they are, those past the last are added.
+    /// Assigns partitions of one topic: those that exist are reassigned, those past the last are added.
     fn assign(
         &mut self,
         topic: &TopicImage,
         partitions: &BTreeMap<PartitionIndex, &Vec<BrokerId>>,
     ) -> Result<(), Rejection> {
         let mut added = Vec::new();
+        let mut changes = Vec::new();
         for (&index, &replicas) in partitions {
-            match topic.partition(index) {
-                Some(existing) if existing.replicas == *replicas => {}
-                Some(existing) => {
-                    let (topic, replicas) = (topic.name.to_string(), existing.replicas.clone());
-                    return Err(Rejection::CannotMove { topic, partition: index, replicas });
-                }
-                None => {
-                    let next = topic.partitions.len() + added.len();
-                    if usize::try_from(index.0) != Ok(next) {
-                        let message =
-                            format!("the next new partition of topic {} is {next}, not {index}", topic.name);
-                        return Err(TopicError::new(TopicErrorKind::InvalidPartitions, message).into());
-                    }
-                    added.push(replicas.clone());
-                }
+            if let Some(present) = topic.partition(index) {
+                let next = self.image.moved(topic, present, replicas)?;
+                changes.extend(self.image.change_to(topic, index, next));
+                continue;
             }
+            let next = topic.partitions.len() + added.len();
+            if usize::try_from(index.0) != Ok(next) {
+                let message =
+                    format!("the next new partition of topic {} is {next}, not {index}", topic.name);
+                return Err(TopicError::new(TopicErrorKind::InvalidPartitions, message).into());
+            }
+            added.push(replicas.clone());
         }
+        self.change(changes);
         self.has_room(added.len())?;
-        self.image.check_replicas(&added, topic.partitions[0].replicas.len())?;
+        let factor = self.image.topics[&topic.id].partitions[0].target().len();
+        self.image.check_replicas(&added, factor)?;
         self.add_partitions(topic.id, &added);
         Ok(())
     }
@@ -239,11 +253,16 @@ impl Draft {
                 format!("topic {} has {has} partitions: their number can't decrease to {wanted}", topic.name);
             return Err(TopicError::new(TopicErrorKind::InvalidPartitions, message).into());
         }
-        let partitions = (0..).map(PartitionIndex).zip(&command.assignments).collect();
-        self.assign(topic, &partitions)?;
-        if topic.config != command.config {
-            self.push(Record::TopicConfigured { topic: topic.id, config: command.config.clone() });
+        self.configure(topic, command.config.clone());
+        let topic = self.image.topics[&topic.id].clone();
+        let factor = command.assignments[0].len();
+        if let Some(other) = command.assignments.iter().find(|replicas| replicas.len() != factor) {
+            let message =
+                format!("all partitions of a topic have as many replicas: {factor}, not {}", other.len());
+            return Err(TopicError::new(TopicErrorKind::InvalidReplicaAssignment, message).into());
         }
+        let partitions = (0..).map(PartitionIndex).zip(&command.assignments).collect();
+        self.assign(&topic, &partitions)?;
         Ok(topic.id)
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use ottla_types::{BrokerId, PartitionIndex, TopicName};
 
 use super::super::command::{CreateTopics, DeleteTopics, NewPartitionAssignment, NewTopic, TopicSelector};
-use super::super::image::MetadataImage;
+use super::super::image::{MetadataImage, PartitionImage};
 use super::super::record::Record;
 use super::super::reply::{CreatedTopic, DeletedTopic, Reply, TopicError, TopicErrorKind, TopicResult};
 use super::configs::new_config;
@@ -70,15 +70,12 @@ impl Draft {
             && existing.name.as_str() == topic.name
         {
             // Ids are fresh, so this is the same request, sent again because its answer got lost.
-            return Ok(created(
-                topic,
-                existing.partitions.iter().map(|partition| partition.replicas.as_slice()),
-            ));
+            return Ok(created(topic, existing.partitions.iter().map(PartitionImage::target)));
         }
         let name = self.image.new_name(&topic.name)?;
         let config = new_config(&topic.config)?;
         let replicas = if topic.assignments.is_empty() {
-            let (partitions, factor) = sizes(command, topic)?;
+            let (partitions, factor) = sizes(&self.image, command, topic)?;
             self.has_room(partitions)?;
             // The id is random, so topics start on different brokers.
             let seed = topic
@@ -165,11 +162,13 @@ fn partitions_in(record: &Record) -> usize {
 }
 
 /// How many partitions and replicas a topic without assignments gets.
-fn sizes(command: &CreateTopics, topic: &NewTopic) -> TopicResult<(usize, usize)> {
+fn sizes(image: &MetadataImage, command: &CreateTopics, topic: &NewTopic) -> TopicResult<(usize, usize)> {
     let or_default = |given: i32, default: i32| if given == -1 { default } else { given };
     let partitions = or_default(topic.partitions, command.default_partitions);
     let factor =
         or_default(i32::from(topic.replication_factor), i32::from(command.default_replication_factor));
+    let unset = i32::try_from(image.default_replication_factor()).unwrap_or(i32::MAX);
+    let factor = or_default(factor, unset);
     let wrong = |kind, message: &str| TopicError::new(kind, message);
     if partitions < 1 {
         let message = "a topic has at least one partition: use 1 or more, or -1 for the broker's default";

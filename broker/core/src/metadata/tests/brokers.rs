@@ -35,7 +35,7 @@ fn one_record_takes_all_leaders_of_a_fenced_broker_and_unfencing_gives_them_back
     world.create(topic("b", 3)).unwrap();
     world.fence(1);
     let records = world.log.last().unwrap();
-    let [Record::BrokerChanged(_), Record::LeadersChanged(changes)] = records.as_slice() else {
+    let [Record::BrokerChanged(_), Record::PartitionsChanged(changes)] = records.as_slice() else {
         panic!("{records:?}")
     };
     assert_eq!(changes.len(), 3);
@@ -44,7 +44,11 @@ fn one_record_takes_all_leaders_of_a_fenced_broker_and_unfencing_gives_them_back
     }
     let index = world.leaders("a").iter().position(|leader| *leader == -1).unwrap();
     let partition = world.partition("a", i32::try_from(index).unwrap()).clone();
-    assert_eq!((partition.leader_epoch, &partition.isr), (LeaderEpoch(1), &ids(&[1])));
+    assert_eq!(
+        (partition.leader_epoch, &partition.isr, &partition.elr),
+        (LeaderEpoch(1), &ids(&[]), &ids(&[1]))
+    );
+    assert_eq!(partition.last_known_leader, Some(BrokerId(1)));
     assert_eq!(world.image.offline_replicas(&partition), ids(&[1]));
     world.bring_up(1, 1);
     assert!(world.leaders("a").iter().chain(&world.leaders("b")).all(|leader| *leader >= 0));
@@ -88,8 +92,10 @@ fn a_stopping_broker_leads_nothing_and_comes_back_only_by_registering() {
     let (id, epoch) = (BrokerId(0), world.epoch(0));
     assert_eq!(
         world.run(Command::ControlledShutdown(ControlledShutdown { id, epoch })),
-        Ok(Reply::BrokerChanged)
+        Ok(Reply::BrokerStopping { leading: 1 })
     );
+    assert_eq!(world.leaders("a"), [0, 1], "nobody else can lead it");
+    world.fence(0);
     assert_eq!(world.leaders("a"), [-1, 1]);
     let unfence = Command::UnfenceBroker(UnfenceBroker { id, epoch });
     assert!(matches!(world.run(unfence), Err(Rejection::Invalid { .. })));

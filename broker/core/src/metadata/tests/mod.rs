@@ -85,6 +85,10 @@ pub fn register(id: i32, disk_number: u8) -> Command {
         listeners: vec![],
         control_address: format!("broker-{id}:9095"),
         rack: None,
+        clean_shutdown: true,
+        min_insync_replicas: None,
+        default_replication_factor: None,
+        acks_written: false,
     })
 }
 
