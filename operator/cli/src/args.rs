@@ -294,6 +294,9 @@ pub struct BenchProduceArgs {
     /// When the broker confirms
     #[arg(long, default_value = "all")]
     pub acks: AcksArg,
+    /// Records a second; 0 sends as fast as the cluster takes them
+    #[arg(long, value_name = "RECORDS", default_value_t = 0)]
+    pub rate: u32,
     /// How batches are compressed
     #[arg(short = 'z', long, default_value = "none")]
     pub compression: CompressionArg,

@@ -43,7 +43,7 @@ fn has_brokers(port: u16) -> Result<bool> {
     Ok(!response.brokers.is_empty())
 }
 
-/// Creates a topic with one replica of each partition.
+/// Creates a topic; a broker that has just started may need several tries.
 ///
 /// # Errors
 /// When the server refuses.
@@ -51,13 +51,30 @@ pub fn create_topic<'a>(
     port: u16,
     name: &'a str,
     partitions: i32,
+    replication_factor: i16,
+    config: &[(&'a str, &'a str)],
+) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        match try_to_create(port, name, partitions, replication_factor, config) {
+            Err(_) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(100)),
+            outcome => return outcome,
+        }
+    }
+}
+
+fn try_to_create<'a>(
+    port: u16,
+    name: &'a str,
+    partitions: i32,
+    replication_factor: i16,
     config: &[(&'a str, &'a str)],
 ) -> Result<()> {
     let setting = |(name, value): &(&'a str, &'a str)| NamedConfig { name, value: Some(value) };
     let topic = CreatableTopic {
         name,
         num_partitions: partitions,
-        replication_factor: 1,
+        replication_factor,
         configs: config.iter().map(setting).collect(),
         ..Default::default()
     };

@@ -1,13 +1,16 @@
-//! Measurements that print their figures: start, size, memory, throughput and CPU, beside the raw limit of
-//! the machine and, if asked, beside Apache Kafka in the same run.
+//! Measurements that print their figures: start, size, memory, throughput and CPU, what durability and replication
+//! cost, restarts; beside the raw limit of the machine and, if asked, beside Apache Kafka in the same run.
 //!
 //! `cargo xtask bench` runs it. Nothing here passes or fails: a shared machine makes no promise.
 
 mod ask;
 mod copy;
+mod durability;
 mod kafka;
 mod process;
+mod replicated;
 mod report;
+mod restart;
 mod size;
 mod start;
 mod throughput;
@@ -25,7 +28,7 @@ use crate::throughput::Load;
 #[derive(Parser)]
 #[command(name = "cargo xtask bench --", about = "Measurements that print their figures")]
 struct Options {
-    /// Only these: start, up, size, copy, throughput
+    /// Only these: start, up, size, copy, throughput, durability, replicated, restart
     #[arg(long, value_delimiter = ',', default_values = ["start", "up", "size", "copy", "throughput"])]
     only: Vec<String>,
     /// Measure Apache Kafka too; fetches it with Maven unless --kafka-jars names a folder of its jars
@@ -46,6 +49,9 @@ struct Options {
     /// The partitions of the topic
     #[arg(long, default_value_t = 6)]
     partitions: i32,
+    /// How much lies on the disk when a broker is killed and started again, in GB
+    #[arg(long, default_value_t = 10)]
+    restart_gigabytes: u64,
     /// Where the data goes while it is measured; it should be a disk, not memory
     #[arg(long, value_name = "DIR", default_value = ".")]
     folder: PathBuf,
@@ -85,6 +91,15 @@ fn main() -> Result<()> {
     }
     if wanted("throughput") {
         throughput::measure(&mut report, dir.path(), &load, kafka.as_ref())?;
+    }
+    if wanted("durability") {
+        durability::measure(&mut report, dir.path(), &load)?;
+    }
+    if wanted("replicated") {
+        replicated::measure(&mut report, dir.path(), &load)?;
+    }
+    if wanted("restart") {
+        restart::measure(&mut report, dir.path(), options.restart_gigabytes)?;
     }
     report.print();
     if cfg!(debug_assertions) {

@@ -66,6 +66,16 @@ impl Server {
         }
     }
 
+    /// Ends it with SIGKILL.
+    ///
+    /// # Errors
+    /// When that fails.
+    pub fn kill(mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
     /// Asks it to end and waits.
     ///
     /// # Errors

@@ -1,8 +1,6 @@
 //! Sending and reading at full speed: MB/s, and the broker's CPU seconds for each GB.
 
 use std::path::Path;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use ottla_it::{free_ports, run};
@@ -52,7 +50,7 @@ fn one(
 ) -> Result<()> {
     wait_for_metadata(port)?;
     let topic = "bench";
-    create(port, topic, load.partitions, config)?;
+    create_topic(port, topic, load.partitions, 1, config)?;
     let bootstrap = format!("127.0.0.1:{port}");
     let (records, size) =
         ((load.megabytes * 1_000_000 / load.record_size).to_string(), load.record_size.to_string());
@@ -79,15 +77,4 @@ fn one(
         );
     }
     server.stop()
-}
-
-/// A broker that just started may not place topics yet.
-fn create(port: u16, topic: &str, partitions: i32, config: &[(&str, &str)]) -> Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    loop {
-        match create_topic(port, topic, partitions, config) {
-            Err(_) if Instant::now() < deadline => thread::sleep(Duration::from_millis(100)),
-            outcome => return outcome,
-        }
-    }
 }

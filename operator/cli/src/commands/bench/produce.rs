@@ -1,6 +1,6 @@
-//! `ottla bench produce`: sends records as fast as the cluster takes them.
+//! `ottla bench produce`: sends records as fast as the cluster takes them, or at an even rate.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use ottla_client::{Delivery, Producer};
@@ -31,7 +31,13 @@ pub async fn run(args: &BenchProduceArgs) -> Result<(), Failure> {
     let measurement = Measurement::begin(&args.target).await;
     let (sender, deliveries) = mpsc::channel(PENDING_MAX);
     let waiter = tokio::spawn(acknowledgments(deliveries));
-    for _ in 0..args.records {
+    let start = tokio::time::Instant::now();
+    for number in 0..args.records {
+        if args.rate > 0 {
+            // By the clock from the start, so that a slow answer doesn't thin out what follows it.
+            let due = Duration::from_secs_f64(number as f64 / f64::from(args.rate));
+            tokio::time::sleep_until(start + due).await;
+        }
         let began = Instant::now();
         let delivery = producer.send(&args.topic, None, None, Some(&value)).await.map_err(target::failed)?;
         if sender.send((began, delivery)).await.is_err() {
