@@ -26,3 +26,15 @@ pub async fn submit(call: &Call, command: Command, timeout_ms: i32) -> Result<Re
     let submitted = call.broker.quorum.submit_within(command, limit).await;
     submitted.map_err(|error| Failure { code: submit_error(&error), message: error.to_string() })
 }
+
+/// Refuses a request that names another cluster.
+pub fn check_cluster(call: &Call, named: Option<&str>) -> Result<(), Failure> {
+    let own = call.broker.image().cluster_id.to_string();
+    match named {
+        Some(named) if named != own => Err(Failure {
+            code: ErrorCode::InconsistentClusterId,
+            message: format!("this is the cluster {own}, not {named}"),
+        }),
+        _ => Ok(()),
+    }
+}

@@ -1,9 +1,13 @@
-//! Changing the settings of topics: what AlterConfigs and IncrementalAlterConfigs have in common.
+//! Changing the settings of topics and, while they run, of brokers: what AlterConfigs and IncrementalAlterConfigs have in common.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use ottla_core::metadata::{AlterTopicConfigs, Command, ConfigChange, Reply, TopicConfigChange};
+use ottla_core::metadata::{
+    AlterBrokerConfigs, AlterTopicConfigs, BrokerConfigChange, Command, ConfigChange, Reply,
+    TopicConfigChange, TopicResult,
+};
+use ottla_types::BrokerId;
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::{AlterConfigsResourceResponse, RESOURCE_BROKER, RESOURCE_TOPIC};
 
@@ -16,7 +20,7 @@ const TIMEOUT_MS: i32 = 30_000;
 
 /// What is asked of one topic or broker.
 pub struct Asked<'a> {
-    /// `RESOURCE_TOPIC` or another.
+    /// `RESOURCE_TOPIC`, `RESOURCE_BROKER` or another.
     pub resource_type: i8,
     /// The topic's name or the broker's id.
     pub resource_name: &'a str,
@@ -38,16 +42,25 @@ pub async fn alter<'a>(
     validate_only: bool,
 ) -> Vec<AlterConfigsResourceResponse<'a>> {
     let mut outcomes: Vec<Result<(), Failure>> = asked.iter().map(|one| check(one, &asked)).collect();
-    let mut positions = Vec::new();
-    let mut topics = Vec::new();
+    let (mut of_topics, mut topics) = (Vec::new(), Vec::new());
+    let (mut of_brokers, mut brokers) = (Vec::new(), Vec::new());
     for (position, one) in asked.iter().enumerate() {
-        if let (Ok(()), Ok(change)) = (&outcomes[position], &one.change) {
-            positions.push(position);
-            topics.push(TopicConfigChange { name: one.resource_name.to_owned(), change: change.clone() });
+        let (Ok(()), Ok(change)) = (&outcomes[position], one.change.clone()) else { continue };
+        if one.resource_type == RESOURCE_TOPIC {
+            of_topics.push(position);
+            topics.push(TopicConfigChange { name: one.resource_name.to_owned(), change });
+        } else {
+            of_brokers.push(position);
+            let id = one.resource_name.parse().ok().map(BrokerId);
+            brokers.push(BrokerConfigChange { id, change });
         }
     }
-    for (position, outcome) in positions.into_iter().zip(alter_topics(call, topics, validate_only).await) {
-        outcomes[position] = outcome;
+    let topics = Command::AlterTopicConfigs(AlterTopicConfigs { topics, validate_only });
+    let brokers = Command::AlterBrokerConfigs(AlterBrokerConfigs { brokers, validate_only });
+    for (positions, command) in [(of_topics, topics), (of_brokers, brokers)] {
+        for (position, outcome) in carry_out(call, command, positions).await {
+            outcomes[position] = outcome;
+        }
     }
     let response = |(one, outcome): (Asked<'a>, Result<(), Failure>)| {
         let (error, message) = match outcome {
@@ -69,7 +82,7 @@ fn check(one: &Asked<'_>, all: &[Asked<'_>]) -> Result<(), Failure> {
     let refuse = |message: String| Err(Failure { code: ErrorCode::InvalidRequest, message });
     let (kind, name) = (one.resource_type, one.resource_name);
     if all.iter().filter(|other| (other.resource_type, other.resource_name) == (kind, name)).count() > 1 {
-        return refuse(format!("{name:?} is named twice: name each topic once"));
+        return refuse(format!("{name:?} is named twice: name each topic and broker once"));
     }
     let mut seen = BTreeSet::new();
     if let Some(twice) = one.keys.iter().find(|key| !seen.insert(**key)) {
@@ -77,38 +90,37 @@ fn check(one: &Asked<'_>, all: &[Asked<'_>]) -> Result<(), Failure> {
     }
     match kind {
         RESOURCE_TOPIC => {}
+        // No name stands for all brokers.
+        RESOURCE_BROKER if name.is_empty() || name.parse::<i32>().is_ok() => {}
         RESOURCE_BROKER => {
-            return refuse(
-                "a broker's settings stand in its server.properties: change them there".to_owned(),
-            );
+            return refuse(format!("{name:?} is no broker's id: use a number, or none for all"));
         }
         other => {
-            return refuse(format!("resources of type {other} have no configuration here: name a topic"));
+            return refuse(format!(
+                "resources of type {other} have no configuration here: name a topic or a broker"
+            ));
         }
     }
     one.change.as_ref().map(drop).or_else(|message| refuse(message.clone()))
 }
 
-async fn alter_topics(
+/// Submits what is asked of the resources at these positions; what became of each.
+async fn carry_out(
     call: &Call,
-    topics: Vec<TopicConfigChange>,
-    validate_only: bool,
-) -> Vec<Result<(), Failure>> {
-    let count = topics.len();
-    if count == 0 {
+    command: Command,
+    positions: Vec<usize>,
+) -> Vec<(usize, Result<(), Failure>)> {
+    if positions.is_empty() {
         return Vec::new();
     }
-    let command = Command::AlterTopicConfigs(AlterTopicConfigs { topics, validate_only });
-    match submit(call, command, TIMEOUT_MS).await {
-        Ok(Reply::TopicConfigsAltered(results)) => {
-            call.broker.wait_applied(call.broker.image().version).await;
-            let failure = |error: ottla_core::metadata::TopicError| Failure {
-                code: topic_error(error.kind),
-                message: error.message,
-            };
-            results.into_iter().map(|result| result.map_err(failure)).collect()
-        }
+    let results: Vec<TopicResult<()>> = match submit(call, command, TIMEOUT_MS).await {
+        Ok(Reply::TopicConfigsAltered(results) | Reply::BrokerConfigsAltered(results)) => results,
         Ok(reply) => panic!("the reply's variant follows the command's: {reply:?}"),
-        Err(failure) => vec![Err(failure); count],
-    }
+        Err(failure) => return positions.into_iter().map(|at| (at, Err(failure.clone()))).collect(),
+    };
+    call.broker.wait_applied(call.broker.image().version).await;
+    let outcomes = results.into_iter().map(|result| {
+        result.map_err(|error| Failure { code: topic_error(error.kind), message: error.message })
+    });
+    positions.into_iter().zip(outcomes).collect()
 }

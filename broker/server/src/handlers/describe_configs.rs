@@ -1,8 +1,9 @@
 //! DescribeConfigs: the settings in force of topics and of this broker.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
-use ottla_core::config::{ConfigSource, ConfigType, ConfigValue, describe};
+use ottla_core::config::{BROKER_CONFIGS, ConfigDefinition, ConfigSource, ConfigType, ConfigValue, describe};
 use ottla_types::TopicName;
 use ottla_wire::ErrorCode;
 use ottla_wire::apis::DescribeConfigs;
@@ -16,6 +17,8 @@ use super::create_topics::source_code;
 use crate::config::{Kind, SETTINGS, Setting};
 
 /// Kafka's numbers of sources.
+const SOURCE_BROKER: i8 = 2;
+const SOURCE_ALL_BROKERS: i8 = 3;
 const SOURCE_BROKER_FILE: i8 = 4;
 const SOURCE_DEFAULT: i8 = 5;
 
@@ -88,28 +91,70 @@ fn topic_config(
         config_source: source,
         is_sensitive: false,
         synonyms: if request.include_synonyms { vec![synonym] } else { Vec::new() },
-        config_type: match value.definition.kind {
-            ConfigType::Boolean => 1,
-            ConfigType::String => 2,
-            ConfigType::Int => 3,
-            ConfigType::Long => 5,
-            ConfigType::Double => 6,
-            ConfigType::List => 7,
-        },
+        config_type: type_code(value.definition.kind),
         documentation: request.include_documentation.then_some(Cow::Borrowed(value.definition.doc)),
+    }
+}
+
+/// Kafka's number of a type.
+fn type_code(kind: ConfigType) -> i8 {
+    match kind {
+        ConfigType::Boolean => 1,
+        ConfigType::String => 2,
+        ConfigType::Int => 3,
+        ConfigType::Long => 5,
+        ConfigType::Double => 6,
+        ConfigType::List => 7,
     }
 }
 
 fn of_broker(call: &Call, request: &DescribeConfigsRequest<'_>, name: &str) -> Configs {
     let id = call.broker.config.node_id;
+    let image = call.broker.image();
+    let of_all = image.broker_configs.get(&None);
     if name.is_empty() {
-        // The defaults of all brokers: there are none that are kept in the cluster.
-        return Ok(Vec::new());
+        let values = BROKER_CONFIGS.iter().filter_map(|definition| {
+            let value = of_all?.get(definition.name)?;
+            Some(dynamic_config(definition, value, SOURCE_ALL_BROKERS, request))
+        });
+        return Ok(values.collect());
     }
     if name != id.to_string() {
         return Err((ErrorCode::InvalidRequest, format!("this is broker {id}: ask broker {name} itself")));
     }
-    Ok(SETTINGS.iter().map(|setting| broker_config(call, setting, request)).collect())
+    let own = image.broker_configs.get(&Some(id));
+    let dynamic = BROKER_CONFIGS.iter().map(|definition| {
+        let set_in = |config: Option<&BTreeMap<String, String>>| config?.get(definition.name).cloned();
+        let (value, source) = match (set_in(own), set_in(of_all)) {
+            (Some(value), _) => (value, SOURCE_BROKER),
+            (None, Some(value)) => (value, SOURCE_ALL_BROKERS),
+            (None, None) => (definition.default.to_owned(), SOURCE_DEFAULT),
+        };
+        dynamic_config(definition, &value, source, request)
+    });
+    Ok(SETTINGS.iter().map(|setting| broker_config(call, setting, request)).chain(dynamic).collect())
+}
+
+/// A setting that brokers get while they run.
+fn dynamic_config(
+    definition: &'static ConfigDefinition,
+    value: &str,
+    source: i8,
+    request: &DescribeConfigsRequest<'_>,
+) -> DescribeConfigsResourceResult<'static> {
+    let value = Some(Cow::Owned(value.to_owned()));
+    let synonym =
+        DescribeConfigsSynonym { name: Cow::Borrowed(definition.name), value: value.clone(), source };
+    DescribeConfigsResourceResult {
+        name: Cow::Borrowed(definition.name),
+        value,
+        read_only: false,
+        config_source: source,
+        is_sensitive: false,
+        synonyms: if request.include_synonyms { vec![synonym] } else { Vec::new() },
+        config_type: type_code(definition.kind),
+        documentation: request.include_documentation.then_some(Cow::Borrowed(definition.doc)),
+    }
 }
 
 fn broker_config(

@@ -111,8 +111,8 @@ fn partition(
         leader_epoch: told.leader_epoch,
         replica_nodes: told.replicas,
         isr_nodes: told.isr,
-        eligible_leader_replicas: Some(Vec::new()),
-        last_known_elr: Some(Vec::new()),
+        eligible_leader_replicas: Some(told.elr),
+        last_known_elr: Some(told.last_known_leader.into_iter().collect()),
         offline_replicas: told.offline,
     }
 }

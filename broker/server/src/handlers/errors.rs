@@ -1,8 +1,8 @@
 //! Which of Kafka's error codes stands for which failure: the one exhaustive mapping.
 
-use ottla_core::metadata::{Rejection, TopicErrorKind};
+use ottla_core::metadata::{ElectionErrorKind, Rejection, TopicErrorKind};
 use ottla_log::{BatchError, SequenceError};
-use ottla_quorum::SubmitError;
+use ottla_quorum::{SubmitError, VotersError};
 use ottla_store::{AppendError, ReadError};
 use ottla_wire::ErrorCode;
 
@@ -105,5 +105,27 @@ pub fn topic_error(kind: TopicErrorKind) -> ErrorCode {
         TopicErrorKind::UnknownTopicId => ErrorCode::UnknownTopicId,
         TopicErrorKind::PolicyViolation => ErrorCode::PolicyViolation,
         TopicErrorKind::NoReassignmentInProgress => ErrorCode::NoReassignmentInProgress,
+    }
+}
+
+/// The code for a partition that keeps its leader.
+pub fn election_error(kind: ElectionErrorKind) -> ErrorCode {
+    match kind {
+        ElectionErrorKind::UnknownTopicOrPartition => ErrorCode::UnknownTopicOrPartition,
+        ElectionErrorKind::ElectionNotNeeded => ErrorCode::ElectionNotNeeded,
+        ElectionErrorKind::PreferredLeaderNotAvailable => ErrorCode::PreferredLeaderNotAvailable,
+        ElectionErrorKind::EligibleLeadersNotAvailable => ErrorCode::EligibleLeadersNotAvailable,
+        ElectionErrorKind::InvalidRequest => ErrorCode::InvalidRequest,
+    }
+}
+
+/// The code for voters that stay as they are.
+pub fn voters_error(error: &VotersError) -> ErrorCode {
+    match error {
+        VotersError::Unknown(_) | VotersError::NotVoter(_) => ErrorCode::VoterNotFound,
+        VotersError::AlreadyVoter(_) => ErrorCode::DuplicateVoter,
+        VotersError::AnotherDirectory { .. } => ErrorCode::InvalidVoterKey,
+        VotersError::Count(_) => ErrorCode::InvalidRequest,
+        VotersError::NotYet | VotersError::Unavailable(_) => ErrorCode::RequestTimedOut,
     }
 }

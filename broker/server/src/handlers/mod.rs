@@ -11,7 +11,9 @@ use ottla_wire::{ApiKey, Decoder, RequestHeader, encode_unsupported_api_versions
 use crate::broker::Broker;
 use crate::net::{ConnectionContext, Frame, Outcome, Response};
 
+mod add_raft_voter;
 mod alter_configs;
+mod alter_partition_reassignments;
 mod api_versions;
 mod call;
 mod commands;
@@ -22,19 +24,24 @@ mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
 mod describe_log_dirs;
+mod describe_quorum;
 mod describe_topic_partitions;
+mod elect_leaders;
 mod errors;
 mod fetch;
 mod find_coordinator;
 mod incremental_alter_configs;
 mod init_producer_id;
 mod list_offsets;
+mod list_partition_reassignments;
 mod metadata;
 mod offset_for_leader_epoch;
 mod partitions;
 mod produce;
 mod registry;
+mod remove_raft_voter;
 mod rights;
+mod unregister_broker;
 
 pub use call::{Begun, Call, CallError, Replier};
 pub use registry::{Operation, SERVED, Served};

@@ -17,6 +17,10 @@ pub struct Told {
     pub replicas: Vec<i32>,
     /// Those in sync.
     pub isr: Vec<i32>,
+    /// Those that aren't in sync and still have everything that was acknowledged.
+    pub elr: Vec<i32>,
+    /// Who led last, without a leader.
+    pub last_known_leader: Option<i32>,
     /// Those that can't be reached, or whose disk is gone.
     pub offline: Vec<i32>,
 }
@@ -29,6 +33,8 @@ pub fn told(image: &MetadataImage, state: &PartitionImage) -> Told {
         leader_epoch: state.leader_epoch.0,
         replicas: ids(&state.replicas),
         isr: ids(&state.isr),
+        elr: ids(&state.elr),
+        last_known_leader: state.last_known_leader.map(|leader| leader.0),
         offline: ids(&image.offline_replicas(state)),
     }
 }
@@ -36,4 +42,16 @@ pub fn told(image: &MetadataImage, state: &PartitionImage) -> Told {
 /// Node ids as the protocol has them.
 pub fn ids(brokers: &[BrokerId]) -> Vec<i32> {
     brokers.iter().map(|id| id.0).collect()
+}
+
+/// What is said of partitions, by their topics; what follows one another under one name stands together.
+pub fn by_topic<'a, T>(partitions: impl Iterator<Item = (&'a str, T)>) -> Vec<(&'a str, Vec<T>)> {
+    let mut topics: Vec<(&'a str, Vec<T>)> = Vec::new();
+    for (topic, partition) in partitions {
+        match topics.last_mut().filter(|last| last.0 == topic) {
+            Some((_, partitions)) => partitions.push(partition),
+            None => topics.push((topic, vec![partition])),
+        }
+    }
+    topics
 }

@@ -7,9 +7,11 @@ use ottla_wire::{Api, ApiKey, apis};
 
 use super::call::{Begun, Call};
 use super::{
-    alter_configs, api_versions, create_partitions, create_topics, delete_topics, describe_cluster,
-    describe_configs, describe_log_dirs, describe_topic_partitions, fetch, find_coordinator,
-    incremental_alter_configs, init_producer_id, list_offsets, metadata, offset_for_leader_epoch, produce,
+    add_raft_voter, alter_configs, alter_partition_reassignments, api_versions, create_partitions,
+    create_topics, delete_topics, describe_cluster, describe_configs, describe_log_dirs, describe_quorum,
+    describe_topic_partitions, elect_leaders, fetch, find_coordinator, incremental_alter_configs,
+    init_producer_id, list_offsets, list_partition_reassignments, metadata, offset_for_leader_epoch, produce,
+    remove_raft_voter, unregister_broker,
 };
 
 /// The right that an API needs, as Kafka's access control lists name them. Nothing is refused by it so far.
@@ -33,6 +35,8 @@ pub enum Operation {
     AlterConfigs,
     /// To see configurations.
     DescribeConfigs,
+    /// To change the cluster.
+    AlterCluster,
     /// To see the cluster.
     DescribeCluster,
     /// To write with sequence numbers.
@@ -82,9 +86,16 @@ pub const SERVED: &[Served] = &[
     serve::<apis::AlterConfigs>(0, 2, Operation::AlterConfigs, alter_configs::begin),
     serve::<apis::DescribeLogDirs>(1, 4, Operation::DescribeCluster, describe_log_dirs::begin),
     serve::<apis::CreatePartitions>(0, 3, Operation::AlterTopic, create_partitions::begin),
+    serve::<apis::ElectLeaders>(0, 2, Operation::AlterCluster, elect_leaders::begin),
     serve::<apis::IncrementalAlterConfigs>(0, 1, Operation::AlterConfigs, incremental_alter_configs::begin),
+    serve::<apis::AlterPartitionReassignments>(0, 1, Operation::AlterCluster, alter_partition_reassignments::begin),
+    serve::<apis::ListPartitionReassignments>(0, 0, Operation::DescribeCluster, list_partition_reassignments::begin),
+    serve::<apis::DescribeQuorum>(0, 2, Operation::DescribeCluster, describe_quorum::begin),
     serve::<apis::DescribeCluster>(0, 2, Operation::DescribeCluster, describe_cluster::begin),
+    serve::<apis::UnregisterBroker>(0, 0, Operation::AlterCluster, unregister_broker::begin),
     serve::<apis::DescribeTopicPartitions>(0, 0, Operation::DescribeTopic, describe_topic_partitions::begin),
+    serve::<apis::AddRaftVoter>(0, 0, Operation::AlterCluster, add_raft_voter::begin),
+    serve::<apis::RemoveRaftVoter>(0, 0, Operation::AlterCluster, remove_raft_voter::begin),
 ];
 
 /// The place of an API in [`SERVED`].

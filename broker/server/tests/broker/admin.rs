@@ -108,6 +108,36 @@ async fn a_wrong_change_is_refused_and_the_others_are_made() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn settings_of_brokers_change_while_they_run() {
+    const RATE: &str = "leader.replication.throttled.rate";
+    let broker = TestBroker::start(&[]).await;
+    let mut client = broker.connect().await;
+    let of_broker = |resource_name, value| IncrementalAlterConfigsResource {
+        resource_type: RESOURCE_BROKER,
+        ..of_topic(resource_name, &[(RATE, CONFIG_SET, Some(value))])
+    };
+    let done = change(&mut client, vec![of_broker("", "1000"), of_broker("1", "2000")], false).await;
+    assert_eq!(done, [(ErrorCode::None, String::new()), (ErrorCode::None, String::new())]);
+    let expected = |value: &str, source| (RATE.to_owned(), value.to_owned(), source);
+    assert_eq!(configs(&mut client, RESOURCE_BROKER, "").await.1, [expected("1000", 3)]);
+    assert!(configs(&mut client, RESOURCE_BROKER, "1").await.1.contains(&expected("2000", 2)));
+    let delete = [(RATE, CONFIG_DELETE, None)];
+    let resource =
+        IncrementalAlterConfigsResource { resource_type: RESOURCE_BROKER, ..of_topic("1", &delete) };
+    assert_eq!(change(&mut client, vec![resource], false).await[0].0, ErrorCode::None);
+    assert!(configs(&mut client, RESOURCE_BROKER, "1").await.1.contains(&expected("1000", 3)));
+    for (wrong, expected) in [
+        (of_broker("one", "1"), ErrorCode::InvalidRequest),
+        (of_broker("7", "1"), ErrorCode::InvalidRequest),
+        (of_broker("1", "fast"), ErrorCode::InvalidConfig),
+    ] {
+        let done = change(&mut client, vec![wrong], false).await;
+        assert_eq!(done[0].0, expected, "{done:?}");
+    }
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_data_folder_is_told_with_its_volume_and_the_size_of_each_partition() {
     let broker = TestBroker::start(&[]).await;
     let mut client = broker.connect().await;

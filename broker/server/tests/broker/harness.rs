@@ -95,6 +95,11 @@ impl TestBroker {
         SocketAddr::from(([127, 0, 0, 1], self.running.clients()[listener].port))
     }
 
+    /// The port of its control listener.
+    pub fn control_port(&self) -> u16 {
+        self.control_port
+    }
+
     /// The port of its HTTP listener.
     pub fn http_port(&self) -> u16 {
         self.running.http_port().unwrap()

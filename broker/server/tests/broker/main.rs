@@ -4,6 +4,7 @@
 
 mod admin;
 mod client;
+mod cluster;
 mod describe;
 mod fetch;
 mod garbage;
