@@ -126,6 +126,17 @@ impl MetadataImage {
         }
     }
 
+    /// What is in force on a broker of what can be set while it runs: its own value, else that of all brokers, else the
+    /// default.
+    ///
+    /// # Panics
+    /// When there is no such configuration; see [`crate::config::BROKER_CONFIGS`].
+    pub fn broker_config(&self, id: BrokerId, name: &str) -> &str {
+        let set = [Some(id), None].iter().find_map(|key| self.broker_configs.get(key)?.get(name));
+        let default = crate::config::broker_definition(name).expect("a configuration of brokers").default;
+        set.map_or(default, String::as_str)
+    }
+
     /// How many replicas a new topic gets that doesn't say.
     pub fn default_replication_factor(&self) -> usize {
         let brokers = self.brokers.values().filter(|broker| !broker.draining).count();

@@ -60,3 +60,55 @@ fn bad_changes_are_refused_as_a_whole() {
     let unknown = alter(&mut world, "u", ConfigChange::Replace(BTreeMap::new())).unwrap_err();
     assert_eq!(unknown.kind, TopicErrorKind::UnknownTopicOrPartition);
 }
+
+#[test]
+fn brokers_are_throttled_one_by_one_or_all() {
+    let mut world = World::with_brokers(1);
+    let set = |key: &str, value: &str| vec![(key.to_owned(), ConfigOperation::Set(value.to_owned()))];
+    let alter = |world: &mut World, id: Option<i32>, operations| {
+        let change = ConfigChange::Incremental(operations);
+        let brokers = vec![BrokerConfigChange { id: id.map(BrokerId), change }];
+        match world.run(Command::AlterBrokerConfigs(AlterBrokerConfigs { brokers, validate_only: false })) {
+            Ok(Reply::BrokerConfigsAltered(mut results)) => results.remove(0),
+            other => panic!("{other:?}"),
+        }
+    };
+    let rate = "leader.replication.throttled.rate";
+    alter(&mut world, None, set(rate, "1000")).unwrap();
+    alter(&mut world, Some(0), set(rate, "5")).unwrap();
+    let rates = |world: &World, name: &str| {
+        (0..2).map(|id| world.image.broker_config(BrokerId(id), name).to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(rates(&world, rate), ["5", "1000"]);
+    assert_eq!(rates(&world, "follower.replication.throttled.rate"), ["9223372036854775807"; 2]);
+    for (id, operations) in
+        [(Some(0), set(rate, "-1")), (Some(0), set("log.dirs", "x")), (Some(9), set(rate, "5"))]
+    {
+        assert!(alter(&mut world, id, operations).is_err());
+    }
+    alter(&mut world, Some(0), vec![(rate.to_owned(), ConfigOperation::Delete)]).unwrap();
+    assert_eq!(rates(&world, rate), ["1000", "1000"]);
+}
+
+#[test]
+fn throttled_replicas_are_pairs_or_all() {
+    let mut world = World::with_brokers(1);
+    world.create(topic("t", 1)).unwrap();
+    let key = "leader.replication.throttled.replicas";
+    for good in ["*", "0:1,0:2", ""] {
+        alter(&mut world, "t", incremental(key, ConfigOperation::Set(good.into()))).unwrap();
+    }
+    for bad in ["0", "0:x", "**"] {
+        alter(&mut world, "t", incremental(key, ConfigOperation::Set(bad.into()))).unwrap_err();
+    }
+}
+
+#[test]
+fn unclean_leaders_can_not_be_allowed_in_general() {
+    let mut world = World::with_brokers(1);
+    world.create(topic("t", 1)).unwrap();
+    let set = |value: &str| incremental("unclean.leader.election.enable", ConfigOperation::Set(value.into()));
+    alter(&mut world, "t", set("false")).unwrap();
+    let refused = alter(&mut world, "t", set("true")).unwrap_err();
+    assert!(refused.message.contains("an administrator names it"), "{}", refused.message);
+}

@@ -2,8 +2,11 @@
 
 mod brokers;
 mod configs;
+mod moves;
 mod partitions;
+mod promise;
 mod properties;
+mod replicas;
 mod topics;
 
 use ottla_types::{BrokerEpoch, BrokerId, ClusterId, DirectoryId, MetadataVersion, PartitionIndex, TopicId};
