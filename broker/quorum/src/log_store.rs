@@ -33,7 +33,23 @@ const JOBS_MAX: usize = 256;
 #[derive(Clone)]
 pub struct LogStore {
     shared: Arc<Shared>,
-    jobs: mpsc::SyncSender<Job>,
+    thread: Arc<Thread>,
+}
+
+/// The thread that writes, and the way to it. Gone with the last handle of the log, and with it, at once, the thread: no
+/// write comes after that, so that the log can be opened again.
+struct Thread {
+    jobs: Option<mpsc::SyncSender<Job>>,
+    handle: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        drop(self.jobs.take());
+        if let Some(handle) = self.handle.take() {
+            let _ = handle.join();
+        }
+    }
 }
 
 struct Shared {
@@ -91,15 +107,17 @@ impl LogStore {
         let shared = Arc::new(Shared { segments: Mutex::new(segments), state: Mutex::new(state) });
         let (jobs, waiting) = mpsc::sync_channel(JOBS_MAX);
         let writer = Writer { disk, folder: folder.to_owned(), shared: shared.clone() };
-        std::thread::Builder::new().name("metadata-log".to_owned()).spawn(move || writer.run(&waiting))?;
-        Ok(Self { shared, jobs })
+        let thread = std::thread::Builder::new().name("metadata-log".to_owned());
+        let handle = Some(thread.spawn(move || writer.run(&waiting))?);
+        Ok(Self { shared, thread: Arc::new(Thread { jobs: Some(jobs), handle }) })
     }
 
     async fn run(&self, job: impl FnOnce(oneshot::Sender<io::Result<()>>) -> Job) -> io::Result<()> {
         let stopped = || io::Error::other("the metadata log's thread has stopped after an error");
         let (done, result) = oneshot::channel();
         // Waits only when very many writes are queued: then the disk is what everybody waits for.
-        self.jobs.send(job(done)).map_err(|_| stopped())?;
+        let jobs = self.thread.jobs.as_ref().ok_or_else(stopped)?;
+        jobs.send(job(done)).map_err(|_| stopped())?;
         result.await.map_err(|_| stopped())?
     }
 

@@ -81,6 +81,11 @@ impl Node {
         self.metrics()?.current_leader
     }
 
+    /// Whether this node is the active controller, as far as it knows.
+    pub fn is_active(&self) -> bool {
+        self.active_controller() == Some(self.config.node_id)
+    }
+
     /// The active controller and its address.
     pub fn leader(&self) -> Option<(BrokerId, String)> {
         let metrics = self.metrics()?;
@@ -215,7 +220,7 @@ impl Node {
         Ok((outcome, MetadataVersion(response.metadata_version)))
     }
 
-    /// A broker says that it lives; only the active controller answers. A fenced one is taken into service.
+    /// A node says that it lives; only the active controller answers. A broker that is fenced is taken into service.
     pub async fn heartbeat(
         &self,
         id: BrokerId,
@@ -225,6 +230,9 @@ impl Node {
         let metrics = running.raft.metrics().borrow().clone();
         if metrics.current_leader != Some(self.config.node_id) {
             return Err(unavailable(&Unavailable::NotActive(metrics.current_leader)));
+        }
+        if epoch.0 == 0 {
+            return Ok(proto::HeartbeatResponse { fenced: true, register: false });
         }
         let image = self.image.borrow().clone();
         let Some(broker) = image.broker(id).filter(|broker| broker.epoch == epoch) else {

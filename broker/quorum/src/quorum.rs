@@ -19,6 +19,7 @@ use crate::control::{BrokerControl, ControlService};
 use crate::controller::Controller;
 use crate::describe::QuorumDescription;
 use crate::error::{QuorumFailed, StartError, SubmitError};
+use crate::fencing;
 use crate::identity;
 use crate::log_store::LogStore;
 use crate::network::Network;
@@ -26,6 +27,7 @@ use crate::node::{Node, Running};
 use crate::peers::MESSAGE_BYTES_MAX;
 use crate::raft_types::{Identity, Raft};
 use crate::services::QuorumService;
+use crate::session;
 use crate::sessions::Sessions;
 use crate::state_machine::StateMachine;
 use crate::voters::{self, VoterChange, VotersError};
@@ -100,7 +102,9 @@ impl Quorum {
         }
         tokio::spawn(tell_who_leads(raft.clone()));
         self.spawn_membership();
-        tokio::spawn(broker::fence_silent_brokers(self.node.clone()));
+        tokio::spawn(session::hold(self.node.clone()));
+        tokio::spawn(fencing::fence_the_silent(self.node.clone()));
+        tokio::spawn(fencing::fence_the_gone(self.node.clone()));
         tokio::spawn(voters::tend(self.node.clone()));
         if let Some(registration) = self.node.config.registration.clone() {
             tokio::spawn(broker::run(self.node.clone(), registration, directory_id));

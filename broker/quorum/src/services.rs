@@ -5,9 +5,12 @@ use std::sync::Arc;
 use ottla_control::proto;
 use ottla_control::proto::quorum_server::Quorum;
 use ottla_core::metadata::Command;
-use ottla_types::{BrokerEpoch, BrokerId};
-use tonic::{Request, Response, Status};
+use ottla_types::BrokerId;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
 
+use crate::fencing;
 use crate::identity;
 use crate::network;
 use crate::node::{Node, unavailable};
@@ -23,6 +26,8 @@ type Answer<T> = Result<Response<T>, Status>;
 
 #[tonic::async_trait]
 impl Quorum for QuorumService {
+    type SessionStream = ReceiverStream<Result<proto::HeartbeatResponse, Status>>;
+
     async fn raft(&self, request: Request<proto::RaftMessage>) -> Answer<proto::RaftMessage> {
         let message = request.into_inner();
         self.node.check_cluster(&message.cluster_id)?;
@@ -49,12 +54,14 @@ impl Quorum for QuorumService {
         Ok(Response::new(proto::SubmitResponse { outcome, metadata_version: version.0 }))
     }
 
-    async fn heartbeat(&self, request: Request<proto::HeartbeatRequest>) -> Answer<proto::HeartbeatResponse> {
-        let request = request.into_inner();
-        self.node.check_cluster(&request.cluster_id)?;
-        let answer =
-            self.node.heartbeat(BrokerId(request.broker_id), BrokerEpoch(request.broker_epoch)).await?;
-        Ok(Response::new(answer))
+    async fn session(
+        &self,
+        request: Request<Streaming<proto::HeartbeatRequest>>,
+    ) -> Answer<Self::SessionStream> {
+        self.node.running()?;
+        let (answers, waiting) = mpsc::channel(1);
+        tokio::spawn(fencing::serve(self.node.clone(), request.into_inner(), answers));
+        Ok(Response::new(ReceiverStream::new(waiting)))
     }
 
     async fn join(&self, request: Request<proto::JoinRequest>) -> Answer<proto::JoinResponse> {

@@ -31,6 +31,11 @@ impl Sessions {
         self.lock().heard.insert(id, (epoch, now));
     }
 
+    /// Whether the broker was heard from after `since`.
+    pub fn heard_since(&self, id: BrokerId, epoch: BrokerEpoch, since: Instant) -> bool {
+        self.lock().heard.get(&id).is_some_and(|(heard, at)| *heard == epoch && *at > since)
+    }
+
     /// The brokers in service of which nothing was heard for too long. Call it often while this node is the active
     /// controller.
     ///

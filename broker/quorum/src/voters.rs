@@ -283,7 +283,7 @@ pub async fn tend(node: Arc<Node>) {
             _ = tokio::time::timeout(LOOK_INTERVAL, server.changed()) => {}
             _ = stopping.wait_for(|stopping| *stopping) => return,
         }
-        if node.active_controller() == Some(node.config.node_id)
+        if node.is_active()
             && let Err(status) = node.tend_voters(running).await
         {
             tracing::debug!(%status, "the voters did not change");

@@ -6,27 +6,7 @@ use ottla_core::metadata::MetadataImage;
 use ottla_quorum::{QuorumConfig, Voters};
 use ottla_types::{BrokerId, PartitionIndex};
 
-use crate::harness::{Place, Running, create_topic, live, poll};
-
-async fn places(count: i32) -> Vec<Place> {
-    let mut places = Vec::new();
-    for id in 0..count {
-        places.push(Place::new(id).await);
-    }
-    places
-}
-
-fn by_id(places: &[Place]) -> Voters {
-    Voters::Static(places.iter().map(Place::voter).collect())
-}
-
-async fn start_all(places: &mut [Place], config: impl Fn(&Place) -> QuorumConfig) -> Vec<Running> {
-    let starts = places.iter_mut().map(|place| {
-        let config = config(place);
-        place.start(config)
-    });
-    futures::future::join_all(starts).await
-}
+use crate::harness::{Running, create_topic, leader_of, live, places, poll, start_all, voters_of};
 
 async fn all_equal(nodes: &[Running]) {
     poll("equal images", || {
@@ -41,15 +21,15 @@ async fn all_equal(nodes: &[Running]) {
 async fn a_quorum_survives_its_leader_and_takes_it_back() {
     let began = Instant::now();
     let mut places = places(3).await;
-    let voters = by_id(&places);
+    let voters = voters_of(&places);
     let mut nodes = start_all(&mut places, |place| place.config(voters.clone())).await;
     for node in &nodes {
         node.until("three brokers in service", |image| live(image) == 3).await;
     }
     println!("three brokers in service after {} ms", began.elapsed().as_millis());
 
-    let leader = poll("a leader", || nodes[0].quorum.active_controller()).await;
-    let follower = nodes.iter().position(|node| !is(node, leader)).unwrap();
+    let position = leader_of(&nodes).await;
+    let follower = (position + 1) % 3;
     create_topic(&nodes[follower], "orders", 6).await;
     all_equal(&nodes).await;
     let image = nodes[0].image();
@@ -58,7 +38,6 @@ async fn a_quorum_survives_its_leader_and_takes_it_back() {
         assert_eq!(led.count(), 2, "leaders are spread");
     }
 
-    let position = nodes.iter().position(|node| is(node, leader)).unwrap();
     let mut place = places.remove(position);
     nodes.remove(position).crash().await;
     let lost = Instant::now();
@@ -86,26 +65,10 @@ async fn a_quorum_survives_its_leader_and_takes_it_back() {
     }
 }
 
-fn is(node: &Running, id: BrokerId) -> bool {
-    node.quorum.active_controller() == Some(id)
-        && node.image().brokers.contains_key(&id)
-        && node_id(node) == id
-}
-
-/// Nodes of a test are told apart by their registration's epoch.
-fn node_id(node: &Running) -> BrokerId {
-    let epoch = node.quorum.broker_epoch();
-    node.image()
-        .brokers
-        .values()
-        .find(|broker| Some(broker.epoch) == epoch)
-        .map_or(BrokerId(-1), |broker| broker.id)
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_is_there_after_all_have_crashed() {
     let mut places = places(3).await;
-    let voters = by_id(&places);
+    let voters = voters_of(&places);
     let nodes = start_all(&mut places, |place| place.config(voters.clone())).await;
     nodes[1].until("three brokers in service", |image| live(image) == 3).await;
     create_topic(&nodes[1], "kept", 3).await;

@@ -9,12 +9,13 @@ use ottla_control::proto;
 use ottla_core::metadata::{
     Command, CreateTopics, Endpoint, IncarnationId, MetadataImage, NewTopic, Reply, SecurityProtocol,
 };
-use ottla_quorum::{BrokerControl, ControlError, Quorum, QuorumConfig, Registration, Tuning, Voter, Voters};
+use ottla_quorum::{
+    BrokerControl, ControlError, Quorum, QuorumConfig, Registration, SubmitError, Tuning, Voter, Voters,
+};
 use ottla_types::{BrokerId, ClusterId, DirectoryId, TopicId};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::runtime::Runtime;
 use tokio_stream::wrappers::TcpListenerStream;
 
 /// Everything that is waited for comes within this, also on a busy machine.
@@ -96,50 +97,79 @@ impl Place {
         }
     }
 
-    /// Starts the node; it keeps its port and data from its last life.
+    /// Starts the node; it keeps its port and data from its last life. It runs on a thread of its own, which is stopped
+    /// or held for all of it at once.
     pub async fn start(&mut self, config: QuorumConfig) -> Running {
-        let listener = match self.listener.take() {
-            Some(listener) => listener,
-            None => TcpListener::bind(self.address).await.unwrap(),
-        };
-        let quorum = Quorum::new(config).unwrap();
-        let (stop, stopped) = oneshot::channel::<()>();
-        let routes = quorum.services(Arc::new(NoServer));
-        let server = tokio::spawn(async move {
-            let stopped = async {
-                let _ = stopped.await;
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let listener = self.listener.take();
+        let listener = listener.map(|listener| listener.into_std().unwrap());
+        let (address, directory_id) = (self.address, self.directory_id);
+        let started = runtime.spawn(async move {
+            let listener = match listener {
+                Some(listener) => TcpListener::from_std(listener).unwrap(),
+                None => TcpListener::bind(address).await.unwrap(),
             };
-            tonic::transport::Server::builder()
-                .add_routes(routes)
-                .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopped)
-                .await
-                .unwrap();
+            let quorum = Quorum::new(config).unwrap();
+            let server = tonic::transport::Server::builder().add_routes(quorum.services(Arc::new(NoServer)));
+            tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+            let cluster_id = within("a cluster id", quorum.cluster_id()).await.unwrap();
+            quorum.start(cluster_id, directory_id).await.unwrap();
+            quorum
         });
-        let cluster_id = within("a cluster id", quorum.cluster_id()).await.unwrap();
-        quorum.start(cluster_id, self.directory_id).await.unwrap();
-        Running { quorum, server, stop }
+        Running { id: self.id, quorum: started.await.unwrap(), runtime: Some(runtime) }
     }
 }
 
 pub struct Running {
+    pub id: BrokerId,
     pub quorum: Quorum,
-    server: JoinHandle<()>,
-    stop: oneshot::Sender<()>,
+    runtime: Option<Runtime>,
 }
 
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Holds a node still until it is dropped.
+pub struct Frozen(#[allow(dead_code, reason = "its drop is what counts")] std::sync::mpsc::Sender<()>);
+
 impl Running {
-    /// Stops the node at once, without a goodbye.
-    pub async fn crash(self) {
-        self.quorum.abort().await;
-        let _ = self.stop.send(());
-        // Streams may keep connections open; nobody answers on them any more.
-        let _ = tokio::time::timeout(Duration::from_secs(1), self.server).await;
+    /// Stops the node at once: its tasks, its port and its connections.
+    pub async fn crash(mut self) {
+        let runtime = self.runtime.take().unwrap();
+        tokio::task::spawn_blocking(move || runtime.shutdown_timeout(DEADLINE)).await.unwrap();
     }
 
     /// Stops the node in order.
     pub async fn stop(self) {
-        self.quorum.stop().await;
+        let quorum = self.quorum.clone();
+        self.runtime().spawn(async move { quorum.stop().await }).await.unwrap();
         self.crash().await;
+    }
+
+    /// Holds all of the node still, as SIGSTOP does: the system goes on accepting connections for it.
+    pub fn freeze(&self) -> Frozen {
+        let (hold, held) = std::sync::mpsc::channel();
+        self.runtime().spawn(async move {
+            let _ = held.recv();
+        });
+        Frozen(hold)
+    }
+
+    fn runtime(&self) -> &Runtime {
+        self.runtime.as_ref().unwrap()
+    }
+
+    /// Carries out a command, or says why not.
+    pub async fn submit(&self, command: Command) -> Result<Reply, SubmitError> {
+        let quorum = self.quorum.clone();
+        let submitted = async move { quorum.submit_within(command, DEADLINE).await };
+        self.runtime().spawn(submitted).await.unwrap()
     }
 
     pub fn image(&self) -> Arc<MetadataImage> {
@@ -156,6 +186,36 @@ impl Running {
         let reached = within(what, images.wait_for(|image| wanted(image))).await;
         reached.unwrap().clone()
     }
+}
+
+pub async fn places(count: i32) -> Vec<Place> {
+    let mut places = Vec::new();
+    for id in 0..count {
+        places.push(Place::new(id).await);
+    }
+    places
+}
+
+pub fn voters_of(places: &[Place]) -> Voters {
+    Voters::Static(places.iter().map(Place::voter).collect())
+}
+
+pub async fn start_all(places: &mut [Place], config: impl Fn(&Place) -> QuorumConfig) -> Vec<Running> {
+    let starts = places.iter_mut().map(|place| {
+        let config = config(place);
+        place.start(config)
+    });
+    futures::future::join_all(starts).await
+}
+
+/// The position of the active controller, once there is one of which all know.
+pub async fn leader_of(nodes: &[Running]) -> usize {
+    poll("an active controller", || {
+        let leader = nodes[0].quorum.active_controller()?;
+        let agreed = nodes.iter().all(|node| node.quorum.active_controller() == Some(leader));
+        nodes.iter().position(|node| agreed && node.id == leader)
+    })
+    .await
 }
 
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
@@ -199,7 +259,7 @@ pub fn create(name: &str, partitions: i32) -> Command {
 
 /// Creates a topic and expects that to work.
 pub async fn create_topic(node: &Running, name: &str, partitions: i32) {
-    let reply = node.quorum.submit_within(create(name, partitions), DEADLINE).await.unwrap();
+    let reply = node.submit(create(name, partitions)).await.unwrap();
     let Reply::TopicsCreated(created) = reply else { panic!("{reply:?}") };
     assert!(created[0].is_ok(), "{created:?}");
     assert!(node.image().topic(name).is_some(), "the local image has it when submit returns");

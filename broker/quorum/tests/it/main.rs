@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "in tests a panic is the report")]
 
 mod cluster;
+mod fencing;
 mod harness;
 mod single;
 mod snapshots;
