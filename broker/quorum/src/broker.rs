@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_core::metadata::{Command, ControlledShutdown, RegisterBroker, Reply};
+use ottla_core::metadata::{Command, ControlledShutdown, FenceBroker, RegisterBroker, Reply};
 use ottla_types::{BrokerEpoch, DirectoryId};
 
 use crate::backoff::Backoff;
