@@ -26,7 +26,7 @@ enum Way {
     /// Over a stream.
     There {
         requests: mpsc::Sender<proto::HeartbeatRequest>,
-        answers: tonic::Streaming<proto::HeartbeatResponse>,
+        answers: Box<tonic::Streaming<proto::HeartbeatResponse>>,
     },
 }
 
@@ -111,7 +111,7 @@ async fn open(node: &Node, leader: BrokerId, address: &str) -> Result<Way, Statu
     let limit = node.config.tuning.broker_session;
     let answers =
         timeout(limit, call).await.map_err(|_| Status::deadline_exceeded("no stream came about"))??;
-    Ok(Way::There { requests, answers: answers.into_inner() })
+    Ok(Way::There { requests, answers: Box::new(answers.into_inner()) })
 }
 
 /// One heartbeat and its answer.
