@@ -37,8 +37,6 @@ mod metadata;
 mod outgoing;
 mod partitioner;
 mod producer;
-mod quorum;
-mod replicas;
 
 pub use admin::{NewTopic, OffsetAt, TopicResult};
 pub use client::Client;
@@ -51,5 +49,3 @@ pub use metadata::{Broker, ClusterView, Partition, Topic};
 pub use ottla_log::{Codec, Record};
 pub use partitioner::partition_of_key;
 pub use producer::{Acks, Delivered, Delivery, Producer, ProducerConfig};
-pub use quorum::{QuorumMember, QuorumView};
-pub use replicas::{DescribedPartition, MovingPartition, NewReplicas, PartitionOutcome};

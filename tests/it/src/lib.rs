@@ -7,6 +7,8 @@ mod binary;
 mod ports;
 mod running;
 
+pub mod faults;
+
 pub use binary::ottla;
 pub use ports::free_ports;
 pub use running::{Output, Up, run, run_with_input, signal, wait_gone};

@@ -2,6 +2,7 @@
 
 mod bed;
 mod chart;
+mod faults;
 mod fuzz;
 mod image;
 mod images;
@@ -35,6 +36,8 @@ enum Chore {
     Setup,
     /// Write the images of the two servers, from the binaries that `cargo build --release` made
     Images(images::Options),
+    /// Do faults to real brokers under load, and judge what real clients saw (as root)
+    Faults(faults::Options),
     /// Fuzz the decoders of what comes over the network or from disk
     Fuzz(fuzz::Options),
     /// Print the figures of tests/bench: speed, size, memory
@@ -78,6 +81,7 @@ fn run(chore: Chore) -> Result<bool> {
         Chore::Verify(options) => verify::run(&options),
         Chore::Setup => verify::run(&verify::Options::setup()),
         Chore::Images(options) => images::run(&options),
+        Chore::Faults(options) => faults::run(&options),
         Chore::Fuzz(options) => fuzz::run(&options),
         Chore::Bench { arguments } => bench(&arguments),
         Chore::Crds(options) => generate("crds", &options),

@@ -34,7 +34,13 @@ const PACKAGES: &[Package] = &[
         probe: &["/bin/busybox", "true"],
         why: "the shell of the pod with kcat",
     },
-    Package { name: "default-jre-headless", probe: &["java", "-version"], why: "Apache Kafka's own tools" },
+    Package {
+        name: "default-jdk-headless",
+        probe: &["javac", "-version"],
+        why: "Apache Kafka's own tools and clients",
+    },
+    Package { name: "iproute2", probe: &["ip", "-V"], why: "the networks of the faults" },
+    Package { name: "nftables", probe: &["nft", "--version"], why: "the cuts of the faults" },
     Package { name: "golang-go", probe: &["go", "version"], why: "building helm and Kubernetes" },
     Package { name: "maven", probe: &["mvn", "--version"], why: "fetching Apache Kafka's tools" },
 ];
@@ -55,7 +61,10 @@ pub fn check(packages: bool, root: bool) -> Result<()> {
         lines.push(format!("install with: sudo apt-get install {}", names.join(" ")));
     }
     if root {
-        lines.push("the Kubernetes test bed needs root: network namespaces, mounts, cgroups".to_owned());
+        lines.push(
+            "the Kubernetes test bed and the faults need root: network namespaces, mounts, cgroups"
+                .to_owned(),
+        );
         lines.push("run as root, or choose what needs none with: cargo xtask verify --fast".to_owned());
     }
     if !lines.is_empty() {

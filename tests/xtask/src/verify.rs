@@ -63,7 +63,7 @@ pub fn run(options: &Options) -> Result<bool> {
         fs::remove_dir_all(&out).with_context(|| format!("can't clear {}", out.display()))?;
     }
     fs::create_dir_all(&out).with_context(|| format!("can't make {}", out.display()))?;
-    let uses_bed = chosen.iter().any(|s| s.needs_root && !s.sets_up);
+    let uses_bed = chosen.iter().any(|s| s.needs.contains(&"kubernetes"));
     crate::BED_MAY_RUN.store(uses_bed, Ordering::Relaxed);
     let board = Board::new(chosen.iter().map(|s| s.name));
     let limit = Instant::now() + LIMIT;
