@@ -52,7 +52,7 @@ pub struct OffsetAt {
 }
 
 /// An error unless `code` is none.
-fn check(what: &str, code: i16, message: Option<&str>) -> Result<(), ClientError> {
+pub(crate) fn check(what: &str, code: i16, message: Option<&str>) -> Result<(), ClientError> {
     match ErrorCode::from_wire(code) {
         ErrorCode::None => Ok(()),
         error => Err(ClientError::broker(what, error, message)),
@@ -60,13 +60,13 @@ fn check(what: &str, code: i16, message: Option<&str>) -> Result<(), ClientError
 }
 
 /// A response that lacks what was asked for.
-fn missing(what: &str) -> ClientError {
+pub(crate) fn missing(what: &str) -> ClientError {
     ClientError::broker(what, ErrorCode::UnknownServerError, Some("the response doesn't mention it"))
 }
 
 impl Client {
     /// For how long a broker may take to carry out a change, in milliseconds.
-    fn change_timeout_ms(&self) -> i32 {
+    pub(crate) fn change_timeout_ms(&self) -> i32 {
         i32::try_from(self.config().request_timeout.as_millis()).unwrap_or(i32::MAX)
     }
 

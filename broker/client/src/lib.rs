@@ -37,6 +37,8 @@ mod metadata;
 mod outgoing;
 mod partitioner;
 mod producer;
+mod quorum;
+mod replicas;
 
 pub use admin::{NewTopic, OffsetAt, TopicResult};
 pub use client::Client;
@@ -49,3 +51,5 @@ pub use metadata::{Broker, ClusterView, Partition, Topic};
 pub use ottla_log::{Codec, Record};
 pub use partitioner::partition_of_key;
 pub use producer::{Acks, Delivered, Delivery, Producer, ProducerConfig};
+pub use quorum::{QuorumMember, QuorumView};
+pub use replicas::{DescribedPartition, MovingPartition, NewReplicas, PartitionOutcome};

@@ -7,8 +7,9 @@ use std::time::Duration;
 use futures::{Stream, StreamExt};
 use ottla_control::{cluster_view, proto, proto::control_server::Control};
 use ottla_core::metadata::{
-    ApplyTopic, Command, DeleteTopics, MetadataImage, Rejection, ReplicaAssignment, Reply, SubmitAssignments,
-    TopicError, TopicErrorKind, TopicSelector,
+    ApplyTopic, Command, DeleteTopics, DrainBroker, ElectLeaders, Election, ElectionError, ElectionErrorKind,
+    ElectionKind, MetadataImage, Rejection, ReplicaAssignment, Reply, SubmitAssignments, TopicError,
+    TopicErrorKind, TopicSelector,
 };
 use ottla_types::{BrokerId, MetadataVersion, PartitionIndex, TopicId};
 use tokio_stream::wrappers::WatchStream;
@@ -175,6 +176,42 @@ impl Control for ControlService {
         Ok(Response::new(proto::SubmitAssignmentsResponse { metadata_version: self.version() }))
     }
 
+    async fn drain_broker(
+        &self,
+        request: Request<proto::DrainBrokerRequest>,
+    ) -> Answer<proto::DrainBrokerResponse> {
+        let proto::DrainBrokerRequest { id, draining } = request.into_inner();
+        self.submit(Command::DrainBroker(DrainBroker { id: BrokerId(id), draining })).await?;
+        Ok(Response::new(proto::DrainBrokerResponse { metadata_version: self.version() }))
+    }
+
+    async fn elect_unclean(
+        &self,
+        request: Request<proto::ElectUncleanRequest>,
+    ) -> Answer<proto::ElectUncleanResponse> {
+        let proto::ElectUncleanRequest { topic: name, partition, replica } = request.into_inner();
+        let topic = self.node.image.borrow().topic(&name).map(|topic| topic.id);
+        let topic = topic.ok_or_else(|| Status::not_found(format!("there is no topic {name:?}")))?;
+        let election = Election {
+            topic,
+            partition: PartitionIndex(partition),
+            kind: ElectionKind::Unclean { replica: BrokerId(replica) },
+        };
+        match self.submit(Command::ElectLeaders(ElectLeaders { elections: vec![election] })).await? {
+            Reply::LeadersElected(mut results) => match results.pop() {
+                Some(Ok(elected)) => {
+                    let may_lose = elected.may_lose.unwrap_or_default();
+                    tracing::warn!(topic = %name, partition, replica, may_lose, "unclean leader election");
+                    let leader_epoch = elected.leader_epoch.0;
+                    Ok(Response::new(proto::ElectUncleanResponse { leader_epoch, may_lose }))
+                }
+                Some(Err(error)) => Err(not_elected(&error)),
+                None => Err(Status::internal("no outcome")),
+            },
+            other => Err(unexpected(&other)),
+        }
+    }
+
     async fn describe_quorum(&self, _: Request<proto::DescribeQuorumRequest>) -> Answer<proto::QuorumView> {
         let described = self.node.describe(LIMIT).await;
         Ok(Response::new(described.map_err(|error| Status::unavailable(error.to_string()))?.into()))
@@ -236,6 +273,17 @@ fn rejected(rejection: &Rejection) -> Status {
         Rejection::Invalid { .. } => Code::InvalidArgument,
     };
     Status::new(code, rejection.to_string())
+}
+
+fn not_elected(error: &ElectionError) -> Status {
+    let code = match error.kind {
+        ElectionErrorKind::UnknownTopicOrPartition => Code::NotFound,
+        ElectionErrorKind::InvalidRequest => Code::InvalidArgument,
+        ElectionErrorKind::ElectionNotNeeded
+        | ElectionErrorKind::PreferredLeaderNotAvailable
+        | ElectionErrorKind::EligibleLeadersNotAvailable => Code::FailedPrecondition,
+    };
+    Status::new(code, error.message.clone())
 }
 
 fn voters_refused(error: &VotersError) -> Status {

@@ -138,6 +138,20 @@ impl Control for Served {
         Err(Status::unimplemented("nobody moves partitions yet"))
     }
 
+    async fn drain_broker(
+        &self,
+        _: Request<DrainBrokerRequest>,
+    ) -> Result<Response<DrainBrokerResponse>, Status> {
+        Err(Status::unimplemented("nobody asks"))
+    }
+
+    async fn elect_unclean(
+        &self,
+        _: Request<ElectUncleanRequest>,
+    ) -> Result<Response<ElectUncleanResponse>, Status> {
+        Err(Status::unimplemented("nobody asks"))
+    }
+
     async fn describe_quorum(
         &self,
         _: Request<DescribeQuorumRequest>,
