@@ -7,6 +7,7 @@ mod config;
 mod epochs;
 mod header;
 mod index;
+mod journal;
 mod names;
 mod plan;
 mod producers;
@@ -26,6 +27,10 @@ pub use header::{
     patch_header, sequence_plus,
 };
 pub use index::{Entries, IndexEntry, IndexPacer, TimeIndexEntry, partition_point, relative_offset};
+pub use journal::{
+    BLOCK_BYTES, JournalContent, JournalCuts, JournalEntry, JournalGroup, JournalKey, JournalWrite,
+    decode_cuts, encode_cuts, read_journal,
+};
 pub use names::{
     DELETE_SUFFIX, FileKind, FolderName, METADATA_FOLDER, STRAY_SUFFIX, parse_folder, partition_folder,
     renamed_folder,

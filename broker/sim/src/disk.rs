@@ -11,7 +11,7 @@ use std::os::fd::BorrowedFd;
 use std::path::{Component, Path};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use ottla_store::{DirEntry, Disk, DiskFile, DiskLock, OpenMode};
+use ottla_store::{DirEntry, Disk, DiskFile, DiskLock, OpenMode, StoreBug};
 
 use crate::Rng;
 
@@ -33,6 +33,10 @@ pub enum PlantedBug {
     KeepCleanMark,
     /// Recovery reads from the page cache after a failed sync, where all seems well.
     KeepCacheAfterCrash,
+    /// The journal is acknowledged without a sync.
+    SkipSyncOfJournal,
+    /// One in the store itself.
+    InStore(StoreBug),
 }
 
 type NodeId = u64;
@@ -534,6 +538,7 @@ impl DiskFile for SimFile {
         self.with(|world, durable, current, unsynced| {
             let skipped = match world.bug {
                 Some(PlantedBug::SkipSyncOfSegments) => self.name.ends_with(".log"),
+                Some(PlantedBug::SkipSyncOfJournal) => self.name.ends_with(".journal"),
                 Some(PlantedBug::SkipSyncOfIdentity) => self.name == "partition.metadata",
                 _ => false,
             };

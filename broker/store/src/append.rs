@@ -13,6 +13,7 @@ use crate::disk::{OpenMode, is_no_space, is_out_of_files};
 use crate::error::{AppendError, FatalError};
 use crate::partition::{PartitionLog, State};
 use crate::segment::Segment;
+use crate::shared::StoreBug;
 
 /// What an append was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +28,16 @@ pub struct Appended {
     pub log_start_offset: Offset,
     /// Whether these records had been appended before, by the same idempotent producer.
     pub duplicate: bool,
+}
+
+/// How an append becomes durable.
+enum Committed {
+    /// With the journal's group.
+    InJournal,
+    /// By a sync of its segment.
+    InPlace,
+    /// It is as good as durable: that was asked for.
+    Written,
 }
 
 impl PartitionLog {
@@ -64,9 +75,9 @@ impl PartitionLog {
         let patched = patch_header(records, appended.base_offset, leader_epoch, append_time);
         let header = BatchHeader::new(&patched).expect("the array has the header's size");
         let parts = [&patched[..], &records[HEADER_BYTES..]];
-        self.write(&mut state, &config, &parts, &[header], now_ms)?;
+        let committed = self.write(&mut state, &config, &parts, &[header], now_ms)?;
         drop(state);
-        self.after_append();
+        self.after_append(committed);
         Ok(appended)
     }
 
@@ -92,9 +103,9 @@ impl PartitionLog {
             }
             expected = header.next_offset();
         }
-        self.write(&mut state, &config, &[records], &headers, now_ms)?;
+        let committed = self.write(&mut state, &config, &[records], &headers, now_ms)?;
         drop(state);
-        self.after_append();
+        self.after_append(committed);
         Ok(Appended {
             base_offset: first.base_offset(),
             last_offset: last.last_offset(),
@@ -111,25 +122,41 @@ impl PartitionLog {
         if self.shared.has_failed() { Err(AppendError::Failed) } else { Ok(()) }
     }
 
-    fn after_append(self: &Arc<Self>) {
-        if !self.is_written_enough() {
-            return self.queue();
+    fn after_append(self: &Arc<Self>, committed: Committed) {
+        match committed {
+            Committed::InJournal => {}
+            Committed::InPlace => self.queue(),
+            // The next checkpoint syncs it.
+            Committed::Written => {
+                if self.advance_durable(self.end_offset()) {
+                    self.call_hooks();
+                }
+            }
         }
-        // The next checkpoint syncs it.
-        if self.advance_durable(self.end_offset()) {
-            self.call_hooks();
+    }
+
+    /// Decides how what was just written becomes durable: a small append through the journal, unless it would
+    /// overtake what isn't durable yet. Only the size decides: here a sync of the journal is cheaper than that of a
+    /// segment for one partition too, as a segment's sync has the file system write down its new size.
+    fn commit_by(self: &Arc<Self>, state: &mut State, position: u64, parts: &[&[u8]]) -> Committed {
+        let overtakes = state.direct && self.shared.bug != Some(StoreBug::OvertakeUnsynced);
+        let written_is_enough = self.is_written_enough();
+        if !written_is_enough && !overtakes && self.shared.journal.append(self, state, position, parts) {
+            return Committed::InJournal;
         }
+        state.direct = true;
+        if written_is_enough { Committed::Written } else { Committed::InPlace }
     }
 
     /// Writes checked batches to the active segment, a new one if need be, and takes note of them.
     fn write(
-        &self,
+        self: &Arc<Self>,
         state: &mut State,
         config: &LogConfig,
         parts: &[&[u8]],
         headers: &[BatchHeader<'_>],
         now_ms: i64,
-    ) -> Result<(), AppendError> {
+    ) -> Result<Committed, AppendError> {
         let bytes: u64 = parts.iter().map(|part| part.len() as u64).sum();
         let last_offset = headers.last().expect("a write has a batch").last_offset();
         check_epochs(state, headers)?;
@@ -141,7 +168,7 @@ impl PartitionLog {
         }
         let base = state.active().base;
         let file = match state.active().unsynced.clone() {
-            Some(file) => file,
+            Some(held) => held.file,
             None => self
                 .file(state, FileKind::Log, base, OpenMode::Existing)
                 .map_err(|error| self.not_opened("open", state, base, &error))?,
@@ -155,8 +182,15 @@ impl PartitionLog {
                 _ => self.fatal("write", state, base, &error),
             });
         }
-        state.active().unsynced = Some(file);
+        if state.active().unsynced.is_none() {
+            let (held, too_many) = self.shared.hold(&file);
+            state.active().unsynced = Some(held);
+            if too_many {
+                self.queue();
+            }
+        }
         state.touched = true;
+        self.shared.count_written(bytes);
         for header in headers {
             state.active().push_batch(*header, header.base_offset(), header.max_timestamp());
             state.producers.on_append(*header, header.base_offset(), header.max_timestamp());
@@ -168,7 +202,7 @@ impl PartitionLog {
             "the headers' lengths add up to the bytes written"
         );
         self.set_end(state.end());
-        Ok(())
+        Ok(self.commit_by(state, position, parts))
     }
 
     /// A file that can't be opened: too many open ones pass, and nothing was written; all else is fatal.

@@ -1,7 +1,8 @@
 //! Making appended records durable: what one commit of one partition does, in its order.
 //!
-//! 1. new files' content, then the segments' bytes, oldest first; 2. the names of new files, and of the folder;
-//! 3. only then the durable end advances and hooks are called; 4. index entries follow, never ahead of the records.
+//! In place: 1. new files' content, then the segments' bytes, oldest first; 2. the names of new files, and of the
+//! folder; 3. only then the durable end advances and hooks are called; 4. index entries follow, never ahead of the
+//! records. Through the journal, 1 and 2 are one sync for all partitions; the segments follow later.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use ottla_types::Offset;
 
 use crate::disk::{DiskFile, OpenMode};
 use crate::error::FatalError;
+use crate::journal::Member;
 use crate::partition::{PartitionLog, State};
 
 /// What a commit is about to sync.
@@ -31,19 +33,58 @@ impl PartitionLog {
     /// # Errors
     /// The store has failed then, now or before.
     pub fn sync(&self) -> Result<(), FatalError> {
+        let (end, is_in_journal) = {
+            let state = self.state.lock();
+            (state.end(), !state.direct)
+        };
+        if is_in_journal {
+            self.shared.commit_journal()?;
+            if self.durable_end_offset() >= end {
+                return Ok(());
+            }
+        }
+        self.sync_in_place()
+    }
+
+    /// As [`Self::sync`], and the segments themselves are synced.
+    pub(crate) fn sync_in_place(&self) -> Result<(), FatalError> {
         let _one = self.commit_lock.lock();
         self.sync_locked()
     }
 
-    /// As [`Self::sync`], with the commit lock held.
+    /// Takes note that a group of the journal is durable, or that it isn't to be.
+    pub(crate) fn group_ended(self: &Arc<Self>, member: &Member, durable: bool) {
+        let mut state = self.state.lock();
+        if state.deleted {
+            return;
+        }
+        if !durable || state.incarnation != member.incarnation {
+            if !state.is_unsynced() {
+                return;
+            }
+            state.direct = true;
+            drop(state);
+            return self.queue();
+        }
+        if let Some(segment) = state.segments.iter_mut().find(|segment| segment.base == member.segment) {
+            segment.set_durable(member.bytes, member.end);
+        }
+        let has_many = state.active().has_many_entries();
+        let advanced = self.advance_durable(member.end);
+        drop(state);
+        if advanced {
+            self.call_hooks();
+        }
+        if has_many {
+            self.flush_indexes();
+        }
+    }
+
+    /// As [`Self::sync_in_place`], with the commit lock held.
     pub(crate) fn sync_locked(&self) -> Result<(), FatalError> {
         self.queued.store(false, Ordering::Release);
         if self.shared.has_failed() {
-            return Err(FatalError {
-                action: "sync",
-                path: self.state.lock().folder.clone(),
-                reason: "the store stopped after a disk error".into(),
-            });
+            return Err(self.shared.failed_before());
         }
         let dirty = self.state.lock().take_dirty();
         let Some(dirty) = dirty else { return Ok(()) };
@@ -51,8 +92,16 @@ impl PartitionLog {
             self.shared.fail(&error);
             return Err(error);
         }
-        self.state.lock().mark_synced(&dirty);
-        if self.advance_durable(dirty.end) {
+        let mut state = self.state.lock();
+        state.mark_synced(&dirty);
+        if state.direct && state.end() == dirty.end {
+            state.direct = false;
+            // Not waited for: until it is on disk, damage there may look like a torn tail.
+            let _ = self.shared.journal.mark(self.journal_key(), &mut state, dirty.end);
+        }
+        let advanced = self.advance_durable(dirty.end);
+        drop(state);
+        if advanced {
             self.call_hooks();
         }
         self.flush_indexes();
@@ -63,9 +112,10 @@ impl PartitionLog {
         for (path, file) in &dirty.files {
             file.sync().map_err(|error| FatalError::new("sync", path, &error))?;
         }
-        let disk = &self.shared.disk;
         if dirty.folder_unsynced {
-            disk.sync_dir(&dirty.folder).map_err(|error| FatalError::new("sync", &dirty.folder, &error))?;
+            self.shared
+                .sync_dir(&dirty.folder)
+                .map_err(|error| FatalError::new("sync", &dirty.folder, &error))?;
         }
         if let Some(change) = dirty.parent_unsynced {
             self.shared
@@ -132,8 +182,8 @@ impl State {
         let mut segments = Vec::new();
         let mut files = std::mem::take(&mut self.unsynced_files);
         for segment in &self.segments {
-            if let Some(file) = &segment.unsynced {
-                files.push((self.path(FileKind::Log, segment.base), Arc::clone(file)));
+            if let Some(held) = &segment.unsynced {
+                files.push((self.path(FileKind::Log, segment.base), Arc::clone(&held.file)));
                 segments.push((segment.base, segment.bytes, segment.end));
             }
         }
@@ -161,8 +211,7 @@ impl State {
             let Some(segment) = self.segments.iter_mut().find(|segment| segment.base == *base) else {
                 continue;
             };
-            segment.durable_bytes = *bytes;
-            segment.durable_end = *end;
+            segment.set_durable(*bytes, *end);
             if segment.bytes == *bytes {
                 segment.unsynced = None;
             }

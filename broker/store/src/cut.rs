@@ -10,11 +10,13 @@ use ottla_types::Offset;
 
 use crate::disk::{OpenMode, replace_file};
 use crate::error::{FatalError, ReadError, StoreError};
-use crate::load::load_log;
+use crate::journal::Replay;
+use crate::load::{Known, load_log};
 use crate::partition::{PartitionLog, State};
 use crate::read::UpTo;
 use crate::recover::Recovery;
 use crate::segment::Segment;
+use crate::shared::StoreBug;
 
 impl PartitionLog {
     /// Removes all records from `offset` on, or from the batch on that holds it. The durable end goes back too.
@@ -38,6 +40,7 @@ impl PartitionLog {
             // The batch also holds records that were let go: nothing of it remains.
             return self.reset_locked(&mut state, start);
         }
+        self.void_entries(&mut state)?;
         self.lower_recovery_point(offset)?;
         let cut =
             self.truncate_files(&mut state, offset, position).and_then(|()| self.reload(&mut state, offset));
@@ -59,6 +62,7 @@ impl PartitionLog {
     }
 
     fn reset_locked(&self, state: &mut State, offset: Offset) -> Result<(), StoreError> {
+        self.void_entries(state)?;
         // All the way: should the process end when nothing is left, that is no loss of durable records.
         self.lower_recovery_point(Offset(0))?;
         let reset = self.remove_all(state).and_then(|()| {
@@ -67,6 +71,18 @@ impl PartitionLog {
             self.reload(state, offset)
         });
         reset.map_err(|error| self.fail(state, "reset", error))
+    }
+
+    /// Makes the log's entries in the journal void: a replay must not bring back what is cut now.
+    /// What came since the last sync isn't covered by the journal any more either, should nothing be cut after all.
+    fn void_entries(&self, state: &mut State) -> Result<(), StoreError> {
+        if self.shared.bug == Some(StoreBug::CutWithoutFence) {
+            return Ok(());
+        }
+        self.shared.journal.begin_cut(self.journal_key())?;
+        state.incarnation += 1;
+        state.direct = true;
+        Ok(())
     }
 
     fn fail(&self, state: &State, action: &'static str, error: StoreError) -> StoreError {
@@ -80,7 +96,11 @@ impl PartitionLog {
         if self.recovery_point().is_some_and(|recovery_point| recovery_point > offset) {
             self.set_recovery_point(Some(offset));
         }
-        self.shared.lower_offsets(&self.topic_partition(), offset)
+        let lowered = self.shared.lower_offsets(&self.topic_partition(), offset);
+        if lowered.is_err() {
+            self.shared.journal.cut_done(self.journal_key());
+        }
+        lowered
     }
 
     fn truncate_files(&self, state: &mut State, offset: Offset, position: u64) -> Result<(), StoreError> {
@@ -94,6 +114,7 @@ impl PartitionLog {
             .file(state, FileKind::Log, base, OpenMode::Existing)
             .map_err(StoreError::io("open", &path))?;
         file.truncate(position).map_err(StoreError::io("truncate", &path))?;
+        file.sync().map_err(StoreError::io("sync", &path))?;
         state.epochs.truncate_to(offset);
         self.save_epochs(state)
     }
@@ -145,15 +166,23 @@ impl PartitionLog {
             recovery_points: OffsetCheckpoint::new(),
             log_starts: OffsetCheckpoint::new(),
             config: self.config().as_ref().clone(),
+            replay: Replay::default(),
             threads: 1,
         };
         let folder = state.folder.clone();
-        let loaded = load_log(&recovery, &folder, recovery_point, self.log_start_offset())?;
-        let disk = &self.shared.disk;
-        disk.sync_dir(&folder).map_err(StoreError::io("sync", &folder))?;
+        let known =
+            Known { recovery_point, durable_to: offset, log_start: self.log_start_offset(), was_cut: false };
+        let loaded = load_log(&recovery, &folder, known)?;
+        self.shared.sync_dir(&folder).map_err(StoreError::io("sync", &folder))?;
+        let (incarnation, slot) = (state.incarnation, state.slot);
         *state = loaded.state;
+        // What a group says of the log's tail from before is not true any more.
+        (state.incarnation, state.slot) = (incarnation, slot);
         let end = state.end();
-        assert!(end <= offset, "the log was cut");
+        assert_eq!(end, offset, "the log was cut there");
+        self.shared.journal.cut_done(self.journal_key());
+        // Its older entries, which said so before, are void.
+        let _ = self.shared.journal.mark(self.journal_key(), state, end);
         self.set_start(loaded.start);
         self.set_recovery_point(Some(loaded.recovery_point));
         self.set_end(end);

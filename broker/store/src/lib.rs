@@ -8,8 +8,10 @@
 mod append;
 mod commit;
 mod cut;
+mod damage;
 mod disk;
 mod error;
+mod journal;
 mod load;
 mod meta;
 mod parallel;
@@ -36,5 +38,7 @@ pub use partition::{DurableHook, PartitionLog};
 pub use read::{ReadSlice, UpTo};
 pub use real::RealDisk;
 pub use shared::FatalHook;
+#[doc(hidden)]
+pub use shared::StoreBug;
 pub use store::{Committer, Store, StoreConfig};
 pub use time::TimestampOffset;

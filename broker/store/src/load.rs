@@ -1,8 +1,11 @@
 //! Opening one partition's folder: segments, indexes, epochs and producers, with a scan where the disk may hold
 //! less than was written.
 //!
-//! What lies below the recovery point was durable, so it is never cut: if it is damaged, it stays, reads there say
-//! so, and new records go to a new segment at the recovery point.
+//! Two offsets say what is known. Below the recovery point the files beside the segments are complete too. Below the
+//! durable end, which the journal may have raised since, the records were durable, so nothing there is ever cut: if it
+//! is damaged, it stays, is named as damage, and reads there say so. What lies past both may be torn, and is cut there.
+
+mod durable;
 
 use std::io;
 use std::ops::Range;
@@ -10,13 +13,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_log::{
-    Depth, FileKind, HEADER_BYTES, IndexEntry, IndexPacer, LeaderEpochs, ProducerStates, ScanEnd,
-    ScannedBatch, TimeIndexEntry, decode_snapshot, scan,
+    Depth, FileKind, IndexEntry, IndexPacer, LeaderEpochs, ProducerStates, ScanEnd, ScannedBatch,
+    TimeIndexEntry, decode_snapshot, scan,
 };
 use ottla_types::Offset;
 
 use crate::disk::{Disk, DiskFile, OpenMode, read_file};
 use crate::error::StoreError;
+use crate::journal::Slot;
 use crate::partition::{Loaded, State};
 use crate::read::FileSource;
 use crate::recover::Recovery;
@@ -25,8 +29,24 @@ use crate::segment::{IndexState, Segment};
 /// No snapshot or epoch file is larger, unless it is damaged.
 const SIDE_BYTES_MAX: usize = 256 << 20;
 
-/// What is read at once in search of a batch.
-const SEARCH_BYTES: usize = 1 << 20;
+/// What is known of a log before it is opened.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known {
+    pub(crate) recovery_point: Offset,
+    /// Not below the recovery point.
+    pub(crate) durable_to: Offset,
+    pub(crate) log_start: Offset,
+    /// Whether the log was being cut: its files may be shorter than on disk.
+    pub(crate) was_cut: bool,
+}
+
+/// Damage that was stepped over in a segment.
+struct Gap {
+    segment: Offset,
+    /// Where the next batch begins.
+    position: u64,
+    offset: Offset,
+}
 
 /// A folder's files, by kind.
 #[derive(Default)]
@@ -42,35 +62,54 @@ struct Loader<'a> {
     disk: &'a dyn Disk,
     folder: &'a Path,
     recovery_point: Offset,
+    durable_to: Offset,
     files: Files,
     epochs: LeaderEpochs,
     epochs_changed: bool,
+    damaged: Vec<Range<Offset>>,
+    gaps: Vec<Gap>,
+    /// Whether records were taken in that nothing but the files tell of.
+    has_tail: bool,
+    was_cut: bool,
 }
 
 /// Opens a folder: its state and the log start offset.
-pub(crate) fn load_log(
-    recovery: &Recovery<'_>,
-    folder: &Path,
-    recovery_point: Offset,
-    log_start: Offset,
-) -> Result<Loaded, StoreError> {
+pub(crate) fn load_log(recovery: &Recovery<'_>, folder: &Path, known: Known) -> Result<Loaded, StoreError> {
     let disk = &*recovery.shared.disk;
-    let files = list(disk, folder)?;
-    let (epochs, epochs_changed) = (LeaderEpochs::default(), false);
-    let mut loader = Loader { recovery, disk, folder, recovery_point, files, epochs, epochs_changed };
+    let Known { recovery_point, durable_to, log_start, was_cut } = known;
+    assert!(recovery_point <= durable_to, "what is complete is durable");
+    let mut loader = Loader {
+        recovery,
+        disk,
+        folder,
+        recovery_point,
+        durable_to,
+        files: list(disk, folder)?,
+        epochs: LeaderEpochs::default(),
+        epochs_changed: false,
+        damaged: Vec::new(),
+        gaps: Vec::new(),
+        has_tail: was_cut,
+        was_cut,
+    };
     loader.remove_leftovers()?;
     loader.remove_before(log_start)?;
     loader.load_epochs()?;
     let mut segments = loader.load_segments(log_start)?;
-    loader.cover_recovery_point(&mut segments)?;
+    loader.cover_durable(&mut segments)?;
     let end = segments.last().expect("a log always has an active segment").end;
     let start = log_start.max(segments[0].base).min(end);
     loader.epochs_changed |= loader.epochs.truncate_to(end) | loader.epochs.advance_start(start);
     let (producers, snapshot_at) = loader.load_producers(&segments, end)?;
-    if !recovery.clean {
+    if loader.has_tail {
         // The last process may have ended before its names were synced.
-        disk.sync_dir(folder).map_err(StoreError::io("sync", folder))?;
+        recovery.shared.sync_dir(folder).map_err(StoreError::io("sync", folder))?;
     }
+    // Names that were made since the checkpoint may not have been synced.
+    let base = segments.last().expect("a log always has an active segment").base;
+    let folder_unsynced = !recovery.clean && base > Offset(0) && base >= recovery_point;
+    let has_news = |segment: &Segment| segment.index_unsynced || segment.has_pending_entries();
+    let touched = loader.epochs_changed || end > recovery_point || segments.iter().any(has_news);
     let state = State {
         folder: folder.to_owned(),
         segments,
@@ -79,13 +118,17 @@ pub(crate) fn load_log(
         producers,
         snapshot_at,
         unsynced_files: Vec::new(),
-        folder_unsynced: false,
+        folder_unsynced,
         parent_unsynced: None,
         synced_end: end,
-        touched: !recovery.clean || loader.epochs_changed,
+        touched,
         read_hints: Default::default(),
         read_hint_next: 0,
         deleted: false,
+        incarnation: 0,
+        direct: false,
+        slot: Slot::default(),
+        damaged: loader.damaged,
     };
     Ok(Loaded { state, start, recovery_point: if recovery.clean { end } else { recovery_point.min(end) } })
 }
@@ -148,6 +191,7 @@ impl Loader<'_> {
             text.ok().and_then(|bytes| LeaderEpochs::decode(std::str::from_utf8(&bytes).ok()?).ok());
         if let Some(epochs) = decoded {
             self.epochs = epochs;
+            self.epochs_changed = self.forget_unknown_epochs();
             return Ok(());
         }
         for at in 0..self.files.logs.len() {
@@ -160,7 +204,13 @@ impl Loader<'_> {
             self.epochs = epochs;
         }
         self.epochs_changed = !self.epochs.entries().is_empty();
+        self.forget_unknown_epochs();
         Ok(())
+    }
+
+    /// The epochs may be newer than what is known of the log; its batches say them again.
+    fn forget_unknown_epochs(&mut self) -> bool {
+        !self.recovery.clean && self.epochs.truncate_to(self.durable_to)
     }
 
     fn walk(
@@ -192,12 +242,10 @@ impl Loader<'_> {
             };
             let end = segment.end;
             segments.push(segment);
-            if let Some(next) = next.filter(|next| end != *next) {
-                let kept = self.keep_after_gap(&mut segments, next);
-                if !kept {
-                    self.remove_segments(&logs[at + 1..])?;
-                    break;
-                }
+            let gap_to = next.filter(|next| end != *next);
+            if gap_to.is_some_and(|next| !self.keep_after_gap(&mut segments, next)) {
+                self.remove_segments(&logs[at + 1..])?;
+                break;
             }
         }
         if segments.is_empty() {
@@ -206,11 +254,12 @@ impl Loader<'_> {
         Ok(segments)
     }
 
-    /// A segment that ends before the next one begins: below the recovery point it is damaged and stays.
-    fn keep_after_gap(&self, segments: &mut [Segment], next: Offset) -> bool {
+    /// A segment that ends before the next one begins: below the durable end it is damaged and stays.
+    fn keep_after_gap(&mut self, segments: &mut [Segment], next: Offset) -> bool {
         let last = segments.last_mut().expect("one was just pushed");
-        let keep = next <= self.recovery_point;
+        let keep = next <= self.durable_to && last.end < next;
         if keep {
+            self.note_damage(last.end..next);
             last.end = next;
             last.durable_end = next;
         }
@@ -236,23 +285,28 @@ impl Loader<'_> {
     }
 
     /// When durable records are gone or damaged at the log's end, the log goes on behind them.
-    fn cover_recovery_point(&self, segments: &mut Vec<Segment>) -> Result<(), StoreError> {
+    fn cover_durable(&mut self, segments: &mut Vec<Segment>) -> Result<(), StoreError> {
         let last = segments.last_mut().expect("a log always has an active segment");
-        if last.end >= self.recovery_point {
+        if last.end >= self.durable_to {
             return Ok(());
         }
-        tracing::error!(
-            folder = %self.folder.display(), readable_to = %last.end, durable_to = %self.recovery_point,
-            "durable records are missing or corrupt; they are not served"
-        );
-        last.end = self.recovery_point;
-        last.durable_end = self.recovery_point;
-        let segment = self.new_segment(self.recovery_point)?;
+        self.note_damage(last.end..self.durable_to);
+        last.end = self.durable_to;
+        last.durable_end = self.durable_to;
+        let segment = self.new_segment(self.durable_to)?;
         if segments.last().is_some_and(|last| last.base == segment.base) {
             return Ok(());
         }
         segments.push(segment);
         Ok(())
+    }
+
+    fn note_damage(&mut self, offsets: Range<Offset>) {
+        tracing::error!(
+            folder = %self.folder.display(), from = %offsets.start, to = %offsets.end,
+            "durable records are missing or corrupt; they are not served"
+        );
+        self.damaged.push(offsets);
     }
 
     fn index_entries(&self, kind: FileKind, base: Offset, entry_bytes: usize) -> usize {
@@ -281,25 +335,29 @@ impl Loader<'_> {
     }
 
     /// The active segment, or one that may be torn: walked from the last index entry that can be trusted, by headers
-    /// up to the recovery point, with CRCs from there on.
+    /// up to the durable end, with CRCs from there on.
     fn scanned_segment(&mut self, base: Offset, mut bytes: u64) -> Result<Segment, StoreError> {
         let file = self.open(FileKind::Log, base, OpenMode::Existing)?;
         let path = self.path(FileKind::Log, base);
-        if !self.recovery.clean {
+        if self.was_cut {
             file.sync().map_err(StoreError::io("sync", &path))?;
         }
         let mut segment = Segment::new(base, self.recovery.config.index_interval_bytes, 0);
         let (offset, position) = self.trusted_start(&mut segment, &file, bytes)?;
         segment.set_recovered(position, offset);
-        if segment.end < self.recovery_point && !self.walk_durable(&mut segment, bytes)? {
-            // Damaged: all of it stays, and what can't be read there is reported.
+        self.walk_durable(&mut segment, bytes)?;
+        if segment.end < self.durable_to {
+            // The next segment goes on, or what can't be read there is damaged: all of it stays.
             segment.set_recovered(bytes, segment.end);
+            self.first_timestamp(&mut segment)?;
             return Ok(segment);
         }
         if !self.recovery.clean && segment.bytes < bytes {
-            // What the page cache holds past the recovery point may be on disk or not: look at what the disk has.
+            // What the page cache holds past the durable end may be on disk or not: look at what the disk has.
+            file.sync().map_err(StoreError::io("sync", &path))?;
             file.drop_cache().map_err(StoreError::io("read", &path))?;
             bytes = file.bytes().map_err(StoreError::io("read", &path))?.max(segment.bytes);
+            self.has_tail = true;
         }
         let checked_from = segment.bytes;
         let end = self.walk_tail(&mut segment, bytes)?;
@@ -314,72 +372,10 @@ impl Loader<'_> {
         Ok(segment)
     }
 
-    /// Walks the headers of what was durable. Returns whether the place where the recovery point stands was found.
-    fn walk_durable(&self, segment: &mut Segment, bytes: u64) -> Result<bool, StoreError> {
-        let (base, recovery_point) = (segment.base, self.recovery_point);
-        self.walk(base, segment.bytes..bytes, segment.end, Depth::Headers, |batch| {
-            let header = batch.header();
-            // A commit ends with a batch, so one that reaches past it has a damaged header.
-            if header.next_offset() <= recovery_point {
-                segment.push_batch(header, header.base_offset(), header.max_timestamp());
-            }
-            header.next_offset() < recovery_point
-        })?;
-        if segment.end == recovery_point {
-            return Ok(true);
-        }
-        if self.recovery.clean {
-            // The recovery point is the log's end then.
-            return Ok(false);
-        }
-        // The damaged batch stands in between; were it not for that, its own base offset, which no CRC covers, might
-        // have become the one that is looked for.
-        let from = segment.bytes + HEADER_BYTES as u64;
-        let Some(position) = self.find_batch(base, from..bytes, recovery_point)? else {
-            return Ok(false);
-        };
-        tracing::error!(
-            path = %self.path(FileKind::Log, base).display(), from, to = position,
-            "durable records are corrupt; they are not served"
-        );
-        segment.set_recovered(position, recovery_point);
-        Ok(true)
-    }
-
-    /// Looks at every byte for a whole batch that begins at `offset`: what remains when headers before it are damaged.
-    fn find_batch(
-        &self,
-        base: Offset,
-        positions: Range<u64>,
-        offset: Offset,
-    ) -> Result<Option<u64>, StoreError> {
-        let path = self.path(FileKind::Log, base);
-        let source = FileSource(self.open(FileKind::Log, base, OpenMode::Existing)?);
-        let wanted = offset.0.to_be_bytes();
-        let mut at = positions.start;
-        let mut window = vec![0; SEARCH_BYTES];
-        while at.saturating_add(wanted.len() as u64) <= positions.end {
-            let read = source.0.read_at(at, &mut window).map_err(StoreError::io("read", &path))?;
-            for (index, bytes) in window[..read].windows(wanted.len()).enumerate() {
-                let position = at + index as u64;
-                if bytes != wanted {
-                    continue;
-                }
-                let one = scan(&source, position..positions.end, offset, Depth::Crc, |_| false);
-                if one.map_err(StoreError::io("read", &path))?.position > position {
-                    return Ok(Some(position));
-                }
-            }
-            at += (read.saturating_sub(wanted.len() - 1)).max(1) as u64;
-        }
-        Ok(None)
-    }
-
     fn walk_tail(&mut self, segment: &mut Segment, bytes: u64) -> Result<ScanEnd, StoreError> {
         let depth = if self.recovery.clean { Depth::Headers } else { Depth::Crc };
         let mut epochs = std::mem::take(&mut self.epochs);
-        // The file may be newer than the recovery point; the batches say it again.
-        let mut changed = epochs.truncate_to(segment.end);
+        let mut changed = false;
         let end = self.walk(segment.base, segment.bytes..bytes, segment.end, depth, |batch| {
             let header = batch.header();
             segment.push_batch(header, header.base_offset(), header.max_timestamp());
@@ -525,12 +521,21 @@ impl Loader<'_> {
         };
         let snapshot_at = (!states.is_empty() || from > Offset(0)).then_some(from);
         for segment in segments.iter().filter(|segment| segment.end > from && segment.bytes > 0) {
-            let Some((offset, position)) = self.replay_start(segment, from)? else { continue };
-            self.walk(segment.base, position..segment.bytes, offset, Depth::Headers, |batch| {
-                let header = batch.header();
-                states.on_append(header, header.base_offset(), header.max_timestamp());
-                true
-            })?;
+            let starts = self.gaps.iter().filter(|gap| gap.segment == segment.base && gap.offset > from);
+            let mut starts: Vec<_> = starts.map(|gap| (gap.offset, gap.position)).collect();
+            starts.extend(self.replay_start(segment, from)?);
+            starts.sort_unstable();
+            let mut seen_to = from;
+            for (offset, position) in starts {
+                self.walk(segment.base, position..segment.bytes, offset, Depth::Headers, |batch| {
+                    let header = batch.header();
+                    if header.base_offset() >= seen_to {
+                        states.on_append(header, header.base_offset(), header.max_timestamp());
+                        seen_to = header.next_offset();
+                    }
+                    true
+                })?;
+            }
         }
         Ok((states, snapshot_at))
     }
@@ -546,7 +551,7 @@ impl Loader<'_> {
         if end.next_offset >= from {
             return Ok(Some((end.next_offset, end.position)));
         }
-        let found = self.find_batch(base, end.position + HEADER_BYTES as u64..segment.bytes, from)?;
-        Ok(found.map(|position| (from, position)))
+        let found = self.find_batch(base, end.position..segment.bytes, from..=from)?;
+        Ok(found.map(|(position, offset)| (offset, position)))
     }
 }

@@ -1,15 +1,17 @@
 //! One partition's log: its state, offsets and hooks. Appending, committing, reading and cutting have their own files.
 
 use std::io;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
-use ottla_log::{AckDurability, FileKind, LeaderEpochs, LogConfig, ProducerStates};
+use ottla_log::{AckDurability, FileKind, JournalKey, LeaderEpochs, LogConfig, ProducerStates};
 use ottla_types::{LeaderEpoch, Offset, PartitionIndex, TopicId, TopicName, TopicPartition};
 use parking_lot::{Mutex, RwLock};
 
 use crate::disk::{DiskFile, OpenMode};
+use crate::journal::Slot;
 use crate::segment::Segment;
 use crate::shared::{FileKey, Shared};
 
@@ -62,6 +64,14 @@ pub(crate) struct State {
     pub(crate) read_hints: [(Offset, Offset, u64); 4],
     pub(crate) read_hint_next: usize,
     pub(crate) deleted: bool,
+    /// Changes whenever the log is cut: what was known of its tail before says nothing any more.
+    pub(crate) incarnation: u64,
+    /// Whether the end isn't durable and not in the journal either: all that follows has to wait for a sync in place.
+    pub(crate) direct: bool,
+    /// The newest entry in the journal.
+    pub(crate) slot: Slot,
+    /// What is known to be corrupt or missing, in order.
+    pub(crate) damaged: Vec<Range<Offset>>,
 }
 
 impl State {
@@ -136,6 +146,10 @@ impl PartitionLog {
         self.partition
     }
 
+    pub(crate) fn journal_key(&self) -> JournalKey {
+        (self.topic_id, self.partition)
+    }
+
     /// Topic and number.
     pub fn topic_partition(&self) -> TopicPartition {
         TopicPartition { topic: self.topic.clone(), partition: self.partition }
@@ -181,6 +195,11 @@ impl PartitionLog {
     /// The epoch of the leader that wrote the record at `offset`.
     pub fn epoch_at(&self, offset: Offset) -> Option<LeaderEpoch> {
         self.state.lock().epochs.epoch_at(offset)
+    }
+
+    /// The offsets whose records are known to be corrupt or missing, though they were durable; in order.
+    pub fn damage(&self) -> Vec<Range<Offset>> {
+        self.state.lock().damaged.clone()
     }
 
     /// The settings.

@@ -78,17 +78,23 @@ impl ByteSource for FileSource {
 }
 
 impl State {
-    /// The first of the batches (position, base offset, epoch) whose epoch isn't the one that began there.
-    fn first_foreign_epoch(
-        &self,
-        batches: &[(u64, Offset, LeaderEpoch)],
-    ) -> Option<(u64, Offset, LeaderEpoch)> {
+    /// The first of the batches whose epoch isn't the one that began there.
+    fn first_foreign_epoch<'b>(&self, batches: &'b [SeenEpoch]) -> Option<&'b SeenEpoch> {
         let known_from = self.epochs.entries().first()?.1;
-        let foreign = |batch: &&(u64, Offset, LeaderEpoch)| {
-            batch.1 >= known_from && self.epochs.epoch_at(batch.1) != Some(batch.2)
+        // The last offset, as the log may start within a batch.
+        let foreign = |batch: &&SeenEpoch| {
+            batch.last_offset >= known_from && self.epochs.epoch_at(batch.last_offset) != Some(batch.epoch)
         };
-        batches.iter().find(foreign).copied()
+        batches.iter().find(foreign)
     }
+}
+
+/// A batch that was read, as far as its epoch is concerned.
+struct SeenEpoch {
+    position: u64,
+    base_offset: Offset,
+    last_offset: Offset,
+    epoch: LeaderEpoch,
 }
 
 /// A segment as it was when the read began.
@@ -220,13 +226,16 @@ impl PartitionLog {
         }
         let mut epochs = Vec::new();
         let mut end = view.scan(range.clone(), base_offset, Depth::Crc, |batch| {
-            epochs.push((batch.position, batch.header().base_offset(), batch.header().leader_epoch()));
+            let header = batch.header();
+            let (base_offset, last_offset) = (header.base_offset(), header.last_offset());
+            let position = batch.position;
+            epochs.push(SeenEpoch { position, base_offset, last_offset, epoch: header.leader_epoch() });
             true
         })?;
         // No CRC covers the leader epoch, but it is known where each one begins.
-        if let Some((position, offset, epoch)) = self.state.lock().first_foreign_epoch(&epochs) {
-            end =
-                ScanEnd { position, next_offset: offset, stopped_by: Some(BatchError::LeaderEpoch(epoch.0)) };
+        if let Some(batch) = self.state.lock().first_foreign_epoch(&epochs) {
+            let stopped_by = Some(BatchError::LeaderEpoch(batch.epoch.0));
+            end = ScanEnd { position: batch.position, next_offset: batch.base_offset, stopped_by };
         }
         match end.stopped_by {
             Some(error) if end.position == range.start => Err(view.corrupt(end.position, error)),

@@ -15,11 +15,12 @@ use ottla_types::{Offset, PartitionIndex, TopicId, TopicName, TopicPartition};
 
 use crate::disk::{Disk, OpenMode, read_file};
 use crate::error::StoreError;
-use crate::load::load_log;
+use crate::journal::{JOURNAL_FOLDER, Replay, Replayed, Slot};
+use crate::load::{Known, load_log};
 use crate::parallel::each;
 use crate::partition::{Identity, Loaded, PartitionLog, State};
 use crate::segment::Segment;
-use crate::shared::Shared;
+use crate::shared::{Shared, StoreBug};
 
 /// What is known when the partitions are opened.
 pub(crate) struct Recovery<'a> {
@@ -29,6 +30,7 @@ pub(crate) struct Recovery<'a> {
     pub(crate) recovery_points: OffsetCheckpoint,
     pub(crate) log_starts: OffsetCheckpoint,
     pub(crate) config: LogConfig,
+    pub(crate) replay: Replay,
     /// How many folders are opened at once.
     pub(crate) threads: usize,
 }
@@ -44,7 +46,7 @@ impl Recovery<'_> {
         let entries = disk.list(dir).map_err(StoreError::io("list", dir))?;
         each(&entries, self.threads, |entry| {
             let path = dir.join(&entry.name);
-            if !entry.is_dir || entry.name == METADATA_FOLDER {
+            if !entry.is_dir || entry.name == METADATA_FOLDER || entry.name == JOURNAL_FOLDER {
                 return Ok(());
             }
             match parse_folder(&entry.name) {
@@ -70,8 +72,55 @@ impl Recovery<'_> {
         let name = TopicPartition { topic: who.topic.clone(), partition: who.partition };
         let recovery_point = self.recovery_points.get(&name).copied().unwrap_or_default();
         let log_start = self.log_starts.get(&name).copied().unwrap_or_default();
-        let loaded = load_log(self, folder, recovery_point, log_start)?;
+        let key = (who.topic_id, who.partition);
+        let disk = &*self.shared.disk;
+        let replayed = if self.shared.bug == Some(StoreBug::SkipReplay) {
+            Replayed { durable_to: recovery_point, ..Replayed::default() }
+        } else {
+            self.replay.apply(disk, folder, key, recovery_point, log_start)?
+        };
+        let known = Known {
+            recovery_point,
+            durable_to: replayed.durable_to,
+            log_start,
+            was_cut: self.replay.was_cut(key),
+        };
+        let mut loaded = load_log(self, folder, known)?;
+        self.hold_replayed(&mut loaded, replayed, folder)?;
+        let end = loaded.state.end();
+        if !self.clean && end > known.durable_to {
+            // What was found behind the durable end is shown from now on, so it is never a torn tail again.
+            let _ = self.shared.journal.mark(key, &mut loaded.state, end);
+        }
         Ok(PartitionLog::new(Arc::clone(self.shared), who, self.config.clone(), loaded))
+    }
+
+    /// What was repeated from the journal stays in it until the segments are synced: by the next checkpoint, unless too
+    /// many files would be held open until then.
+    fn hold_replayed(
+        &self,
+        loaded: &mut Loaded,
+        replayed: Replayed,
+        folder: &Path,
+    ) -> Result<(), StoreError> {
+        let state = &mut loaded.state;
+        state.slot.newest = replayed.newest;
+        if replayed.files.is_empty() {
+            return Ok(());
+        }
+        (state.touched, state.folder_unsynced) = (true, true);
+        state.synced_end = loaded.recovery_point;
+        for segment in &mut state.segments {
+            let Some(file) = replayed.files.get(&segment.base) else { continue };
+            let (held, too_many) = self.shared.hold(file);
+            if too_many {
+                file.sync()
+                    .map_err(StoreError::io("sync", folder.join(FileKind::Log.file_name(segment.base))))?;
+            } else {
+                segment.unsynced = Some(held);
+            }
+        }
+        Ok(())
     }
 
     /// The topic id of a folder. One without is a leftover: nothing in it was acknowledged, as the id is synced
@@ -84,10 +133,14 @@ impl Recovery<'_> {
     ) -> Result<Option<TopicId>, StoreError> {
         let disk = &*self.shared.disk;
         let path = folder.join(PartitionMetadata::FILE);
+        // A partition that is in the checkpoint had its identity synced by then.
+        let name = TopicPartition { topic: topic.clone(), partition };
         if !self.clean
+            && !self.recovery_points.contains_key(&name)
             && let Ok(file) = disk.open(&path, OpenMode::Existing)
         {
             file.sync().and_then(|()| file.drop_cache()).map_err(StoreError::io("sync", &path))?;
+            self.shared.sync_dir(folder).map_err(StoreError::io("sync", folder))?;
         }
         let text = read_file(disk, &path, 4_096).ok().and_then(|bytes| String::from_utf8(bytes).ok());
         if let Some(Ok(metadata)) = text.as_deref().map(PartitionMetadata::decode) {
@@ -166,6 +219,11 @@ pub(crate) fn create_partition(
         read_hints: Default::default(),
         read_hint_next: 0,
         deleted: false,
+        incarnation: 0,
+        // Its names have to be synced before anything of it is acknowledged.
+        direct: true,
+        slot: Slot::default(),
+        damaged: Vec::new(),
     };
     let who = Identity { topic, topic_id, partition };
     let loaded = Loaded { state, start: Offset(0), recovery_point: Offset(0) };

@@ -1,12 +1,14 @@
 //! One segment in memory: sizes, and which index entries are still to be written. Its files are opened when needed.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use ottla_log::{BatchHeader, Entries, IndexEntry, IndexPacer, TimeIndexEntry, relative_offset};
 use ottla_types::Offset;
 
-use crate::disk::DiskFile;
+use crate::shared::Held;
+
+/// Reads copy the entries in memory, so they are kept few.
+const ENTRIES_IN_MEMORY: usize = 64;
 
 /// The entries of one index: some in the file, the newest still in memory.
 #[derive(Clone, Debug)]
@@ -27,12 +29,13 @@ impl<E> IndexState<E> {
     }
 }
 
+#[derive(Clone)]
 pub(crate) struct Segment {
     pub(crate) base: Offset,
     /// The offset after its last record.
     pub(crate) end: Offset,
     pub(crate) bytes: u64,
-    /// The bytes that are known to be on disk.
+    /// The bytes that are known to be on disk, here or in the journal.
     pub(crate) durable_bytes: u64,
     /// The offset after the last record of those.
     pub(crate) durable_end: Offset,
@@ -48,8 +51,8 @@ pub(crate) struct Segment {
     pub(crate) verified: Range<u64>,
     /// The bytes from here on were written by this process.
     pub(crate) own_from: u64,
-    /// Held while it has unsynced bytes, so that an error of writing back can't get lost.
-    pub(crate) unsynced: Option<Arc<dyn DiskFile>>,
+    /// Held while it has unsynced bytes, be they in the journal or not.
+    pub(crate) unsynced: Option<Held>,
 }
 
 impl Segment {
@@ -97,9 +100,21 @@ impl Segment {
         (self.end, self.durable_end) = (end, end);
     }
 
+    /// Takes note that its first `bytes`, up to `end`, are on disk.
+    pub(crate) fn set_durable(&mut self, bytes: u64, end: Offset) {
+        if bytes > self.durable_bytes {
+            (self.durable_bytes, self.durable_end) = (bytes, end);
+        }
+    }
+
     /// Adds the entry for the greatest timestamp: when the segment is closed.
     pub(crate) fn finish_time_index(&mut self) {
         self.time_index.pending.extend(self.pacer.pending_time());
+    }
+
+    /// Whether so many index entries are in memory that they should be written.
+    pub(crate) fn has_many_entries(&self) -> bool {
+        self.index.pending.len().max(self.time_index.pending.len()) >= ENTRIES_IN_MEMORY
     }
 
     /// Whether index entries are still in memory only.

@@ -4,19 +4,28 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use ottla_log::{FileKind, LOG_START_FILE, OffsetCheckpoint, RECOVERY_POINT_FILE, encode_offsets};
 use ottla_types::{Offset, TopicPartition};
 use parking_lot::{Condvar, Mutex};
 
-use crate::disk::{Disk, DiskFile, OpenMode};
+use crate::disk::{Disk, DiskFile, OpenMode, is_out_of_files};
 use crate::error::{FatalError, StoreError};
+use crate::journal::Journal;
 use crate::meta::save;
 use crate::partition::PartitionLog;
 
 /// Called once, when a write or sync has failed.
 pub type FatalHook = Arc<dyn Fn(&FatalError) + Send + Sync>;
+
+/// What may be written between two checkpoints: a recovery looks at the headers of that much.
+const CHECKPOINT_BYTES: u64 = 512 << 20;
+
+/// How long one waits for files to be closed elsewhere, and how often. Others may have them open: connections.
+const OUT_OF_FILES_WAIT: Duration = Duration::from_millis(20);
+const OUT_OF_FILES_WAITS_MAX: u32 = 3_000;
 
 /// One file of one partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,6 +39,50 @@ pub(crate) struct FileKey {
 struct OpenFiles {
     files: HashMap<FileKey, (Arc<dyn DiskFile>, u64)>,
     clock: u64,
+    /// The clock when files were last closed for not being used.
+    swept: u64,
+}
+
+/// A file with unsynced bytes. It is held open until they are synced, so that an error of writing back can't get lost.
+#[derive(Clone)]
+pub(crate) struct Held {
+    pub(crate) file: Arc<dyn DiskFile>,
+    _count: Arc<Count>,
+}
+
+struct Count(Arc<AtomicUsize>);
+
+impl Drop for Count {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// What the thread for upkeep is asked to do.
+#[derive(Default)]
+struct Upkeep {
+    stop: bool,
+    wanted: bool,
+}
+
+/// The bugs that the simulation plants to see whether it finds them: what the store then leaves out.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreBug {
+    /// Journal files are used again before the segments are synced.
+    ReleaseBeforeSync,
+    /// Journal files are used again and nothing says any more how far the segments were durable.
+    ReleaseWithoutMarks,
+    /// The journal is replayed without looking at cuts.
+    ReplayWithoutCuts,
+    /// A log is cut without making its entries void.
+    CutWithoutFence,
+    /// Groups of an older generation are taken for new ones.
+    IgnoreGeneration,
+    /// A small append goes to the journal though a large one before it isn't synced.
+    OvertakeUnsynced,
+    /// The journal isn't replayed.
+    SkipReplay,
 }
 
 pub(crate) struct Shared {
@@ -42,6 +95,13 @@ pub(crate) struct Shared {
     next_key: AtomicU64,
     dirty: Mutex<Vec<Arc<PartitionLog>>>,
     wake: Condvar,
+    pub(crate) journal: Journal,
+    held: Arc<AtomicUsize>,
+    /// Bytes written since the last checkpoint.
+    bytes_since_checkpoint: AtomicU64,
+    upkeep: Mutex<Upkeep>,
+    upkeep_wake: Condvar,
+    pub(crate) bug: Option<StoreBug>,
     /// Names that were made in the data directory, and how many of them are synced.
     root_changes: AtomicU64,
     root_synced: Mutex<u64>,
@@ -50,10 +110,23 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(disk: Arc<dyn Disk>, dir: PathBuf, open_files_max: usize, on_fatal: FatalHook) -> Self {
+    pub(crate) fn new(
+        disk: Arc<dyn Disk>,
+        dir: PathBuf,
+        journal: Journal,
+        open_files_max: usize,
+        on_fatal: FatalHook,
+        bug: Option<StoreBug>,
+    ) -> Self {
         Self {
             disk,
             dir,
+            journal,
+            held: Arc::default(),
+            bytes_since_checkpoint: AtomicU64::new(0),
+            upkeep: Mutex::default(),
+            upkeep_wake: Condvar::new(),
+            bug,
             open_files: Mutex::default(),
             open_files_max: open_files_max.max(8),
             failed: AtomicBool::new(false),
@@ -97,6 +170,11 @@ impl Shared {
         Ok(())
     }
 
+    /// What the checkpoint on disk says of a partition.
+    pub(crate) fn saved_recovery_point(&self, name: &TopicPartition) -> Offset {
+        self.saved.lock().0.get(name).copied().unwrap_or_default()
+    }
+
     /// Writes the log start of a partition, before what lies below it is removed.
     pub(crate) fn raise_log_start(&self, name: &TopicPartition, start: Offset) -> Result<(), StoreError> {
         let mut saved = self.saved.lock();
@@ -125,6 +203,21 @@ impl Shared {
         Ok(())
     }
 
+    /// Takes a name out of the checkpoint files: what they said of an older topic's partition isn't true of this one's.
+    pub(crate) fn forget_offsets(&self, name: &TopicPartition) -> Result<(), StoreError> {
+        let mut saved = self.saved.lock();
+        let (recovery_points, log_starts) = &mut *saved;
+        for (file, offsets) in [(RECOVERY_POINT_FILE, recovery_points), (LOG_START_FILE, log_starts)] {
+            if offsets.contains_key(name) {
+                let mut changed = offsets.clone();
+                changed.remove(name);
+                save(&*self.disk, &self.dir, file, &encode_offsets(&changed))?;
+                *offsets = changed;
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) fn next_key(&self) -> u64 {
         self.next_key.fetch_add(1, Ordering::Relaxed)
     }
@@ -139,7 +232,100 @@ impl Shared {
             tracing::error!(%error, "disk error, the store stops");
             (self.on_fatal)(error);
         }
-        self.wake.notify_all();
+        self.wake_all();
+    }
+
+    /// The error of whoever wants to write after that.
+    pub(crate) fn failed_before(&self) -> FatalError {
+        let reason = "the store stopped after a disk error".to_owned();
+        FatalError { action: "sync", path: self.dir.clone(), reason }
+    }
+
+    /// Holds a file with unsynced bytes, and says whether too many are held: then it has to be synced soon.
+    pub(crate) fn hold(&self, file: &Arc<dyn DiskFile>) -> (Held, bool) {
+        let held = self.held.fetch_add(1, Ordering::AcqRel) + 1;
+        let count = Arc::new(Count(Arc::clone(&self.held)));
+        (Held { file: Arc::clone(file), _count: count }, held > self.open_files_max / 2)
+    }
+
+    /// Adds to what a recovery would have to look through.
+    pub(crate) fn count_written(&self, bytes: u64) {
+        let before = self.bytes_since_checkpoint.fetch_add(bytes, Ordering::Relaxed);
+        if before < CHECKPOINT_BYTES && before + bytes >= CHECKPOINT_BYTES {
+            self.want_upkeep();
+        }
+    }
+
+    /// Whether so much was written that a checkpoint is due.
+    pub(crate) fn is_checkpoint_due(&self) -> bool {
+        self.bytes_since_checkpoint.load(Ordering::Relaxed) >= CHECKPOINT_BYTES
+    }
+
+    /// A checkpoint begins.
+    pub(crate) fn checkpoint_begins(&self) {
+        self.bytes_since_checkpoint.store(0, Ordering::Relaxed);
+    }
+
+    /// Wakes the thread for upkeep.
+    pub(crate) fn want_upkeep(&self) {
+        self.upkeep.lock().wanted = true;
+        self.upkeep_wake.notify_all();
+    }
+
+    /// Ends the thread for upkeep.
+    pub(crate) fn stop_upkeep(&self) {
+        self.upkeep.lock().stop = true;
+        self.upkeep_wake.notify_all();
+    }
+
+    /// Waits until something is wanted or `interval` has passed. Returns whether something is wanted; `None` at the end.
+    pub(crate) fn wait_upkeep(&self, interval: Duration) -> Option<bool> {
+        let mut upkeep = self.upkeep.lock();
+        while !upkeep.stop && !upkeep.wanted {
+            if self.upkeep_wake.wait_for(&mut upkeep, interval).timed_out() {
+                break;
+            }
+        }
+        (!upkeep.stop).then_some(std::mem::take(&mut upkeep.wanted))
+    }
+
+    /// Writes and syncs the journal's group and tells its partitions.
+    ///
+    /// # Errors
+    /// The store has failed then, now or before.
+    pub(crate) fn commit_journal(&self) -> Result<(), FatalError> {
+        if self.has_failed() {
+            return Err(self.failed_before());
+        }
+        let flushed = self.journal.flush().inspect_err(|error| self.fail(error))?;
+        for member in &flushed.members {
+            member.log.group_ended(member, flushed.durable);
+        }
+        drop(flushed.told);
+        if self.journal.wants_release() {
+            self.want_upkeep();
+        }
+        Ok(())
+    }
+
+    /// Makes the names in a folder durable. Too many open files pass: those that are only kept open are closed.
+    pub(crate) fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        let mut waits = 0;
+        loop {
+            match self.disk.sync_dir(path) {
+                Err(error) if is_out_of_files(&error) && waits < OUT_OF_FILES_WAITS_MAX => {
+                    self.open_files.lock().files.clear();
+                    if waits == 0 {
+                        tracing::warn!(path = %path.display(), "too many open files, waiting to sync a folder");
+                    }
+                    if waits > 0 {
+                        std::thread::sleep(OUT_OF_FILES_WAIT);
+                    }
+                    waits += 1;
+                }
+                synced => return synced,
+            }
+        }
     }
 
     /// The open file of that key, opened when it isn't; the least used ones are closed beyond the limit.
@@ -168,6 +354,14 @@ impl Shared {
         self.open_files.lock().files.retain(|key, _| !ours(key));
     }
 
+    /// Closes the files that weren't used since this was last called.
+    pub(crate) fn close_unused(&self) {
+        let mut open = self.open_files.lock();
+        let (swept, now) = (open.swept, open.clock);
+        open.swept = now;
+        open.files.retain(|_, (_, used)| *used > swept);
+    }
+
     /// The number of files that are held open.
     pub(crate) fn open_files(&self) -> usize {
         self.open_files.lock().files.len()
@@ -183,7 +377,7 @@ impl Shared {
         let mut synced = self.root_synced.lock();
         if *synced < change {
             let made = self.root_changes.load(Ordering::Acquire);
-            self.disk.sync_dir(&self.dir)?;
+            self.sync_dir(&self.dir)?;
             *synced = made;
         }
         Ok(())
@@ -210,7 +404,10 @@ impl Shared {
 
     /// Wakes the committer under its lock, so that no wake-up is lost.
     pub(crate) fn wake_all(&self) {
-        let _dirty = self.dirty.lock();
-        self.wake.notify_all();
+        {
+            let _dirty = self.dirty.lock();
+            self.wake.notify_all();
+        }
+        self.journal.wake_all();
     }
 }

@@ -32,6 +32,11 @@ impl PartitionLog {
                 // Without space for them the recovery point has to stay.
                 return Ok(());
             }
+            let end = state.end();
+            if end > Offset(0) && state.snapshot_at != Some(end) {
+                // So that the next start need not look for producers in all of the log.
+                self.save_producers(&mut state, end);
+            }
             let mut files = std::mem::take(&mut state.unsynced_files);
             self.take_unsynced_indexes(&mut state, &mut files)?;
             let epochs = state.epochs_unsaved.then(|| state.epochs.encode());
@@ -42,8 +47,7 @@ impl PartitionLog {
             for (path, file) in &files {
                 file.sync().map_err(|error| FatalError::new("sync", path, &error))?;
             }
-            let disk = &*self.shared.disk;
-            disk.sync_dir(&folder).map_err(|error| FatalError::new("sync", &folder, &error))
+            self.shared.sync_dir(&folder).map_err(|error| FatalError::new("sync", &folder, &error))
         })();
         if let Err(error) = synced {
             self.shared.fail(&error);
@@ -58,7 +62,9 @@ impl PartitionLog {
         }
         self.set_recovery_point(Some(synced_end));
         let mut state = self.state.lock();
-        state.touched = state.is_unsynced();
+        state.touched = state.is_unsynced() || state.end() > synced_end;
+        drop(state);
+        self.remove_old_snapshots();
         Ok(())
     }
 
@@ -84,7 +90,7 @@ impl PartitionLog {
 
     /// Completes all files for a clean shutdown: the next open needs no scan.
     pub(crate) fn finish(&self) -> Result<(), StoreError> {
-        self.sync().map_err(|_| StoreError::Failed)?;
+        self.sync_in_place().map_err(|_| StoreError::Failed)?;
         {
             let mut state = self.state.lock();
             let end = state.end();
@@ -104,7 +110,6 @@ impl PartitionLog {
             }
         }
         self.sync_side_files()?;
-        self.remove_old_snapshots();
         let end = self.end_offset();
         if self.recovery_point() == Some(end) { Ok(()) } else { Err(StoreError::Failed) }
     }

@@ -11,17 +11,18 @@ use ottla_log::{
     DELETE_SUFFIX, LOG_START_FILE, LogConfig, MetaProperties, RECOVERY_POINT_FILE, STRAY_SUFFIX,
     partition_folder, renamed_folder,
 };
-use ottla_types::{BrokerId, ClusterId, DirectoryId, Offset, PartitionIndex, TopicId, TopicName};
-use parking_lot::{Condvar, Mutex, RwLock};
+use ottla_types::{BrokerId, ClusterId, DirectoryId, PartitionIndex, TopicId, TopicName};
+use parking_lot::{Mutex, RwLock};
 
 use crate::disk::{Disk, DiskLock};
 use crate::error::{FatalError, StoreError};
+use crate::journal::{Ignore, Journal};
 use crate::meta::{CLEAN_FILE, claim, load_offsets, save, take_clean_mark, take_lock};
 use crate::parallel::each;
 use crate::partition::PartitionLog;
 use crate::real::RealDisk;
 use crate::recover::{Recovery, create_partition, remove_folder};
-use crate::shared::{FatalHook, Shared};
+use crate::shared::{FatalHook, Shared, StoreBug};
 
 /// Who drives the commits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,8 +53,15 @@ pub struct StoreConfig {
     pub committer: Committer,
     /// How often recovery points are written while there is something new.
     pub checkpoint_interval: Duration,
+    /// The size of one of the journal's two files in bytes. Segments are synced whenever one is full.
+    pub journal_file_bytes: u64,
+    /// How long an idempotent producer is remembered after its last batch: Kafka's `producer.id.expiration.ms`.
+    pub producer_expiration: Duration,
     /// How many partitions are synced, opened or closed at once.
     pub sync_threads: usize,
+    /// A bug that a simulation plants.
+    #[doc(hidden)]
+    pub bug: Option<StoreBug>,
 }
 
 impl StoreConfig {
@@ -68,7 +76,10 @@ impl StoreConfig {
             open_files_max: 4_096,
             committer: Committer::Thread,
             checkpoint_interval: Duration::from_secs(30),
+            journal_file_bytes: 64 << 20,
+            producer_expiration: Duration::from_secs(24 * 3_600),
             sync_threads: 4,
+            bug: None,
         }
     }
 }
@@ -80,9 +91,8 @@ pub(crate) struct Inner {
     pub(crate) partitions: RwLock<Partitions>,
     meta: MetaProperties,
     stop: AtomicBool,
-    /// For the thread that writes checkpoints.
-    stopped: (Mutex<bool>, Condvar),
     sync_threads: usize,
+    producer_expiration: Duration,
 }
 
 /// One data directory. Dropping it without [`Store::close`] is like a crash: the next open scans the logs' tails.
@@ -114,7 +124,14 @@ impl Store {
         let clean = take_clean_mark(&*disk, &dir)?;
         let recovery_points = load_offsets(&*disk, &dir, RECOVERY_POINT_FILE);
         let log_starts = load_offsets(&*disk, &dir, LOG_START_FILE);
-        let shared = Arc::new(Shared::new(disk, dir, config.open_files_max, config.on_fatal));
+        let bug = config.bug;
+        let ignore = Ignore {
+            cuts: bug == Some(StoreBug::ReplayWithoutCuts),
+            generation: bug == Some(StoreBug::IgnoreGeneration),
+        };
+        let (journal, replay) = Journal::open(&disk, &dir, config.journal_file_bytes, clean, ignore)?;
+        let shared =
+            Arc::new(Shared::new(disk, dir, journal, config.open_files_max, config.on_fatal, config.bug));
         let threads = if config.committer == Committer::Thread { config.sync_threads.max(1) } else { 1 };
         let recovery = Recovery {
             shared: &shared,
@@ -122,27 +139,29 @@ impl Store {
             recovery_points,
             log_starts,
             config: config.default_config,
+            replay,
             threads,
         };
         let partitions = recovery.run()?;
+        // Of partitions that are gone: should one be made again, what was in the old one is not its own.
+        shared
+            .journal
+            .cut_deleted(recovery.replay.newest().filter(|(key, _)| !partitions.contains_key(key)))?;
         shared.set_saved(recovery.recovery_points, recovery.log_starts);
         let count = partitions.len();
         tracing::info!(dir = %shared.dir.display(), partitions = count, clean, ms = started.elapsed().as_millis() as u64, "store opened");
-        let (stop, sync_threads) = (AtomicBool::new(false), threads);
-        let partitions = RwLock::new(partitions);
-        let inner =
-            Arc::new(Inner { shared, partitions, meta, stop, stopped: Default::default(), sync_threads });
-        let mut threads = Vec::new();
-        if config.committer == Committer::Thread {
-            let start = |name: &str, work: Box<dyn FnOnce() + Send>| {
-                let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work);
-                thread.map_err(StoreError::io("start a thread for", &config.dir))
-            };
-            let (committer, checkpointer) = (Arc::clone(&inner), Arc::clone(&inner));
-            threads.push(start("committer", Box::new(move || committer.commit_loop()))?);
-            let interval = config.checkpoint_interval;
-            threads.push(start("checkpointer", Box::new(move || checkpointer.checkpoint_loop(interval)))?);
-        }
+        let inner = Arc::new(Inner {
+            shared,
+            partitions: RwLock::new(partitions),
+            meta,
+            stop: AtomicBool::new(false),
+            sync_threads: threads,
+            producer_expiration: config.producer_expiration,
+        });
+        let threads = match config.committer {
+            Committer::Thread => start_threads(&inner, config.checkpoint_interval)?,
+            Committer::Manual => Vec::new(),
+        };
         Ok(Self { inner, threads: Mutex::new(threads), lock: Mutex::new(Some(lock)) })
     }
 
@@ -208,7 +227,7 @@ impl Store {
         }
         // An older topic's offsets under this name would be taken for this one's.
         let name = ottla_types::TopicPartition { topic: topic.clone(), partition };
-        self.inner.shared.lower_offsets(&name, Offset(0))?;
+        self.inner.shared.forget_offsets(&name)?;
         let log = create_partition(&self.inner.shared, topic, topic_id, partition, config)?;
         log.queue();
         partitions.insert((topic_id, partition), Arc::clone(&log));
@@ -256,7 +275,11 @@ impl Store {
         let Some(log) = self.inner.partitions.write().remove(&(topic_id, partition)) else { return Ok(None) };
         let shared = &self.inner.shared;
         let _one = log.commit_lock.lock();
+        if suffix == STRAY_SUFFIX {
+            log.sync_locked().map_err(|_| StoreError::Failed)?;
+        }
         let mut state = log.state.lock();
+        shared.journal.cut_deleted([(log.journal_key(), state.slot.newest)].into_iter())?;
         state.deleted = true;
         log.set_recovery_point(None);
         let unique = shared.disk.random_id().map_err(StoreError::io("name", &state.folder))?;
@@ -269,7 +292,7 @@ impl Store {
         state.unsynced_files.clear();
         drop(state);
         shared.close_files(log.key, None);
-        shared.disk.sync_dir(&shared.dir).map_err(StoreError::io("sync", &shared.dir))?;
+        shared.sync_dir(&shared.dir).map_err(StoreError::io("sync", &shared.dir))?;
         Ok(Some(renamed))
     }
 
@@ -280,6 +303,9 @@ impl Store {
     pub fn delete_topic(&self, topic_id: TopicId) -> Result<(), StoreError> {
         let logs = self.inner.logs();
         let ours = logs.iter().filter(|log| log.topic_id == topic_id);
+        // All at once, as each by itself would write the same file again.
+        let newest = ours.clone().map(|log| (log.journal_key(), log.state.lock().slot.newest));
+        self.inner.shared.journal.cut_deleted(newest.collect::<Vec<_>>().into_iter())?;
         ours.map(|log| self.delete_partition(topic_id, log.partition)).fold(Ok(()), Result::and)
     }
 
@@ -288,8 +314,16 @@ impl Store {
     /// # Errors
     /// When a sync failed, now or before.
     pub fn commit_now(&self) -> Result<(), FatalError> {
-        let dirty = self.inner.shared.take_dirty();
-        dirty.iter().map(|log| log.sync()).fold(Ok(()), Result::and)
+        let shared = &self.inner.shared;
+        shared.commit_journal()?;
+        let dirty = shared.take_dirty();
+        dirty.iter().map(|log| log.sync_in_place()).fold(Ok(()), Result::and)?;
+        // What they say of it to the journal.
+        shared.commit_journal()?;
+        if shared.journal.wants_release() {
+            self.inner.release_or_warn();
+        }
+        if shared.has_failed() { Err(shared.failed_before()) } else { Ok(()) }
     }
 
     /// Writes recovery points, so that the next recovery begins at what is durable now.
@@ -300,10 +334,13 @@ impl Store {
         self.inner.checkpoint()
     }
 
-    /// Deletes what the partitions' settings don't retain. Returns the number of segments deleted.
+    /// Deletes what the partitions' settings don't retain, and forgets producers that have been silent for long.
+    /// Returns the number of segments deleted.
     pub fn enforce_retention(&self, now_ms: i64) -> usize {
+        let expiration_ms = i64::try_from(self.inner.producer_expiration.as_millis()).unwrap_or(i64::MAX);
         let enforce = |log: &Arc<PartitionLog>| {
             let deleted = log.enforce_retention(now_ms);
+            log.state.lock().producers.expire(now_ms, expiration_ms);
             log.queue_if_unsynced();
             deleted
         };
@@ -323,6 +360,7 @@ impl Store {
             return Err(StoreError::Failed);
         }
         let shared = &self.inner.shared;
+        shared.journal.remove()?;
         save(&*shared.disk, &shared.dir, CLEAN_FILE, "{\"version\":0,\"brokerEpoch\":-1}\n")?;
         tracing::info!(dir = %shared.dir.display(), "store closed");
         Ok(())
@@ -331,8 +369,7 @@ impl Store {
     fn stop_thread(&self) {
         self.inner.stop.store(true, Ordering::Release);
         self.inner.shared.wake_all();
-        *self.inner.stopped.0.lock() = true;
-        self.inner.stopped.1.notify_all();
+        self.inner.shared.stop_upkeep();
         for thread in self.threads.lock().drain(..) {
             // It ends by itself; a panic in it was reported by then.
             let _ = thread.join();
@@ -350,6 +387,19 @@ impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Store({:?})", self.dir())
     }
+}
+
+fn start_threads(inner: &Arc<Inner>, interval: Duration) -> Result<Vec<JoinHandle<()>>, StoreError> {
+    let start = |name: &str, work: Box<dyn FnOnce() + Send>| {
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work);
+        thread.map_err(StoreError::io("start a thread for", &inner.shared.dir))
+    };
+    let (committer, syncer, upkeep) = (Arc::clone(inner), Arc::clone(inner), Arc::clone(inner));
+    Ok(vec![
+        start("committer", Box::new(move || committer.commit_loop()))?,
+        start("syncer", Box::new(move || syncer.sync_loop()))?,
+        start("upkeep", Box::new(move || upkeep.upkeep_loop(interval)))?,
+    ])
 }
 
 /// Stops the store when its thread ends by a bug: otherwise appends would wait for ever.
@@ -372,43 +422,106 @@ impl Inner {
         logs
     }
 
+    /// The journal's groups, one after the other.
     fn commit_loop(&self) {
         let _guard = FailOnPanic(&self.shared);
         loop {
+            self.shared.journal.wait(&self.stop);
+            // When it fails, the store has told the broker by then.
+            if self.shared.commit_journal().is_err() || self.stop.load(Ordering::Acquire) {
+                return;
+            }
+        }
+    }
+
+    /// What is synced in place, several partitions at once: file systems join syncs that wait together.
+    fn sync_loop(&self) {
+        let _guard = FailOnPanic(&self.shared);
+        loop {
             self.shared.wait_dirty(&self.stop);
-            self.commit_all(&self.shared.take_dirty());
+            let dirty = self.shared.take_dirty();
+            let _ = each(&dirty, self.sync_threads, |log| log.sync_in_place());
             if self.stop.load(Ordering::Acquire) {
                 return;
             }
         }
     }
 
-    /// Commits all partitions of the list, several at once: file systems join syncs that wait together.
-    fn commit_all(&self, dirty: &[Arc<PartitionLog>]) {
-        // The store has told the broker by then.
-        let _ = each(dirty, self.sync_threads, |log| log.sync());
-    }
-
-    fn checkpoint_loop(&self, interval: Duration) {
+    fn upkeep_loop(&self, interval: Duration) {
         let _guard = FailOnPanic(&self.shared);
-        loop {
-            let mut stopped = self.stopped.0.lock();
-            if *stopped || !self.stopped.1.wait_for(&mut stopped, interval).timed_out() {
-                return;
+        let mut checkpointed = Instant::now();
+        while let Some(is_wanted) = self.shared.wait_upkeep(interval) {
+            if is_wanted && checkpointed.elapsed() < interval && !self.shared.is_checkpoint_due() {
+                self.release_or_warn();
+                continue;
             }
-            drop(stopped);
             if let Err(error) = self.checkpoint() {
                 tracing::warn!(%error, "checkpoint not written, the next recovery takes longer");
             }
+            self.shared.close_unused();
+            checkpointed = Instant::now();
         }
     }
 
-    fn checkpoint(&self) -> Result<(), StoreError> {
-        let logs = self.logs();
-        for log in &logs {
-            log.sync().map_err(|_| StoreError::Failed)?;
-            log.sync_side_files()?;
+    fn release_or_warn(&self) {
+        if let Err(error) = self.release() {
+            tracing::warn!(%error, "journal not released yet, appends are synced in place");
         }
-        self.shared.save_offsets(&logs)
+    }
+
+    /// Syncs the segments that the journal speaks of, so that its files can be used again.
+    fn release(&self) -> Result<(), StoreError> {
+        self.shared.journal.take_wants_release();
+        let boundary = self.shared.journal.boundary();
+        let logs = self.logs();
+        if self.shared.bug != Some(StoreBug::ReleaseBeforeSync) {
+            let synced = |log: &Arc<PartitionLog>| {
+                // What is good enough when it is written waits for a checkpoint.
+                if log.is_written_enough() { Ok(()) } else { log.sync_in_place() }
+            };
+            each(&logs, self.sync_threads, synced).map_err(|_| StoreError::Failed)?;
+        }
+        if self.release_before(boundary, &logs)? { Ok(()) } else { self.checkpoint() }
+    }
+
+    fn checkpoint(&self) -> Result<(), StoreError> {
+        let boundary = self.shared.journal.boundary();
+        let logs = self.logs();
+        self.shared.checkpoint_begins();
+        each(&logs, self.sync_threads, |log| {
+            log.sync_in_place().map_err(|_| StoreError::Failed)?;
+            log.sync_side_files()
+        })?;
+        self.shared.save_offsets(&logs)?;
+        self.release_before(boundary, &logs).map(drop)
+    }
+
+    /// Lets the journal's files before `boundary` go, the segments being synced. What the recovery points don't say of
+    /// how far the logs are durable is marked in the newest file first. Returns whether there was room for that.
+    fn release_before(&self, boundary: u64, logs: &[Arc<PartitionLog>]) -> Result<bool, StoreError> {
+        let journal = &self.shared.journal;
+        let mut newest = None;
+        for log in logs.iter().filter(|_| self.shared.bug != Some(StoreBug::ReleaseWithoutMarks)) {
+            let mut state = log.state.lock();
+            let synced_end = state.synced_end;
+            if state.deleted || self.shared.saved_recovery_point(&log.topic_partition()) >= synced_end {
+                continue;
+            }
+            newest = journal.mark(log.journal_key(), &mut state, synced_end);
+            if newest.is_none() {
+                return Ok(false);
+            }
+        }
+        if let Some(newest) = newest {
+            self.shared.commit_journal().map_err(|_| StoreError::Failed)?;
+            if !journal.is_durable(newest) {
+                return Ok(false);
+            }
+        }
+        journal.release(boundary).map_err(|error| {
+            self.shared.fail(&error);
+            StoreError::Failed
+        })?;
+        Ok(true)
     }
 }

@@ -1,0 +1,189 @@
+//! The journal's files: one is written, the one before is kept until its segments are synced, then used again.
+//!
+//! A file is filled with zeros in steps before groups go there, so that a sync of it changes no size and no extent.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ottla_log::{BLOCK_BYTES, JournalGroup};
+
+use crate::disk::{Disk, DiskFile, OpenMode, is_no_space, is_out_of_files};
+use crate::error::FatalError;
+
+const SUFFIX: &str = ".journal";
+
+/// A file that may be used again.
+pub(super) const SPARE_FILE: &str = "spare";
+
+/// The files that one process has at once: the one that it writes, and the one before.
+const FILES_MAX: usize = 2;
+
+const GROW_BYTES_MIN: u64 = 256 << 10;
+const GROW_BYTES_MAX: u64 = 8 << 20;
+
+/// The name of the file of a generation.
+pub(super) fn file_name(generation: u64) -> String {
+    format!("{generation:020}{SUFFIX}")
+}
+
+/// The generation of a file, by its name.
+pub(super) fn parse_name(name: &str) -> Option<u64> {
+    name.strip_suffix(SUFFIX)?.parse().ok()
+}
+
+struct Live {
+    generation: u64,
+    /// The number of its first entry; `None` while it has none.
+    first_number: Option<u64>,
+}
+
+struct Current {
+    file: Arc<dyn DiskFile>,
+    path: PathBuf,
+    position: u64,
+    /// Up to here the file's blocks are there.
+    filled: u64,
+}
+
+pub(super) struct Files {
+    disk: Arc<dyn Disk>,
+    folder: PathBuf,
+    file_bytes: u64,
+    /// The newest generation that there was.
+    generation: u64,
+    /// Files of the process before, by generation.
+    old: Vec<u64>,
+    /// This process's files, oldest first.
+    live: VecDeque<Live>,
+    current: Option<Current>,
+    has_spare: bool,
+    /// Memory for the next group.
+    pub(super) idle_group: JournalGroup,
+}
+
+impl Files {
+    pub(super) fn new(
+        disk: Arc<dyn Disk>,
+        folder: PathBuf,
+        file_bytes: u64,
+        generation: u64,
+        old: Vec<u64>,
+    ) -> Self {
+        let (live, idle_group) = (VecDeque::new(), JournalGroup::default());
+        Self { disk, folder, file_bytes, generation, old, live, current: None, has_spare: false, idle_group }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.old.is_empty() && self.live.is_empty()
+    }
+
+    /// Whether no further file may be begun before one is released.
+    pub(super) fn is_last(&self) -> bool {
+        self.live.len() >= FILES_MAX
+    }
+
+    pub(super) fn has_room(&self, bytes: usize) -> bool {
+        self.current.as_ref().is_some_and(|current| current.position + bytes as u64 <= current.filled)
+    }
+
+    /// Makes room for a group: fills more of the file, or begins the next one. Returns whether that was possible.
+    pub(super) fn make_room(&mut self, bytes: usize) -> Result<bool, FatalError> {
+        let needed = bytes as u64;
+        if self.current.as_ref().is_none_or(|current| current.position + needed > self.file_bytes) {
+            if self.is_last() {
+                return Ok(false);
+            }
+            if !self.begin_file()? {
+                return Ok(false);
+            }
+        }
+        let file_bytes = self.file_bytes;
+        let current = self.current.as_mut().expect("a file was just begun");
+        while current.position + needed > current.filled {
+            let step = current.filled.clamp(GROW_BYTES_MIN, GROW_BYTES_MAX);
+            let to = (current.filled + step).min(file_bytes);
+            let zeros = vec![0; (to - current.filled) as usize];
+            match current.file.write_at(current.filled, &[&zeros]) {
+                Ok(()) => current.filled = to,
+                Err(error) if is_no_space(&error) => return Ok(false),
+                Err(error) => return Err(FatalError::new("write", &current.path, &error)),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Begins the next generation's file, durably named before anything is written to it.
+    fn begin_file(&mut self) -> Result<bool, FatalError> {
+        let path = self.folder.join(file_name(self.generation + 1));
+        let named = (|| {
+            if std::mem::take(&mut self.has_spare) {
+                self.disk.rename(&self.folder.join(SPARE_FILE), &path)?;
+            }
+            let file = self.disk.open(&path, OpenMode::CreateIfMissing)?;
+            self.disk.sync_dir(&self.folder)?;
+            let filled = file.bytes()?.min(self.file_bytes) / BLOCK_BYTES as u64 * BLOCK_BYTES as u64;
+            Ok((file, filled))
+        })();
+        let (file, filled) = match named {
+            Ok(named) => named,
+            // Nothing of this generation is in it; the next time it is taken as it is.
+            Err(error) if is_no_space(&error) || is_out_of_files(&error) => return Ok(false),
+            Err(error) => return Err(FatalError::new("create", path, &error)),
+        };
+        self.generation += 1;
+        self.live.push_back(Live { generation: self.generation, first_number: None });
+        self.current = Some(Current { file, path, position: 0, filled });
+        Ok(true)
+    }
+
+    /// Writes a group where room was made for it, and syncs it. Returns false when the disk is full after all.
+    pub(super) fn write(&mut self, group: &mut JournalGroup, first_number: u64) -> Result<bool, FatalError> {
+        let current = self.current.as_mut().expect("there is room");
+        let bytes = group.seal(self.generation, first_number);
+        match current.file.write_at(current.position, &[bytes]) {
+            Ok(()) => {}
+            // A file system that never overwrites. What was written of the group is no group.
+            Err(error) if is_no_space(&error) => return Ok(false),
+            Err(error) => return Err(FatalError::new("write", &current.path, &error)),
+        }
+        current.file.sync().map_err(|error| FatalError::new("sync", &current.path, &error))?;
+        current.position += bytes.len() as u64;
+        let live = self.live.back_mut().expect("the current file is live");
+        live.first_number.get_or_insert(first_number);
+        Ok(true)
+    }
+
+    pub(super) fn boundary(&self) -> u64 {
+        if self.current.is_some() { self.generation } else { self.generation + 1 }
+    }
+
+    /// The number of the oldest entry in a file; `unwritten` is that of the first one that isn't in any yet.
+    pub(super) fn oldest(&self, unwritten: u64) -> u64 {
+        if !self.old.is_empty() {
+            return 0;
+        }
+        self.live.iter().find_map(|live| live.first_number).unwrap_or(unwritten)
+    }
+
+    /// Lets the files before `boundary` go.
+    pub(super) fn release(&mut self, boundary: u64) -> Result<(), FatalError> {
+        let mut gone = std::mem::take(&mut self.old);
+        let passed = self.live.iter().take_while(|live| live.generation < boundary).count();
+        gone.extend(self.live.drain(..passed).map(|live| live.generation));
+        if gone.is_empty() {
+            return Ok(());
+        }
+        for generation in gone {
+            let path = self.folder.join(file_name(generation));
+            let let_go = if self.has_spare {
+                self.disk.remove_file(&path)
+            } else {
+                self.has_spare = true;
+                self.disk.rename(&path, &self.folder.join(SPARE_FILE))
+            };
+            let_go.map_err(|error| FatalError::new("remove", path, &error))?;
+        }
+        self.disk.sync_dir(&self.folder).map_err(|error| FatalError::new("sync", &self.folder, &error))
+    }
+}

@@ -1,0 +1,396 @@
+//! The journal: small appends of all partitions in one sequential file, with one sync for all that came meanwhile.
+//!
+//! Syncing each dirty segment doesn't scale past some dozens of active partitions, and each such sync waits for the
+//! file system's own journal, as a segment grows. So a small append is written to its segment through the page cache
+//! and, a second time, to this journal, whose blocks were written before: its sync is one write to the disk and is
+//! cheaper than that of a segment even for a single partition. Segments are synced later, before the journal's file is
+//! used again. A large append is not worth writing twice: its segment is synced in place.
+//!
+//! The order that makes it safe:
+//! 1. An append goes to the journal only if all before it is durable or in the journal (`State::direct`).
+//! 2. The durable end advances once the group is synced.
+//! 3. A file is released only when the segments that it speaks of are synced *and* how far they are durable is
+//!    written down elsewhere: in the recovery points, or as marks in a newer file.
+//! 4. A log is cut only after it was written down, durably, that its entries up to now are void (`cuts`).
+//!
+//! When there is no room (the disk is full, or segments are synced slower than the journal fills), appends are synced
+//! in place; nothing is refused. A write or sync that fails ends the store.
+
+mod files;
+mod replay;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use ottla_log::{JournalCuts, JournalGroup, JournalKey, encode_cuts};
+use ottla_types::Offset;
+use parking_lot::{Condvar, Mutex, MutexGuard};
+
+use crate::disk::{Disk, replace_file};
+use crate::error::{FatalError, StoreError};
+use crate::partition::{PartitionLog, State};
+use files::Files;
+pub(crate) use replay::{Ignore, Replay, Replayed};
+
+/// The journal's folder in the data directory. Kafka's tools take it for none of a partition's.
+pub(crate) const JOURNAL_FOLDER: &str = "ottla-journal";
+
+const CUTS_FILE: &str = "cuts";
+
+/// What one partition may put into one group; more is synced in place.
+const SMALL_BYTES_MAX: usize = 64 << 10;
+
+/// What a group holds at most.
+const GROUP_BYTES_MAX: usize = 8 << 20;
+
+/// How long marks wait for a write that takes them along.
+const MARKS_DELAY: Duration = Duration::from_millis(50);
+
+/// Where a partition's newest entry stands.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Slot {
+    /// The group, and its place in it.
+    group: u64,
+    index: usize,
+    /// What it has put into that group.
+    bytes: usize,
+    /// The number of its newest entry; 0 when it has none.
+    pub(crate) newest: u64,
+}
+
+/// What a group makes durable of one partition.
+pub(crate) struct Member {
+    pub(crate) log: Arc<PartitionLog>,
+    /// The log's then: if it was cut meanwhile, the entry says nothing any more.
+    pub(crate) incarnation: u64,
+    pub(crate) segment: Offset,
+    pub(crate) bytes: u64,
+    pub(crate) end: Offset,
+}
+
+/// The group that is being filled.
+struct Open {
+    group: JournalGroup,
+    members: Vec<Member>,
+    /// Counts groups, so that a slot can be recognized.
+    group_number: u64,
+    /// The next entry's number.
+    next_number: u64,
+    /// Whether there is no room: appends are refused then.
+    closed: bool,
+}
+
+/// A group that was taken out: what became of it, and for whom.
+pub(crate) struct Flushed<'a> {
+    pub(crate) members: Vec<Member>,
+    /// Whether the group is durable; otherwise its members' segments have to be synced.
+    pub(crate) durable: bool,
+    /// Held until all members know, so that whoever flushes next finds them told.
+    pub(crate) told: MutexGuard<'a, ()>,
+}
+
+/// What is void, as it is on disk.
+struct Cuts {
+    saved: JournalCuts,
+    /// Logs that are being cut: until that is synced, a start of the broker has to know of it.
+    under_way: BTreeSet<JournalKey>,
+}
+
+pub(crate) struct Journal {
+    disk: Arc<dyn Disk>,
+    folder: PathBuf,
+    open: Mutex<Open>,
+    wake: Condvar,
+    files: Mutex<Files>,
+    tells: Mutex<()>,
+    cuts: Mutex<Cuts>,
+    /// Entries below it are in no file any more.
+    oldest: AtomicU64,
+    /// Entries below it are durable.
+    durable: AtomicU64,
+    /// Whether segments have to be synced so that a file can be used again.
+    wants_release: AtomicBool,
+    group_bytes_max: usize,
+}
+
+impl Journal {
+    /// Opens the journal of a data directory, and reads what the last process left, unless it ended cleanly: then
+    /// everything is in the segments.
+    pub(crate) fn open(
+        disk: &Arc<dyn Disk>,
+        dir: &Path,
+        file_bytes: u64,
+        clean: bool,
+        ignore: Ignore,
+    ) -> Result<(Self, Replay), StoreError> {
+        let folder = dir.join(JOURNAL_FOLDER);
+        disk.create_dir(&folder).map_err(StoreError::io("create", &folder))?;
+        disk.sync_dir(dir).map_err(StoreError::io("sync", dir))?;
+        let found = replay::read(&**disk, &folder, clean, ignore)?;
+        let group_bytes_max = GROUP_BYTES_MAX.min(file_bytes as usize / 2);
+        // Numbers of this process are greater than all that were ever given.
+        let next_number = (found.generation + 1) << 32;
+        let group = JournalGroup::default();
+        let open = Open { group, members: Vec::new(), group_number: 1, next_number, closed: false };
+        let files = Files::new(Arc::clone(disk), folder.clone(), file_bytes, found.generation, found.files);
+        let journal = Self {
+            disk: Arc::clone(disk),
+            folder,
+            open: Mutex::new(open),
+            wake: Condvar::new(),
+            oldest: AtomicU64::new(if files.is_empty() { next_number } else { 0 }),
+            files: Mutex::new(files),
+            tells: Mutex::new(()),
+            cuts: Mutex::new(Cuts { saved: found.cuts, under_way: BTreeSet::new() }),
+            durable: AtomicU64::new(0),
+            wants_release: AtomicBool::new(false),
+            group_bytes_max,
+        };
+        Ok((journal, found.replay))
+    }
+
+    /// Puts what was written to a segment into the group. Returns whether it was taken; otherwise the segment has to
+    /// be synced.
+    pub(crate) fn append(
+        &self,
+        log: &Arc<PartitionLog>,
+        state: &mut State,
+        position: u64,
+        parts: &[&[u8]],
+    ) -> bool {
+        let bytes: usize = parts.iter().map(|part| part.len()).sum();
+        let segment = state.active();
+        let (base, segment_bytes, end) = (segment.base, segment.bytes, segment.end);
+        let mut open = self.open.lock();
+        let is_new = state.slot.group != open.group_number;
+        let before = if is_new { 0 } else { state.slot.bytes };
+        let small_max = SMALL_BYTES_MAX.min(self.group_bytes_max / 2);
+        if open.closed
+            || before + bytes > small_max
+            || open.group.padded_bytes() + bytes > self.group_bytes_max
+        {
+            return false;
+        }
+        open.group.push_write(log.journal_key(), base, position, end, parts);
+        if is_new {
+            let index = open.members.len();
+            state.slot = Slot { group: open.group_number, index, ..state.slot };
+            let incarnation = state.incarnation;
+            let log = Arc::clone(log);
+            open.members.push(Member { log, incarnation, segment: base, bytes: segment_bytes, end });
+        } else {
+            let member = &mut open.members[state.slot.index];
+            (member.segment, member.bytes, member.end) = (base, segment_bytes, end);
+            member.incarnation = state.incarnation;
+        }
+        state.slot.bytes = before + bytes;
+        state.slot.newest = open.next_number;
+        open.next_number += 1;
+        if is_new && open.members.len() == 1 {
+            self.wake.notify_all();
+        }
+        true
+    }
+
+    /// Notes that a partition's segments are synced up to `end`: recovery then knows that nothing below it is a torn
+    /// tail. Returns the entry's number; `None` when there is no room.
+    pub(crate) fn mark(&self, key: JournalKey, state: &mut State, end: Offset) -> Option<u64> {
+        let mut open = self.open.lock();
+        if open.closed || open.group.padded_bytes() >= self.group_bytes_max {
+            return None;
+        }
+        open.group.push_mark(key, end);
+        state.slot.newest = open.next_number;
+        open.next_number += 1;
+        if open.group.entries() == 1 {
+            self.wake.notify_all();
+        }
+        Some(state.slot.newest)
+    }
+
+    /// Waits for something to write, or for `stop`.
+    pub(crate) fn wait(&self, stop: &AtomicBool) {
+        let mut open = self.open.lock();
+        while open.members.is_empty() && !stop.load(Ordering::Acquire) {
+            if open.group.entries() == 0 {
+                self.wake.wait(&mut open);
+            } else if self.wake.wait_for(&mut open, MARKS_DELAY).timed_out() {
+                return;
+            }
+        }
+    }
+
+    /// Wakes who waits, under the lock, so that no wake-up is lost.
+    pub(crate) fn wake_all(&self) {
+        let _open = self.open.lock();
+        self.wake.notify_all();
+    }
+
+    /// Writes and syncs the group. When there is none, waits until the one before has been told of.
+    ///
+    /// # Errors
+    /// When the write or sync fails: the store has to stop.
+    pub(crate) fn flush(&self) -> Result<Flushed<'_>, FatalError> {
+        let mut files = self.files.lock();
+        let (mut group, members, first_number, has_room) = loop {
+            let bytes = {
+                let mut open = self.open.lock();
+                let bytes = open.group.padded_bytes();
+                if open.group.entries() == 0 {
+                    drop(open);
+                    return Ok(Flushed { members: Vec::new(), durable: true, told: self.tells.lock() });
+                }
+                if files.has_room(bytes) {
+                    break open.take(&mut files.idle_group, true);
+                }
+                bytes
+            };
+            if !files.make_room(bytes)? {
+                // A full disk is tried again at the next checkpoint.
+                self.wants_release.store(files.is_last(), Ordering::Release);
+                let mut open = self.open.lock();
+                open.closed = true;
+                break open.take(&mut files.idle_group, false);
+            }
+            if files.is_last() {
+                self.wants_release.store(true, Ordering::Release);
+            }
+        };
+        let entries = u64::from(group.entries());
+        let durable = has_room && files.write(&mut group, first_number)?;
+        if durable {
+            self.durable.store(first_number + entries, Ordering::Release);
+        } else {
+            self.open.lock().closed = true;
+        }
+        group.clear();
+        files.idle_group = group;
+        let told = self.tells.lock();
+        drop(files);
+        Ok(Flushed { members, durable, told })
+    }
+
+    /// Whether the entry of that number is durable.
+    pub(crate) fn is_durable(&self, number: u64) -> bool {
+        number < self.durable.load(Ordering::Acquire)
+    }
+
+    /// Whether [`Self::release`] should be made possible; asking answers for good.
+    pub(crate) fn take_wants_release(&self) -> bool {
+        self.wants_release.swap(false, Ordering::AcqRel)
+    }
+
+    /// Whether [`Self::take_wants_release`] would say so.
+    pub(crate) fn wants_release(&self) -> bool {
+        self.wants_release.load(Ordering::Acquire)
+    }
+
+    /// The generation before which files can be released once the segments have been synced from now on.
+    pub(crate) fn boundary(&self) -> u64 {
+        self.files.lock().boundary()
+    }
+
+    /// Lets the files before `boundary` go: the caller has seen to what they are kept for. Appends are taken again.
+    ///
+    /// # Errors
+    /// When the disk fails: the store has to stop.
+    pub(crate) fn release(&self, boundary: u64) -> Result<(), FatalError> {
+        let mut files = self.files.lock();
+        files.release(boundary)?;
+        let oldest = files.oldest(self.open.lock().first_number());
+        self.oldest.store(oldest, Ordering::Release);
+        drop(files);
+        let mut cuts = self.cuts.lock();
+        let mut kept = cuts.saved.clone();
+        kept.retain(|key, number| *number > oldest || cuts.under_way.contains(key));
+        if kept.len() != cuts.saved.len() {
+            self.save_cuts(&kept).map_err(|error| FatalError {
+                action: "write",
+                path: self.folder.join(CUTS_FILE),
+                reason: error.to_string(),
+            })?;
+            cuts.saved = kept;
+        }
+        drop(cuts);
+        self.open.lock().closed = false;
+        Ok(())
+    }
+
+    /// Makes the entries so far of a log void, durably, before it is cut: what is replayed after a crash is what comes
+    /// later. [`Self::cut_done`] has to follow once the cut is on disk.
+    ///
+    /// # Errors
+    /// When the disk fails; nothing may be cut then.
+    pub(crate) fn begin_cut(&self, key: JournalKey) -> Result<(), StoreError> {
+        let number = self.open.lock().next_number;
+        let mut cuts = self.cuts.lock();
+        let mut changed = cuts.saved.clone();
+        changed.insert(key, number);
+        self.save_cuts(&changed)?;
+        cuts.saved = changed;
+        cuts.under_way.insert(key);
+        Ok(())
+    }
+
+    /// The cut is on disk.
+    pub(crate) fn cut_done(&self, key: JournalKey) {
+        self.cuts.lock().under_way.remove(&key);
+    }
+
+    /// Makes the entries so far of logs void that are deleted, as [`Self::begin_cut`] does.
+    ///
+    /// # Errors
+    /// When the disk fails; nothing may be deleted then.
+    pub(crate) fn cut_deleted(
+        &self,
+        logs: impl Iterator<Item = (JournalKey, u64)>,
+    ) -> Result<(), StoreError> {
+        let oldest = self.oldest.load(Ordering::Acquire);
+        let mut cuts = self.cuts.lock();
+        let is_live = |(key, newest): &(JournalKey, u64)| {
+            *newest > 0 && *newest >= oldest && cuts.saved.get(key).is_none_or(|cut| cut <= newest)
+        };
+        let concerned: Vec<_> = logs.filter(is_live).collect();
+        if concerned.is_empty() {
+            return Ok(());
+        }
+        let mut changed = cuts.saved.clone();
+        changed.extend(concerned.into_iter().map(|(key, newest)| (key, newest + 1)));
+        self.save_cuts(&changed)?;
+        cuts.saved = changed;
+        Ok(())
+    }
+
+    fn save_cuts(&self, cuts: &BTreeMap<JournalKey, u64>) -> Result<(), StoreError> {
+        replace_file(&*self.disk, &self.folder, CUTS_FILE, encode_cuts(cuts).as_bytes())
+            .map_err(StoreError::io("write", self.folder.join(CUTS_FILE)))
+    }
+
+    /// Removes the journal, when all is in the segments and the recovery points: before a clean shutdown is marked.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub(crate) fn remove(&self) -> Result<(), StoreError> {
+        self.open.lock().closed = true;
+        let _files = self.files.lock();
+        replay::remove(&*self.disk, &self.folder)
+    }
+}
+
+impl Open {
+    /// The number of the group's first entry, or of the next one.
+    fn first_number(&self) -> u64 {
+        self.next_number - u64::from(self.group.entries())
+    }
+
+    /// Takes the group out and puts an empty one in its place: group, members, the first entry's number, `has_room`.
+    fn take(&mut self, idle: &mut JournalGroup, has_room: bool) -> (JournalGroup, Vec<Member>, u64, bool) {
+        let first_number = self.first_number();
+        let group = std::mem::replace(&mut self.group, std::mem::take(idle));
+        self.group_number += 1;
+        (group, std::mem::take(&mut self.members), first_number, has_room)
+    }
+}

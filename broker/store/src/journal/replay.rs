@@ -1,0 +1,188 @@
+//! What the journal says after an unclean stop: for each partition the writes to repeat, and how far it was durable.
+
+use std::collections::{BTreeSet, HashMap};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use ottla_log::{FileKind, JournalCuts, JournalEntry, JournalKey, decode_cuts, read_journal};
+use ottla_types::Offset;
+
+use super::CUTS_FILE;
+use super::files::{SPARE_FILE, file_name, parse_name};
+use crate::disk::{Disk, DiskFile, OpenMode, read_file};
+use crate::error::StoreError;
+
+/// No file of the journal is larger, unless it is damaged.
+const FILE_BYTES_MAX: usize = 4 << 30;
+
+/// What is left out of the checks, for the simulation's planted bugs.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Ignore {
+    pub(crate) cuts: bool,
+    pub(crate) generation: bool,
+}
+
+/// The journal's entries, for each partition in their order.
+#[derive(Default)]
+pub(crate) struct Replay {
+    /// The logs that were cut lately, perhaps not to the end.
+    cut: BTreeSet<JournalKey>,
+    files: Vec<Vec<u8>>,
+    entries: HashMap<JournalKey, Vec<(usize, JournalEntry)>>,
+}
+
+/// What was repeated for one partition.
+#[derive(Default)]
+pub(crate) struct Replayed {
+    /// Everything below it was durable.
+    pub(crate) durable_to: Offset,
+    /// The segments that were written to; they are not synced.
+    pub(crate) files: HashMap<Offset, Arc<dyn DiskFile>>,
+    /// The number of the newest entry.
+    pub(crate) newest: u64,
+}
+
+/// What was found in the journal's folder.
+pub(super) struct Found {
+    pub(super) replay: Replay,
+    pub(super) cuts: JournalCuts,
+    /// The newest generation that left a trace.
+    pub(super) generation: u64,
+    /// The generations whose files are there.
+    pub(super) files: Vec<u64>,
+}
+
+pub(super) fn read(disk: &dyn Disk, folder: &Path, clean: bool, ignore: Ignore) -> Result<Found, StoreError> {
+    if clean {
+        remove(disk, folder)?;
+        let (replay, cuts) = (Replay::default(), JournalCuts::new());
+        return Ok(Found { replay, cuts, generation: 0, files: Vec::new() });
+    }
+    let names = disk.list(folder).map_err(StoreError::io("list", folder))?;
+    let files: Vec<u64> = names.iter().filter_map(|entry| parse_name(&entry.name)).collect();
+    let spare = folder.join(SPARE_FILE);
+    if names.iter().any(|entry| entry.name == SPARE_FILE) {
+        disk.remove_file(&spare).map_err(StoreError::io("remove", spare))?;
+    }
+    let cuts = read_cuts(disk, folder)?;
+    let newest_cut = cuts.iter().flat_map(|cuts| cuts.values()).max().map_or(0, |number| number >> 32);
+    let generation = files.iter().copied().max().unwrap_or(0).max(newest_cut);
+    let cut = cuts.iter().flat_map(|cuts| cuts.keys().copied()).collect();
+    let mut replay = Replay { cut, ..Replay::default() };
+    if let Some(cuts) = &cuts {
+        for &generation in &files {
+            replay.add_file(disk, folder, generation, cuts, ignore)?;
+        }
+    } else if !files.is_empty() {
+        // Old entries may be void, and repeating them would harm what was written since.
+        tracing::error!(path = %folder.join(CUTS_FILE).display(), "corrupt; the journal can't be used");
+    }
+    Ok(Found { replay, cuts: cuts.unwrap_or_default(), generation, files })
+}
+
+/// Removes all files: those of cuts last, as the others are worth nothing without it.
+pub(super) fn remove(disk: &dyn Disk, folder: &Path) -> Result<(), StoreError> {
+    let names = disk.list(folder).map_err(StoreError::io("list", folder))?;
+    let (cuts, files): (Vec<_>, Vec<_>) = names.into_iter().partition(|entry| entry.name == CUTS_FILE);
+    for group in [files, cuts] {
+        for entry in &group {
+            let path = folder.join(&entry.name);
+            disk.remove_file(&path).map_err(StoreError::io("remove", path))?;
+        }
+        if !group.is_empty() {
+            disk.sync_dir(folder).map_err(StoreError::io("sync", folder))?;
+        }
+    }
+    Ok(())
+}
+
+/// The cuts; `None` when the file is damaged.
+fn read_cuts(disk: &dyn Disk, folder: &Path) -> Result<Option<JournalCuts>, StoreError> {
+    let path = folder.join(CUTS_FILE);
+    match read_file(disk, &path, FILE_BYTES_MAX) {
+        Ok(bytes) => Ok(String::from_utf8(bytes).ok().and_then(|text| decode_cuts(&text))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Some(JournalCuts::new())),
+        Err(error) => Err(StoreError::io("read", path)(error)),
+    }
+}
+
+impl Replay {
+    fn add_file(
+        &mut self,
+        disk: &dyn Disk,
+        folder: &Path,
+        generation: u64,
+        cuts: &JournalCuts,
+        ignore: Ignore,
+    ) -> Result<(), StoreError> {
+        let path = folder.join(file_name(generation));
+        let file = disk.open(&path, OpenMode::Existing).map_err(StoreError::io("open", &path))?;
+        // A sync that failed must not deceive: what the cache holds may never have reached the disk.
+        file.sync().and_then(|()| file.drop_cache()).map_err(StoreError::io("sync", &path))?;
+        let bytes = read_file(disk, &path, FILE_BYTES_MAX).map_err(StoreError::io("read", &path))?;
+        let content = read_journal(&bytes, (!ignore.generation).then_some(generation));
+        for damaged in &content.damaged {
+            tracing::error!(path = %path.display(), from = damaged.start, to = damaged.end, "journal damaged");
+        }
+        let at = self.files.len();
+        for entry in content.entries {
+            let counts_from = cuts.get(&entry.key).copied().unwrap_or(0);
+            if entry.number >= counts_from || ignore.cuts {
+                self.entries.entry(entry.key).or_default().push((at, entry));
+            }
+        }
+        self.files.push(bytes);
+        Ok(())
+    }
+
+    /// The partitions that there are entries of, and the number of each one's newest.
+    pub(crate) fn newest(&self) -> impl Iterator<Item = (JournalKey, u64)> {
+        let newest = |entries: &Vec<(usize, JournalEntry)>| entries.iter().map(|entry| entry.1.number).max();
+        self.entries.iter().map(move |(key, entries)| (*key, newest(entries).unwrap_or(0)))
+    }
+
+    /// Whether the log was cut and that may not be on disk yet.
+    pub(crate) fn was_cut(&self, key: JournalKey) -> bool {
+        self.cut.contains(&key)
+    }
+
+    /// Repeats the writes of one partition that lie past its recovery point and its log start.
+    pub(crate) fn apply(
+        &self,
+        disk: &dyn Disk,
+        folder: &Path,
+        key: JournalKey,
+        recovery_point: Offset,
+        log_start: Offset,
+    ) -> Result<Replayed, StoreError> {
+        let mut replayed = Replayed { durable_to: recovery_point, ..Replayed::default() };
+        let entries = || self.entries.get(&key).into_iter().flatten();
+        // A segment that retention let go is not made again; one that is kept is kept whole.
+        let past_start = entries().filter(|(_, entry)| entry.next_offset > log_start);
+        let kept: BTreeSet<Offset> =
+            past_start.filter_map(|(_, entry)| Some(entry.write.as_ref()?.segment)).collect();
+        for (file, entry) in entries() {
+            replayed.newest = replayed.newest.max(entry.number);
+            replayed.durable_to = replayed.durable_to.max(entry.next_offset);
+            let Some(write) = &entry.write else { continue };
+            if entry.next_offset <= recovery_point {
+                continue;
+            }
+            let mode =
+                if kept.contains(&write.segment) { OpenMode::CreateIfMissing } else { OpenMode::Existing };
+            let path = folder.join(FileKind::Log.file_name(write.segment));
+            let segment = match replayed.files.get(&write.segment) {
+                Some(segment) => Arc::clone(segment),
+                None => match disk.open(&path, mode) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    opened => opened.map_err(StoreError::io("open", &path))?,
+                },
+            };
+            let bytes = &self.files[*file][write.bytes.clone()];
+            segment.write_at(write.position, &[bytes]).map_err(StoreError::io("write", path))?;
+            replayed.files.insert(write.segment, segment);
+        }
+        Ok(replayed)
+    }
+}

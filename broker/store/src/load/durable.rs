@@ -1,0 +1,81 @@
+//! The part of a segment that is known to be durable: nothing of it is cut, what is damaged is stepped over.
+
+use std::ops::{Range, RangeInclusive};
+
+use ottla_log::{Depth, FileKind};
+use ottla_types::Offset;
+
+use super::{Gap, Loader};
+use crate::damage::find_batch;
+use crate::disk::OpenMode;
+use crate::error::StoreError;
+use crate::read::FileSource;
+use crate::segment::Segment;
+
+impl Loader<'_> {
+    /// Walks the headers of what was durable. What is damaged there stays, and is stepped over.
+    pub(super) fn walk_durable(&mut self, segment: &mut Segment, bytes: u64) -> Result<(), StoreError> {
+        let mut depth = Depth::Headers;
+        while segment.end < self.durable_to && segment.bytes < bytes {
+            let before = segment.clone();
+            self.walk_known(segment, bytes, depth)?;
+            let is_whole = segment.end >= self.durable_to || segment.bytes >= bytes;
+            if !is_whole && depth == Depth::Headers {
+                // A damaged length may have led astray: the checksums tell where the damage begins.
+                *segment = before;
+                depth = Depth::Crc;
+                continue;
+            }
+            if is_whole || !self.step_over(segment, bytes)? {
+                break;
+            }
+            depth = Depth::Headers;
+        }
+        Ok(())
+    }
+
+    fn walk_known(&mut self, segment: &mut Segment, bytes: u64, depth: Depth) -> Result<(), StoreError> {
+        let (durable_to, recovery_point) = (self.durable_to, self.recovery_point);
+        let (mut epochs, mut changed) = (std::mem::take(&mut self.epochs), false);
+        let walked = self.walk(segment.base, segment.bytes..bytes, segment.end, depth, |batch| {
+            let header = batch.header();
+            // A commit ends with a batch, so one that reaches past it has a damaged header.
+            if header.next_offset() > durable_to {
+                return false;
+            }
+            let base_offset = header.base_offset();
+            segment.push_batch(header, base_offset, header.max_timestamp());
+            if base_offset >= recovery_point && epochs.epoch_at(base_offset) != Some(header.leader_epoch()) {
+                changed |= epochs.assign(header.leader_epoch(), base_offset);
+            }
+            header.next_offset() < durable_to
+        });
+        self.epochs = epochs;
+        self.epochs_changed |= changed;
+        walked.map(|_| ())
+    }
+
+    /// Goes on behind damage. Returns whether there is a batch.
+    fn step_over(&mut self, segment: &mut Segment, bytes: u64) -> Result<bool, StoreError> {
+        let offsets = Offset(segment.end.0 + 1)..=self.durable_to;
+        let Some((position, offset)) = self.find_batch(segment.base, segment.bytes..bytes, offsets)? else {
+            return Ok(false);
+        };
+        self.note_damage(segment.end..offset);
+        self.gaps.push(Gap { segment: segment.base, position, offset });
+        segment.set_recovered(position, offset);
+        Ok(true)
+    }
+
+    /// The next whole batch after the damaged one at the beginning of `positions`, with a base offset among `offsets`.
+    pub(super) fn find_batch(
+        &self,
+        base: Offset,
+        positions: Range<u64>,
+        offsets: RangeInclusive<Offset>,
+    ) -> Result<Option<(u64, Offset)>, StoreError> {
+        let source = FileSource(self.open(FileKind::Log, base, OpenMode::Existing)?);
+        find_batch(&source, positions, offsets)
+            .map_err(StoreError::io("read", self.path(FileKind::Log, base)))
+    }
+}
