@@ -74,7 +74,12 @@ pub async fn say_goodbye(node: &Node) {
         Command::FenceBroker(FenceBroker { id, epoch }),
     ];
     for command in commands {
-        if let Err(reason) = node.submit(&command, SHUTDOWN_LIMIT).await {
+        let submitted = tokio::select! {
+            submitted = node.submit(&command, SHUTDOWN_LIMIT) => submitted,
+            // The last ones that stop together have nobody to tell.
+            () = node.quorum_lost() => return,
+        };
+        if let Err(reason) = submitted {
             tracing::info!(%reason, "the active controller did not hear that this broker stops; it will notice");
             return;
         }

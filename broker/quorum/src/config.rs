@@ -68,8 +68,7 @@ pub struct Registration {
 pub struct Tuning {
     /// How often the active controller tells the others that it is there.
     pub raft_heartbeat: Duration,
-    /// When a voter stands for election: after the longest time here has passed without the active controller (for so
-    /// long nobody votes against it), and then a time drawn between this …
+    /// When a voter stands for election: once it heard nothing of the active controller for a time drawn between this …
     pub election_timeout_min: Duration,
     /// … and this.
     pub election_timeout_max: Duration,
@@ -89,9 +88,9 @@ impl Default for Tuning {
     fn default() -> Self {
         Self {
             raft_heartbeat: Duration::from_millis(150),
-            // So a lost controller is replaced after 650 to 800 ms.
-            election_timeout_min: Duration::from_millis(250),
-            election_timeout_max: Duration::from_millis(400),
+            // For controllers that freeze or are cut off. One that crashed is replaced at once.
+            election_timeout_min: Duration::from_millis(750),
+            election_timeout_max: Duration::from_millis(1_000),
             broker_heartbeat: Duration::from_millis(500),
             broker_session: Duration::from_secs(2),
             snapshot_after_entries: 5_000,

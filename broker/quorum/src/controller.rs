@@ -5,6 +5,7 @@
 //! machine refuses it on any other, and it is made again.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use openraft::error::{ClientWriteError, RaftError};
@@ -44,6 +45,8 @@ pub enum Unavailable {
 #[derive(Clone)]
 pub struct Controller {
     queue: mpsc::Sender<Queued>,
+    /// Whether it takes commands: not while it hands over.
+    open: Arc<AtomicBool>,
 }
 
 struct Queued {
@@ -56,7 +59,12 @@ impl Controller {
     pub fn start(raft: Raft, image: watch::Receiver<Arc<MetadataImage>>, queued_max: usize) -> Self {
         let (queue, waiting) = mpsc::channel(queued_max);
         tokio::spawn(Task { raft, image }.run(waiting));
-        Self { queue }
+        Self { queue, open: Arc::new(AtomicBool::new(true)) }
+    }
+
+    /// Takes commands from now on, or no longer.
+    pub fn set_open(&self, open: bool) {
+        self.open.store(open, Ordering::Relaxed);
     }
 
     /// Decides a command, if this node is the active controller.
@@ -64,6 +72,9 @@ impl Controller {
     /// # Errors
     /// See [`Unavailable`].
     pub async fn decide(&self, command: Command) -> Result<Outcome, Unavailable> {
+        if !self.open.load(Ordering::Relaxed) {
+            return Err(Unavailable::NotActive(None));
+        }
         let (answer, outcome) = oneshot::channel();
         self.queue.try_send(Queued { command, answer }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Unavailable::Busy,

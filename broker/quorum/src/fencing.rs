@@ -16,8 +16,10 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 use tonic::{Status, Streaming};
 
+use crate::backoff::Backoff;
 use crate::node::{Node, Running};
 use crate::probe;
+use crate::raft_types::{RaftServerMetrics, Vote};
 
 /// How often the active controller looks for silent brokers.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -112,22 +114,33 @@ pub async fn fence_the_gone(node: Arc<Node>) {
     let Some(running) = node.running.get() else { return };
     let mut stopping = node.stopping.subscribe();
     let mut server = running.raft.server_metrics();
-    loop {
-        tokio::select! {
-            became = server.wait_for(|server| server.current_leader == Some(server.id)) => if became.is_err() { return },
-            _ = stopping.wait_for(|stopping| *stopping) => return,
-        }
-        // Its image is complete once what was committed before it is.
-        if running.raft.ensure_linearizable().await.is_ok() {
-            let image = node.image.borrow().clone();
-            for broker in image.live_brokers().filter(|broker| broker.id != node.config.node_id) {
-                let (node, id, epoch) = (node.clone(), broker.id, broker.epoch);
-                tokio::spawn(async move { suspect(&node, id, epoch).await });
+    let each_time = async {
+        let mut last: Option<Vote> = None;
+        loop {
+            let new = |server: &RaftServerMetrics| {
+                server.current_leader == Some(server.id) && last != Some(server.vote)
+            };
+            let Ok(vote) = server.wait_for(new).await.map(|server| server.vote) else { return };
+            last = Some(vote);
+            suspect_all(&node);
+            // Its image is complete once what was committed before it is: there may be others in it then.
+            let mut backoff = Backoff::for_peers();
+            while node.is_active() && running.raft.ensure_linearizable().await.is_err() {
+                backoff.pause().await;
             }
+            suspect_all(&node);
         }
-        tokio::select! {
-            lost = server.wait_for(|server| server.current_leader != Some(server.id)) => if lost.is_err() { return },
-            _ = stopping.wait_for(|stopping| *stopping) => return,
-        }
+    };
+    tokio::select! {
+        () = each_time => {}
+        _ = stopping.wait_for(|stopping| *stopping) => {}
+    }
+}
+
+fn suspect_all(node: &Arc<Node>) {
+    let image = node.image.borrow().clone();
+    for broker in image.live_brokers().filter(|broker| broker.id != node.config.node_id) {
+        let (node, id, epoch) = (node.clone(), broker.id, broker.epoch);
+        tokio::spawn(async move { suspect(&node, id, epoch).await });
     }
 }

@@ -19,7 +19,7 @@ use crate::error::StartError;
 use crate::identity;
 use crate::node::{Node, Running};
 use crate::peers::too_late;
-use crate::raft_types::{Identity, Member, Raft};
+use crate::raft_types::{Identity, Member};
 use crate::voters::change_members;
 
 /// How long a node may take to say who it is.
@@ -121,7 +121,7 @@ impl Node {
     }
 
     /// Forms the quorum if that is this voter's to do, else waits until there is one.
-    pub async fn form(&self, raft: &Raft) -> Result<(), StartError> {
+    pub async fn form(&self, running: &Running) -> Result<(), StartError> {
         let mut backoff = Backoff::for_peers();
         loop {
             let survey = self.survey().await?;
@@ -132,7 +132,8 @@ impl Node {
                 && let Some(members) = survey.members()
             {
                 tracing::info!(voters = ?survey.voters, "forming the metadata quorum");
-                return match raft.initialize(members).await {
+                running.elections.wait_for_election();
+                return match running.raft.initialize(members).await {
                     Ok(()) => Ok(()),
                     // Meanwhile somebody told of a quorum.
                     Err(openraft::error::RaftError::APIError(reason)) => {

@@ -15,11 +15,18 @@ use ottla_control::proto::RaftMessage;
 use ottla_types::{BrokerId, ClusterId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::watch;
 use tonic::{Code, Status};
 
 use crate::contacts::{Contacts, Moment};
+use crate::node::{Node, Running};
 use crate::peers::Peers;
-use crate::raft_types::{Identity, Member, Raft, TypeConfig};
+use crate::raft_types::{Identity, Member, TypeConfig, Vote};
+
+/// A canvass before an election; see `elections`.
+pub const CANVASS: &str = "canvass";
+/// The word to stand for election; see `handover`.
+pub const STAND: &str = "stand";
 
 const APPEND: &str = "append";
 const VOTE: &str = "vote";
@@ -38,6 +45,8 @@ pub struct Network {
     pub configured: BTreeMap<BrokerId, String>,
     /// When each of them answered.
     pub contacts: Arc<Contacts>,
+    /// In favour of whom this node stands down, if it does.
+    pub stand_down: watch::Receiver<Option<Vote>>,
 }
 
 impl RaftNetworkFactory<TypeConfig> for Network {
@@ -48,6 +57,7 @@ impl RaftNetworkFactory<TypeConfig> for Network {
             cluster_id: self.cluster_id,
             peers: self.peers.clone(),
             contacts: self.contacts.clone(),
+            stand_down: self.stand_down.clone(),
             target,
             address: self.configured.get(&target).unwrap_or(&node.addr).clone(),
             addressee: node.identity,
@@ -60,6 +70,7 @@ pub struct Connection {
     cluster_id: ClusterId,
     peers: Arc<Peers>,
     contacts: Arc<Contacts>,
+    stand_down: watch::Receiver<Option<Vote>>,
     target: BrokerId,
     address: String,
     addressee: Identity,
@@ -103,6 +114,11 @@ impl RaftNetwork<TypeConfig> for Connection {
         rpc: AppendEntriesRequest<TypeConfig>,
         _option: RPCOption,
     ) -> Result<AppendEntriesResponse<BrokerId>, CallError<Infallible>> {
+        if let Some(higher) = *self.stand_down.borrow()
+            && higher > rpc.vote
+        {
+            return Ok(AppendEntriesResponse::HigherVote(higher));
+        }
         let sent = Moment::now();
         let end = rpc.entries.last().map(|entry| entry.log_id).or(rpc.prev_log_id);
         let caught_up = end >= rpc.leader_commit;
@@ -145,11 +161,34 @@ impl RaftNetwork<TypeConfig> for Connection {
 ///
 /// # Errors
 /// `InvalidArgument` when it can't be read.
-pub async fn answer(raft: &Raft, message: RaftMessage) -> Result<RaftMessage, Status> {
+pub async fn answer(node: &Node, running: &Running, message: RaftMessage) -> Result<RaftMessage, Status> {
+    let raft = &running.raft;
     let payload = match message.kind.as_str() {
-        APPEND => reply(&raft.append_entries(decode(&message.payload)?).await)?,
-        VOTE => reply(&raft.vote(decode(&message.payload)?).await)?,
-        SNAPSHOT => reply(&raft.install_snapshot(decode_snapshot(&message.payload)?).await)?,
+        APPEND => {
+            let answer = raft.append_entries(decode(&message.payload)?).await;
+            if answer.as_ref().is_ok_and(|answer| !matches!(answer, AppendEntriesResponse::HigherVote(_))) {
+                running.elections.hear();
+            }
+            reply(&answer)?
+        }
+        VOTE => {
+            let answer = raft.vote(decode(&message.payload)?).await;
+            if answer.as_ref().is_ok_and(|answer| answer.vote_granted) {
+                running.elections.wait_for_election();
+            }
+            reply(&answer)?
+        }
+        SNAPSHOT => {
+            let request = decode_snapshot(&message.payload)?;
+            let vote = request.vote;
+            let answer = raft.install_snapshot(request).await;
+            if answer.as_ref().is_ok_and(|answer| answer.vote == vote) {
+                running.elections.hear();
+            }
+            reply(&answer)?
+        }
+        CANVASS => reply(&node.canvassed(running, &decode(&message.payload)?).await)?,
+        STAND => reply(&node.stand_now(running, &decode(&message.payload)?).await?)?,
         other => return Err(Status::invalid_argument(format!("unknown kind of message {other:?}"))),
     };
     Ok(RaftMessage { payload, ..message })

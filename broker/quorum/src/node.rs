@@ -16,9 +16,10 @@ use crate::backoff::Backoff;
 use crate::config::{QuorumConfig, Voters};
 use crate::contacts::Contacts;
 use crate::controller::{Controller, Outcome, Unavailable};
+use crate::elections::Elections;
 use crate::error::SubmitError;
 use crate::peers::Peers;
-use crate::raft_types::{Identity, Raft, RaftMetrics};
+use crate::raft_types::{Identity, Raft, RaftMetrics, Vote};
 use crate::sessions::Sessions;
 
 /// One node: its configuration, its connections and, once started, its consensus.
@@ -30,6 +31,8 @@ pub struct Node {
     pub cluster_id: watch::Sender<Option<ClusterId>>,
     pub image: watch::Sender<Arc<MetadataImage>>,
     pub broker_epoch: watch::Sender<Option<BrokerEpoch>>,
+    /// It has said its goodbyes, and will be active controller no more.
+    pub leaving: watch::Sender<bool>,
     pub stopping: watch::Sender<bool>,
     pub running: OnceLock<Running>,
 }
@@ -39,6 +42,9 @@ pub struct Running {
     pub raft: Raft,
     pub controller: Controller,
     pub sessions: Sessions,
+    pub elections: Elections,
+    /// In favour of whom this node stands down, if it does.
+    pub stand_down: watch::Sender<Option<Vote>>,
     /// Which log this node has.
     pub identity: Identity,
     /// Held while this node changes the members of the quorum: openraft refuses a second change meanwhile.
@@ -54,6 +60,7 @@ impl Node {
             cluster_id: watch::Sender::new(config.cluster_id),
             image: watch::Sender::new(Arc::new(image)),
             broker_epoch: watch::Sender::new(None),
+            leaving: watch::Sender::new(false),
             stopping: watch::Sender::new(false),
             running: OnceLock::new(),
             config,
@@ -88,7 +95,11 @@ impl Node {
 
     /// The active controller and its address.
     pub fn leader(&self) -> Option<(BrokerId, String)> {
-        let metrics = self.metrics()?;
+        self.leader_of(&self.metrics()?)
+    }
+
+    /// The active controller that `metrics` names, and its address.
+    pub fn leader_of(&self, metrics: &RaftMetrics) -> Option<(BrokerId, String)> {
         let leader = metrics.current_leader?;
         let configured = self.configured_addresses().remove(&leader);
         let in_log =

@@ -6,8 +6,12 @@ use std::time::Duration;
 
 use ottla_control::proto;
 use ottla_control::proto::quorum_client::QuorumClient;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
+
+use crate::raft_types::Identity;
 
 /// The largest message between nodes, in bytes: an entry that moves all leaders of a large cluster takes 30 MB.
 pub const MESSAGE_BYTES_MAX: usize = 64 << 20;
@@ -45,6 +49,29 @@ impl Peers {
         Ok(QuorumClient::new(channel)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX))
+    }
+
+    /// Asks the node at `address` something of `kind`, in JSON, as it has the log `addressee`.
+    ///
+    /// # Errors
+    /// When it can't be reached, has another log, or refuses.
+    pub async fn ask<Reply: DeserializeOwned>(
+        &self,
+        address: &str,
+        cluster_id: String,
+        addressee: Identity,
+        kind: &str,
+        question: &impl Serialize,
+    ) -> Result<Reply, Status> {
+        let wrong = |error: serde_json::Error| Status::internal(error.to_string());
+        let message = proto::RaftMessage {
+            cluster_id,
+            kind: kind.to_owned(),
+            payload: serde_json::to_vec(question).map_err(wrong)?,
+            addressee: Some((&addressee).into()),
+        };
+        let answer = self.client(address)?.raft(message).await?.into_inner();
+        serde_json::from_slice(&answer.payload).map_err(wrong)
     }
 
     /// Asks the node at `address` who it is.

@@ -24,13 +24,22 @@ pub async fn is_gone(address: &str, answered: impl Fn() -> bool) -> bool {
         if answered() {
             return false;
         }
-        match timeout(CONNECT_LIMIT, TcpStream::connect(address)).await {
-            Ok(Err(error)) if error.kind() == ErrorKind::ConnectionRefused => return true,
-            Ok(Ok(_)) => {}
-            Ok(Err(_)) | Err(_) => return false,
+        match refuses(address).await {
+            Some(true) => return true,
+            Some(false) => {}
+            None => return false,
         }
     }
     false
+}
+
+/// Whether a connection to `address` is refused; none if that can't be said.
+pub async fn refuses(address: &str) -> Option<bool> {
+    match timeout(CONNECT_LIMIT, TcpStream::connect(address)).await {
+        Ok(Ok(_)) => Some(false),
+        Ok(Err(error)) if error.kind() == ErrorKind::ConnectionRefused => Some(true),
+        Ok(Err(_)) | Err(_) => None,
+    }
 }
 
 #[cfg(test)]

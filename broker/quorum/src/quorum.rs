@@ -18,6 +18,7 @@ use crate::config::{QuorumConfig, Tuning, Voters};
 use crate::control::{BrokerControl, ControlService};
 use crate::controller::Controller;
 use crate::describe::QuorumDescription;
+use crate::elections::{self, Elections, LEASE};
 use crate::error::{QuorumFailed, StartError, SubmitError};
 use crate::fencing;
 use crate::identity;
@@ -25,7 +26,7 @@ use crate::log_store::LogStore;
 use crate::network::Network;
 use crate::node::{Node, Running};
 use crate::peers::MESSAGE_BYTES_MAX;
-use crate::raft_types::{Identity, Raft};
+use crate::raft_types::{Identity, Raft, Vote};
 use crate::services::QuorumService;
 use crate::session;
 use crate::sessions::Sessions;
@@ -80,8 +81,10 @@ impl Quorum {
     /// When the metadata log can't be opened, or the node was started before.
     pub async fn start(&self, cluster_id: ClusterId, directory_id: DirectoryId) -> Result<(), StartError> {
         self.node.cluster_id.send_replace(Some(cluster_id));
-        let initialized = self.node.is_initialized();
-        let (raft, identity) = open(&self.node, cluster_id, directory_id).await?;
+        let stand_down = watch::Sender::new(None);
+        let (raft, identity) = open(&self.node, cluster_id, directory_id, stand_down.subscribe()).await?;
+        // When to elect is decided in `elections`.
+        raft.runtime_config().elect(false);
         let tuning = &self.node.config.tuning;
         let running = Running {
             controller: Controller::start(
@@ -90,6 +93,8 @@ impl Quorum {
                 tuning.commands_queued_max,
             ),
             sessions: Sessions::new(tuning.broker_session, Instant::now()),
+            elections: Elections::default(),
+            stand_down,
             raft: raft.clone(),
             identity,
             membership_changes: tokio::sync::Mutex::new(()),
@@ -97,11 +102,9 @@ impl Quorum {
         if self.node.running.set(running).is_err() {
             return Err(StartError::Config("the quorum was started twice".to_owned()));
         }
-        if initialized {
-            stand_if_alone(&self.node, &raft).await;
-        }
         tokio::spawn(tell_who_leads(raft.clone()));
         self.spawn_membership();
+        tokio::spawn(elections::stand(self.node.clone()));
         tokio::spawn(session::hold(self.node.clone()));
         tokio::spawn(fencing::fence_the_silent(self.node.clone()));
         tokio::spawn(fencing::fence_the_gone(self.node.clone()));
@@ -120,7 +123,7 @@ impl Quorum {
             let mut stopping = node.stopping.subscribe();
             let member = async {
                 if node.config.voter {
-                    node.form(&running.raft).await?;
+                    node.form(running).await?;
                 }
                 node.join(running).await
             };
@@ -228,10 +231,14 @@ impl Quorum {
         std::future::pending().await
     }
 
-    /// Tells the active controller that this broker stops, so that its leaderships end or move at once, then stops
-    /// the quorum's tasks.
+    /// Tells the active controller that this broker stops, so that its leaderships end or move at once, hands over if
+    /// this node is the active controller, then stops the quorum's tasks.
     pub async fn stop(&self) {
         broker::say_goodbye(&self.node).await;
+        self.node.leaving.send_replace(true);
+        if let Some(running) = self.node.running.get() {
+            self.node.hand_over(running, None).await;
+        }
         self.abort().await;
     }
 
@@ -280,6 +287,7 @@ async fn open(
     node: &Node,
     cluster_id: ClusterId,
     directory_id: DirectoryId,
+    stand_down: watch::Receiver<Option<Vote>>,
 ) -> Result<(Raft, Identity), StartError> {
     let folder = node.folder();
     let failed =
@@ -292,6 +300,7 @@ async fn open(
         peers: node.peers.clone(),
         configured: node.configured_addresses(),
         contacts: node.contacts.clone(),
+        stand_down,
     };
     let config = raft_config(&node.config.tuning).validate().map_err(|error| failed(&error))?;
     let raft = Raft::new(node.config.node_id, Arc::new(config), network, log, machine);
@@ -315,8 +324,9 @@ fn raft_config(tuning: &Tuning) -> openraft::Config {
     openraft::Config {
         cluster_name: "ottla".to_owned(),
         heartbeat_interval: ms(tuning.raft_heartbeat),
-        election_timeout_min: ms(tuning.election_timeout_min),
-        election_timeout_max: ms(tuning.election_timeout_max),
+        // Only how long a promise holds and how long a vote may take: its own elections are off.
+        election_timeout_min: ms(LEASE),
+        election_timeout_max: ms(LEASE) + 1,
         install_snapshot_timeout: 10_000,
         max_payload_entries: 128,
         replication_lag_threshold: tuning.snapshot_after_entries + tuning.entries_kept,
@@ -345,18 +355,5 @@ async fn tell_who_leads(raft: Raft) {
         if metrics.changed().await.is_err() {
             return;
         }
-    }
-}
-
-/// A sole voter that starts again needs to wait for nobody.
-async fn stand_if_alone(node: &Node, raft: &Raft) {
-    let metrics = raft.metrics().borrow().clone();
-    let mut voters = metrics.membership_config.membership().voter_ids();
-    let alone = voters.next() == Some(node.config.node_id) && voters.next().is_none();
-    if alone
-        && metrics.current_leader.is_none()
-        && let Err(error) = raft.trigger().elect().await
-    {
-        tracing::error!(%error, "the metadata quorum has stopped");
     }
 }

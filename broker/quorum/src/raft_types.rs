@@ -76,6 +76,9 @@ impl std::fmt::Display for Identity {
     }
 }
 
+/// The part of that which is about who leads and votes: it changes seldom.
+pub type RaftServerMetrics = openraft::metrics::RaftServerMetrics<BrokerId, Member>;
+
 /// Records that were decided upon one image, to be replayed on just that one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Change {

@@ -39,7 +39,7 @@ impl Quorum for QuorumService {
                 self.node.config.node_id, running.identity
             )));
         }
-        let answer = network::answer(&running.raft, message).await?;
+        let answer = network::answer(&self.node, running, message).await?;
         Ok(Response::new(answer))
     }
 

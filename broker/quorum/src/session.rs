@@ -45,17 +45,21 @@ pub async fn hold(node: Arc<Node>) {
                 }
                 continue;
             };
-            let replaced = server.wait_for(|server| server.current_leader != Some(leader));
+            let metrics = running.raft.metrics().borrow().clone();
+            let replaced =
+                async { server.wait_for(|server| server.current_leader != Some(leader)).await.is_ok() };
+            let broken = async {
+                let status = stream(&node, leader, &address, &mut backoff).await;
+                tracing::debug!(%status, controller = leader.0, "the stream to the active controller ended");
+                if leader != node.config.node_id {
+                    node.finds_gone(running, &metrics).await;
+                }
+                backoff.pause().await;
+            };
             tokio::select! {
-                status = stream(&node, leader, &address, &mut backoff) => {
-                    tracing::debug!(%status, controller = leader.0, "the stream to the active controller ended");
-                }
-                _ = replaced => {
-                    backoff.reset();
-                    continue;
-                }
+                () = broken => {}
+                goes_on = replaced => if !goes_on { return },
             }
-            backoff.pause().await;
         }
     };
     tokio::select! {

@@ -247,6 +247,7 @@ impl Node {
             }
             Step::HandOver(successors) => {
                 tracing::info!(?successors, "this active controller is to vote no more");
+                self.hand_over(running, Some(&successors)).await;
                 Ok(())
             }
         }
