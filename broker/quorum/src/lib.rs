@@ -6,6 +6,7 @@
 
 mod backoff;
 mod broker;
+mod chores;
 mod config;
 mod contacts;
 mod control;

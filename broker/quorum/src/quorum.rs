@@ -14,6 +14,7 @@ use ottla_types::{BrokerEpoch, BrokerId, ClusterId, DirectoryId};
 use tokio::sync::watch;
 
 use crate::broker;
+use crate::chores;
 use crate::config::{QuorumConfig, Tuning, Voters};
 use crate::control::{BrokerControl, ControlService};
 use crate::controller::Controller;
@@ -109,6 +110,7 @@ impl Quorum {
         tokio::spawn(fencing::fence_the_silent(self.node.clone()));
         tokio::spawn(fencing::fence_the_gone(self.node.clone()));
         tokio::spawn(voters::tend(self.node.clone()));
+        tokio::spawn(chores::tend(self.node.clone()));
         if let Some(registration) = self.node.config.registration.clone() {
             tokio::spawn(broker::run(self.node.clone(), registration, directory_id));
         }

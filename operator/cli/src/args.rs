@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::admin_args::{DrainArgs, ElectLeaderArgs, QuorumArgs, ReassignArgs, UndrainArgs};
+
 /// What follows the help of `ottla` itself.
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -36,6 +38,16 @@ pub enum Command {
     Get(GetArgs),
     /// Delete a Topic of the local cluster
     Delete(DeleteArgs),
+    /// Give partitions their preferred leader, or one that you name
+    ElectLeader(ElectLeaderArgs),
+    /// Move partitions to other brokers
+    Reassign(ReassignArgs),
+    /// Empty a broker: what it holds moves to the others
+    Drain(DrainArgs),
+    /// Give a broker work again that was drained
+    Undrain(UndrainArgs),
+    /// Show or change who votes on the metadata
+    Quorum(QuorumArgs),
     /// Send records, one for each line of the input
     Produce(ProduceArgs),
     /// Print records

@@ -1,5 +1,6 @@
-//! The command line tool: up, apply, get, produce, consume, bench, check.
+//! The command line tool: a cluster on this machine, resources, replicas, records, figures.
 
+mod admin_args;
 mod args;
 mod failure;
 
@@ -7,8 +8,10 @@ mod age;
 mod style;
 mod table;
 
+mod control;
 mod local;
 mod manifests;
+mod moves;
 mod remote;
 mod target;
 
@@ -19,7 +22,10 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::args::{BenchCommand, Cli, Command};
-use crate::commands::{apply, bench, broker, check, completion, consume, delete, get, produce, up};
+use crate::commands::{
+    apply, bench, broker, check, completion, consume, delete, drain, elect_leader, get, produce, quorum,
+    reassign, up,
+};
 use crate::failure::{Context, Failure};
 
 fn main() -> ExitCode {
@@ -48,6 +54,11 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Apply(args) => apply::run(&args).await,
         Command::Get(args) => get::run(&args).await,
         Command::Delete(args) => delete::run(&args).await,
+        Command::ElectLeader(args) => elect_leader::run(&args).await,
+        Command::Reassign(args) => reassign::run(&args).await,
+        Command::Drain(args) => drain::drain(&args).await,
+        Command::Undrain(args) => drain::undrain(&args).await,
+        Command::Quorum(args) => quorum::run(&args).await,
         Command::Produce(args) => produce::run(&args).await,
         Command::Consume(args) => consume::run(&args).await,
         Command::Bench(args) => match args.what {

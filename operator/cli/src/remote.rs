@@ -1,6 +1,6 @@
 //! What a cluster says of itself over the Kafka protocol.
 
-use ottla_client::{Broker, Partition};
+use ottla_client::{Broker, Client, ClientError, ClusterView, DescribedPartition, Partition};
 use ottla_local::{BrokerSnapshot, ClusterSnapshot, PartitionSnapshot};
 
 use crate::failure::Failure;
@@ -13,15 +13,13 @@ use crate::target;
 pub async fn cluster(bootstrap: &str) -> Result<ClusterSnapshot, Failure> {
     let client = target::at(bootstrap).await?;
     let view = client.refresh(None).await.map_err(target::failed)?;
-    let partitions =
-        view.topics.values().flat_map(|topic| topic.partitions.iter().map(|p| partition(&topic.name, p)));
     let mut cluster = ClusterSnapshot {
         name: String::new(),
         cluster_id: view.cluster_id.clone(),
         bootstrap_servers: bootstrap.to_owned(),
         active_controller: Some(view.controller_id).filter(|id| *id >= 0),
         brokers: view.brokers.values().map(broker).collect(),
-        partitions: partitions.collect(),
+        partitions: partitions(&client, &view).await?,
     };
     cluster.count_replicas();
     Ok(cluster)
@@ -38,6 +36,43 @@ fn broker(broker: &Broker) -> BrokerSnapshot {
     }
 }
 
+/// The partitions with all that the cluster can tell of them: a Kafka before 3.8 knows no eligible leaders.
+async fn partitions(client: &Client, view: &ClusterView) -> Result<Vec<PartitionSnapshot>, Failure> {
+    let mut partitions: Vec<PartitionSnapshot> = match client.describe_partitions(&[]).await {
+        Ok(described) => described.into_iter().map(described_partition).collect(),
+        Err(ClientError::Unsupported { .. }) => view
+            .topics
+            .values()
+            .flat_map(|topic| topic.partitions.iter().map(|p| partition(&topic.name, p)))
+            .collect(),
+        Err(error) => return Err(target::failed(error)),
+    };
+    let moving = match client.moving().await {
+        Err(ClientError::Unsupported { .. }) => Vec::new(),
+        moving => moving.map_err(target::failed)?,
+    };
+    for found in moving {
+        let is_it = |p: &&mut PartitionSnapshot| p.topic == found.topic && p.partition == found.partition;
+        if let Some(partition) = partitions.iter_mut().find(is_it) {
+            (partition.adding, partition.removing) = (found.adding, found.removing);
+        }
+    }
+    Ok(partitions)
+}
+
+fn described_partition(partition: DescribedPartition) -> PartitionSnapshot {
+    PartitionSnapshot {
+        topic: partition.topic,
+        partition: partition.partition,
+        leader: partition.leader,
+        leader_epoch: partition.leader_epoch,
+        replicas: partition.replicas,
+        isr: partition.isr,
+        elr: partition.elr,
+        ..Default::default()
+    }
+}
+
 fn partition(topic: &str, partition: &Partition) -> PartitionSnapshot {
     PartitionSnapshot {
         topic: topic.to_owned(),
@@ -46,5 +81,6 @@ fn partition(topic: &str, partition: &Partition) -> PartitionSnapshot {
         leader_epoch: partition.leader_epoch,
         replicas: partition.replicas.clone(),
         isr: partition.isr.clone(),
+        ..Default::default()
     }
 }

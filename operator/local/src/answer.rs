@@ -191,6 +191,7 @@ fn broker_snapshot(
         Phase::Pending => "Pending".to_owned(),
         Phase::NotReady(reason) => format!("NotReady ({reason})"),
         Phase::Ready if known.is_some_and(|broker| broker.fenced) => "Fenced".to_owned(),
+        Phase::Ready if known.is_some_and(|broker| broker.draining) => "Draining".to_owned(),
         Phase::Ready => "Ready".to_owned(),
         Phase::BackOff(how) => format!("BackOff ({how})"),
         Phase::Stopped => "Stopped".to_owned(),
@@ -215,6 +216,10 @@ fn partitions(view: &ClusterView) -> Vec<PartitionSnapshot> {
             leader_epoch: p.leader_epoch,
             replicas: p.replicas.clone(),
             isr: p.isr.clone(),
+            elr: p.elr.clone(),
+            adding: p.adding.clone(),
+            removing: p.removing.clone(),
+            unclean_election: p.unclean_election.clone(),
         };
         topic.partitions.iter().map(one).collect::<Vec<_>>()
     };

@@ -163,6 +163,18 @@ pub struct PartitionSnapshot {
     pub replicas: Vec<i32>,
     /// Those that are in sync.
     pub isr: Vec<i32>,
+    /// Those that aren't and still have everything that was acknowledged, so that they may lead.
+    #[serde(default)]
+    pub elr: Vec<i32>,
+    /// Those that come, while the partition moves.
+    #[serde(default)]
+    pub adding: Vec<i32>,
+    /// Those that go then.
+    #[serde(default)]
+    pub removing: Vec<i32>,
+    /// What was given up when a replica was made leader that may lack records; empty if never.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub unclean_election: String,
 }
 
 impl ClusterSnapshot {

@@ -2,7 +2,7 @@
 //! election of a replica that they name.
 
 use ottla_control::proto::{self, control_client::ControlClient};
-use ottla_core::metadata::MetadataImage;
+use ottla_core::metadata::{MetadataImage, PartitionImage};
 use ottla_quorum::{QuorumConfig, Voters};
 use ottla_types::{BrokerId, PartitionIndex};
 use tonic::Code;
@@ -34,8 +34,12 @@ async fn apply(client: &mut ControlClient<Channel>, replicas: &[i32]) {
     client.apply_topic(request).await.unwrap();
 }
 
+fn partition(image: &MetadataImage) -> &PartitionImage {
+    image.partition("t", PartitionIndex(0)).unwrap()
+}
+
 fn leader(image: &MetadataImage) -> Option<BrokerId> {
-    image.partition("t", PartitionIndex(0)).unwrap().leader
+    partition(image).leader
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -47,6 +51,10 @@ async fn a_broker_is_marked_as_draining_if_the_others_can_take_what_it_holds() {
     nodes[0].until("the leadership to leave", |image| leader(image) == Some(BrokerId(2))).await;
     let view = client.get_cluster(proto::GetClusterRequest {}).await.unwrap().into_inner();
     assert_eq!(view.brokers.iter().map(|broker| broker.draining).collect::<Vec<_>>(), [false, true, false]);
+    let is_moving = |image: &MetadataImage| !partition(image).adding.is_empty();
+    let image = nodes[0].until("the replica to be on its way", is_moving).await;
+    let moving = partition(&image);
+    assert_eq!((&moving.adding[..], &moving.removing[..]), (&[BrokerId(0)][..], &[BrokerId(1)][..]));
     let too_many = client.drain_broker(request(2, true)).await.unwrap_err();
     assert_eq!(too_many.code(), Code::FailedPrecondition, "{too_many}");
     assert!(too_many.message().contains("t-0"), "it names who is in the way: {too_many}");
@@ -54,6 +62,9 @@ async fn a_broker_is_marked_as_draining_if_the_others_can_take_what_it_holds() {
     assert_eq!(unknown.code(), Code::NotFound, "{unknown}");
     client.drain_broker(request(1, false)).await.unwrap();
     assert!(!nodes[0].image().broker(BrokerId(1)).unwrap().draining);
+    assert!(!is_moving(&nodes[0].image()), "the move is cancelled with it");
+    let is_preferred = |image: &MetadataImage| leader(image) == Some(BrokerId(1));
+    nodes[0].until("the preferred leader to lead again", is_preferred).await;
     for node in nodes {
         node.crash().await;
     }

@@ -179,7 +179,7 @@ fn brokers(found: &[&BrokerSnapshot], controller: Option<i32>, wide: bool) -> Ta
 }
 
 fn partitions(found: &[&PartitionSnapshot], wide: bool) -> Table {
-    let mut headings = vec!["TOPIC", "PARTITION", "LEADER", "REPLICAS", "ISR"];
+    let mut headings = vec!["TOPIC", "PARTITION", "LEADER", "REPLICAS", "ISR", "ELR", "ADDING", "REMOVING"];
     if wide {
         headings.push("LEADER EPOCH");
     }
@@ -191,6 +191,9 @@ fn partitions(found: &[&PartitionSnapshot], wide: bool) -> Table {
             or_none(partition.leader),
             list(&partition.replicas),
             list(&partition.isr),
+            list(&partition.elr),
+            list(&partition.adding),
+            list(&partition.removing),
         ];
         if wide {
             row.push(partition.leader_epoch.to_string());
@@ -249,6 +252,9 @@ fn clusters(cluster: &ClusterSnapshot) -> Table {
 }
 
 fn list(ids: &[i32]) -> String {
+    if ids.is_empty() {
+        return NONE.to_owned();
+    }
     ids.iter().map(i32::to_string).collect::<Vec<_>>().join(",")
 }
 
@@ -286,12 +292,15 @@ mod tests {
         let partition = PartitionSnapshot {
             topic: "orders".into(),
             replicas: vec![2, 0],
-            isr: vec![2],
+            isr: vec![],
+            elr: vec![2],
+            adding: vec![0],
             ..Default::default()
         };
         assert_eq!(
             text(&partitions(&[&partition], false)),
-            "TOPIC    PARTITION   LEADER   REPLICAS   ISR\norders   0           <none>   2,0        2\n"
+            "TOPIC    PARTITION   LEADER   REPLICAS   ISR      ELR   ADDING   REMOVING\n\
+             orders   0           <none>   2,0        <none>   2     0        <none>\n"
         );
         let cluster = ClusterSnapshot { partitions: vec![partition], ..Default::default() };
         let row = TopicRow { name: "orders".into(), partitions: 1, replicas: 2, leaderless: 1 };

@@ -6,6 +6,11 @@ pub mod apply;
 pub mod delete;
 pub mod get;
 
+pub mod drain;
+pub mod elect_leader;
+pub mod quorum;
+pub mod reassign;
+
 pub mod consume;
 pub mod produce;
 
