@@ -6,6 +6,7 @@
 mod ask;
 mod copy;
 mod durability;
+mod failover;
 mod kafka;
 mod process;
 mod replicated;
@@ -52,6 +53,15 @@ struct Options {
     /// How much lies on the disk when a broker is killed and started again, in GB
     #[arg(long, default_value_t = 10)]
     restart_gigabytes: u64,
+    /// Measure only how long writes pause when brokers fail (as root; some ten minutes)
+    #[arg(long)]
+    failover: bool,
+    /// For --failover: a Python that has confluent-kafka
+    #[arg(long, value_name = "FILE", default_value = "python3")]
+    python: PathBuf,
+    /// For --failover: a folder with the jars of Apache Kafka's clients
+    #[arg(long, value_name = "DIR")]
+    client_jars: Option<PathBuf>,
     /// Where the data goes while it is measured; it should be a disk, not memory
     #[arg(long, value_name = "DIR", default_value = ".")]
     folder: PathBuf,
@@ -64,6 +74,9 @@ fn main() -> Result<()> {
     let options = Options::parse();
     if let Some(file) = &options.receive_into {
         return copy::receive(file);
+    }
+    if options.failover {
+        return failover::run(&options.folder, options.python, options.client_jars);
     }
     let dir = tempfile::Builder::new().prefix(".ottla-bench-").tempdir_in(&options.folder)?;
     let wanted = |name: &str| options.only.iter().any(|only| only == name);
@@ -101,9 +114,14 @@ fn main() -> Result<()> {
     if wanted("restart") {
         restart::measure(&mut report, dir.path(), options.restart_gigabytes)?;
     }
+    finish(&report);
+    Ok(())
+}
+
+/// Prints the table.
+fn finish(report: &Report) {
     report.print();
     if cfg!(debug_assertions) {
         println!("\nThese are figures of a debug build, which mean little: use `cargo xtask bench`.");
     }
-    Ok(())
 }

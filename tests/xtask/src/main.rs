@@ -42,6 +42,9 @@ enum Chore {
     Fuzz(fuzz::Options),
     /// Print the figures of tests/bench: speed, size, memory
     Bench {
+        /// Only how long writes pause when brokers fail (as root; some ten minutes)
+        #[arg(long)]
+        failover: bool,
         /// What the benchmark is told, after --
         #[arg(last = true)]
         arguments: Vec<String>,
@@ -83,7 +86,7 @@ fn run(chore: Chore) -> Result<bool> {
         Chore::Images(options) => images::run(&options),
         Chore::Faults(options) => faults::run(&options),
         Chore::Fuzz(options) => fuzz::run(&options),
-        Chore::Bench { arguments } => bench(&arguments),
+        Chore::Bench { failover, arguments } => bench(failover, &arguments),
         Chore::Crds(options) => generate("crds", &options),
         Chore::Docs(options) => generate("docs", &options),
         Chore::Chart(options) => chart::run(&options),
@@ -92,9 +95,13 @@ fn run(chore: Chore) -> Result<bool> {
 }
 
 /// The release build, measured.
-fn bench(arguments: &[String]) -> Result<bool> {
+fn bench(failover: bool, arguments: &[String]) -> Result<bool> {
     let mut cargo = Command::new("cargo");
     cargo.args(["run", "--quiet", "--release", "--locked", "-p", "ottla-bench", "--"]).args(arguments);
+    if failover {
+        cargo.arg("--failover").args(["--python", &setup::python::tool("python3")]);
+        cargo.arg("--client-jars").arg(setup::java::jars());
+    }
     cargo.current_dir(paths::root());
     Ok(process::run(&mut cargo, Instant::now() + Duration::from_secs(3600))?.success())
 }

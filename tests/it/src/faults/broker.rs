@@ -77,6 +77,10 @@ impl Broker {
         let log = OpenOptions::new().create(true).append(true).open(&self.log)?;
         let mut command = at_broker(self.id);
         command.arg(crate::ottla()).arg("broker").arg(&self.properties);
+        // What the run itself is told is no setting of the broker.
+        for (name, _) in std::env::vars_os().filter(|(n, _)| n.to_string_lossy().starts_with("OTTLA_")) {
+            command.env_remove(name);
+        }
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         self.child = Some(command.spawn().context("a broker can't be started")?);
         self.paused = false;

@@ -132,14 +132,20 @@ impl Cluster {
         })
     }
 
-    /// Makes a topic whose partitions go round the brokers.
+    /// Makes a topic whose partitions go round these brokers.
     ///
     /// # Errors
     /// The cluster refuses, or doesn't answer in time.
-    pub fn create_topic(&mut self, name: &str, partitions: usize, config: &[String]) -> Result<()> {
-        let ids = self.ids();
+    pub fn create_topic(
+        &mut self,
+        name: &str,
+        partitions: usize,
+        ids: &[usize],
+        config: &[String],
+    ) -> Result<()> {
+        let count = self.shape.replicas.min(ids.len());
         let replicas = |partition: usize| {
-            let in_turn = (0..self.shape.replicas).map(|at| ids[(partition + at) % ids.len()] as i32);
+            let in_turn = (0..count).map(|at| ids[(partition + at) % ids.len()] as i32);
             Assignment { replicas: in_turn.collect() }
         };
         let request = ApplyTopicRequest {

@@ -17,6 +17,7 @@ mod cluster;
 mod load;
 mod verdict;
 
+mod failover;
 mod scenarios;
 mod world;
 
@@ -26,10 +27,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 pub use broker::Shape;
+pub use failover::{Failover, failover};
 pub use isolation::enter;
 pub use load::Programs;
 pub use scenarios::{SCENARIOS, Scenario};
-pub use verdict::{Verdict, percentile};
+pub use verdict::Verdict;
 pub use world::{Plan, World};
 
 /// The most brokers of any scenario.
@@ -129,7 +131,6 @@ fn run_one(net: net::Net, scenario: &Scenario, plan: Plan) -> Result<()> {
 
 fn tell(verdict: &Verdict, rounds: usize, events: usize, took: Duration) {
     let report = &verdict.report;
-    let ms = |percent| percentile(&verdict.pauses_ns, percent) / 1_000_000;
     println!(
         "  {rounds} rounds, {events} faults in {:.0} s: {} records acknowledged, {} unknown, {} read",
         took.as_secs_f64(),
@@ -137,12 +138,10 @@ fn tell(verdict: &Verdict, rounds: usize, events: usize, took: Duration) {
         report.sends_unknown,
         report.records_read
     );
-    if !verdict.pauses_ns.is_empty() {
+    if !verdict.pauses.is_empty() {
+        let [p50, p99, max] = verdict.resumed_ms();
         println!(
-            "  from a fault to the next acknowledged write, by partition: p50 {} ms, p99 {} ms, max {} ms",
-            ms(50),
-            ms(99),
-            ms(100)
+            "  from a fault to the next acknowledged write, by partition and client: p50 {p50} ms, p99 {p99} ms, max {max} ms"
         );
     }
     println!(

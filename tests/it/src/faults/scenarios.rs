@@ -289,20 +289,23 @@ fn wiped_disk(world: &mut World) -> Result<()> {
     })
 }
 
-/// Topics that are made and deleted again while a broker is away: none may be left half made.
+/// Topics that are made, deleted and made again while a broker is away. None may be left half made, and the broker
+/// that returns must not take the new one for the old.
 fn admin_churn(world: &mut World) -> Result<()> {
     let id = world.any_leader()?;
+    let (all, others) = (world.cluster.ids(), world.cluster.others(id));
+    world.cluster.create_topic("churn-again", 6, &all, &[])?;
     world.note(format!("kill -9 of broker {id} while topics come and go"));
-    world.cluster.create_topic("churn-before", 6, &[])?;
     world.broker(id).kill()?;
-    world.cluster.create_topic("churn-during", 6, &[])?;
-    world.cluster.delete_topic("churn-before")?;
-    world.cluster.create_topic("churn-before", 3, &[])?;
+    world.cluster.create_topic("churn-new", 6, &others, &[])?;
+    world.cluster.delete_topic("churn-again")?;
+    world.cluster.create_topic("churn-again", 3, &others, &[])?;
     world.broker(id).start()?;
-    world.cluster.wait_whole("churn-before", super::world::WHOLE)?;
-    world.cluster.wait_whole("churn-during", super::world::WHOLE)?;
-    world.cluster.delete_topic("churn-before")?;
-    world.cluster.delete_topic("churn-during")
+    for topic in ["churn-again", "churn-new"] {
+        world.cluster.wait_whole(topic, super::world::WHOLE)?;
+        world.cluster.delete_topic(topic)?;
+    }
+    Ok(())
 }
 
 fn mixed(world: &mut World) -> Result<()> {

@@ -59,7 +59,7 @@ impl World {
     pub fn start(net: Net, plan: Plan) -> Result<World> {
         let began = Instant::now();
         let mut cluster = Cluster::start(net, plan.shape, &plan.folder)?;
-        cluster.create_topic(TOPIC, plan.partitions, &plan.topic_config)?;
+        cluster.create_topic(TOPIC, plan.partitions, &cluster.ids(), &plan.topic_config)?;
         cluster.wait_whole(TOPIC, WHOLE)?;
         let target = Target {
             bootstrap: cluster.bootstrap(),
@@ -94,6 +94,11 @@ impl World {
     /// Tells what isn't a fault.
     pub fn tell(&self, what: &str) {
         eprintln!("  {:6.1} s  {what}", self.began.elapsed().as_secs_f64());
+    }
+
+    /// How many faults were noted so far.
+    pub fn faults(&self) -> usize {
+        self.events.len()
     }
 
     /// A broker by its id.
