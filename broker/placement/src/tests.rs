@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use ottla_types::BrokerId;
 use proptest::prelude::*;
 
-use crate::{Broker, PlacementError, loads, place};
+use crate::{Broker, PlacementError, loads, place, substitute};
 
 fn brokers(count: i32, racks: i32) -> Vec<Broker> {
     let rack = |id: i32| (racks > 0).then(|| format!("rack-{}", id % racks));
@@ -58,6 +58,29 @@ fn too_few_brokers_is_an_error_that_says_so() {
     assert_eq!(error.to_string(), "3 replicas need as many brokers, one of them live, and there are 2");
     assert!(place(&brokers(2, 0), &[], 1, 0, 0).is_err());
     assert!(place(&[], &[], 1, 1, 0).is_err());
+}
+
+#[test]
+fn brokers_that_are_away_get_only_what_finds_no_other_place() {
+    let mut some = brokers(4, 0);
+    some[0].live = false;
+    let placed = place(&some, &[], 6, 3, 0).unwrap();
+    assert!(placed.iter().flatten().all(|id| *id != BrokerId(0)), "{placed:?}");
+    let wide = place(&some, &[], 6, 4, 0).unwrap();
+    assert!(wide.iter().all(|replicas| replicas[0] != BrokerId(0) && replicas.len() == 4), "{wide:?}");
+    some.iter_mut().for_each(|broker| broker.live = false);
+    assert!(place(&some, &[], 1, 1, 0).is_err(), "nobody could lead");
+}
+
+#[test]
+fn a_substitute_is_the_emptiest_broker_of_another_rack() {
+    let mut some = brokers(6, 3);
+    some[4].replicas = 5;
+    let on = [0, 1, 2].map(BrokerId);
+    assert_eq!(substitute(&some, &on, BrokerId(1)), Some(BrokerId(4)), "its own rack is free again");
+    some[4].live = false;
+    assert_eq!(substitute(&some, &on, BrokerId(1)), Some(BrokerId(3)), "else any");
+    assert_eq!(substitute(&some[..3], &on, BrokerId(1)), None);
 }
 
 proptest! {
