@@ -43,7 +43,7 @@ async fn register(node: &Node, registration: &Registration, directory_id: Direct
         listeners: registration.listeners.clone(),
         control_address: node.config.control_address.clone(),
         rack: registration.rack.clone(),
-        clean_shutdown: false,
+        clean_shutdown: registration.clean_shutdown,
         min_insync_replicas: registration.min_insync_replicas,
         default_replication_factor: registration.default_replication_factor,
         acks_written: registration.acks_written,

@@ -55,6 +55,8 @@ pub struct Registration {
     pub listeners: Vec<Endpoint>,
     /// `broker.rack`
     pub rack: Option<String>,
+    /// The last process closed the data folder in order.
+    pub clean_shutdown: bool,
     /// `min.insync.replicas`, if it is configured.
     pub min_insync_replicas: Option<usize>,
     /// `default.replication.factor`, if it is configured.

@@ -32,7 +32,7 @@ mod time;
 pub use append::Appended;
 pub use disk::{DirEntry, Disk, DiskFile, DiskLock, OpenMode, is_no_space, read_file, replace_file};
 pub use error::{AppendError, FatalError, ReadError, StoreError};
-pub use meta::read_meta;
+pub use meta::{closed_cleanly, read_meta};
 pub use ottla_log::{AckDurability, LogConfig, TimestampType};
 pub use partition::{DurableHook, PartitionLog};
 pub use read::{ReadSlice, UpTo};

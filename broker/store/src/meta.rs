@@ -101,6 +101,11 @@ pub(crate) fn save(disk: &dyn Disk, dir: &Path, name: &str, text: &str) -> Resul
     replace_file(disk, dir, name, text.as_bytes()).map_err(StoreError::io("write", dir.join(name)))
 }
 
+/// Whether the last process closed the data folder `dir` in order. Opening it takes the mark away: ask before.
+pub fn closed_cleanly(dir: &Path) -> bool {
+    dir.join(CLEAN_FILE).exists()
+}
+
 /// Whether the last process closed the directory cleanly; the mark is removed, durably, as it holds no more.
 pub(crate) fn take_clean_mark(disk: &dyn Disk, dir: &Path) -> Result<bool, StoreError> {
     let path = dir.join(CLEAN_FILE);

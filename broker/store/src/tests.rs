@@ -76,11 +76,11 @@ fn records_are_there_after_a_clean_restart_and_after_none() {
     assert_eq!(log.durable_end_offset(), Offset(3));
     assert_eq!(values(&log, Offset(0)), ["0=a", "1=b", "2=c"]);
     store.close().unwrap();
-    assert!(dir.path().join(".kafka_cleanshutdown").exists());
+    assert!(dir.path().join(".kafka_cleanshutdown").exists() && crate::closed_cleanly(dir.path()));
     drop((store, log));
 
     let store = open(dir.path());
-    assert!(!dir.path().join(".kafka_cleanshutdown").exists());
+    assert!(!crate::closed_cleanly(dir.path()));
     let log = store.partition(TOPIC, P0).unwrap();
     assert_eq!(values(&log, Offset(1)), ["0=a", "1=b", "2=c"]);
     assert_eq!(log.latest_epoch(), Some(LeaderEpoch(3)));

@@ -88,6 +88,7 @@ impl Place {
                     security_protocol: SecurityProtocol::Plaintext,
                 }],
                 rack: None,
+                clean_shutdown: false,
                 min_insync_replicas: None,
                 default_replication_factor: None,
                 acks_written: false,

@@ -233,6 +233,7 @@ fn quorum_config(config: &Config, sockets: &Sockets, control: &HostPort) -> Resu
             incarnation: IncarnationId(u128::from_be_bytes(incarnation)),
             listeners: sockets.clients.iter().map(endpoint).collect(),
             rack: config.rack.clone(),
+            clean_shutdown: ottla_store::closed_cleanly(&config.data_dir),
             min_insync_replicas: set("min.insync.replicas").and_then(|value| value.parse().ok()),
             default_replication_factor: config
                 .topics

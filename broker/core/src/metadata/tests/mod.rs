@@ -2,6 +2,7 @@
 
 mod brokers;
 mod configs;
+mod legacy;
 mod moves;
 mod partitions;
 mod promise;
