@@ -5,8 +5,8 @@
 //! operations as lines of JSON (see [`Operation`]) for `ottla check`; the simulator pushes them as they happen.
 //!
 //! A pass over the operations notes, for each key, which value was seen at which offset and what became of each
-//! value; the checks read those notes. Time is linear but for the maps' logarithm, and memory is some 80 bytes for
-//! each value, however often it was read.
+//! value; the checks read those notes. Time is linear but for the maps' logarithm, and memory is some 150 bytes
+//! for each value, however often it was read.
 
 mod operation;
 

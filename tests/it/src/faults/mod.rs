@@ -61,6 +61,9 @@ pub struct Options {
 /// What a cluster's start and the final reading take besides the faults themselves.
 const OVERHEAD: Duration = Duration::from_secs(25);
 
+/// How long an acknowledged record may stay unread where nothing fails: far more than it takes on any machine.
+const LAG_MAX: Duration = Duration::from_secs(10);
+
 /// Runs scenarios, one after the other; tells how many passed and failed. [`enter`] comes first.
 ///
 /// # Errors
@@ -126,7 +129,14 @@ fn run_one(net: net::Net, scenario: &Scenario, plan: Plan) -> Result<()> {
     world.rest(quiet.max(Duration::from_secs(2)));
     let (verdict, events) = world.finish()?;
     tell(&verdict, rounds, events, began.elapsed());
-    pass(&verdict)
+    pass(&verdict)?;
+    if scenario.unnoticed {
+        let report = &verdict.report;
+        ensure!(report.sends_unknown == 0, "{} writes weren't acknowledged", report.sends_unknown);
+        let lag = Duration::from_nanos(report.lag.max_ns);
+        ensure!(lag < LAG_MAX, "a record was first read {lag:?} after its acknowledgement");
+    }
+    Ok(())
 }
 
 fn tell(verdict: &Verdict, rounds: usize, events: usize, took: Duration) {

@@ -17,19 +17,21 @@ pub struct Scenario {
     pub round: fn(&mut World) -> Result<()>,
     /// Brokers that it takes; at least 3.
     pub brokers: usize,
+    /// Whether clients mustn't notice: every write is acknowledged, and read within seconds.
+    pub unnoticed: bool,
 }
 
 const fn scenario(name: &'static str, about: &'static str, round: fn(&mut World) -> Result<()>) -> Scenario {
-    Scenario { name, about, round, brokers: 3 }
+    Scenario { name, about, round, brokers: 3, unnoticed: false }
 }
 
 /// All of them; the quick ones first.
 pub const SCENARIOS: &[Scenario] = &[
-    scenario("no_fault", "nothing happens", no_fault),
+    Scenario { unnoticed: true, ..scenario("no_fault", "nothing happens", no_fault) },
     scenario("kill_leader", "kill -9 of a leader", kill_leader),
     scenario("kill_controller", "kill -9 of the active controller", kill_controller),
     scenario("kill_some", "kill -9 of any brokers at once, up to all", kill_some),
-    scenario("restart", "a controlled restart, one broker after the other", restart),
+    Scenario { unnoticed: true, ..scenario("restart", "controlled restarts of leaders", restart) },
     scenario("pause", "SIGSTOP of a leader", pause),
     scenario("pause_minute", "SIGSTOP of a leader for 60 s", pause_minute),
     scenario("unplug", "a leader's wire is pulled: nobody reaches it", unplug),
