@@ -252,7 +252,7 @@ fn any_segment(
 }
 
 fn bit_flip(world: &mut World) -> Result<()> {
-    let id = world.any_broker();
+    let id = world.damaged_broker();
     change_disk(world, id, |volume, random| {
         let (path, number, size) = any_segment(volume, random)?;
         let bits: Vec<u64> = (0..3).map(|_| random.below(size * 8)).collect();
@@ -262,7 +262,7 @@ fn bit_flip(world: &mut World) -> Result<()> {
 }
 
 fn truncated_segment(world: &mut World) -> Result<()> {
-    let id = world.any_broker();
+    let id = world.damaged_broker();
     change_disk(world, id, |volume, random| {
         let (path, number, size) = any_segment(volume, random)?;
         let left = random.below(size);

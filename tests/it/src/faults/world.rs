@@ -46,6 +46,7 @@ pub struct World {
     pub random: Random,
     /// What was planned.
     pub plan: Plan,
+    damaged: Option<usize>,
     events: Vec<Event>,
     load: Option<Load>,
     began: Instant,
@@ -70,7 +71,7 @@ impl World {
         let mut load = Load::start(&plan.programs, &target, &plan.folder)?;
         load.wait_for_traffic(WHOLE)?;
         let random = Random::new(plan.seed);
-        Ok(World { cluster, random, plan, events: Vec::new(), load: Some(load), began })
+        Ok(World { cluster, random, plan, damaged: None, events: Vec::new(), load: Some(load), began })
     }
 
     /// Lets time pass.
@@ -110,6 +111,16 @@ impl World {
     pub fn any_broker(&mut self) -> usize {
         let ids = self.cluster.ids();
         self.random.pick(&ids)
+    }
+
+    /// The one broker whose disk is damaged, chosen once: damage on more disks than the promise allows proves nothing.
+    pub fn damaged_broker(&mut self) -> usize {
+        if let Some(id) = self.damaged {
+            return id;
+        }
+        let id = self.any_broker();
+        self.damaged = Some(id);
+        id
     }
 
     /// Some of the brokers, at least one, chosen.
