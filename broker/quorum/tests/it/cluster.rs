@@ -6,16 +6,7 @@ use ottla_core::metadata::MetadataImage;
 use ottla_quorum::{QuorumConfig, Voters};
 use ottla_types::{BrokerId, PartitionIndex};
 
-use crate::harness::{Running, create_topic, leader_of, live, places, poll, start_all, voters_of};
-
-async fn all_equal(nodes: &[Running]) {
-    poll("equal images", || {
-        let images: Vec<_> = nodes.iter().map(Running::image).collect();
-        images.windows(2).all(|pair| pair[0] == pair[1]).then_some(())
-    })
-    .await;
-    nodes[0].image().check().unwrap();
-}
+use crate::harness::{all_equal, create_topic, leader_of, live, places, start_all, voters_of};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_quorum_survives_its_leader_and_takes_it_back() {

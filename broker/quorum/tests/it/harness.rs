@@ -1,5 +1,6 @@
 //! Nodes that can be started, crashed and started again.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,7 +11,8 @@ use ottla_core::metadata::{
     Command, CreateTopics, Endpoint, IncarnationId, MetadataImage, NewTopic, Reply, SecurityProtocol,
 };
 use ottla_quorum::{
-    BrokerControl, ControlError, Quorum, QuorumConfig, Registration, SubmitError, Tuning, Voter, Voters,
+    BrokerControl, ControlError, Quorum, QuorumConfig, QuorumDescription, Registration, SubmitError, Tuning,
+    Voter, Voters, VotersError,
 };
 use ottla_types::{BrokerId, ClusterId, DirectoryId, TopicId};
 use tempfile::TempDir;
@@ -148,8 +150,7 @@ impl Running {
 
     /// Stops the node in order.
     pub async fn stop(self) {
-        let quorum = self.quorum.clone();
-        self.runtime().spawn(async move { quorum.stop().await }).await.unwrap();
+        self.stop_quorum().await;
         self.crash().await;
     }
 
@@ -166,11 +167,29 @@ impl Running {
         self.runtime.as_ref().unwrap()
     }
 
-    /// Carries out a command, or says why not.
-    pub async fn submit(&self, command: Command) -> Result<Reply, SubmitError> {
+    /// Stops the quorum in order, but not what listens for it.
+    pub async fn stop_quorum(&self) {
         let quorum = self.quorum.clone();
-        let submitted = async move { quorum.submit_within(command, DEADLINE).await };
+        self.runtime().spawn(async move { quorum.stop().await }).await.unwrap();
+    }
+
+    /// Carries out a command, or says why not.
+    pub async fn submit_within(&self, command: Command, limit: Duration) -> Result<Reply, SubmitError> {
+        let quorum = self.quorum.clone();
+        let submitted = async move { quorum.submit_within(command, limit).await };
         self.runtime().spawn(submitted).await.unwrap()
+    }
+
+    /// The quorum as its active controller sees it.
+    pub async fn describe(&self) -> QuorumDescription {
+        let quorum = self.quorum.clone();
+        self.runtime().spawn(async move { quorum.describe().await }).await.unwrap().unwrap()
+    }
+
+    /// Says who is to vote.
+    pub async fn set_voters(&self, voters: BTreeSet<BrokerId>) -> Result<(), VotersError> {
+        let quorum = self.quorum.clone();
+        self.runtime().spawn(async move { quorum.set_voters(voters, DEADLINE).await }).await.unwrap()
     }
 
     pub fn image(&self) -> Arc<MetadataImage> {
@@ -260,8 +279,17 @@ pub fn create(name: &str, partitions: i32) -> Command {
 
 /// Creates a topic and expects that to work.
 pub async fn create_topic(node: &Running, name: &str, partitions: i32) {
-    let reply = node.submit(create(name, partitions)).await.unwrap();
+    let reply = node.submit_within(create(name, partitions), DEADLINE).await.unwrap();
     let Reply::TopicsCreated(created) = reply else { panic!("{reply:?}") };
     assert!(created[0].is_ok(), "{created:?}");
     assert!(node.image().topic(name).is_some(), "the local image has it when submit returns");
+}
+
+pub async fn all_equal(nodes: &[Running]) {
+    poll("equal images", || {
+        let images: Vec<_> = nodes.iter().map(Running::image).collect();
+        images.windows(2).all(|pair| pair[0] == pair[1]).then_some(())
+    })
+    .await;
+    nodes[0].image().check().unwrap();
 }

@@ -4,7 +4,10 @@
 
 mod administration;
 mod cluster;
+mod elections;
 mod fencing;
 mod harness;
+mod membership;
 mod single;
 mod snapshots;
+mod ways;
