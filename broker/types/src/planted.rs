@@ -59,6 +59,20 @@ bugs! {
     AcceptStaleFetchAnswer,
     /// A follower fetches from its written end before it is synced.
     FetchBeforeSync,
+    /// The controller elects any replica that is online, in sync or not.
+    ElectOutOfSync,
+    /// Replicas stay eligible to lead although enough are in sync without them.
+    KeepEligibleTooLong,
+    /// The controller lets a replica join with an earlier registration of its broker.
+    AcceptStaleBrokerEpochInIsr,
+    /// The controller takes a change of the ISR that follows an older state.
+    SkipPartitionEpochCheck,
+    /// The controller takes a change of the ISR from a leader of an earlier epoch.
+    SkipLeaderEpochCheck,
+    /// A replica stays in sync although its broker came back with another disk.
+    ReuseWipedDisk,
+    /// A move is complete before what it adds is in sync.
+    CompleteMoveTooEarly,
 }
 
 #[cfg(feature = "planted-bugs")]

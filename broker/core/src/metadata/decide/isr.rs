@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use ottla_types::{BrokerId, PartitionEpoch};
+use ottla_types::{BrokerId, PartitionEpoch, PlantedBug, planted};
 
 use super::super::image::{MetadataImage, PartitionImage, TopicImage, UncleanElection};
 use super::super::record::PartitionChange;
@@ -46,7 +46,7 @@ impl MetadataImage {
         if asked.leader_epoch > present.leader_epoch || asked.partition_epoch > present.partition_epoch {
             return Err(NotController);
         }
-        if asked.leader_epoch < present.leader_epoch {
+        if asked.leader_epoch < present.leader_epoch && !planted(PlantedBug::SkipLeaderEpochCheck) {
             return Err(FencedLeaderEpoch);
         }
         let isr: BTreeSet<BrokerId> = asked.isr.iter().map(|member| member.broker).collect();
@@ -58,7 +58,7 @@ impl MetadataImage {
         if isr == present.isr.iter().copied().collect() {
             return Ok((present.partition_epoch, None));
         }
-        if asked.partition_epoch != present.partition_epoch {
+        if asked.partition_epoch != present.partition_epoch && !planted(PlantedBug::SkipPartitionEpochCheck) {
             return Err(InvalidUpdateVersion);
         }
         if let Some(member) = asked.isr.iter().find(|member| !self.may_be_in_sync(present, member)) {
@@ -78,7 +78,7 @@ impl MetadataImage {
     fn may_be_in_sync(&self, present: &PartitionImage, member: &IsrMember) -> bool {
         let broker = self.broker(member.broker);
         let is_welcome = broker.is_some_and(|broker| {
-            broker.epoch == member.broker_epoch
+            (broker.epoch == member.broker_epoch || planted(PlantedBug::AcceptStaleBrokerEpochInIsr))
                 && (!broker.in_controlled_shutdown || present.isr.contains(&member.broker))
         });
         is_welcome && self.is_replica_online(present, member.broker)

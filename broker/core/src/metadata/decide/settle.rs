@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use ottla_types::{BrokerId, LeaderEpoch, PartitionEpoch, PartitionIndex};
+use ottla_types::{BrokerId, LeaderEpoch, PartitionEpoch, PartitionIndex, PlantedBug, planted};
 
 use super::super::image::{MetadataImage, PartitionImage, TopicImage};
 use super::super::record::{PartitionChange, Record, ReplicasChange};
@@ -32,6 +32,9 @@ impl MetadataImage {
             let is_last = !next.isr.iter().chain(&next.elr).any(|other| *other != id);
             if next.directories[position] != present && !is_last {
                 next.directories[position] = present;
+                if planted(PlantedBug::ReuseWipedDisk) {
+                    continue;
+                }
                 next.isr.retain(|other| *other != id);
                 next.elr.retain(|other| *other != id);
             }
@@ -67,7 +70,8 @@ impl MetadataImage {
         let eligible = ordered(&|id| elr.contains(id) && !isr.contains(id));
         next.isr = ordered(&|id| isr.contains(id));
         let is_enough = next.isr.len() >= self.min_insync_replicas(topic, next);
-        next.elr = if is_enough { Vec::new() } else { eligible };
+        let ends = is_enough && !planted(PlantedBug::KeepEligibleTooLong);
+        next.elr = if ends { Vec::new() } else { eligible };
     }
 
     /// The leader stays if it can; else the first replica in sync leads; else, if none is online, the first one that is
@@ -81,7 +85,9 @@ impl MetadataImage {
             .or(stays)
             .or_else(|| next.isr.first().copied());
         let leader = in_sync.or_else(|| {
-            let online = || next.elr.iter().copied().filter(|id| self.is_replica_online(next, *id));
+            let any = planted(PlantedBug::ElectOutOfSync);
+            let eligible = if any { &next.replicas } else { &next.elr };
+            let online = || eligible.iter().copied().filter(|id| self.is_replica_online(next, *id));
             online().find(steady).or_else(|| online().next())
         });
         if leader.is_none() {
@@ -98,7 +104,8 @@ impl MetadataImage {
 
     /// Ends a reassignment when all that it adds are in sync, and enough remain without what it removes.
     fn complete_reassignment(&self, topic: &TopicImage, next: &mut PartitionImage) {
-        if !next.is_reassigning() || !next.adding.iter().all(|id| next.isr.contains(id)) {
+        let are_in_sync = next.adding.iter().all(|id| next.isr.contains(id));
+        if !next.is_reassigning() || !(are_in_sync || planted(PlantedBug::CompleteMoveTooEarly)) {
             return;
         }
         let mut complete = with_replicas(next, next.target().to_vec());
