@@ -1,6 +1,5 @@
 //! One network namespace for each broker and one for the clients, all on a bridge, and the cuts between them.
 
-use std::fmt::Write as _;
 use std::process::Command;
 
 use anyhow::Result;
@@ -49,12 +48,16 @@ impl Net {
     /// # Errors
     /// The system refuses.
     pub fn deafen(&self, at: usize, from: &[usize]) -> Result<()> {
-        let mut rules = String::from("add table inet faults\n");
-        rules += "add chain inet faults in { type filter hook input priority 0; }\n";
-        for other in from {
-            let _ = writeln!(rules, "add rule inet faults in ip saddr {} drop", address(*other));
-        }
-        feed("nsenter", &[&in_namespace(&name(at)), "nft", "-f", "-"], &rules)
+        let addresses: Vec<String> = from.iter().map(|id| address(*id)).collect();
+        rule(at, &format!("ip saddr {{ {} }} drop", addresses.join(", ")))
+    }
+
+    /// Every connection to and from a broker is reset, clients' included, and so is every new one.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn reset(&self, at: usize) -> Result<()> {
+        rule(at, "meta l4proto tcp reject with tcp reset")
     }
 
     /// Neither of two sides hears the other.
@@ -87,6 +90,13 @@ impl Net {
         }
         Ok(())
     }
+}
+
+/// A rule for what a broker is sent.
+fn rule(at: usize, rule: &str) -> Result<()> {
+    let chain = "add chain inet faults in { type filter hook input priority 0; }";
+    let rules = format!("add table inet faults\n{chain}\nadd rule inet faults in {rule}\n");
+    feed("nsenter", &[&in_namespace(&name(at)), "nft", "-f", "-"], &rules)
 }
 
 fn name(id: usize) -> String {

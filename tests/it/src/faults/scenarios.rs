@@ -38,6 +38,7 @@ pub const SCENARIOS: &[Scenario] = &[
     scenario("cut", "a broker and the others don't hear each other; clients reach both", cut),
     scenario("cut_one_way", "a broker is heard and doesn't hear, or the other way round", cut_one_way),
     scenario("cut_bridge", "two brokers don't hear each other; a third one hears both", cut_bridge),
+    scenario("reset", "all connections of a leader are reset, and new ones refused", reset),
     Scenario { brokers: 5, ..scenario("cut_five", "five brokers fall into two and three", cut_five) },
     scenario("power_loss", "a broker loses power, and what it hadn't synced", power_loss),
     scenario("power_loss_all", "all brokers lose power at once", power_loss_all),
@@ -150,6 +151,15 @@ fn cut_bridge(world: &mut World) -> Result<()> {
     world.note(format!("brokers {one} and {other} are cut off from each other only"));
     world.cluster.net.cut(&[one], &[other])?;
     last_and_heal(world)
+}
+
+fn reset(world: &mut World) -> Result<()> {
+    let id = world.any_leader()?;
+    world.note(format!("all connections of broker {id}, a leader, are reset"));
+    world.cluster.net.reset(id)?;
+    let time = world.between(100, 5000);
+    world.rest(time);
+    world.cluster.net.heal()
 }
 
 fn cut_five(world: &mut World) -> Result<()> {
