@@ -84,6 +84,11 @@ class Cluster:
                 if self.process.poll() is None:
                     self.process.kill()
 
+    def ottla(self, *arguments):
+        """Runs `ottla` against this cluster; returns its standard output."""
+        binary = pathlib.Path(required("OTTLA_BIN")) / "ottla"
+        return run([binary, *arguments, "--bootstrap", self.bootstrap])
+
     def topic_files(self, topic, partition, suffix):
         """The files of one partition, on whichever broker has them, in offset order."""
         found = sorted(self.data.glob(f"brokers/*/**/{topic}-{partition}/*{suffix}"))

@@ -14,6 +14,8 @@ pub use ports::free_ports;
 pub use running::{Output, Up, run, run_with_input, signal, wait_gone};
 
 #[cfg(test)]
+mod administration;
+#[cfg(test)]
 mod apply;
 #[cfg(test)]
 mod crash;

@@ -349,6 +349,15 @@ pub static BROKER_CONFIGS: &[ConfigDefinition] = &[
         doc: "How many bytes a second a broker gives followers at most of the partitions that a topic's \
               `leader.replication.throttled.replicas` names.",
     },
+    ConfigDefinition {
+        name: "replica.alter.log.dirs.io.max.bytes.per.second",
+        kind: ConfigType::Long,
+        default: "9223372036854775807",
+        synonyms: &[],
+        rule: Rule::AtLeast(0),
+        effect: Effect::NotYet,
+        doc: "How many bytes a second are copied at most between a broker's own folders: it has one. Kafka's tools               unset it together with the two others.",
+    },
 ];
 
 /// The definition of what can be set on brokers under this name.

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use ottla_core::config::{BROKER_CONFIGS, ConfigDefinition, ConfigSource, ConfigType, ConfigValue, describe};
+use ottla_core::metadata::{MetadataImage, TopicImage};
 use ottla_types::TopicName;
 use ottla_wire::ErrorCode;
 use ottla_wire::apis::DescribeConfigs;
@@ -66,8 +67,20 @@ fn of_topic(call: &Call, request: &DescribeConfigsRequest<'_>, name: &str) -> Co
     let image = call.broker.image();
     let unknown = || (ErrorCode::UnknownTopicOrPartition, format!("there is no topic {name:?}"));
     let topic = image.topic(name).ok_or_else(unknown)?;
-    let values = describe(&topic.config, call.broker.partitions.defaults());
+    let mut values = describe(&topic.config, call.broker.partitions.defaults());
+    for value in values.iter_mut().filter(|value| value.definition.name == "min.insync.replicas") {
+        in_force(value, &image, topic);
+    }
     Ok(values.into_iter().map(|value| topic_config(value, request)).collect())
+}
+
+/// How many replicas in sync a topic needs that doesn't say: the cluster's default, not this broker's, and never more
+/// than it has. Kafka's tools count the partitions below it.
+fn in_force(value: &mut ConfigValue, image: &MetadataImage, topic: &TopicImage) {
+    let needed = topic.partitions.iter().map(|partition| image.min_insync_replicas(topic, partition)).min();
+    if let (Some(needed), false) = (needed, value.source == ConfigSource::Topic) {
+        value.value = needed.to_string();
+    }
 }
 
 fn topic_config(

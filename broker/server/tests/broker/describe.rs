@@ -37,6 +37,9 @@ async fn configurations_say_where_each_value_comes_from() {
         let (name, value, source) = expected;
         assert!(found.contains(&(name.to_owned(), value.to_owned(), source)), "{expected:?} in {found:?}");
     }
+    // The cluster's default is two replicas; the topic has one.
+    let needed = ("min.insync.replicas".to_owned(), "1".to_owned(), 5);
+    assert!(found.contains(&needed), "{found:?}");
     let (error, found) = configs(&mut client, RESOURCE_BROKER, "1").await;
     assert_eq!(error, ErrorCode::None);
     assert!(found.contains(&("log.retention.hours".to_owned(), "2".to_owned(), 4)), "{found:?}");

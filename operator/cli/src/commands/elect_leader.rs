@@ -5,6 +5,7 @@ use std::io::Write;
 use ottla_client::Client;
 use ottla_control::proto::ElectUncleanRequest;
 use ottla_wire::ErrorCode;
+use tonic::Code;
 
 use crate::admin_args::ElectLeaderArgs;
 use crate::failure::Failure;
@@ -60,7 +61,11 @@ async fn preferred(client: &Client, partitions: Option<&[(&str, i32)]>) -> Resul
 async fn unclean(client: &Client, topic: &str, partition: i32, replica: i32) -> Result<(), Failure> {
     let mut control = control::connect(client).await?;
     let request = ElectUncleanRequest { topic: topic.to_owned(), partition, replica };
-    let elected = control.elect_unclean(request).await.map_err(|status| control::refused(&status))?;
+    let shows = format!("`ottla get partitions {topic}` shows its leader, its replicas and who is in sync");
+    let elected = control.elect_unclean(request).await.map_err(|status| {
+        let failure = control::refused(&status);
+        if status.code() == Code::Unavailable { failure } else { failure.remedy(shows) }
+    })?;
     let elected = elected.into_inner();
     let mut out = std::io::stdout().lock();
     writeln!(out, "{topic}-{partition}: broker {replica} leads in epoch {}", elected.leader_epoch)?;
