@@ -54,10 +54,13 @@ pub const CONFIG_KEYS_OWNED: [&str; 18] = [
     ),
     printcolumn(name = "Brokers", type_ = "integer", json_path = ".spec.replicas", description = "Brokers asked for"),
     printcolumn(name = "Ready Brokers", type_ = "integer", json_path = ".status.readyReplicas", description = "Brokers that serve"),
+    printcolumn(name = "Partitions", type_ = "integer", json_path = ".status.partitions.total", description = "Partitions of all topics"),
+    printcolumn(name = "Under-Replicated", type_ = "integer", json_path = ".status.partitions.underReplicated", description = "Partitions with a replica that is not in sync"),
     printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#, description = "Whether the cluster is as asked"),
     printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#, description = "Why it is ready, or why not"),
     printcolumn(name = "Bootstrap", type_ = "string", json_path = ".status.bootstrapServers", description = "Where clients inside of Kubernetes connect"),
     printcolumn(name = "External", type_ = "string", json_path = ".status.externalBootstrapServers", description = "Where clients outside connect", priority = "1"),
+    printcolumn(name = "Message", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].message"#, description = "The same in words", priority = "1"),
     printcolumn(name = "Cluster ID", type_ = "string", json_path = ".status.clusterId", description = "The id that every broker's disk carries", priority = "1"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$') && size(self.metadata.name) <= 36")

@@ -48,6 +48,10 @@ pub struct KafkaClusterStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external_bootstrap_servers: Option<String>,
 
+    /// How all partitions are, by the brokers' own word; absent while none of them answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partitions: Option<PartitionCounts>,
+
     /// Every listener's addresses.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub listeners: Vec<ListenerStatus>,
@@ -68,9 +72,28 @@ pub struct BrokerStatus {
     /// The rack where it was last seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rack: Option<String>,
+    /// The id of the disk that it was last seen with; a disk that was wiped has another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory_id: Option<String>,
     /// Whether it serves.
     #[serde(default)]
     pub ready: bool,
+}
+
+/// How many partitions there are, and how many are not as they should be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PartitionCounts {
+    /// All.
+    pub total: i32,
+    /// Without a leader: they can neither be written nor read.
+    pub offline: i32,
+    /// With fewer replicas in sync than min.insync.replicas: acks=all is refused.
+    pub under_min_isr: i32,
+    /// With a replica that is not in sync.
+    pub under_replicated: i32,
+    /// With replicas on the move.
+    pub reassigning: i32,
 }
 
 /// The addresses of one listener.

@@ -17,14 +17,16 @@ mod validate;
 pub use cluster::{
     CONFIG_KEYS_OWNED, KafkaCluster, KafkaClusterSpec, RackSpec, StorageRetention, StorageSpec,
 };
-pub use cluster_status::{BrokerStatus, KafkaClusterStatus, ListenerStatus, OperationState, OperationStatus};
+pub use cluster_status::{
+    BrokerStatus, KafkaClusterStatus, ListenerStatus, OperationState, OperationStatus, PartitionCounts,
+};
 pub use conditions::{PROGRESSING, READY, condition, find_condition, same_conditions, set_condition};
 pub use crd::{CrdFile, crd_files, crd_yaml, crds};
 pub use listener::{CONTROL_PORT, HTTP_PORT, ListenerSpec, ListenerType};
 pub use pod::PodSpecPart;
 pub use topic::{
-    ClusterRef, DeletionPolicy, PartitionStatus, REPLICAS_MAX, TOPIC_NAMES_INTERNAL, Topic, TopicSpec,
-    TopicStatus,
+    ClusterRef, DeletionPolicy, PartitionStatus, REPLICAS_DEFAULT, REPLICAS_MAX, TOPIC_NAMES_INTERNAL, Topic,
+    TopicSpec, TopicStatus,
 };
 pub use validate::{Kind, Violation, kind_of, validate};
 

@@ -8,6 +8,9 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// How many replicas the partitions of a new topic get, if there are as many brokers.
+pub const REPLICAS_DEFAULT: i32 = 1;
+
 /// The greatest replication factor that a Topic may ask for.
 pub const REPLICAS_MAX: i32 = 7;
 
@@ -31,6 +34,7 @@ pub const TOPIC_NAMES_INTERNAL: [&str; 4] =
     printcolumn(name = "Topic", type_ = "string", json_path = ".status.topicName", description = "The topic's name in Kafka"),
     printcolumn(name = "Partitions", type_ = "integer", json_path = ".status.partitions", description = "Partitions that there are"),
     printcolumn(name = "Replicas", type_ = "integer", json_path = ".status.replicas", description = "Replicas of each partition"),
+    printcolumn(name = "Under-Replicated", type_ = "integer", json_path = ".status.underReplicatedPartitions", description = "Partitions with a replica that is not in sync"),
     printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#, description = "Whether the topic is as asked"),
     printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#, description = "Why it is ready, or why not"),
     printcolumn(name = "Message", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].message"#, description = "The same in words", priority = "1"),
@@ -63,10 +67,11 @@ pub struct TopicSpec {
     )]
     pub partitions: i32,
 
-    /// How many brokers keep each partition.
-    #[serde(default = "default_topic_replicas")]
+    /// How many brokers keep each partition; a change moves records. If absent, a new topic gets three, or as many as
+    /// the cluster has brokers, and keeps them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self >= 1 && self <= 7").message("spec.replicas must be from 1 to 7"))]
-    pub replicas: i32,
+    pub replicas: Option<i32>,
 
     /// The topic's settings under Kafka's names; what is not here has the broker's default.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -126,9 +131,25 @@ pub struct TopicStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<i32>,
 
-    /// Partitions without a leader just now.
+    /// Partitions without a leader: they can neither be written nor read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leaderless_partitions: Option<i32>,
+
+    /// Partitions with fewer replicas in sync than min.insync.replicas: acks=all is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub under_min_isr_partitions: Option<i32>,
+
+    /// Partitions with a replica that is not in sync.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub under_replicated_partitions: Option<i32>,
+
+    /// Partitions with replicas on the move.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reassigning_partitions: Option<i32>,
+
+    /// "written" where the topic itself asks that acknowledged records be in the page cache only, not yet on disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ack_durability: Option<String>,
 
     /// Who keeps the first partitions (64 at most), by index.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -144,16 +165,29 @@ pub struct PartitionStatus {
     /// The broker that leads it, if any does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leader: Option<i32>,
-    /// The brokers that keep it, in order of preference.
+    /// The brokers that keep it, in order of preference; those that a reassignment adds and removes too.
     pub replicas: Vec<i32>,
+    /// Those that are in sync.
+    #[serde(default)]
+    pub isr: Vec<i32>,
+    /// Those that aren't in sync and may lead all the same: they have everything that was acknowledged.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub elr: Vec<i32>,
+    /// Those that are out of service, or whose disk is gone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub offline: Vec<i32>,
+    /// Those that a reassignment adds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub adding: Vec<i32>,
+    /// Those that a reassignment removes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removing: Vec<i32>,
+    /// What an administrator gave up by an unclean election, in words.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub unclean_election: String,
 }
 
 fn default_partitions() -> i32 {
-    1
-}
-
-// One, as long as brokers take no more.
-fn default_topic_replicas() -> i32 {
     1
 }
 

@@ -1,17 +1,25 @@
 //! KafkaCluster: observe, plan, carry the plan out, say what came of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 use ottla_api::{KafkaCluster, KafkaClusterStatus};
-use ottla_plan::{ClusterObserved, ClusterPlan, Failure, Step, cluster_status, plan_cluster};
+use ottla_plan::{
+    ClusterObserved, ClusterPlan, ClusterView, Failure, Restart, Step, cluster_status, plan_cluster,
+    restart_hindrance,
+};
 
-use crate::apply::{apply, delete, is_namespace_terminating, publish, write_status};
+use crate::apply::{apply, delete, evict, is_namespace_terminating, publish, write_status};
+use crate::connection::ask;
 use crate::context::{Context, now};
 use crate::error::ReconcileError;
 use crate::watches::of_cluster;
+
+/// When to try again to restart a broker.
+const RESTART_AGAIN: Duration = Duration::from_secs(5);
 
 /// Brings one KafkaCluster to what it asks.
 ///
@@ -46,13 +54,18 @@ pub async fn reconcile_cluster(
         }
         None => Default::default(),
     };
+    let set = of_cluster(&context.stores.stateful_sets, &namespace, &name).pop();
+    let known = context.connections.known(&key, &uid);
     let observed = ClusterObserved {
         cluster: &cluster,
         services: &services,
+        stateful_set: set.as_ref(),
         pods: &pods,
         claims: &claims,
         racks: &racks,
         image: &context.image,
+        view: known.view.as_deref(),
+        silent: known.silent,
     };
     let plan = plan_cluster(observed).map_err(ReconcileError::NoIdentity)?;
     // Who is who is on record before anything follows from it.
@@ -60,11 +73,23 @@ pub async fn reconcile_cluster(
     if !same_record(cluster.status.as_ref(), &first) {
         write_status(&context, &cluster, "KafkaCluster", &first).await?;
     }
-    let Some(failures) = carry_out(&context, &namespace, &plan).await else {
+    let Some(mut failures) = carry_out(&context, &namespace, &plan).await else {
         tracing::info!(namespace, name, "the namespace goes, and the cluster with it");
         return Ok(Action::await_change());
     };
-    let (status, events) = cluster_status(observed, &plan, &failures, now());
+    let due = plan.steps.iter().find_map(|step| match step {
+        Step::Restart(restart) if restart.blocked_by.is_none() => Some(restart),
+        _ => None,
+    });
+    let mut begun = None;
+    if let Some(restart) = due {
+        match restart_pod(&context, &cluster, known.view.as_deref(), restart).await {
+            Ok(begins) => begun = begins.then(|| restart.event()),
+            Err(error) => failures.push(failure(&context, &namespace, restart.to_string(), &error)),
+        }
+    }
+    let (status, mut events) = cluster_status(observed, &plan, &failures, now());
+    events.extend(begun);
     if context
         .newer_status(&uid, cluster.meta().resource_version.as_deref())
         .as_ref()
@@ -79,7 +104,8 @@ pub async fn reconcile_cluster(
     match failures.as_slice() {
         [] => {
             context.succeeded(&uid);
-            Ok(Action::await_change())
+            // What the brokers or a budget held up is tried again; what was begun wakes us when it is done.
+            Ok(due.map_or_else(Action::await_change, |_| Action::requeue(RESTART_AGAIN)))
         }
         [first, ..] => Err(ReconcileError::Steps {
             count: failures.len(),
@@ -96,18 +122,52 @@ async fn carry_out(context: &Context, namespace: &str, plan: &ClusterPlan) -> Op
         let result = match step {
             Step::Apply(object) => apply(context, namespace, object).await.map(|_| ()),
             Step::Delete { kind, name } => delete(context, namespace, *kind, name).await,
-            Step::Wait { .. } => Ok(()),
+            Step::Wait { .. } | Step::Restart(_) => Ok(()),
         };
         if let Err(error) = result {
             if is_namespace_terminating(&error) {
                 return None;
             }
-            context.metrics.steps_failed.inc();
-            tracing::warn!(namespace, step = step.name(), %error, "a step failed");
-            failures.push(Failure { step: step.name(), error: error.to_string() });
+            failures.push(failure(context, namespace, step.name(), &error));
         }
     }
     Some(failures)
+}
+
+fn failure(context: &Context, namespace: &str, step: String, error: &kube::Error) -> Failure {
+    context.metrics.steps_failed.inc();
+    tracing::warn!(namespace, step, %error, "a step failed");
+    Failure { step, error: error.to_string() }
+}
+
+/// Evicts a pod, unless the brokers or a PodDisruptionBudget object; whether it goes.
+///
+/// The brokers are asked anew for each pod, the active controller first: what a watch has shown may be old.
+async fn restart_pod(
+    context: &Context,
+    cluster: &KafkaCluster,
+    view: Option<&ClusterView>,
+    restart: &Restart,
+) -> Result<bool, kube::Error> {
+    let namespace = cluster.namespace().unwrap_or_default();
+    if restart.runs {
+        let addresses = (context.resolver)(cluster);
+        let brokers = cluster.status.as_ref().map(|status| status.brokers.as_slice()).unwrap_or_default();
+        let controller = view.and_then(|view| view.active_controller);
+        let ordinal = brokers.iter().position(|b| controller.is_some_and(|id| id.0 == b.id));
+        let Some(address) = ordinal.and_then(|at| addresses.get(at)).or(addresses.first()) else {
+            return Ok(false);
+        };
+        let hindrance = match ask(address).await {
+            Some(view) => restart_hindrance(&view, restart.broker),
+            None => Some("no broker answers".to_owned()),
+        };
+        if let Some(hindrance) = hindrance {
+            tracing::info!(namespace, pod = restart.pod, hindrance, "a restart waits");
+            return Ok(false);
+        }
+    }
+    evict(context, &namespace, &restart.pod, &restart.uid).await
 }
 
 fn same_record(old: Option<&KafkaClusterStatus>, new: &KafkaClusterStatus) -> bool {

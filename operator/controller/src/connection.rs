@@ -10,13 +10,14 @@ use ottla_control::proto::control_client::ControlClient;
 use ottla_control::proto::{self, GetClusterRequest};
 use ottla_plan::ClusterView;
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::transport::{Channel, Endpoint};
 
 use crate::metrics::Metrics;
 use crate::view::view_of;
+use crate::watches::Wake;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a call may take.
@@ -57,7 +58,7 @@ pub(crate) struct Changed {
 /// The connections to all clusters.
 pub(crate) struct Connections {
     open: Mutex<HashMap<ObjectRef<KafkaCluster>, Open>>,
-    changes: mpsc::UnboundedSender<Changed>,
+    wake: Wake,
     metrics: Arc<Metrics>,
 }
 
@@ -70,9 +71,9 @@ struct Open {
 }
 
 impl Connections {
-    /// None yet. Changes are sent to `changes`.
-    pub fn new(changes: mpsc::UnboundedSender<Changed>, metrics: Arc<Metrics>) -> Self {
-        Self { open: Mutex::default(), changes, metrics }
+    /// None yet. Those whom a change concerns are woken by `wake`.
+    pub fn new(wake: Wake, metrics: Arc<Metrics>) -> Self {
+        Self { open: Mutex::default(), wake, metrics }
     }
 
     /// What is known of a cluster, from now on by a connection to one of `addresses` (host:port each).
@@ -94,18 +95,21 @@ impl Connections {
         let (addresses, candidates) = watch::channel(addresses);
         let (sender, known) = watch::channel(Known::default());
         let stop = CancellationToken::new();
-        let task = Task {
-            cluster: cluster.clone(),
-            sender,
-            changes: self.changes.clone(),
-            metrics: self.metrics.clone(),
-        };
+        let task =
+            Task { cluster: cluster.clone(), sender, wake: self.wake.clone(), metrics: self.metrics.clone() };
         let stopped = stop.clone();
         tokio::spawn(async move { stopped.run_until_cancelled(task.run(candidates)).await });
         let uid = uid.map(str::to_owned);
         let entry = Open { uid, addresses, known: known.clone(), _stop: stop.drop_guard() };
         open.insert(cluster.clone(), entry);
         known
+    }
+
+    /// What is known of a cluster by now; nothing if it isn't followed yet.
+    pub fn known(&self, cluster: &ObjectRef<KafkaCluster>, uid: &str) -> Known {
+        let open = self.open.lock();
+        let known = open.get(cluster).filter(|o| o.uid.as_deref() == Some(uid));
+        known.map(|open| open.known.borrow().clone()).unwrap_or_default()
     }
 
     /// Closes the connection to a cluster that is gone.
@@ -117,7 +121,7 @@ impl Connections {
 struct Task {
     cluster: ObjectRef<KafkaCluster>,
     sender: watch::Sender<Known>,
-    changes: mpsc::UnboundedSender<Changed>,
+    wake: Wake,
     metrics: Arc<Metrics>,
 }
 
@@ -182,16 +186,15 @@ impl Task {
             };
             true
         });
-        match concerns {
-            Some(Some(topics)) if topics.is_empty() => {}
-            Some(topics) => self.tell(topics),
-            None => {}
+        if let Some(topics) = concerns {
+            self.tell(topics);
         }
     }
 
     fn tell(&self, topics: Option<Vec<String>>) {
         // Nobody listens once the operator stops.
-        let _ = self.changes.send(Changed { cluster: self.cluster.clone(), topics });
+        let _ = self.wake.clusters.send(self.cluster.clone());
+        let _ = self.wake.topics.send(Changed { cluster: self.cluster.clone(), topics });
     }
 }
 
@@ -219,6 +222,13 @@ fn topics_changed(old: &ClusterView, new: &ClusterView) -> Option<Vec<String>> {
     let gone = old.topics.keys().filter(|name| !new.topics.contains_key(*name));
     let differs = new.topics.iter().filter(|(name, topic)| old.topics.get(*name) != Some(topic));
     Some(gone.chain(differs.map(|(name, _)| name)).cloned().collect())
+}
+
+/// Asks the broker at `address` what it knows now, past what any watch has shown.
+pub(crate) async fn ask(address: &str) -> Option<ClusterView> {
+    let mut client = connect(address).await?;
+    let answer = timeout(CALL_TIMEOUT, client.get_cluster(GetClusterRequest {})).await.ok()?;
+    Some(view_of(&answer.ok()?.into_inner()))
 }
 
 async fn connect(address: &str) -> Option<Client> {

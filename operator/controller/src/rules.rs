@@ -52,6 +52,12 @@ pub const CLUSTER_RULES: &[Rule] = &[
         why: "how brokers are, and what their volumes remember",
     },
     Rule {
+        group: "",
+        resources: &["pods/eviction"],
+        verbs: &["create"],
+        why: "brokers with changed settings, one by one and within the disruption budget",
+    },
+    Rule {
         group: "apps",
         resources: &["statefulsets"],
         verbs: &["list", "watch", "create", "patch"],

@@ -92,7 +92,7 @@ async fn work_in(
         return;
     }
     let resolver: Resolver = Arc::new(pod_addresses);
-    let connections = Connections::new(wake.topics.clone(), metrics.clone());
+    let connections = Connections::new(wake, metrics.clone());
     let identity = settings.lease.identity;
     let context =
         Context::new(client, stores, settings.broker_image, identity, resolver, connections, metrics);

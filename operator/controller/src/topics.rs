@@ -6,7 +6,7 @@ use std::time::Duration;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
-use ottla_api::{KafkaCluster, Topic};
+use ottla_api::{KafkaCluster, KafkaClusterSpec, Topic};
 use ottla_control::proto::{ApplyTopicRequest, Assignment, DeleteTopicRequest};
 use ottla_plan::{
     ClusterState, TOPIC_FINALIZER, TopicAction, TopicObserved, TopicPlan, elder_of, plan_topic,
@@ -50,7 +50,13 @@ pub async fn reconcile_topic(topic: Arc<Topic>, context: Arc<Context>) -> Result
         // What it says of itself may still be so. The first answer brings it here again, or the lack of one.
         return Ok(Action::await_change());
     }
-    let attempt = Attempt { context: &context, topic: &topic, elder: elder.as_ref(), known: known.as_ref() };
+    let attempt = Attempt {
+        context: &context,
+        topic: &topic,
+        elder: elder.as_ref(),
+        spec: cluster.as_ref().map(|cluster| &cluster.spec),
+        known: known.as_ref(),
+    };
     let (plan, next) = attempt.run().await?;
     finish(&context, &topic, &plan).await?;
     context.succeeded(&uid);
@@ -94,6 +100,7 @@ struct Attempt<'a> {
     context: &'a Context,
     topic: &'a Topic,
     elder: Option<&'a Topic>,
+    spec: Option<&'a KafkaClusterSpec>,
     known: Option<&'a watch::Receiver<Known>>,
 }
 
@@ -146,12 +153,16 @@ impl Attempt<'_> {
             (Some(_), None) => ClusterState::Unreachable("no broker answers yet"),
             (Some(_), Some(view)) => ClusterState::Known(view),
         };
-        plan_topic(TopicObserved { topic: self.topic, elder: self.elder, cluster, refusal }, now())
+        self.plan_with(cluster, refusal)
+    }
+
+    fn plan_with(&self, cluster: ClusterState<'_>, refusal: Option<&str>) -> TopicPlan {
+        let Self { topic, elder, spec, .. } = *self;
+        plan_topic(TopicObserved { topic, elder, spec, cluster, refusal }, now())
     }
 
     fn unreachable(&self, why: &str) -> TopicPlan {
-        let cluster = ClusterState::Unreachable(why);
-        plan_topic(TopicObserved { topic: self.topic, elder: self.elder, cluster, refusal: None }, now())
+        self.plan_with(ClusterState::Unreachable(why), None)
     }
 
     /// Waits until the view is at least as new as an answer.

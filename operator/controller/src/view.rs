@@ -17,15 +17,28 @@ pub(crate) fn view_of(view: &proto::ClusterView) -> ClusterView {
 
 fn broker(broker: &proto::BrokerView) -> BrokerView {
     let rack = Some(broker.rack.clone()).filter(|rack| !rack.is_empty());
-    BrokerView { id: BrokerId(broker.id), fenced: broker.fenced, rack }
+    BrokerView {
+        id: BrokerId(broker.id),
+        fenced: broker.fenced || broker.in_controlled_shutdown,
+        rack,
+        directory_id: broker.directory_id.clone(),
+    }
 }
 
 fn topic(topic: &proto::TopicView) -> TopicView {
     let mut partitions: Vec<_> = topic.partitions.iter().collect();
     partitions.sort_by_key(|p| p.index);
+    let ids = |ids: &[i32]| ids.iter().copied().map(BrokerId).collect();
     let partition = |p: &proto::PartitionView| PartitionView {
-        replicas: p.replicas.iter().copied().map(BrokerId).collect(),
+        replicas: ids(&p.replicas),
         leader: p.leader.map(BrokerId),
+        isr: ids(&p.isr),
+        elr: ids(&p.elr),
+        offline: ids(&p.offline_replicas),
+        adding: ids(&p.adding),
+        removing: ids(&p.removing),
+        min_insync_replicas: p.min_insync_replicas.try_into().unwrap_or(usize::MAX),
+        unclean_election: p.unclean_election.clone(),
     };
     TopicView {
         id: topic.id.clone(),

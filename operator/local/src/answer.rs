@@ -129,7 +129,8 @@ async fn delete_topic(shared: &Shared, mut topic: Topic) -> Result<String, Refus
     topic.metadata.deletion_timestamp = Some(now());
     let view = shared.view().map(plan_view);
     let cluster = view.as_ref().map_or(ClusterState::Unreachable("no broker answers"), ClusterState::Known);
-    let plan = plan_topic(TopicObserved { topic: &topic, elder: None, cluster, refusal: None }, now());
+    let plan =
+        plan_topic(TopicObserved { topic: &topic, elder: None, spec: None, cluster, refusal: None }, now());
     let Some(TopicAction::Delete { name, expected_id }) = plan.action else {
         return match topic.spec.deletion_policy {
             DeletionPolicy::Retain => {

@@ -141,7 +141,9 @@ impl Keeper {
             refusal.generation == topic.metadata.generation && refusal.at.elapsed() < REFUSAL_STANDS
         };
         let refusal = self.refusals.get(name).filter(stands).map(|refusal| refusal.message.as_str());
-        plan_topic(TopicObserved { topic, elder: None, cluster, refusal }, now())
+        let asked = self.shared.state().resources.cluster();
+        let spec = asked.as_ref().map(|cluster| &cluster.spec);
+        plan_topic(TopicObserved { topic, elder: None, spec, cluster, refusal }, now())
     }
 
     async fn act(&mut self, name: &str, generation: Option<i64>, action: TopicAction) {
@@ -229,10 +231,19 @@ pub(crate) fn plan_view(view: proto::ClusterView) -> ClusterView {
         id: BrokerId(broker.id),
         fenced: broker.fenced || broker.in_controlled_shutdown,
         rack: Some(broker.rack).filter(|rack| !rack.is_empty()),
+        directory_id: broker.directory_id,
     };
+    let ids = |ids: Vec<i32>| ids.into_iter().map(BrokerId).collect();
     let partition = |partition: proto::PartitionView| ottla_plan::PartitionView {
-        replicas: partition.replicas.into_iter().map(BrokerId).collect(),
+        replicas: ids(partition.replicas),
         leader: partition.leader.map(BrokerId),
+        isr: ids(partition.isr),
+        elr: ids(partition.elr),
+        offline: ids(partition.offline_replicas),
+        adding: ids(partition.adding),
+        removing: ids(partition.removing),
+        min_insync_replicas: partition.min_insync_replicas.try_into().unwrap_or(usize::MAX),
+        unclean_election: partition.unclean_election,
     };
     let topic = |topic: proto::TopicView| {
         let partitions = topic.partitions.into_iter().map(partition).collect();

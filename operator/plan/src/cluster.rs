@@ -5,14 +5,17 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service};
 use ottla_api::{BrokerStatus, KafkaCluster};
 use ottla_types::{BrokerId, ClusterId};
 
-use crate::build::{self, Broker, CLUSTER_ID_ANNOTATION, CONFIG_HASH_ANNOTATION, Context, VOTERS_ANNOTATION};
+use crate::build::{self, Broker, CLUSTER_ID_ANNOTATION, Context, VOTERS_ANNOTATION};
 use crate::identity::{cluster_id_from_uid, voters_of};
 use crate::names::Names;
 use crate::object::{ObjectKind, PlannedObject};
+use crate::restart::{Restart, next_restart};
+use crate::view::ClusterView;
 
 /// Everything that a plan for one KafkaCluster depends on.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +24,8 @@ pub struct ClusterObserved<'a> {
     pub cluster: &'a KafkaCluster,
     /// Its Services.
     pub services: &'a [Service],
+    /// Its StatefulSet.
+    pub stateful_set: Option<&'a StatefulSet>,
     /// Its pods.
     pub pods: &'a [Pod],
     /// Its volume claims, those of an earlier cluster of the same name too.
@@ -29,6 +34,10 @@ pub struct ClusterObserved<'a> {
     pub racks: &'a BTreeMap<String, String>,
     /// The broker image where the spec names none.
     pub image: &'a str,
+    /// What the brokers say, if they were heard of.
+    pub view: Option<&'a ClusterView>,
+    /// Whether they were asked for a while without an answer.
+    pub silent: bool,
 }
 
 /// What to do about a KafkaCluster, in order. Steps don't depend on each other's success.
@@ -65,6 +74,8 @@ pub enum Step {
         /// Its name.
         name: String,
     },
+    /// Replace a pod by one as the StatefulSet now says, unless something blocks it.
+    Restart(Restart),
     /// Nothing yet.
     Wait {
         /// What is to be done.
@@ -80,6 +91,7 @@ impl Step {
         match self {
             Self::Apply(object) => format!("apply {} {}", object.kind, object.name),
             Self::Delete { kind, name } => format!("delete {kind} {name}"),
+            Self::Restart(restart) => restart.to_string(),
             Self::Wait { name, .. } => name.clone(),
         }
     }
@@ -90,6 +102,9 @@ impl fmt::Display for ClusterPlan {
         for step in &self.steps {
             match step {
                 Step::Wait { name, blocked_by } => writeln!(f, "wait: {name}: {blocked_by}")?,
+                Step::Restart(Restart { blocked_by: Some(blocked_by), .. }) => {
+                    writeln!(f, "wait: {}: {blocked_by}", step.name())?;
+                }
                 step => writeln!(f, "{}", step.name())?,
             }
         }
@@ -138,11 +153,16 @@ pub fn plan_cluster(observed: ClusterObserved<'_>) -> Result<ClusterPlan, NoIden
         brokers: &brokers,
         image: observed.image,
     };
-    let (steps, config_hash) = steps(&context, observed);
+    let (steps, config_hash) = steps(&context, observed, &record);
     Ok(ClusterPlan { steps, record, config_hash })
 }
 
-fn steps(context: &Context<'_>, observed: ClusterObserved<'_>) -> (Vec<Step>, Option<String>) {
+fn steps(
+    context: &Context<'_>,
+    observed: ClusterObserved<'_>,
+    record: &Record,
+) -> (Vec<Step>, Option<String>) {
+    let mut restart = None;
     let apply = |object| Step::Apply(object);
     let mut steps = vec![
         apply(PlannedObject::new(&build::service_account(context))),
@@ -154,7 +174,13 @@ fn steps(context: &Context<'_>, observed: ClusterObserved<'_>) -> (Vec<Step>, Op
     let hash = match build::config_files(context, observed.services) {
         Ok(files) => {
             steps.push(apply(PlannedObject::new(&build::config_map(context, &files))));
-            steps.push(apply(PlannedObject::new(&build::stateful_set(context, &files.hash))));
+            let set = PlannedObject::new(&build::stateful_set(context, &files.hash));
+            let live = observed.stateful_set.filter(|live| {
+                let live = serde_json::to_value(live).expect("an object is JSON");
+                !set.changes(Some(&live))
+            });
+            restart = live.and_then(|l| next_restart(l, observed.pods, &record.brokers, observed.view));
+            steps.push(apply(set));
             Some(files.hash)
         }
         Err(service) => {
@@ -164,9 +190,7 @@ fn steps(context: &Context<'_>, observed: ClusterObserved<'_>) -> (Vec<Step>, Op
         }
     };
     steps.extend(deletions(&steps, observed.services));
-    if let Some(step) = hash.as_deref().and_then(|hash| restarts(observed.pods, hash)) {
-        steps.push(step);
-    }
+    steps.extend(restart);
     (steps, hash)
 }
 
@@ -177,20 +201,6 @@ fn deletions(steps: &[Step], live: &[Service]) -> Vec<Step> {
     };
     let names = live.iter().filter_map(|service| service.metadata.name.clone());
     names.filter(|name| !wanted(name)).map(|name| Step::Delete { kind: ObjectKind::Service, name }).collect()
-}
-
-// Nothing restarts by itself: a person chooses when a changed setting takes effect.
-fn restarts(pods: &[Pod], hash: &str) -> Option<Step> {
-    let old = |pod: &&Pod| {
-        let annotations = pod.metadata.annotations.as_ref();
-        annotations.and_then(|a| a.get(CONFIG_HASH_ANNOTATION)).is_some_and(|had| had != hash)
-    };
-    let mut names: Vec<&str> = pods.iter().filter(old).filter_map(|p| p.metadata.name.as_deref()).collect();
-    names.sort_unstable();
-    (!names.is_empty()).then(|| Step::Wait {
-        name: "restart brokers with the changed settings".to_owned(),
-        blocked_by: format!("a person's word: delete one pod at a time of {}", names.join(", ")),
-    })
 }
 
 // What is on record stays: the status first, then what the volumes of an earlier cluster of this name say.
@@ -232,7 +242,11 @@ fn brokers(observed: ClusterObserved<'_>, names: Names<'_>) -> Vec<BrokerStatus>
         let rack = node.and_then(|node| observed.racks.get(node)).cloned();
         let rack = rack.or_else(|| known.and_then(|b| b.rack.clone()));
         let rack = rack.filter(|_| observed.cluster.spec.rack.is_some());
-        brokers.push(BrokerStatus { id, pod: pod_name, rack, ready: pod.is_some_and(is_ready) });
+        let seen = observed.view.and_then(|view| view.brokers.iter().find(|b| b.id.0 == id));
+        let directory_id = seen.map(|b| b.directory_id.clone()).filter(|id| !id.is_empty());
+        let directory_id = directory_id.or_else(|| known.and_then(|b| b.directory_id.clone()));
+        let ready = pod.is_some_and(is_ready);
+        brokers.push(BrokerStatus { id, pod: pod_name, rack, directory_id, ready });
     }
     brokers
 }

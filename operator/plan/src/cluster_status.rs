@@ -3,14 +3,15 @@
 use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use ottla_api::{
-    KafkaClusterStatus, ListenerSpec, ListenerStatus, ListenerType, OperationState, OperationStatus,
-    PROGRESSING, READY, condition, set_condition,
+    BrokerStatus, KafkaClusterStatus, ListenerSpec, ListenerStatus, ListenerType, OperationState,
+    OperationStatus, PROGRESSING, PartitionCounts, READY, condition, set_condition,
 };
 
 use crate::build::node_port_of;
 use crate::cluster::{ClusterObserved, ClusterPlan, Step};
 use crate::event::{Event, ready_changed};
 use crate::names::Names;
+use crate::view::{counts, troubles};
 
 /// The most addresses that a listener's bootstrap.servers holds.
 const BOOTSTRAP_HOSTS_MAX: usize = 3;
@@ -55,28 +56,50 @@ pub fn cluster_status(
         brokers: plan.record.brokers.clone(),
         bootstrap_servers: first(ListenerType::Internal),
         external_bootstrap_servers: first(ListenerType::Nodeport),
+        partitions: partitions(observed),
         operations: operations(plan, failures),
         listeners,
     };
-    let (ready, progressing, reason, message) = verdict(observed, plan, failures);
+    let (ready, progressing, reason, message) = verdict(observed, plan, failures, status.partitions);
     let generation = cluster.metadata.generation;
     let conditions = &mut status.conditions;
     set_condition(conditions, condition(READY, ready, reason, &message, generation, now.clone()));
     set_condition(conditions, condition(PROGRESSING, progressing, reason, &message, generation, now));
-    let events = ready_changed(&old.conditions, conditions).into_iter().collect();
+    let mut events: Vec<Event> = ready_changed(&old.conditions, conditions).into_iter().collect();
+    events.extend(disks_changed(&old.brokers, &status.brokers));
     (status, events)
+}
+
+// Brokers that haven't spoken yet to an operator that just started: what was seen last stands.
+fn partitions(observed: ClusterObserved<'_>) -> Option<PartitionCounts> {
+    let said = observed.view.map(|view| counts(view.topics.values().flat_map(|topic| &topic.partitions)));
+    let before = observed.cluster.status.as_ref().and_then(|status| status.partitions);
+    said.or(before.filter(|_| !observed.silent))
+}
+
+fn disks_changed(before: &[BrokerStatus], after: &[BrokerStatus]) -> Vec<Event> {
+    let had = |id: i32| before.iter().find(|b| b.id == id).and_then(|b| b.directory_id.as_ref());
+    let other = |b: &&BrokerStatus| had(b.id).is_some_and(|had| b.directory_id.as_ref() != Some(had));
+    let event = |b: &BrokerStatus| Event {
+        warning: true,
+        reason: "DiskReplaced".to_owned(),
+        message: format!(
+            "broker {} came back with another disk: what other replicas have of its partitions is copied to it, and what was only on the old disk is offline",
+            b.id
+        ),
+    };
+    after.iter().filter(other).map(event).collect()
 }
 
 fn verdict(
     observed: ClusterObserved<'_>,
     plan: &ClusterPlan,
     failures: &[Failure],
+    partitions: Option<PartitionCounts>,
 ) -> (bool, bool, &'static str, String) {
     if let Some(Failure { step, error }) = failures.first() {
         return (false, false, "StepFailed", format!("{step}: {error}"));
     }
-    let brokers = &plan.record.brokers;
-    let (ready, all) = (brokers.iter().filter(|b| b.ready).count(), brokers.len());
     if plan.config_hash.is_none() {
         let waits = plan.steps.iter().find_map(|step| match step {
             Step::Wait { blocked_by, .. } => Some(blocked_by.clone()),
@@ -84,13 +107,28 @@ fn verdict(
         });
         return (false, true, "Preparing", waits.unwrap_or_default());
     }
-    if ready == all {
-        return (true, false, "AllBrokersReady", format!("{ready} of {all} brokers serve"));
-    }
+    let brokers = &plan.record.brokers;
+    let (ready, all) = (brokers.iter().filter(|b| b.ready).count(), brokers.len());
+    let mut message = format!("{ready} of {all} brokers serve");
     let unready = brokers.iter().filter(|b| !b.ready);
-    let why = unready.map(|b| format!("{}: {}", b.pod, pod_trouble(observed.pods, &b.pod)));
-    let why: Vec<String> = why.take(BOOTSTRAP_HOSTS_MAX).collect();
-    (false, true, "BrokersNotReady", format!("{ready} of {all} brokers serve; {}", why.join("; ")))
+    for broker in unready.take(BOOTSTRAP_HOSTS_MAX) {
+        message += &format!("; {}: {}", broker.pod, pod_trouble(observed.pods, &broker.pod));
+    }
+    let troubles = partitions.map(|counts| troubles(&counts)).unwrap_or_default();
+    for trouble in &troubles {
+        message += &format!("; {}", trouble.message);
+    }
+    // Records that can't be written weigh more than a broker that is away, and that more than a replica that lags.
+    let worst = troubles.first();
+    match worst {
+        Some(trouble) if !trouble.heals => (false, false, trouble.reason, message),
+        _ if ready < all => (false, true, "BrokersNotReady", message),
+        Some(trouble) => (false, true, trouble.reason, message),
+        None => {
+            let restarts = plan.steps.iter().any(|step| matches!(step, Step::Restart(_)));
+            (true, restarts, if restarts { "RestartingBrokers" } else { "AllBrokersReady" }, message)
+        }
+    }
 }
 
 // What keeps a pod from serving, as far as its own status says.
@@ -122,6 +160,11 @@ fn operations(plan: &ClusterPlan, failures: &[Failure]) -> Vec<OperationStatus> 
             name: name.clone(),
             state: OperationState::Waiting,
             blocked_by: Some(blocked_by.clone()),
+        }),
+        Step::Restart(restart) => Some(OperationStatus {
+            name: restart.to_string(),
+            state: OperationState::Waiting,
+            blocked_by: restart.blocked_by.clone(),
         }),
         _ => None,
     });

@@ -5,17 +5,25 @@ use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use ottla_api::{
-    DeletionPolicy, PROGRESSING, PartitionStatus, READY, Topic, TopicStatus, condition, set_condition,
+    DeletionPolicy, KafkaClusterSpec, PROGRESSING, PartitionStatus, READY, REPLICAS_DEFAULT, Topic,
+    TopicStatus, condition, set_condition,
 };
-use ottla_placement::{loads, place};
+use ottla_placement::{Broker, loads, place, substitute};
 use ottla_types::BrokerId;
 
 use crate::event::{Event, ready_changed};
 use crate::properties::setting_text;
-use crate::view::{ClusterView, TopicView};
+use crate::view::{ClusterView, PartitionView, TopicView, counts, troubles};
 
 /// The finalizer of Topics whose deletion deletes records.
 pub const TOPIC_FINALIZER: &str = "ottla.dev/topic";
+
+/// The setting that says what an acknowledgement means, and its value that promises less.
+const ACK_DURABILITY: &str = "ack.durability";
+const WRITTEN: &str = "written";
+
+/// No broker's id.
+const NOBODY: BrokerId = BrokerId(-1);
 
 /// The most partitions whose replicas the status shows.
 const ASSIGNMENTS_SHOWN_MAX: usize = 64;
@@ -27,6 +35,8 @@ pub struct TopicObserved<'a> {
     pub topic: &'a Topic,
     /// Another Topic of the same cluster and topic name that is older, if there is one.
     pub elder: Option<&'a Topic>,
+    /// What is asked of the cluster, if it is there.
+    pub spec: Option<&'a KafkaClusterSpec>,
     /// What is known of the cluster.
     pub cluster: ClusterState<'a>,
     /// What the brokers said to the last attempt, if they refused.
@@ -233,10 +243,11 @@ fn plan_being(observed: TopicObserved<'_>, plan: &mut TopicPlan) -> Verdict {
     if let Some(refusal) = observed.refusal {
         return Verdict::stuck("Refused", refusal.to_owned());
     }
-    match (found, differences(topic, found)) {
-        (Some(found), Differences::None) => settled(topic, found),
+    let factor = replication_factor(topic, observed.spec, found);
+    match (found, differences(topic, found, factor)) {
+        (Some(found), Differences::None) => settled(found, factor),
         (_, Differences::Refused(reason, message)) => Verdict::stuck(reason, message),
-        (_, Differences::Some) => match assignments(topic, view) {
+        (_, Differences::Some) => match assignments(topic, view, factor) {
             Ok(assignments) => {
                 plan.action = Some(TopicAction::Apply {
                     name: name.to_owned(),
@@ -254,13 +265,21 @@ fn plan_being(observed: TopicObserved<'_>, plan: &mut TopicPlan) -> Verdict {
     }
 }
 
+// A topic that is there keeps what it has unless the spec says a number: more brokers alone move nothing.
+fn replication_factor(topic: &Topic, spec: Option<&KafkaClusterSpec>, found: Option<&TopicView>) -> usize {
+    let present = found.and_then(|t| t.partitions.iter().map(|p| p.target().len()).max());
+    let brokers = spec.map_or(REPLICAS_DEFAULT, |spec| spec.replicas);
+    let wanted = |replicas: i32| usize::try_from(replicas).unwrap_or_default();
+    topic.spec.replicas.map(wanted).or(present).unwrap_or(wanted(REPLICAS_DEFAULT.min(brokers)))
+}
+
 enum Differences {
     None,
     Some,
     Refused(&'static str, String),
 }
 
-fn differences(topic: &Topic, found: Option<&TopicView>) -> Differences {
+fn differences(topic: &Topic, found: Option<&TopicView>, factor: usize) -> Differences {
     let Some(found) = found else { return Differences::Some };
     let wanted = usize::try_from(topic.spec.partitions).unwrap_or_default();
     let present = found.partitions.len();
@@ -270,14 +289,8 @@ fn differences(topic: &Topic, found: Option<&TopicView>) -> Differences {
         );
         return Differences::Refused("PartitionsDiffer", message);
     }
-    let replicas = usize::try_from(topic.spec.replicas).unwrap_or_default();
-    if let Some(other) = found.partitions.iter().map(|p| p.replicas.len()).find(|n| *n != replicas) {
-        let message = format!(
-            "the topic has {other} replicas a partition, and spec.replicas is {replicas}: changing the replicas of a topic that exists is not supported yet, so set spec.replicas to {other}"
-        );
-        return Differences::Refused("ReplicasDiffer", message);
-    }
-    if present < wanted || found.config != wanted_config(topic) {
+    let moves = found.partitions.iter().any(|p| p.target().len() != factor);
+    if moves || present < wanted || found.config != wanted_config(topic) {
         Differences::Some
     } else {
         Differences::None
@@ -288,21 +301,44 @@ fn wanted_config(topic: &Topic) -> BTreeMap<String, String> {
     topic.spec.config.iter().map(|(key, value)| (key.clone(), setting_text(value))).collect()
 }
 
-// Existing partitions stay where they are; new ones go where the fewest are.
-fn assignments(topic: &Topic, view: &ClusterView) -> Result<Vec<Vec<BrokerId>>, String> {
+// Existing replicas stay where they are; new ones go where the fewest are.
+fn assignments(topic: &Topic, view: &ClusterView, factor: usize) -> Result<Vec<Vec<BrokerId>>, String> {
     let found = view.topics.get(topic.topic_name());
-    let mut all: Vec<Vec<BrokerId>> =
-        found.map(|t| t.partitions.iter().map(|p| p.replicas.clone()).collect()).unwrap_or_default();
     let wanted = usize::try_from(topic.spec.partitions).unwrap_or_default();
-    let replicas = usize::try_from(topic.spec.replicas).unwrap_or_default();
-    let live = view.brokers.iter().filter(|b| !b.fenced).map(|b| (b.id, b.rack.clone()));
+    let all = view.brokers.iter().map(|b| (b.id, b.rack.clone()));
     let everywhere = view.topics.values().flat_map(|t| &t.partitions).map(|p| p.replicas.as_slice());
-    let brokers = loads(live, everywhere);
+    let mut brokers = loads(all, everywhere);
+    for broker in &mut brokers {
+        broker.live = view.brokers.iter().any(|b| b.id == broker.id && !b.fenced);
+    }
+    let present = found.map(|t| t.partitions.as_slice()).unwrap_or_default();
+    let mut all: Vec<Vec<BrokerId>> =
+        present.iter().map(|p| resized(p, factor, &mut brokers)).collect::<Result<_, _>>()?;
     let missing = wanted.saturating_sub(all.len());
-    let new =
-        place(&brokers, &all, missing, replicas, seed(topic.topic_name())).map_err(|e| e.to_string())?;
+    let new = place(&brokers, &all, missing, factor, seed(topic.topic_name())).map_err(|e| e.to_string())?;
     all.extend(new);
     Ok(all)
+}
+
+// The partition's replicas, with more at the end or fewer: those that are offline go first, then the last.
+fn resized(
+    partition: &PartitionView,
+    factor: usize,
+    brokers: &mut [Broker],
+) -> Result<Vec<BrokerId>, String> {
+    let mut replicas = partition.target();
+    while replicas.len() > factor {
+        let offline = replicas.iter().rposition(|id| partition.offline.contains(id));
+        replicas.remove(offline.unwrap_or(replicas.len() - 1));
+    }
+    while replicas.len() < factor {
+        let more = substitute(brokers, &replicas, NOBODY).ok_or_else(|| {
+            format!("{factor} replicas need as many brokers in service, and there are fewer just now")
+        })?;
+        brokers.iter_mut().filter(|b| b.id == more).for_each(|b| b.replicas += 1);
+        replicas.push(more);
+    }
+    Ok(replicas)
 }
 
 // So that topics of one partition don't all begin on the same broker.
@@ -311,41 +347,57 @@ fn seed(name: &str) -> u64 {
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-fn settled(topic: &Topic, found: &TopicView) -> Verdict {
-    let leaderless = found.partitions.iter().filter(|p| p.leader.is_none()).count();
-    let count = found.partitions.len();
-    if leaderless > 0 {
-        return Verdict::working(
-            "NoLeader",
-            format!("{leaderless} of {count} partitions have no leader just now"),
-        );
+fn settled(found: &TopicView, replicas: usize) -> Verdict {
+    let troubles = troubles(&counts(&found.partitions));
+    if let Some(worst) = troubles.first() {
+        let all: Vec<&str> = troubles.iter().map(|trouble| trouble.message.as_str()).collect();
+        let message = all.join("; ");
+        return if worst.heals {
+            Verdict::working(worst.reason, message)
+        } else {
+            Verdict::stuck(worst.reason, message)
+        };
     }
-    let replicas = topic.spec.replicas;
+    let count = found.partitions.len();
     let (plural, kept) = (if count == 1 { "" } else { "s" }, if replicas == 1 { "" } else { "s" });
     Verdict::ready(format!("{count} partition{plural} with {replicas} replica{kept} each"))
 }
 
 fn show(found: &TopicView, status: &mut TopicStatus) {
+    let counts = counts(&found.partitions);
     status.topic_id = Some(found.id.clone());
-    status.partitions = i32::try_from(found.partitions.len()).ok();
-    let least = found.partitions.iter().map(|p| p.replicas.len()).min();
+    status.partitions = Some(counts.total);
+    let least = found.partitions.iter().map(|p| p.target().len()).min();
     status.replicas = least.and_then(|n| i32::try_from(n).ok());
-    let leaderless = found.partitions.iter().filter(|p| p.leader.is_none()).count();
-    status.leaderless_partitions = i32::try_from(leaderless).ok();
+    status.leaderless_partitions = Some(counts.offline);
+    status.under_min_isr_partitions = Some(counts.under_min_isr);
+    status.under_replicated_partitions = Some(counts.under_replicated);
+    status.reassigning_partitions = Some(counts.reassigning);
+    let written = found.config.get(ACK_DURABILITY).filter(|value| value.trim() == WRITTEN);
+    status.ack_durability = written.map(|_| WRITTEN.to_owned());
     let shown = (0..).zip(&found.partitions).take(ASSIGNMENTS_SHOWN_MAX);
+    let ids = |brokers: &[BrokerId]| brokers.iter().map(|id| id.0).collect();
     status.assignments = shown
         .map(|(partition, p)| PartitionStatus {
             partition,
             leader: p.leader.map(|id| id.0),
-            replicas: p.replicas.iter().map(|id| id.0).collect(),
+            replicas: ids(&p.replicas),
+            isr: ids(&p.isr),
+            elr: ids(&p.elr),
+            offline: ids(&p.offline),
+            adding: ids(&p.adding),
+            removing: ids(&p.removing),
+            unclean_election: p.unclean_election.clone(),
         })
         .collect();
 }
 
 fn forget(status: &mut TopicStatus) {
-    status.topic_id = None;
-    status.partitions = None;
-    status.replicas = None;
-    status.leaderless_partitions = None;
-    status.assignments.clear();
+    // What was said stays; what was seen doesn't.
+    *status = TopicStatus {
+        observed_generation: status.observed_generation,
+        conditions: std::mem::take(&mut status.conditions),
+        topic_name: status.topic_name.take(),
+        ..Default::default()
+    };
 }

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -88,6 +89,44 @@ impl Bed {
         self.state.join("volumes")
     }
 
+    /// Where the histories of clients are kept.
+    pub fn histories(&self) -> PathBuf {
+        self.state.join("histories")
+    }
+
+    /// A Python that has confluent-kafka: the one of `cargo xtask setup`, beside the bed's programs.
+    pub fn python(&self) -> String {
+        let beside = self.bin.parent().unwrap_or(&self.bin).join("venv/bin/python3");
+        if beside.exists() { beside.display().to_string() } else { "python3".to_owned() }
+    }
+
+    /// Does something to a node: `cut` and `join`, `kill` and `start` (see `bed/node.sh`).
+    ///
+    /// # Errors
+    /// It can't be done.
+    pub fn node(&self, action: &str, node: usize) -> Result<()> {
+        self.script("node.sh", &[action, &node.to_string()], Duration::from_secs(180))
+    }
+
+    /// Kills at once the processes of this name in a pod.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn kill_in_pod(&self, node: usize, uid: &str, program: &str) -> Result<()> {
+        let mut killed = 0;
+        for pid in processes_of_pod(node, uid)? {
+            let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            if let Some(pid) = Pid::from_raw(pid).filter(|_| name.trim_end() == program) {
+                kill_process(pid, Signal::KILL).with_context(|| format!("can't kill {program}"))?;
+                killed += 1;
+            }
+        }
+        if killed == 0 {
+            bail!("no {program} runs in the pod {uid} on node {node}");
+        }
+        Ok(())
+    }
+
     fn script(&self, name: &str, args: &[&str], limit: Duration) -> Result<()> {
         let mut command = Command::new(self.root.join("tests/e2e/bed").join(name));
         command.args(args).env("KT_NODES", NODES.to_string());
@@ -123,6 +162,25 @@ impl Drop for Bed {
     fn drop(&mut self) {
         self.down();
     }
+}
+
+/// The processes in a pod's cgroups, which bear its uid: of version 1 or 2.
+fn processes_of_pod(node: usize, uid: &str) -> Result<Vec<i32>> {
+    let roots = ["/sys/fs/cgroup/pids/kt", "/sys/fs/cgroup/kt"]
+        .map(|root| Path::new(root).join(format!("node{node}")));
+    let root = roots.iter().find(|root| root.exists()).context("the node has a cgroup")?;
+    let (mut found, mut folders) = (Vec::new(), vec![(root.clone(), false)]);
+    while let Some((folder, inside)) = folders.pop() {
+        let name = folder.file_name().unwrap_or_default().to_string_lossy().replace('_', "-");
+        let inside = inside || name.contains(uid);
+        if inside {
+            let text = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
+            found.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()));
+        }
+        let below = fs::read_dir(&folder).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+        folders.extend(below.filter(|path| path.is_dir()).map(|path| (path, inside)));
+    }
+    Ok(found)
 }
 
 /// A setting of the bed, as its own scripts read it.

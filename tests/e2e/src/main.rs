@@ -5,6 +5,7 @@ mod audit;
 mod bed;
 mod kafka;
 mod kube;
+mod load;
 mod manifest;
 mod report;
 mod shell;

@@ -4,6 +4,7 @@ mod admission;
 mod change;
 mod cluster;
 mod deletion;
+mod faults;
 mod install;
 mod records;
 mod rights;
@@ -78,13 +79,21 @@ const STAGES: &[Stage] = &[
     Stage { name: "steady", needs: &["topic"], run: steady::writes_nothing },
     Stage { name: "pod-deleted", needs: &["inside", "outside"], run: records::pod_deleted },
     Stage { name: "change", needs: &["inside", "outside"], run: change::partitions_and_a_topic },
+    Stage { name: "replicas-added", needs: &["cluster"], run: faults::replicas_added },
+    Stage { name: "settings-rolled", needs: &["cluster"], run: faults::settings_rolled },
+    Stage { name: "fault-pod-deleted", needs: &["cluster"], run: faults::pod_deleted },
+    Stage { name: "fault-broker-killed", needs: &["cluster"], run: faults::broker_killed },
+    Stage { name: "fault-node-cut", needs: &["cluster"], run: faults::node_cut },
+    Stage { name: "fault-node-killed", needs: &["cluster"], run: faults::node_killed },
+    Stage { name: "fault-node-drained", needs: &["cluster"], run: faults::node_drained },
+    Stage { name: "fault-volume-wiped", needs: &["cluster"], run: faults::volume_wiped },
     Stage { name: "operator-restarted", needs: &["change"], run: steady::operator_restarted },
     Stage { name: "topics-deleted", needs: &["change"], run: deletion::topics },
     Stage { name: "cluster-deleted", needs: &["topics-deleted"], run: deletion::cluster_that_retains },
     Stage { name: "cluster-again", needs: &["cluster-deleted"], run: deletion::cluster_again },
     Stage { name: "volumes-deleted", needs: &["install"], run: deletion::cluster_that_deletes },
     Stage { name: "namespace-deleted", needs: &["install"], run: deletion::namespace },
-    Stage { name: "rights", needs: &["change"], run: rights::called_is_granted },
+    Stage { name: "rights", needs: &["change", "settings-rolled"], run: rights::called_is_granted },
     Stage { name: "uninstall", needs: &["install"], run: install::uninstall },
 ];
 

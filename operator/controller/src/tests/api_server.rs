@@ -106,6 +106,13 @@ impl State {
             Method::DELETE => {
                 self.objects.remove(path).map_or_else(|| failure(404, "not found"), |o| (200, o))
             }
+            Method::POST if path.ends_with("/eviction") => {
+                let pod = path.trim_end_matches("/eviction");
+                self.objects.remove(pod).map_or_else(
+                    || failure(404, "not found"),
+                    |_| (201, json!({"kind": "Status", "status": "Success"})),
+                )
+            }
             Method::POST => {
                 let name = body["metadata"]["name"].as_str().unwrap_or_default().to_owned();
                 self.write(&format!("{path}/{name}"), body)

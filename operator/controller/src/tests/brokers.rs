@@ -54,6 +54,16 @@ impl Brokers {
         self.view.borrow().topics.iter().map(|t| t.name.clone()).collect()
     }
 
+    /// A replica of the first partition of the first topic falls out of sync, or comes back.
+    pub fn set_isr(&self, isr: &[i32]) {
+        self.change(|view| view.topics[0].partitions[0].isr = isr.to_vec());
+    }
+
+    /// This broker is the active controller.
+    pub fn elect(&self, id: i32) {
+        self.change(|view| view.active_controller = Some(id));
+    }
+
     fn change(&self, change: impl FnOnce(&mut ClusterView)) -> u64 {
         self.view.send_modify(|view| {
             change(view);
@@ -99,12 +109,11 @@ impl Control for Served {
     ) -> Result<Response<ApplyTopicResponse>, Status> {
         let request = request.into_inner();
         self.0.asked(format!("apply {} of {} partitions", request.name, request.assignments.len()))?;
-        if request.assignments.iter().any(|a| a.replicas.len() > 1) {
-            return Err(Status::invalid_argument("replication factor 3 is not supported yet, only 1 is"));
-        }
         let partition = |(index, a): (i32, &Assignment)| PartitionView {
             index,
             replicas: a.replicas.clone(),
+            isr: a.replicas.clone(),
+            min_insync_replicas: 1,
             leader: a.replicas.first().copied(),
             ..Default::default()
         };

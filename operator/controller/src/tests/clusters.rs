@@ -6,7 +6,7 @@ const EXTERNAL: &str = "{apiVersion: ottla.dev/v1alpha1, kind: KafkaCluster, met
 
 #[tokio::test]
 async fn from_nothing_to_settled() {
-    let mut world = World::new().await;
+    let mut world = World::without_brokers().await;
     world.apply("kafkaclusters", "demo", EXTERNAL);
     world.look_at_cluster("demo").await.unwrap();
     let first = world.api.calls();
@@ -39,7 +39,7 @@ async fn from_nothing_to_settled() {
 
 #[tokio::test]
 async fn a_stale_watch_makes_no_second_write_of_the_status() {
-    let mut world = World::new().await;
+    let mut world = World::without_brokers().await;
     world.apply(
         "kafkaclusters",
         "demo",
@@ -55,7 +55,7 @@ async fn a_stale_watch_makes_no_second_write_of_the_status() {
 
 #[tokio::test]
 async fn a_refused_step_stops_no_other() {
-    let mut world = World::new().await;
+    let mut world = World::without_brokers().await;
     world.apply(
         "kafkaclusters",
         "demo",
@@ -74,7 +74,7 @@ async fn a_refused_step_stops_no_other() {
 
 #[tokio::test]
 async fn what_someone_changed_by_hand_is_put_right() {
-    let mut world = World::new().await;
+    let mut world = World::without_brokers().await;
     world.apply(
         "kafkaclusters",
         "demo",
@@ -92,7 +92,7 @@ async fn what_someone_changed_by_hand_is_put_right() {
 
 #[tokio::test]
 async fn a_cluster_that_is_being_deleted_is_left_alone() {
-    let mut world = World::new().await;
+    let mut world = World::without_brokers().await;
     world.apply(
         "kafkaclusters",
         "demo",
@@ -100,4 +100,72 @@ async fn a_cluster_that_is_being_deleted_is_left_alone() {
     );
     world.look_at_cluster("demo").await.unwrap();
     assert_eq!(world.api.calls(), [""; 0]);
+}
+
+/// A cluster with a topic, whose pods all serve and were made from an older StatefulSet.
+async fn with_old_pods() -> World {
+    let mut world = World::new().await;
+    let cluster = "{apiVersion: ottla.dev/v1alpha1, kind: KafkaCluster, metadata: {}, spec: {replicas: 3}}";
+    world.apply("kafkaclusters", "demo", cluster);
+    let topic =
+        "{apiVersion: ottla.dev/v1alpha1, kind: Topic, metadata: {}, spec: {clusterRef: {name: demo}, replicas: 3}}";
+    world.apply("topics", "orders", topic);
+    world.look_at_cluster("demo").await.unwrap();
+    world.hear_from_brokers().await;
+    world.brokers.elect(0);
+    world.hear_from_brokers().await;
+    world.look_at_topic("orders").await.unwrap();
+    let path = "/apis/apps/v1/namespaces/shop/statefulsets/demo-broker";
+    let mut set = world.api.get(path).expect("it was applied");
+    set["status"] = serde_json::json!({"replicas": 3, "updateRevision": "new"});
+    world.api.put(path, set);
+    for ordinal in 0..3 {
+        world.api.put(&format!("{PODS}/demo-broker-{ordinal}"), pod(ordinal, "old"));
+    }
+    world.look_at_cluster("demo").await.unwrap();
+    world
+}
+
+const PODS: &str = "/api/v1/namespaces/shop/pods";
+
+fn pod(ordinal: usize, revision: &str) -> serde_json::Value {
+    serde_json::json!({
+        "metadata": {"name": format!("demo-broker-{ordinal}"), "namespace": "shop",
+            "labels": {"app.kubernetes.io/instance": "demo", "controller-revision-hash": revision}},
+        "spec": {"containers": []},
+        "status": {
+            "conditions": [{"type": "Ready", "status": "True"}],
+            "containerStatuses": [{"name": "broker", "image": "i", "imageID": "i", "ready": true, "restartCount": 0,
+                "state": {"running": {}}}],
+        },
+    })
+}
+
+fn evictions(world: &World) -> Vec<String> {
+    let calls = world.api.calls();
+    calls.into_iter().filter(|call| call.ends_with("/eviction")).collect()
+}
+
+#[tokio::test]
+async fn changed_settings_restart_one_pod_at_a_time() {
+    let mut world = with_old_pods().await;
+    assert_eq!(evictions(&world), ["POST pods/demo-broker-1/eviction"], "the active controller comes last");
+    // It is away: nobody else is stopped.
+    world.look_at_cluster("demo").await.unwrap();
+    assert_eq!(evictions(&world), [""; 0]);
+    let ready = world.ready("kafkaclusters", "demo");
+    assert!(ready.starts_with("False BrokersNotReady: 2 of 3 brokers serve"), "{ready}");
+    // It is back, but has yet to catch up: the watch may not have told, so the brokers are asked.
+    world.api.put(&format!("{PODS}/demo-broker-1"), pod(1, "new"));
+    world.brokers.set_isr(&[0, 2]);
+    world.look_at_cluster("demo").await.unwrap();
+    assert_eq!(evictions(&world), [""; 0]);
+    world.brokers.set_isr(&[0, 1, 2]);
+    world.hear_from_brokers().await;
+    for next in [2, 0] {
+        world.look_when(|calls| calls.contains(&format!("POST pods/demo-broker-{next}/eviction"))).await;
+        world.api.put(&format!("{PODS}/demo-broker-{next}"), pod(next, "new"));
+    }
+    world.look_at_cluster("demo").await.unwrap();
+    assert_eq!(evictions(&world), [""; 0], "all are as asked");
 }

@@ -26,12 +26,12 @@ async fn world(spec: &str) -> World {
 
 #[tokio::test]
 async fn a_topic_is_made_once_and_then_let_be() {
-    let mut world = world("partitions: 4, deletionPolicy: Delete").await;
+    let mut world = world("partitions: 4, replicas: 3, deletionPolicy: Delete").await;
     world.look_at_topic("orders").await.unwrap();
     assert_eq!(world.brokers.calls(), ["apply orders of 4 partitions"]);
     // The finalizer comes before the topic.
     assert_eq!(world.api.calls(), ["PATCH topics/orders", "PATCH topics/orders/status"]);
-    assert_eq!(world.ready("topics", "orders"), "True AsAsked: 4 partitions with 1 replica each");
+    assert_eq!(world.ready("topics", "orders"), "True AsAsked: 4 partitions with 3 replicas each");
     world.look_at_topic("orders").await.unwrap();
     assert_eq!((world.brokers.calls(), world.api.calls()), (vec![], vec![]));
 }
@@ -73,12 +73,12 @@ async fn a_topic_of_a_cluster_that_is_gone_can_be_deleted() {
 #[tokio::test]
 async fn what_the_brokers_refuse_is_shown_in_their_words() {
     let mut world = world("replicas: 3").await;
+    let refusal = || Status::invalid_argument("the name is taken");
+    world.brokers.refuse(refusal());
     world.look_at_topic("orders").await.unwrap();
-    assert_eq!(
-        world.ready("topics", "orders"),
-        "False Refused: replication factor 3 is not supported yet, only 1 is"
-    );
+    assert_eq!(world.ready("topics", "orders"), "False Refused: the name is taken");
     world.api.calls();
+    world.brokers.refuse(refusal());
     world.look_at_topic("orders").await.unwrap();
     assert_eq!(world.api.calls(), [""; 0], "the same refusal is no news");
 }

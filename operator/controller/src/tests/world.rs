@@ -23,7 +23,7 @@ use crate::context::{Context, Resolver};
 use crate::error::ReconcileError;
 use crate::metrics::Metrics;
 use crate::topics::reconcile_topic;
-use crate::watches::Stores;
+use crate::watches::{Stores, Wake};
 
 /// Where our kinds are.
 pub const OURS: &str = "/apis/ottla.dev/v1alpha1/namespaces/shop";
@@ -59,6 +59,13 @@ impl World {
         Self::with(Arc::new(ApiServer::default()), brokers, address)
     }
 
+    /// With brokers that nobody can reach.
+    pub async fn without_brokers() -> Self {
+        let (brokers, _) = Brokers::start().await;
+        // A reserved port: nobody listens there.
+        Self::with(Arc::new(ApiServer::default()), brokers, "127.0.0.1:0".to_owned())
+    }
+
     /// Another operator, which knows nothing yet.
     pub fn operator_restarted(self) -> Self {
         Self::with(self.api, self.brokers, self.address)
@@ -92,7 +99,8 @@ impl World {
         };
         let metrics = Arc::new(Metrics::default());
         let (sender, changes) = mpsc::unbounded_channel();
-        let connections = Connections::new(sender, metrics.clone());
+        let wake = Wake { clusters: mpsc::unbounded_channel().0, topics: sender };
+        let connections = Connections::new(wake, metrics.clone());
         let reached = address.clone();
         let resolver: Resolver = Arc::new(move |_| vec![reached.clone()]);
         let (image, identity) = ("ottla/broker:test".to_owned(), "test".to_owned());
@@ -128,6 +136,19 @@ impl World {
         self.sync();
         let cluster = self.object(&format!("{OURS}/kafkaclusters/{name}"));
         reconcile_cluster(Arc::new(cluster), self.context.clone()).await.map(|_| ())
+    }
+
+    /// Looks at the KafkaCluster `demo` until these calls were made, as views of the brokers come one by one.
+    pub async fn look_when(&mut self, made: impl Fn(&[String]) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            self.look_at_cluster("demo").await.expect("it goes well");
+            if made(&self.api.calls()) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "the calls are made in time");
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Looks at a KafkaCluster as an old watch still has it; the other watches are up to date.

@@ -23,7 +23,7 @@ const CONFIG_MOUNT: &str = "/etc/ottla";
 const USER: i64 = 65_532;
 const GRACE_SECONDS_DEFAULT: i64 = 60;
 
-/// The brokers. Updates wait for a pod to be deleted: nothing restarts by itself.
+/// The brokers. Updates wait for a pod to be deleted: the plan says which and when, not Kubernetes.
 pub(crate) fn stateful_set(context: &Context<'_>, config_hash: &str) -> StatefulSet {
     let names = context.names;
     let when_deleted = match context.spec.storage.retention {

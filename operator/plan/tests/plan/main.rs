@@ -1,4 +1,5 @@
 //! The one test binary of ottla-plan: what is observed, to the text of the plan.
 
 mod clusters;
+mod restarts;
 mod topics;

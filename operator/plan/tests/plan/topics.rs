@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use ottla_api::Topic;
+use ottla_api::{KafkaClusterSpec, Topic};
 use ottla_plan::{
     BrokerView, ClusterState, ClusterView, PartitionView, TopicObserved, TopicPlan, TopicView, elder_of,
     plan_topic,
@@ -23,9 +23,17 @@ fn topic(spec: &str) -> Topic {
 
 /// A cluster of three brokers; each partition of `orders` is given by its replicas.
 fn cluster(orders: Option<&[&[i32]]>) -> ClusterView {
-    let brokers = (0..3).map(|id| BrokerView { id: BrokerId(id), fenced: false, rack: None }).collect();
+    let brokers = (0..3)
+        .map(|id| BrokerView { id: BrokerId(id), fenced: false, rack: None, directory_id: "d".into() })
+        .collect();
     let ids = |replicas: &[i32]| replicas.iter().copied().map(BrokerId).collect::<Vec<_>>();
-    let partition = |r: &&[i32]| PartitionView { replicas: ids(r), leader: ids(r).first().copied() };
+    let partition = |r: &&[i32]| PartitionView {
+        replicas: ids(r),
+        isr: ids(r),
+        leader: ids(r).first().copied(),
+        min_insync_replicas: 1,
+        ..Default::default()
+    };
     let topics = orders
         .map(|partitions| TopicView {
             id: "AAAAAAAAAAAAAAAAAAAAAQ".into(),
@@ -44,7 +52,8 @@ fn cluster(orders: Option<&[&[i32]]>) -> ClusterView {
 }
 
 fn plan(topic: &Topic, cluster: ClusterState<'_>, refusal: Option<&str>) -> TopicPlan {
-    plan_topic(TopicObserved { topic, elder: None, cluster, refusal }, now())
+    let spec = KafkaClusterSpec::default();
+    plan_topic(TopicObserved { topic, elder: None, spec: Some(&spec), cluster, refusal }, now())
 }
 
 const SPEC: &str =
@@ -96,6 +105,7 @@ fn a_partition_without_leader_is_not_ready() {
     let mut view = cluster(Some(&[&[0]]));
     if let Some(topic) = view.topics.get_mut("orders") {
         topic.partitions[0].leader = None;
+        topic.partitions[0].isr.clear();
     }
     insta::assert_snapshot!(plan(&topic("{clusterRef: {name: demo}}"), ClusterState::Known(&view), None));
 }
@@ -105,12 +115,73 @@ fn what_cannot_be_changed_says_so() {
     let fewer =
         plan(&topic("{clusterRef: {name: demo}}"), ClusterState::Known(&cluster(Some(&[&[0], &[1]]))), None);
     insta::assert_snapshot!(fewer);
-    let spec = "{clusterRef: {name: demo}, replicas: 3}";
-    let other = plan(&topic(spec), ClusterState::Known(&cluster(Some(&[&[0]]))), None);
-    insta::assert_snapshot!(other);
     let spec = "{clusterRef: {name: demo}, replicas: 5}";
     let many = plan(&topic(spec), ClusterState::Known(&cluster(None)), None);
     insta::assert_snapshot!(many);
+}
+
+#[test]
+fn other_replicas_are_a_move() {
+    let asked =
+        |replicas| topic(&format!("{{clusterRef: {{name: demo}}, partitions: 2, replicas: {replicas}}}"));
+    let mut view = cluster(Some(&[&[0, 1], &[2, 0]]));
+    let action = |topic: &Topic, view: &ClusterView| {
+        let plan = plan(topic, ClusterState::Known(view), None);
+        plan.action.as_ref().map_or(plan.to_string(), ToString::to_string)
+    };
+    assert_eq!(action(&asked(3), &view), "change topic orders from metadata version 7: 0→0/1/2 1→2/0/1");
+    assert_eq!(action(&asked(1), &view), "change topic orders from metadata version 7: 0→0 1→2");
+    // Who is away goes first.
+    let orders = view.topics.get_mut("orders").expect("it is there");
+    orders.partitions[0].offline = vec![BrokerId(0)];
+    assert_eq!(action(&asked(1), &view), "change topic orders from metadata version 7: 0→1 1→2");
+    // What moves already isn't asked for twice, and shows.
+    let orders = view.topics.get_mut("orders").expect("it is there");
+    for partition in &mut orders.partitions {
+        partition.adding = vec![BrokerId(9)];
+        partition.replicas.push(BrokerId(9));
+    }
+    let moving = plan(&asked(3), ClusterState::Known(&view), None);
+    assert_eq!((moving.action, moving.status.conditions[0].reason.as_str()), (None, "Reassigning"));
+    assert_eq!(moving.status.reassigning_partitions, Some(2));
+    // Without a word about it, the topic keeps what it has.
+    let view = cluster(Some(&[&[0], &[1]]));
+    let same = plan(&topic("{clusterRef: {name: demo}, partitions: 2}"), ClusterState::Known(&view), None);
+    assert_eq!(same.action, None);
+}
+
+#[test]
+fn too_few_in_sync_is_no_ready_topic() {
+    let mut view = cluster(Some(&[&[0, 1, 2], &[1, 2, 0]]));
+    let asked =
+        topic("{clusterRef: {name: demo}, partitions: 2, replicas: 3, config: {ack.durability: written}}");
+    let orders = view.topics.get_mut("orders").expect("it is there");
+    orders.config.insert("ack.durability".into(), "written".into());
+    for partition in &mut orders.partitions {
+        partition.min_insync_replicas = 2;
+    }
+    let ready = |view: &ClusterView| {
+        let plan = plan(&asked, ClusterState::Known(view), None);
+        let condition = plan.status.conditions.first().expect("it says so").clone();
+        let event = plan.events.first().map(|e| e.warning);
+        (condition.reason, condition.message, event, plan.status)
+    };
+    let (reason, _, _, status) = ready(&view);
+    assert_eq!((reason.as_str(), status.ack_durability.as_deref()), ("AsAsked", Some("written")));
+    view.topics.get_mut("orders").expect("it is there").partitions[1].isr = vec![BrokerId(1), BrokerId(2)];
+    let (reason, message, warning, status) = ready(&view);
+    assert_eq!(
+        (reason.as_str(), message.as_str()),
+        ("UnderReplicated", "1 of 2 partitions under-replicated")
+    );
+    assert_eq!((warning, status.under_replicated_partitions), (Some(false), Some(1)));
+    view.topics.get_mut("orders").expect("it is there").partitions[1].isr = vec![BrokerId(1)];
+    let (reason, message, warning, _) = ready(&view);
+    assert_eq!((reason.as_str(), warning), ("UnderMinIsr", Some(true)));
+    assert_eq!(
+        message,
+        "1 of 2 partitions under min.insync.replicas: no acks=all; 1 of 2 partitions under-replicated"
+    );
 }
 
 #[test]
@@ -133,6 +204,7 @@ fn the_oldest_of_two_topics_wins() {
     let observed = TopicObserved {
         topic: &younger,
         elder: Some(&elder),
+        spec: None,
         cluster: ClusterState::Known(&view),
         refusal: None,
     };

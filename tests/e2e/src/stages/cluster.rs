@@ -68,7 +68,7 @@ pub fn columns(world: &World) -> Result<()> {
     let table = world.kube.kubectl(NAMESPACE, &["get", "kafkaclusters,topics"])?;
     print!("{table}");
     check_row(&table, "kafkacluster.ottla.dev/demo", &["3", "True", "9092"])?;
-    check_row(&table, "topic.ottla.dev/orders", &["demo", "orders_v1", "6", "1", "True"])?;
+    check_row(&table, "topic.ottla.dev/orders", &["demo", "orders_v1", "6", "3", "0", "True"])?;
     let wide = world.kube.kubectl(NAMESPACE, &["get", "kafkaclusters", "-o", "wide"])?;
     check_row(&wide, "demo", &["100.66.0."])
 }

@@ -272,8 +272,8 @@ pub const STEPS: &[Step] = &[
         about: "chart, operator and brokers on a real Kubernetes of three nodes (as root)",
         fast: false,
         needs_root: true,
-        minutes: 20,
-        needs: &["images", "helm", "kubernetes"],
+        minutes: 35,
+        needs: &["images", "helm", "kubernetes", "python"],
         runner: Runner::Plain,
         run: |env| {
             let mut command = env.command("cargo");

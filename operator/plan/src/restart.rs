@@ -1,0 +1,146 @@
+//! Which pod is replaced next, so that it runs as the StatefulSet now says, and what still stands against it.
+//!
+//! One pod at a time, and only while every partition that counts on its broker has all replicas in sync. A pod whose
+//! broker doesn't run loses nothing by being replaced, and goes first: else a bad setting could never be corrected.
+
+use std::fmt;
+
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{Container, Pod};
+use ottla_api::BrokerStatus;
+use ottla_types::BrokerId;
+
+use crate::build::CONFIG_HASH_ANNOTATION;
+use crate::cluster::{Step, is_ready};
+use crate::event::Event;
+use crate::view::ClusterView;
+
+/// The label of pods that says which revision of the StatefulSet they were made from.
+const REVISION_LABEL: &str = "controller-revision-hash";
+
+/// A pod to be replaced, now or once what blocks it has passed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restart {
+    /// The pod's name.
+    pub pod: String,
+    /// Its uid: the pod that takes its place is another one.
+    pub uid: String,
+    /// The broker in it.
+    pub broker: BrokerId,
+    /// Whether the broker runs: then the brokers are asked once more before it is stopped.
+    pub runs: bool,
+    /// What has changed, in words.
+    pub why: String,
+    /// How many more are to follow.
+    pub more: usize,
+    /// What it waits for; none: nothing stands against it.
+    pub blocked_by: Option<String>,
+}
+
+impl Restart {
+    /// What to tell once it is begun.
+    pub fn event(&self) -> Event {
+        let follow = match self.more {
+            0 => "it is the last".to_owned(),
+            more => format!("{more} more to follow, one by one"),
+        };
+        let message = format!("{}: {}; {follow}", self.pod, self.why);
+        Event { warning: false, reason: "RestartingBroker".to_owned(), message }
+    }
+}
+
+impl fmt::Display for Restart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "restart {} for {}", self.pod, self.why)?;
+        if self.more > 0 { write!(f, ", then {} more", self.more) } else { Ok(()) }
+    }
+}
+
+/// The next restart, or what it waits for; none if every pod is as the StatefulSet says.
+///
+/// `set` is the live StatefulSet, and it asks for what the plan asks for.
+pub(crate) fn next_restart(
+    set: &StatefulSet,
+    pods: &[Pod],
+    brokers: &[BrokerStatus],
+    view: Option<&ClusterView>,
+) -> Option<Step> {
+    let status = set.status.as_ref()?;
+    // Until the StatefulSet was looked at, its status speaks of what it asked for before.
+    let revision = status.update_revision.as_ref()?;
+    if status.observed_generation != set.metadata.generation {
+        return None;
+    }
+    let is_old = |pod: &&Pod| {
+        let labels = pod.metadata.labels.as_ref();
+        let made_from = labels.and_then(|l| l.get(REVISION_LABEL));
+        pod.metadata.deletion_timestamp.is_none() && made_from.is_some_and(|had| had != revision)
+    };
+    let pod_of =
+        |broker: &BrokerStatus| pods.iter().find(|p| p.metadata.name.as_deref() == Some(&broker.pod));
+    let mut old: Vec<(&BrokerStatus, &Pod)> =
+        brokers.iter().filter_map(|b| Some((b, pod_of(b).filter(is_old)?))).collect();
+    // Those that don't run first, the active controller last: it is then elected anew only once.
+    let controller = view.and_then(|view| view.active_controller);
+    old.sort_by_key(|(b, pod)| (runs(pod), controller == Some(BrokerId(b.id)), b.id));
+    let (broker, pod) = *old.first()?;
+    let mut restart = Restart {
+        pod: broker.pod.clone(),
+        uid: pod.metadata.uid.clone().unwrap_or_default(),
+        broker: BrokerId(broker.id),
+        runs: runs(pod),
+        why: difference(set, pod),
+        more: old.len() - 1,
+        blocked_by: None,
+    };
+    let others = brokers.iter().filter(|b| b.id != broker.id);
+    let unready = others.filter(|b| !pod_of(b).is_some_and(is_ready)).map(|b| b.pod.as_str()).next();
+    restart.blocked_by = match (restart.runs, unready, view) {
+        (false, _, _) => None,
+        (_, Some(other), _) => Some(format!("{other} is not ready")),
+        (_, _, None) => Some("no broker answers".to_owned()),
+        (_, _, Some(view)) => restart_hindrance(view, restart.broker),
+    };
+    Some(Step::Restart(restart))
+}
+
+/// What stands against stopping a broker that runs, by the cluster's own word; none if nothing does.
+pub fn restart_hindrance(view: &ClusterView, broker: BrokerId) -> Option<String> {
+    if view.active_controller.is_none() {
+        return Some("no active controller is known".to_owned());
+    }
+    if let Some(other) = view.brokers.iter().find(|b| b.fenced && b.id != broker) {
+        return Some(format!("broker {} is out of service", other.id));
+    }
+    let partitions =
+        view.topics.iter().flat_map(|(name, t)| t.partitions.iter().enumerate().map(move |p| (name, p)));
+    let short = |(name, (index, p)): (&String, (usize, &crate::view::PartitionView))| {
+        let counts_on_it = p.isr.contains(&broker);
+        (counts_on_it && p.is_under_replicated()).then(|| format!("{name}-{index} has {}", p.in_sync_text()))
+    };
+    partitions.filter_map(short).next()
+}
+
+// Whether the broker's process is there.
+fn runs(pod: &Pod) -> bool {
+    let containers = pod.status.as_ref().and_then(|s| s.container_statuses.as_deref()).unwrap_or_default();
+    containers.iter().any(|c| c.state.as_ref().is_some_and(|state| state.running.is_some()))
+}
+
+fn difference(set: &StatefulSet, pod: &Pod) -> String {
+    let template = set.spec.as_ref().map(|spec| &spec.template);
+    let wanted =
+        template.and_then(|t| t.metadata.as_ref()?.annotations.as_ref()?.get(CONFIG_HASH_ANNOTATION));
+    let had = pod.metadata.annotations.as_ref().and_then(|a| a.get(CONFIG_HASH_ANNOTATION));
+    if wanted != had {
+        return "changed settings".to_owned();
+    }
+    let image = |containers: &[Container]| containers.first().and_then(|c| c.image.clone());
+    let wanted = template.and_then(|t| image(&t.spec.as_ref()?.containers));
+    match wanted {
+        Some(wanted) if pod.spec.as_ref().and_then(|s| image(&s.containers)).as_ref() != Some(&wanted) => {
+            format!("the image {wanted}")
+        }
+        _ => "a changed pod".to_owned(),
+    }
+}

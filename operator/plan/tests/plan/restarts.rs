@@ -1,0 +1,197 @@
+//! Rolling restarts: which pod is next, and what stands against it.
+
+use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetStatus};
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use ottla_api::KafkaCluster;
+use ottla_plan::{
+    BrokerView, ClusterObserved, ClusterPlan, ClusterView, PartitionView, Restart, Step, TopicView,
+    cluster_status, plan_cluster, restart_hindrance,
+};
+use ottla_types::BrokerId;
+
+/// Three brokers whose pods were made from these revisions; the StatefulSet is at revision `new`.
+struct World {
+    cluster: KafkaCluster,
+    set: StatefulSet,
+    pods: Vec<Pod>,
+    view: Option<ClusterView>,
+}
+
+impl World {
+    fn new(revisions: [&str; 3]) -> Self {
+        let cluster: KafkaCluster = serde_saphyr::from_str(
+            "{apiVersion: ottla.dev/v1alpha1, kind: KafkaCluster, metadata: {name: demo, namespace: shop, uid: 0f8fad5b-d9cb-469f-a165-70867728950e, generation: 1}, spec: {}}",
+        )
+        .expect("a KafkaCluster");
+        let pod = |(ordinal, revision): (usize, &&str)| {
+            let text = format!(
+                "{{metadata: {{name: demo-broker-{ordinal}, uid: u{ordinal}, labels: {{controller-revision-hash: {revision}}}}}, spec: {{containers: []}}, status: {{conditions: [{{type: Ready, status: 'True'}}], containerStatuses: [{{name: broker, image: i, imageID: i, ready: true, restartCount: 0, state: {{running: {{}}}}}}]}}}}"
+            );
+            serde_saphyr::from_str(&text).expect("a Pod")
+        };
+        let mut world = Self {
+            cluster,
+            set: StatefulSet::default(),
+            pods: revisions.iter().enumerate().map(pod).collect(),
+            view: Some(view()),
+        };
+        let body = world.plan().steps.into_iter().find_map(|step| match step {
+            Step::Apply(object) if object.kind.as_str() == "StatefulSet" => Some(object.body),
+            _ => None,
+        });
+        world.set = serde_json::from_value(body.expect("it is planned")).expect("a StatefulSet");
+        world.set.metadata.generation = Some(2);
+        let status = StatefulSetStatus {
+            observed_generation: Some(2),
+            update_revision: Some("new".into()),
+            ..Default::default()
+        };
+        world.set.status = Some(status);
+        world
+    }
+
+    fn observed(&self) -> ClusterObserved<'_> {
+        ClusterObserved {
+            cluster: &self.cluster,
+            services: &[],
+            stateful_set: Some(&self.set),
+            pods: &self.pods,
+            claims: &[],
+            racks: &NO_RACKS,
+            image: "ottla/broker:dev",
+            view: self.view.as_ref(),
+            silent: false,
+        }
+    }
+
+    fn plan(&self) -> ClusterPlan {
+        plan_cluster(self.observed()).expect("it has an identity")
+    }
+
+    fn next(&self) -> Option<Restart> {
+        self.plan().steps.into_iter().find_map(|step| match step {
+            Step::Restart(restart) => Some(restart),
+            _ => None,
+        })
+    }
+
+    /// The next pod's name, or what it waits for.
+    fn verdict(&self) -> Result<String, String> {
+        let Some(next) = self.next() else { return Ok("nothing".into()) };
+        next.blocked_by.map_or(Ok(next.pod), Err)
+    }
+
+    fn partition(&mut self) -> &mut PartitionView {
+        let view = self.view.as_mut().expect("the brokers answer");
+        &mut view.topics.get_mut("orders").expect("it is there").partitions[0]
+    }
+}
+
+static NO_RACKS: std::collections::BTreeMap<String, String> = std::collections::BTreeMap::new();
+
+/// One partition on all brokers; broker 0 is the active controller.
+fn view() -> ClusterView {
+    let broker =
+        |id| BrokerView { id: BrokerId(id), fenced: false, rack: None, directory_id: format!("disk{id}") };
+    let all = vec![BrokerId(0), BrokerId(1), BrokerId(2)];
+    let partition = PartitionView {
+        replicas: all.clone(),
+        leader: Some(BrokerId(1)),
+        isr: all,
+        min_insync_replicas: 2,
+        ..Default::default()
+    };
+    let topic = TopicView { partitions: vec![partition], ..Default::default() };
+    ClusterView {
+        active_controller: Some(BrokerId(0)),
+        brokers: (0..3).map(broker).collect(),
+        topics: [("orders".to_owned(), topic)].into(),
+        ..Default::default()
+    }
+}
+
+#[test]
+fn one_by_one_and_the_active_controller_last() {
+    assert_eq!(World::new(["new"; 3]).verdict(), Ok("nothing".into()));
+    for (revisions, next) in [
+        (["old"; 3], "demo-broker-1"),
+        (["old", "new", "old"], "demo-broker-2"),
+        (["old", "new", "new"], "demo-broker-0"),
+    ] {
+        assert_eq!(World::new(revisions).verdict(), Ok(next.into()), "{revisions:?}");
+    }
+    let next = World::new(["old"; 3]).next().expect("a restart is due");
+    assert_eq!((next.uid.as_str(), next.more), ("u1", 2));
+    assert_eq!(next.event().message, "demo-broker-1: changed settings; 2 more to follow, one by one");
+}
+
+#[test]
+fn nothing_stops_while_a_partition_that_counts_on_it_lacks_a_replica() {
+    let mut world = World::new(["old"; 3]);
+    world.partition().isr.retain(|id| id.0 != 2);
+    assert_eq!(world.verdict(), Err("orders-0 has 2 of 3 replicas in sync".into()));
+    // What the broker isn't in sync for loses nothing by its restart.
+    let view = world.view.clone().expect("the brokers answer");
+    assert_eq!(restart_hindrance(&view, BrokerId(2)), None);
+    // A replica that has yet to come is none that is missing.
+    world.partition().adding = vec![BrokerId(2)];
+    assert_eq!(world.verdict(), Ok("demo-broker-1".into()));
+}
+
+#[test]
+fn nothing_stops_while_another_is_away_or_nobody_answers() {
+    let mut world = World::new(["old"; 3]);
+    world.pods[2].status.as_mut().expect("a status").conditions = None;
+    assert_eq!(world.verdict(), Err("demo-broker-2 is not ready".into()));
+    let mut world = World::new(["old"; 3]);
+    world.view.as_mut().expect("the brokers answer").brokers[2].fenced = true;
+    assert_eq!(world.verdict(), Err("broker 2 is out of service".into()));
+    world.view = Some(ClusterView { active_controller: None, ..view() });
+    assert_eq!(world.verdict(), Err("no active controller is known".into()));
+    world.view = None;
+    assert_eq!(world.verdict(), Err("no broker answers".into()));
+}
+
+#[test]
+fn a_broker_that_does_not_run_goes_first_whatever_the_others_say() {
+    let mut world = World::new(["old"; 3]);
+    world.view = None;
+    world.pods[2].status = None;
+    assert_eq!(world.verdict(), Ok("demo-broker-2".into()));
+}
+
+#[test]
+fn nothing_restarts_before_the_stateful_set_was_looked_at() {
+    let mut world = World::new(["old"; 3]);
+    world.set.metadata.generation = Some(3);
+    assert_eq!(world.verdict(), Ok("nothing".into()));
+    // Nor while it asks for something else than the plan.
+    let mut world = World::new(["old"; 3]);
+    world.cluster.spec.image = Some("other:2".into());
+    assert_eq!(world.verdict(), Ok("nothing".into()));
+}
+
+#[test]
+fn the_status_counts_partitions_and_tells_of_a_new_disk() {
+    let now = || serde_saphyr::from_str::<Time>("2026-11-22T12:00:00Z").expect("a time");
+    let mut world = World::new(["new"; 3]);
+    let (status, _) = cluster_status(world.observed(), &world.plan(), &[], now());
+    assert_eq!(status.brokers[1].directory_id.as_deref(), Some("disk1"));
+    assert_eq!(status.partitions.map(|p| (p.total, p.under_replicated)), Some((1, 0)));
+    world.cluster.status = Some(status);
+    world.partition().isr = vec![BrokerId(0)];
+    world.view.as_mut().expect("the brokers answer").brokers[1].directory_id = "other".into();
+    let (status, events) = cluster_status(world.observed(), &world.plan(), &[], now());
+    let events: Vec<String> = events.iter().map(|e| e.reason.clone()).collect();
+    assert_eq!(events, ["UnderMinIsr", "DiskReplaced"]);
+    assert_eq!(
+        status.conditions[0].message,
+        "3 of 3 brokers serve; 1 of 1 partition under min.insync.replicas: no acks=all; 1 of 1 partition under-replicated"
+    );
+    // An operator that just started knows no better than what was said.
+    world.cluster.status = Some(status.clone());
+    world.view = None;
+    let (again, events) = cluster_status(world.observed(), &world.plan(), &[], now());
+    assert_eq!((again, events), (status, vec![]));
+}
