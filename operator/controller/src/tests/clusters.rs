@@ -107,8 +107,7 @@ async fn with_old_pods() -> World {
     let mut world = World::new().await;
     let cluster = "{apiVersion: ottla.dev/v1alpha1, kind: KafkaCluster, metadata: {}, spec: {replicas: 3}}";
     world.apply("kafkaclusters", "demo", cluster);
-    let topic =
-        "{apiVersion: ottla.dev/v1alpha1, kind: Topic, metadata: {}, spec: {clusterRef: {name: demo}, replicas: 3}}";
+    let topic = "{apiVersion: ottla.dev/v1alpha1, kind: Topic, metadata: {}, spec: {clusterRef: {name: demo}, replicas: 3}}";
     world.apply("topics", "orders", topic);
     world.look_at_cluster("demo").await.unwrap();
     world.hear_from_brokers().await;
