@@ -1,14 +1,16 @@
 //! KafkaCluster: observe, plan, carry the plan out, say what came of it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 use ottla_api::{KafkaCluster, KafkaClusterStatus};
 use ottla_plan::{
-    ClusterObserved, ClusterPlan, ClusterView, Failure, Restart, Step, cluster_status, plan_cluster,
+    ClusterObserved, ClusterPlan, ClusterView, Event, Failure, Restart, Step, cluster_status, plan_cluster,
     restart_hindrance,
 };
 
@@ -46,14 +48,7 @@ pub async fn reconcile_cluster(
     let services = of_cluster(&context.stores.services, &namespace, &name);
     let pods = of_cluster(&context.stores.pods, &namespace, &name);
     let claims = of_cluster(&context.stores.claims, &namespace, &name);
-    let racks = match &cluster.spec.rack {
-        Some(rack) => {
-            let nodes: Vec<&str> =
-                pods.iter().filter_map(|p| p.spec.as_ref()?.node_name.as_deref()).collect();
-            context.node_labels(&nodes, &rack.topology_key).await
-        }
-        None => Default::default(),
-    };
+    let racks = racks(&context, &cluster, &pods).await;
     let set = of_cluster(&context.stores.stateful_sets, &namespace, &name).pop();
     let known = context.connections.known(&key, &uid);
     let observed = ClusterObserved {
@@ -81,24 +76,13 @@ pub async fn reconcile_cluster(
         Step::Restart(restart) if restart.blocked_by.is_none() => Some(restart),
         _ => None,
     });
-    let mut begun = None;
-    if let Some(restart) = due {
-        match restart_pod(&context, &cluster, known.view.as_deref(), restart).await {
-            Ok(begins) => begun = begins.then(|| restart.event()),
-            Err(error) => failures.push(failure(&context, &namespace, restart.to_string(), &error)),
-        }
-    }
+    let begun = match due {
+        Some(restart) => restart_pod(&context, &cluster, known.view.as_deref(), restart, &mut failures).await,
+        None => None,
+    };
     let (status, mut events) = cluster_status(observed, &plan, &failures, now());
     events.extend(begun);
-    if context
-        .newer_status(&uid, cluster.meta().resource_version.as_deref())
-        .as_ref()
-        .or(cluster.status.as_ref())
-        != Some(&status)
-    {
-        write_status(&context, &cluster, "KafkaCluster", &status).await?;
-    }
-    publish(&context, &cluster, &events).await;
+    report(&context, &cluster, &status, &events).await?;
     cluster.status = Some(status);
     context.connections.follow(&key, Some(&uid), (context.resolver)(&cluster));
     match failures.as_slice() {
@@ -140,7 +124,7 @@ fn failure(context: &Context, namespace: &str, step: String, error: &kube::Error
     Failure { step, error: error.to_string() }
 }
 
-/// Evicts a pod, unless the brokers or a PodDisruptionBudget object; whether it goes.
+/// Evicts a pod, unless the brokers or a PodDisruptionBudget object; what to tell if it goes.
 ///
 /// The brokers are asked anew for each pod, the active controller first: what a watch has shown may be old.
 async fn restart_pod(
@@ -148,26 +132,54 @@ async fn restart_pod(
     cluster: &KafkaCluster,
     view: Option<&ClusterView>,
     restart: &Restart,
-) -> Result<bool, kube::Error> {
+    failures: &mut Vec<Failure>,
+) -> Option<Event> {
     let namespace = cluster.namespace().unwrap_or_default();
     if restart.runs {
         let addresses = (context.resolver)(cluster);
         let brokers = cluster.status.as_ref().map(|status| status.brokers.as_slice()).unwrap_or_default();
         let controller = view.and_then(|view| view.active_controller);
         let ordinal = brokers.iter().position(|b| controller.is_some_and(|id| id.0 == b.id));
-        let Some(address) = ordinal.and_then(|at| addresses.get(at)).or(addresses.first()) else {
-            return Ok(false);
-        };
+        let address = ordinal.and_then(|at| addresses.get(at)).or(addresses.first())?;
         let hindrance = match ask(address).await {
             Some(view) => restart_hindrance(&view, restart.broker),
             None => Some("no broker answers".to_owned()),
         };
         if let Some(hindrance) = hindrance {
             tracing::info!(namespace, pod = restart.pod, hindrance, "a restart waits");
-            return Ok(false);
+            return None;
         }
     }
-    evict(context, &namespace, &restart.pod, &restart.uid).await
+    match evict(context, &namespace, &restart.pod, &restart.uid).await {
+        Ok(goes) => goes.then(|| restart.event()),
+        Err(error) => {
+            failures.push(failure(context, &namespace, restart.to_string(), &error));
+            None
+        }
+    }
+}
+
+/// Writes the status, if that changes it, and tells what happened.
+async fn report(
+    context: &Context,
+    cluster: &KafkaCluster,
+    status: &KafkaClusterStatus,
+    events: &[Event],
+) -> Result<(), ReconcileError> {
+    let written =
+        context.newer_status(&cluster.uid().unwrap_or_default(), cluster.meta().resource_version.as_deref());
+    if written.as_ref().or(cluster.status.as_ref()) != Some(status) {
+        write_status(context, cluster, "KafkaCluster", status).await?;
+    }
+    publish(context, cluster, events).await;
+    Ok(())
+}
+
+/// The rack of each node with a broker, if the spec says how racks are told.
+async fn racks(context: &Context, cluster: &KafkaCluster, pods: &[Pod]) -> BTreeMap<String, String> {
+    let Some(rack) = &cluster.spec.rack else { return BTreeMap::new() };
+    let nodes: Vec<&str> = pods.iter().filter_map(|p| p.spec.as_ref()?.node_name.as_deref()).collect();
+    context.node_labels(&nodes, &rack.topology_key).await
 }
 
 fn same_record(old: Option<&KafkaClusterStatus>, new: &KafkaClusterStatus) -> bool {
