@@ -295,3 +295,36 @@ fn racks_stay_apart_in_a_drain() {
         assert!(!partition.replicas.contains(&BrokerId(4)));
     }
 }
+
+#[test]
+fn a_move_that_an_older_controller_left_lying_is_completed() {
+    let mut world = World::with_brokers(3);
+    world.create(by_hand("t", &[&[0, 1]])).unwrap();
+    reassign(&mut world, "t", Some(&[0, 2])).unwrap();
+    let Record::PartitionsChanged(mut changes) = world.log.last().unwrap()[0].clone() else { panic!() };
+    changes[0].isr = ids(&[0, 2, 1]);
+    changes[0].partition_epoch.0 += 1;
+    world.image.apply(MetadataVersion(world.image.version.0 + 1), &[Record::PartitionsChanged(changes)]);
+    world.image.check().unwrap();
+    assert_eq!(until_idle(&mut world), 1);
+    world.show("t", "leader 0 epoch 1 isr 0 2");
+}
+
+#[test]
+fn a_drain_goes_on_where_it_was_after_a_snapshot() {
+    let mut world = World::with_brokers(4);
+    world.create(NewTopic { replication_factor: 2, ..topic("t", 120) }).unwrap();
+    drain(&mut world, 0, true).unwrap();
+    for chore in world.image.chores() {
+        world.run(chore).unwrap();
+    }
+    let MetadataImage { cluster_id, version, changed, .. } = world.image;
+    let records = serde_json::to_string(&world.image.records()).unwrap();
+    let records: Vec<Record> = serde_json::from_str(&records).unwrap();
+    world.image = MetadataImage::from_records(cluster_id, version, changed, &records);
+    assert!(world.image.chores().is_empty(), "as many move as may");
+    catch_up(&mut world);
+    until_idle(&mut world);
+    let partitions = &world.image.topic("t").unwrap().partitions;
+    assert!(partitions.iter().all(|partition| !partition.replicas.contains(&BrokerId(0))));
+}
