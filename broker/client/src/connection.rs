@@ -247,7 +247,7 @@ impl Connection {
     ///
     /// # Errors
     /// When there is no common version or the connection has ended.
-    pub(crate) async fn start<A: Api>(
+    pub async fn start<A: Api>(
         self: &Arc<Self>,
         request: &A::Request<'_>,
         spliced: Vec<Bytes>,

@@ -15,3 +15,4 @@ pub mod metrics;
 pub mod net;
 pub mod partitions;
 pub mod producer_ids;
+pub mod replication;

@@ -78,6 +78,10 @@ pub struct Metrics {
     received_bytes: Counter,
     sent_bytes: Counter,
     refused: Family<LimitLabel, Counter>,
+    replicated_in_bytes: Counter,
+    replicated_out_bytes: Counter,
+    isr_shrinks: Counter,
+    isr_expands: Counter,
     connections: Gauge,
     request_bytes: Gauge,
     fetch_sessions: Gauge,
@@ -108,6 +112,10 @@ impl Metrics {
             received_bytes: Counter::default(),
             sent_bytes: Counter::default(),
             refused: Family::default(),
+            replicated_in_bytes: Counter::default(),
+            replicated_out_bytes: Counter::default(),
+            isr_shrinks: Counter::default(),
+            isr_expands: Counter::default(),
             connections: Gauge::default(),
             request_bytes: Gauge::default(),
             fetch_sessions: Gauge::default(),
@@ -131,6 +139,8 @@ impl Metrics {
         registry.register("received_bytes", "Bytes of requests", self.received_bytes.clone());
         registry.register("sent_bytes", "Bytes of responses", self.sent_bytes.clone());
         registry.register("refused", "Connections closed by a limit or for bad input", self.refused.clone());
+        self.register_replication();
+        let registry = &mut self.registry;
         registry.register("connections", "Connections of clients", self.connections.clone());
         registry.register("request_memory_bytes", "Memory of requests in flight", self.request_bytes.clone());
         registry.register("fetch_sessions", "Incremental fetch sessions", self.fetch_sessions.clone());
@@ -148,6 +158,18 @@ impl Metrics {
         registry.register("process_open_files", "Open file descriptors", self.open_files.clone());
     }
 
+    fn register_replication(&mut self) {
+        let registry = &mut self.registry;
+        let help = "Bytes of records that this broker fetched as a follower";
+        registry.register("replicated_in_bytes", help, self.replicated_in_bytes.clone());
+        let help = "Bytes of records that followers fetched from this broker";
+        registry.register("replicated_out_bytes", help, self.replicated_out_bytes.clone());
+        let help = "Replicas in sync that were taken out by this broker as leader";
+        registry.register("isr_shrinks", help, self.isr_shrinks.clone());
+        let help = "Replicas that came to those in sync by this broker as leader";
+        registry.register("isr_expands", help, self.isr_expands.clone());
+    }
+
     /// The metrics of the API at this position of the list that [`Self::new`] got.
     pub fn api(&self, position: usize) -> &ApiMetrics {
         &self.by_api[position]
@@ -157,6 +179,21 @@ impl Metrics {
     pub fn count_bytes(&self, received: usize, sent: usize) {
         self.received_bytes.inc_by(received as u64);
         self.sent_bytes.inc_by(sent as u64);
+    }
+
+    /// Counts bytes that were fetched as a follower.
+    pub fn count_replicated_in(&self, bytes: usize) {
+        self.replicated_in_bytes.inc_by(bytes as u64);
+    }
+
+    /// Counts bytes that followers fetched.
+    pub fn count_replicated_out(&self, bytes: usize) {
+        self.replicated_out_bytes.inc_by(bytes as u64);
+    }
+
+    /// Counts a change of those in sync.
+    pub fn count_isr_change(&self, is_larger: bool) {
+        if is_larger { &self.isr_expands } else { &self.isr_shrinks }.inc();
     }
 
     /// Counts a connection that was refused or closed.

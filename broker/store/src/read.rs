@@ -21,8 +21,10 @@ use crate::partition::{PartitionLog, State};
 pub enum UpTo {
     /// To the log's end: the metadata log, replicas that sync for themselves.
     End,
-    /// To the durable end: consumers.
+    /// To the durable end: whoever reads a log that has no replicas.
     Durable,
+    /// To this offset, which is durable: consumers read to the high watermark.
+    Offset(Offset),
 }
 
 /// Whole batches as a range of a file, for `sendfile`.
@@ -106,6 +108,8 @@ pub(crate) struct View {
     pub(crate) limit: u64,
     /// The offset at `limit`.
     pub(crate) limit_offset: Offset,
+    /// No batch that reaches past this offset may be read; it may lie before `limit_offset`.
+    until: Offset,
     /// Where a batch begins that isn't after the wanted offset, if it is known.
     hint: Option<(Offset, u64)>,
     index: Option<Arc<dyn DiskFile>>,
@@ -129,6 +133,9 @@ impl PartitionLog {
         let Some(view) = self.view(from, up_to)? else { return Ok(None) };
         let (position, first) = view.locate(from)?;
         let base_offset = first.header().base_offset();
+        if first.header().next_offset() > view.until {
+            return Ok(None);
+        }
         let (end, next_offset) = view.extent(&first, max_bytes)?;
         let (end, next_offset) = match end {
             end if end > position => (end, next_offset),
@@ -167,12 +174,16 @@ impl PartitionLog {
         }
         let (start, durable) = (self.log_start_offset(), self.durable_end_offset());
         let end = state.end();
-        let durable_only = up_to == UpTo::Durable && !self.is_written_enough();
+        let durable_only = up_to != UpTo::End && !self.is_written_enough();
         let limit_offset = if durable_only { durable.min(end) } else { end };
+        let until = match up_to {
+            UpTo::Offset(until) => until.min(limit_offset),
+            UpTo::End | UpTo::Durable => limit_offset,
+        };
         if from < start || from > end {
             return Err(ReadError::OutOfRange { from, start, end });
         }
-        if from >= limit_offset {
+        if from >= until {
             return Ok(None);
         }
         let at = state.segment_of(from);
@@ -180,7 +191,8 @@ impl PartitionLog {
         let whole = segment.end <= limit_offset;
         let (limit, limit_offset) =
             if whole { (segment.bytes, segment.end) } else { (segment.durable_bytes, segment.durable_end) };
-        if from >= limit_offset {
+        let until = until.min(limit_offset);
+        if from >= until {
             return Ok(None);
         }
         let base = segment.base;
@@ -195,7 +207,18 @@ impl PartitionLog {
             _ => None,
         };
         let source = FileSource(file);
-        Ok(Some(View { base, path, source, limit, limit_offset, hint, index, index_written, index_pending }))
+        Ok(Some(View {
+            base,
+            path,
+            source,
+            limit,
+            limit_offset,
+            until,
+            hint,
+            index,
+            index_written,
+            index_pending,
+        }))
     }
 
     fn remember(&self, offset: Offset, base: Offset, position: u64) {
@@ -330,20 +353,22 @@ impl View {
         Ok(IndexEntry::decode(bytes))
     }
 
-    /// The end of the last whole batch within `max_bytes` of `first`, and the offset there.
+    /// The end of the last whole batch within `max_bytes` of `first` that may be read, and the offset there.
     fn extent(&self, first: &ScannedBatch, max_bytes: usize) -> Result<(u64, Offset), ReadError> {
         let most = first.position.saturating_add(max_bytes as u64);
-        if self.limit <= most {
+        if self.limit <= most && self.limit_offset <= self.until {
             return Ok((self.limit, self.limit_offset));
         }
-        let jump = self.entry_before(|entry| u64::from(entry.position) <= most);
-        let (offset, position) = match jump {
+        let before = |entry: &IndexEntry| {
+            u64::from(entry.position) <= most && self.base.0 + i64::from(entry.relative_offset) < self.until.0
+        };
+        let (offset, position) = match self.entry_before(before) {
             Some((offset, position)) if position > first.position => (offset, position),
             _ => (first.header().base_offset(), first.position),
         };
         let mut end = (position, offset);
         self.scan(position..self.limit, offset, Depth::Headers, |batch| {
-            let within = batch.end() <= most;
+            let within = batch.end() <= most && batch.header().next_offset() <= self.until;
             if within {
                 end = (batch.end(), batch.header().next_offset());
             }

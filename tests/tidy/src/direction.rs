@@ -45,8 +45,9 @@ pub const ALLOWED: &[Allowed] = &[
             "ottla-store",
             "ottla-control",
             "ottla-quorum",
+            "ottla-client",
         ],
-        "puts the broker together",
+        "puts the broker together; a follower is a client of its leader",
     ),
     allow("ottla-broker", &["ottla-server"], "the binary"),
     allow(

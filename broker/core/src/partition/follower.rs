@@ -9,11 +9,13 @@ use super::replica::{Change, LogFacts, Replica, Role};
 #[derive(Clone, Debug)]
 pub(super) struct Follower {
     pub(super) leader: BrokerId,
+    /// How far the leader said in this epoch that records are acknowledged, of the log that both agree on.
+    pub(super) leader_high_watermark: Offset,
 }
 
 impl Follower {
     pub(super) fn new(leader: BrokerId) -> Self {
-        Self { leader }
+        Self { leader, leader_high_watermark: Offset(0) }
     }
 }
 
@@ -110,20 +112,17 @@ impl Replica {
         }
     }
 
-    /// An answer's records are in the log, or there were none; `log` is the log now.
+    /// An answer's records are in the log, or there were none; `log` is the log now. The high watermark follows as far
+    /// as the log is synced, now or by [`Replica::on_synced`].
     pub fn on_appended(&mut self, answer: &FetchAnswer, log: LogFacts) -> Change {
-        let is_current =
-            matches!(self.role, Role::Follower(_)) && answer.asked.leader_epoch == self.leader_epoch();
-        if !is_current {
-            return Change::default();
+        let epoch = self.leader_epoch();
+        match &mut self.role {
+            Role::Follower(follower) if answer.asked.leader_epoch == epoch => {
+                follower.leader_high_watermark = follower.leader_high_watermark.max(answer.high_watermark);
+            }
+            _ => return Change::default(),
         }
-        // Never past what is on this disk: a consumer may read here, and this may be the leader next.
-        let reached = answer.high_watermark.min(log.synced);
-        let is_further = reached > self.high_watermark;
-        if is_further {
-            self.high_watermark = reached;
-        }
-        Change { high_watermark: is_further, ..Change::default() }
+        self.progress(log)
     }
 
     /// The log was cut. Returns whether something below the high watermark is gone, which only an administrator's

@@ -310,6 +310,10 @@ impl Replica {
         let (Role::Leader(leader), Some(assignment)) = (&mut self.role, &self.assignment) else {
             return None;
         };
+        // Who has everything asks for nothing more before there is more: its lag begins with the next record.
+        for progress in leader.followers.values_mut().filter(|progress| progress.acknowledged >= log.end) {
+            progress.caught_up_ms = now_ms;
+        }
         if leader.pending.is_some() {
             return None;
         }

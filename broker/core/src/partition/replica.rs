@@ -160,13 +160,16 @@ impl Replica {
         self.assignment.as_ref().map_or(PartitionEpoch(-1), |assignment| assignment.partition_epoch)
     }
 
-    /// Moves the high watermark as far as it may, if this is the leader.
+    /// Moves the high watermark as far as it may.
     pub(super) fn progress(&mut self, log: LogFacts) -> Change {
         assert!(log.start <= log.synced && log.synced <= log.end, "{log:?} is no log");
-        let (Role::Leader(leader), Some(assignment)) = (&self.role, &self.assignment) else {
-            return Change::default();
+        let reached = match (&self.role, &self.assignment) {
+            (Role::Leader(leader), Some(assignment)) => leader.high_watermark(self.me, assignment, log),
+            // Never past what is on this disk: a consumer may read here, and this may be the leader next.
+            (Role::Follower(follower), _) => Some(follower.leader_high_watermark.min(log.synced)),
+            _ => None,
         };
-        let Some(reached) = leader.high_watermark(self.me, assignment, log) else { return Change::default() };
+        let Some(reached) = reached else { return Change::default() };
         let is_further = reached > self.high_watermark;
         if is_further {
             self.high_watermark = reached;

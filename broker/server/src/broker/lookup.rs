@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use ottla_core::metadata::{MetadataImage, TopicImage};
-use ottla_types::{LeaderEpoch, PartitionIndex, TopicId};
+use ottla_core::partition::{FollowerProgress, RoleKind};
+use ottla_types::{BrokerId, LeaderEpoch, Offset, PartitionIndex, TopicId};
 use ottla_wire::Uuid;
 
 use super::Broker;
-use crate::partitions::Partition;
+use crate::partitions::{Partition, Standing};
 
 /// A topic as a request names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,13 +19,15 @@ pub enum TopicRef<'a> {
     Id(TopicId),
 }
 
-/// A partition that this broker leads.
+/// A partition that this broker serves, mostly as its leader.
 #[derive(Debug, Clone)]
 pub struct Led {
     /// The partition.
     pub partition: Arc<Partition>,
     /// The epoch in which it leads.
     pub leader_epoch: LeaderEpoch,
+    /// Its role and what consumers may know.
+    pub standing: Standing,
 }
 
 /// Why a partition isn't served here.
@@ -87,23 +90,46 @@ impl Broker {
         index: PartitionIndex,
         known_epoch: LeaderEpoch,
     ) -> Result<Led, Unavailable> {
+        let led = self.held_partition_in(topic, index, known_epoch)?;
+        if led.standing.role == RoleKind::Leader { Ok(led) } else { Err(Unavailable::NotLeader) }
+    }
+
+    /// The same, whether this broker leads the partition or follows a leader.
+    ///
+    /// # Errors
+    /// Why it isn't served here.
+    pub fn held_partition_in(
+        &self,
+        topic: TopicRef<'_>,
+        index: PartitionIndex,
+        known_epoch: LeaderEpoch,
+    ) -> Result<Led, Unavailable> {
         let image = self.image();
         let topic = topic.find(&image).ok_or(match topic {
             TopicRef::Name(_) => Unavailable::UnknownTopic,
             TopicRef::Id(_) => Unavailable::UnknownTopicId,
         })?;
         let state = topic.partition(index).ok_or(Unavailable::UnknownPartition)?;
-        if known_epoch.0 >= 0 && known_epoch < state.leader_epoch {
+        let partition = self.partitions.get(topic.id, index);
+        let standing = partition.as_ref().map(|partition| partition.standing());
+        // The replica's own word goes before the image's, which it may not have followed yet.
+        let leader_epoch = match &standing {
+            Some(standing) if standing.role != RoleKind::Offline => standing.leader_epoch,
+            _ => state.leader_epoch,
+        };
+        if known_epoch.0 >= 0 && known_epoch < leader_epoch {
             return Err(Unavailable::FencedEpoch);
         }
-        if known_epoch > state.leader_epoch {
+        if known_epoch > leader_epoch {
             return Err(Unavailable::UnknownEpoch);
         }
-        if state.leader != Some(self.config.node_id) {
-            return Err(Unavailable::NotLeader);
+        match (partition, standing) {
+            (Some(partition), Some(standing)) if standing.role != RoleKind::Offline => {
+                Ok(Led { partition, leader_epoch, standing })
+            }
+            _ if state.leader == Some(self.config.node_id) => Err(Unavailable::NotOpen),
+            _ => Err(Unavailable::NotLeader),
         }
-        let partition = self.partitions.get(topic.id, index).ok_or(Unavailable::NotOpen)?;
-        Ok(Led { partition, leader_epoch: state.leader_epoch })
     }
 
     /// The leader of a partition and its epoch, if there is one: a hint for clients that came to the wrong broker.
@@ -111,5 +137,28 @@ impl Broker {
         let image = self.image();
         let state = topic.find(&image)?.partition(index)?;
         Some((state.leader?.0, state.leader_epoch))
+    }
+
+    /// The replica that a consumer in `rack` should rather read from: one in that rack that is in sync and has the
+    /// record at `from`, if the leader isn't there itself (KIP-392).
+    pub fn preferred_replica(&self, led: &Led, from: Offset, rack: &str) -> Option<BrokerId> {
+        let config = &self.config;
+        let is_asked = !rack.is_empty() && led.standing.role == RoleKind::Leader;
+        if !is_asked || !config.replication.reads_by_rack || config.rack.as_deref() == Some(rack) {
+            return None;
+        }
+        let image = self.image();
+        let is_there = |id: BrokerId| {
+            let broker = image.broker(id).filter(|broker| broker.is_active());
+            broker.is_some_and(|broker| broker.rack.as_deref() == Some(rack))
+        };
+        led.partition.with_replica(|replica| {
+            let isr = &replica.assignment()?.isr;
+            let mut followers = replica.followers();
+            let fits = |(id, progress): &(BrokerId, FollowerProgress)| {
+                isr.contains(id) && progress.acknowledged >= from && is_there(*id)
+            };
+            followers.find(fits).map(|(id, _)| id)
+        })
     }
 }

@@ -12,7 +12,7 @@ use ottla_quorum::{Quorum, QuorumConfig, Registration, StartError, Tuning, Voter
 use ottla_store::{FatalError, Store, StoreConfig, StoreError};
 use ottla_types::{ClusterId, TopicId};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_stream::wrappers::TcpListenerStream;
 use tracing::{error, info, warn};
 
@@ -27,9 +27,13 @@ use crate::metrics::Metrics;
 use crate::net::{BindError, BoundListener, Limits, RateLimit};
 use crate::partitions::Partitions;
 use crate::producer_ids::ProducerIds;
+use crate::replication::{ReplicaSessions, Streams, follow_leaders, keep_in_sync, propose};
 
 /// How long the quorum may take to say good-bye.
 const QUORUM_STOP_TIME: Duration = Duration::from_secs(3);
+
+/// How long what others ask of the control listener may take to end.
+const CONTROL_STOP_TIME: Duration = Duration::from_millis(500);
 
 /// Why a broker can't start, or has to end.
 #[derive(Debug, thiserror::Error)]
@@ -67,8 +71,12 @@ pub struct Running {
     stop: watch::Sender<bool>,
     /// What serves clients; ends when the broker stops.
     serving: JoinSet<()>,
-    /// What serves operators and other brokers; ends last.
+    /// What follows the metadata and other brokers, and keeps house.
     background: JoinSet<()>,
+    /// What serves operators and other brokers; ends last.
+    control: JoinHandle<()>,
+    /// Ends it.
+    quorum_ended: watch::Sender<bool>,
     fatal: watch::Receiver<Option<FatalError>>,
 }
 
@@ -79,7 +87,8 @@ pub struct Running {
 pub async fn start(config: Config, log_control: Arc<LogControl>) -> Result<Running, RunError> {
     let sockets = bind(&config).await?;
     let control_address = resolved(&config.listeners.control.advertised, sockets.control.port());
-    let quorum = Quorum::new(quorum_config(&config, &sockets, &control_address)?)?;
+    let incarnation = random_incarnation()?;
+    let quorum = Quorum::new(quorum_config(&config, incarnation, &sockets, &control_address)?)?;
     let (stop, stopping) = watch::channel(false);
     let front = Arc::new(Front::new(Arc::clone(&log_control)));
     let mut background = JoinSet::new();
@@ -87,18 +96,22 @@ pub async fn start(config: Config, log_control: Arc<LogControl>) -> Result<Runni
     if let Some(http) = sockets.http {
         background.spawn(http::serve(http.into_socket(), Arc::clone(&front), stopping.clone()));
     }
-    background.spawn(serve_control(sockets.control, quorum.clone(), Arc::clone(&front)));
+    let (quorum_ended, ended) = watch::channel(false);
+    let control = tokio::spawn(serve_control(sockets.control, quorum.clone(), Arc::clone(&front), ended));
 
     let cluster_id = quorum.cluster_id().await?;
     let (failed, fatal) = watch::channel(None);
     let store = open_store(&config, cluster_id, failed).await?;
     quorum.start(cluster_id, store.directory_id()).await?;
+    let (streams, opened) = Streams::new();
     let broker = Arc::new(Broker {
         partitions: Arc::new(Partitions::new(
-            config.node_id,
+            (config.node_id, incarnation),
             Arc::clone(&store),
             config.topics.defaults.clone(),
+            streams,
         )),
+        replica_sessions: ReplicaSessions::default(),
         sessions: SessionCache::new(config.fetch.sessions_max),
         producer_ids: ProducerIds::default(),
         metrics: Metrics::new(&SERVED.iter().map(|served| served.key.name()).collect::<Vec<_>>()),
@@ -112,6 +125,9 @@ pub async fn start(config: Config, log_control: Arc<LogControl>) -> Result<Runni
     });
     front.set(Arc::clone(&broker));
     background.spawn(follow_metadata(Arc::clone(&broker)));
+    background.spawn(follow_leaders(Arc::clone(&broker), opened));
+    background.spawn(propose(Arc::clone(&broker)));
+    background.spawn(keep_in_sync(Arc::clone(&broker)));
     background.spawn(keep_house(Arc::clone(&broker), Arc::clone(&store), stopping.clone()));
     wait_ready(&broker).await;
 
@@ -123,7 +139,7 @@ pub async fn start(config: Config, log_control: Arc<LogControl>) -> Result<Runni
         let (service, limits) = (Arc::new(Arc::clone(&broker)), Arc::clone(&broker.limits));
         serving.spawn(bound.serve(service, limits, stopping.clone()));
     }
-    Ok(Running { broker, store, clients, http_port, stop, serving, background, fatal })
+    Ok(Running { broker, store, clients, http_port, stop, serving, background, control, quorum_ended, fatal })
 }
 
 impl Running {
@@ -165,6 +181,10 @@ impl Running {
             warn!("the metadata quorum did not stop in time");
         }
         self.background.shutdown().await;
+        self.quorum_ended.send_replace(true);
+        if tokio::time::timeout(CONTROL_STOP_TIME, &mut self.control).await.is_err() {
+            self.control.abort();
+        }
         let store = self.store;
         tokio::task::spawn_blocking(move || store.close())
             .await
@@ -199,7 +219,19 @@ fn resolved(advertised: &HostPort, bound_port: u16) -> HostPort {
     HostPort { host: advertised.host.clone(), port }
 }
 
-fn quorum_config(config: &Config, sockets: &Sockets, control: &HostPort) -> Result<QuorumConfig, RunError> {
+/// What tells this process from those before and after it.
+fn random_incarnation() -> Result<IncarnationId, RunError> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(RunError::Random)?;
+    Ok(IncarnationId(u128::from_be_bytes(bytes)))
+}
+
+fn quorum_config(
+    config: &Config,
+    incarnation: IncarnationId,
+    sockets: &Sockets,
+    control: &HostPort,
+) -> Result<QuorumConfig, RunError> {
     let myself = || Voters::Static(vec![Voter { id: config.node_id, address: control.to_string() }]);
     let is_only_me =
         config.roles.controller && config.bootstrap_servers.iter().all(|server| server == control);
@@ -219,8 +251,6 @@ fn quorum_config(config: &Config, sockets: &Sockets, control: &HostPort) -> Resu
             security_protocol: SecurityProtocol::Plaintext,
         }
     };
-    let mut incarnation = [0; 16];
-    getrandom::fill(&mut incarnation).map_err(RunError::Random)?;
     let known = ottla_store::read_meta(&config.data_dir)?.map(|meta| meta.cluster_id);
     let set = |name: &str| config.topics.defaults.get(name).map(|(_, value)| value);
     Ok(QuorumConfig {
@@ -230,7 +260,7 @@ fn quorum_config(config: &Config, sockets: &Sockets, control: &HostPort) -> Resu
         voters,
         control_address: control.to_string(),
         registration: Some(Registration {
-            incarnation: IncarnationId(u128::from_be_bytes(incarnation)),
+            incarnation,
             listeners: sockets.clients.iter().map(endpoint).collect(),
             rack: config.rack.clone(),
             clean_shutdown: ottla_store::closed_cleanly(&config.data_dir),
@@ -270,12 +300,20 @@ fn segment_files_max() -> usize {
     usize::try_from((allowed / 2).min(MOST)).expect("4,096 is a size")
 }
 
-/// Carries the control API and the quorum. It isn't told to stop, as the quorum needs it to the end: its task is
-/// ended.
-async fn serve_control(listener: BoundListener, quorum: Quorum, front: Arc<Front>) {
+/// Carries the control API and the quorum, until it is told that the quorum has ended.
+async fn serve_control(
+    listener: BoundListener,
+    quorum: Quorum,
+    front: Arc<Front>,
+    mut ended: watch::Receiver<bool>,
+) {
     let incoming = TcpListenerStream::new(listener.into_socket());
     let server = tonic::transport::Server::builder().tcp_nodelay(true).add_routes(quorum.services(front));
-    if let Err(error) = server.serve_with_incoming(incoming).await {
+    let ended = async move {
+        // Without a sender the broker is gone.
+        let _ = ended.wait_for(|ended| *ended).await;
+    };
+    if let Err(error) = server.serve_with_incoming_shutdown(incoming, ended).await {
         error!(%error, "the control listener ended");
     }
 }

@@ -19,6 +19,7 @@ use crate::metrics::{Gauges, Metrics};
 use crate::net::{ConnectionContext, Frame, Limits, Outcome, RateLimit, Refusal, Service};
 use crate::partitions::Partitions;
 use crate::producer_ids::ProducerIds;
+use crate::replication::ReplicaSessions;
 
 /// A running broker.
 pub struct Broker {
@@ -30,6 +31,8 @@ pub struct Broker {
     pub partitions: Arc<Partitions>,
     /// The fetch sessions of its clients.
     pub sessions: SessionCache,
+    /// The fetch sessions of its followers.
+    pub replica_sessions: ReplicaSessions,
     /// The producer ids that it may give out.
     pub producer_ids: ProducerIds,
     /// What it counts.

@@ -73,6 +73,12 @@ pub const SETTINGS: &[Setting] = &[
     broker("delete.topic.enable", Kind::Bool, "true", "Whether topics can be deleted by Kafka's clients."),
     broker("num.partitions", Kind::Int(1, I32), "1", "The partitions of a topic that is created without saying how many."),
     broker("default.replication.factor", Kind::Int(1, 7), "", "The replicas of a topic that is created without saying how many; unset: 3, or as many as there are brokers."),
+    // Replication.
+    broker("replica.lag.time.max.ms", Kind::Long(1, I64), "3000", "A follower that hasn't had everything for so long no longer counts as in sync, in milliseconds."),
+    broker("replica.fetch.wait.max.ms", Kind::Int(1, I32), "500", "How long a follower's fetch waits at the leader when there is nothing new, in milliseconds."),
+    broker("replica.fetch.max.bytes", Kind::Int(1024, I32), "1048576", "The most bytes of one partition in a follower's fetch; the first batch comes even if it is larger."),
+    broker("replica.fetch.response.max.bytes", Kind::Int(1024, I32), "10485760", "The most bytes in all of a follower's fetch."),
+    broker("replica.selector.class", Kind::Text, "RackAwareReplicaSelector", "Which replica consumers that name their rack are sent to. A class whose name ends in RackAwareReplicaSelector: one in sync in that rack; any other: always the leader."),
     // Defaults of topics.
     topic("log.cleanup.policy", "cleanup.policy", Kind::List, "delete", "What becomes of old records. Only delete has an effect so far."),
     topic("log.retention.hours", "", Kind::Int(-1, I32), WEEK_HOURS, "How long records are kept, in hours; -1: for ever."),

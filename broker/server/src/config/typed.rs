@@ -48,6 +48,22 @@ pub struct FetchLimits {
     pub sessions_max: usize,
 }
 
+/// How this broker follows others, and when others follow too slowly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Replication {
+    /// A follower that hasn't had everything for so long isn't in sync any more. Kafka's 30 s are for followers that
+    /// fetch from the page cache at leisure; here a lagging one holds up every acks=all, so 3 s is already long.
+    pub lag_max: Duration,
+    /// How long a follower's fetch waits for something new.
+    pub fetch_wait_max: Duration,
+    /// The most bytes of one partition in a follower's fetch.
+    pub partition_bytes_max: i32,
+    /// The most bytes of a follower's fetch.
+    pub response_bytes_max: i32,
+    /// Whether consumers that name their rack are sent to a replica there.
+    pub reads_by_rack: bool,
+}
+
 /// What a topic gets if it doesn't say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicDefaults {
@@ -95,6 +111,8 @@ pub struct Config {
     pub connections: ConnectionLimits,
     /// Limits of Fetch.
     pub fetch: FetchLimits,
+    /// How this broker follows others.
+    pub replication: Replication,
     /// What a topic gets if it doesn't say.
     pub topics: TopicDefaults,
     /// How often segments are looked over for deletion.
@@ -132,6 +150,7 @@ impl Config {
                 response_bytes_max: values.size("fetch.max.bytes"),
                 sessions_max: values.size("max.incremental.fetch.session.cache.slots"),
             },
+            replication: replication(&values),
             topics: topic_defaults(&values)?,
             retention_check_interval: milliseconds(values.number_set("log.retention.check.interval.ms")),
             http: http(&values)?,
@@ -232,6 +251,18 @@ fn connection_limits(values: &Values) -> Result<ConnectionLimits, ConfigError> {
         send_buffer_bytes: buffer("socket.send.buffer.bytes"),
         receive_buffer_bytes: buffer("socket.receive.buffer.bytes"),
     })
+}
+
+fn replication(values: &Values) -> Replication {
+    let number =
+        |key: &str| i32::try_from(values.number_set(key)).expect("the table's type is a 32-bit number");
+    Replication {
+        lag_max: milliseconds(values.number_set("replica.lag.time.max.ms")),
+        fetch_wait_max: milliseconds(values.number_set("replica.fetch.wait.max.ms")),
+        partition_bytes_max: number("replica.fetch.max.bytes"),
+        response_bytes_max: number("replica.fetch.response.max.bytes"),
+        reads_by_rack: values.text("replica.selector.class").ends_with("RackAwareReplicaSelector"),
+    }
 }
 
 fn topic_defaults(values: &Values) -> Result<TopicDefaults, ConfigError> {

@@ -6,8 +6,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ottla_core::partition::RoleKind;
 use ottla_store::{ReadSlice, UpTo};
-use ottla_types::{LeaderEpoch, Offset, PartitionIndex, TopicId};
+use ottla_types::{BrokerId, LeaderEpoch, Offset, PartitionIndex, TopicId};
 use ottla_wire::apis::Fetch;
 use ottla_wire::messages::{
     FetchRequest, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch, PartitionData,
@@ -25,7 +26,10 @@ use crate::fetch::{
 };
 use crate::net::{Outcome, Response};
 use crate::partitions::Partition;
+use crate::replication;
 
+/// The first version in which a consumer says its rack, and can be sent to a follower.
+const FOLLOWER_READ_VERSION: i16 = 11;
 /// A longer wait than this is answered early; clients simply ask again.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 
@@ -46,6 +50,8 @@ struct Waiting {
     min_bytes: usize,
     max_bytes: usize,
     read_committed: bool,
+    /// The rack that the consumer says it is in; empty if it doesn't say.
+    rack: Box<str>,
     deadline: Instant,
 }
 
@@ -57,12 +63,17 @@ struct Found {
     log_start_offset: Offset,
     slice: Option<ReadSlice>,
     partition: Option<Arc<Partition>>,
+    /// The replica that the consumer should rather read from.
+    preferred: Option<BrokerId>,
 }
 
 /// Reads, then answers or goes on to wait.
 pub fn begin(call: Call) -> Begun {
     Box::pin(async move {
         let request = call.decode::<Fetch>()?;
+        if replication::is_replica_fetch(&request) {
+            return replication::begin(&call, &request);
+        }
         let (session, requests) = match resolve(&call, &request) {
             Ok(resolved) => resolved,
             Err(error) => {
@@ -80,6 +91,7 @@ pub fn begin(call: Call) -> Begun {
             min_bytes: size(request.min_bytes),
             max_bytes: size(request.max_bytes).min(call.broker.config.fetch.response_bytes_max),
             read_committed: request.isolation_level == 1,
+            rack: request.rack_id.into(),
             deadline: Instant::now() + wait,
         };
         drop(request);
@@ -187,21 +199,34 @@ impl Waiting {
             TopicKey::Name(name) => TopicRef::Name(name),
             TopicKey::Id(id) => TopicRef::Id(*id),
         };
-        let led = match self.broker.led_partition_in(topic, request.partition, request.current_leader_epoch) {
+        let epoch = request.current_leader_epoch;
+        // Consumers that can be sent to followers (KIP-392) may read there.
+        let held = match self.replier.version {
+            FOLLOWER_READ_VERSION.. => self.broker.held_partition_in(topic, request.partition, epoch),
+            _ => self.broker.led_partition_in(topic, request.partition, epoch),
+        };
+        let led = match held {
             Ok(led) => led,
             Err(why) => {
                 let leader = self.broker.leader(topic, request.partition);
                 return Found { leader, ..Found::error(unavailable_error(&why)) };
             }
         };
-        let log = &led.partition.log;
+        let (log, from, limit) = (&led.partition.log, request.fetch_offset, led.standing.read_limit);
+        let preferred = self.broker.preferred_replica(&led, from, &self.rack);
         let bytes = request.max_bytes.min(left);
-        let found = match log.read(request.fetch_offset, bytes, is_first, UpTo::Durable) {
+        let found = match log.read(from, bytes, is_first, UpTo::Offset(limit)) {
+            Ok(_) if preferred.is_some() => Found::error(ErrorCode::None),
             Ok(slice) => Found { slice, ..Found::error(ErrorCode::None) },
+            // This follower may just not have it yet.
+            Err(_) if led.standing.role != RoleKind::Leader && from > log.end_offset() => {
+                Found::error(ErrorCode::OffsetNotAvailable)
+            }
             Err(error) => Found::error(read_error(&error)),
         };
         Found {
-            high_watermark: led.partition.high_watermark(),
+            preferred,
+            high_watermark: led.standing.high_watermark,
             log_start_offset: log.log_start_offset(),
             partition: Some(led.partition),
             ..found
@@ -212,7 +237,7 @@ impl Waiting {
         let bytes: usize = found.iter().filter_map(|found| Some(found.slice.as_ref()?.len)).sum();
         bytes >= self.min_bytes
             || found.is_empty()
-            || found.iter().any(|found| found.error != ErrorCode::None)
+            || found.iter().any(|found| found.error != ErrorCode::None || found.preferred.is_some())
             || Instant::now() >= self.deadline
     }
 
@@ -295,12 +320,14 @@ impl Found {
             log_start_offset: Offset(-1),
             slice: None,
             partition: None,
+            preferred: None,
         }
     }
 
     fn state(&self) -> PartitionState {
         PartitionState {
-            is_error: self.error != ErrorCode::None,
+            // Whoever is sent elsewhere has to hear it each time, too.
+            is_error: self.error != ErrorCode::None || self.preferred.is_some(),
             has_records: self.slice.is_some(),
             high_watermark: self.high_watermark,
             log_start_offset: self.log_start_offset,
@@ -330,6 +357,7 @@ impl Found {
             log_start_offset: self.log_start_offset.0,
             current_leader: leader.unwrap_or_default(),
             aborted_transactions: read_committed.then(Vec::new),
+            preferred_read_replica: self.preferred.map_or(-1, |id| id.0),
             records,
             ..Default::default()
         }

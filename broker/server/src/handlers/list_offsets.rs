@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use ottla_store::{PartitionLog, ReadError, TimestampOffset};
+use ottla_store::{ReadError, TimestampOffset};
 use ottla_types::{LeaderEpoch, Offset, PartitionIndex};
 use ottla_wire::ErrorCode;
 use ottla_wire::apis::ListOffsets;
@@ -13,7 +13,7 @@ use ottla_wire::messages::{
 
 use super::call::{Begun, Call};
 use super::errors::{read_error, unavailable_error};
-use crate::broker::TopicRef;
+use crate::broker::{Led, TopicRef};
 
 /// Looks up each partition's offset.
 pub fn begin(call: Call) -> Begun {
@@ -44,7 +44,7 @@ fn partition(call: &Call, topic: &str, asked: &ListOffsetsPartition) -> ListOffs
         .broker
         .led_partition_in(TopicRef::Name(topic), index, epoch)
         .map_err(|why| unavailable_error(&why))
-        .and_then(|led| find(&led.partition.log, asked.timestamp, led.leader_epoch));
+        .and_then(|led| find(&led, asked.timestamp));
     let (error, found) = match found {
         Ok(found) => (ErrorCode::None, found),
         Err(error) => (error, NOTHING),
@@ -58,19 +58,22 @@ fn partition(call: &Call, topic: &str, asked: &ListOffsetsPartition) -> ListOffs
     }
 }
 
-fn find(log: &PartitionLog, timestamp: i64, leader_epoch: LeaderEpoch) -> Result<Found, ErrorCode> {
+fn find(led: &Led, timestamp: i64) -> Result<Found, ErrorCode> {
+    let (log, leader_epoch, standing) = (&led.partition.log, led.leader_epoch, &led.standing);
     let epoch_at = |offset: Offset| log.epoch_at(offset).unwrap_or(leader_epoch).0;
     let edge = |offset: Offset, epoch: i32| Found { offset: offset.0, timestamp: -1, epoch };
     let at_time = |found: Result<Option<TimestampOffset>, ReadError>| match found {
         // Beyond the high watermark nobody may see it yet.
-        Ok(Some(at)) if at.offset < log.durable_end_offset() => {
+        Ok(Some(at)) if at.offset < standing.high_watermark => {
             Ok(Found { offset: at.offset.0, timestamp: at.timestamp_ms, epoch: at.leader_epoch.0 })
         }
         Ok(_) => Ok(NOTHING),
         Err(error) => Err(read_error(&error)),
     };
     match timestamp {
-        TIMESTAMP_LATEST => Ok(edge(log.durable_end_offset(), leader_epoch.0)),
+        // A new leader may not know yet how far its predecessor acknowledged records (KIP-207).
+        TIMESTAMP_LATEST if !standing.is_current => Err(ErrorCode::OffsetNotAvailable),
+        TIMESTAMP_LATEST => Ok(edge(standing.high_watermark, leader_epoch.0)),
         TIMESTAMP_EARLIEST | TIMESTAMP_EARLIEST_LOCAL => {
             Ok(edge(log.log_start_offset(), epoch_at(log.log_start_offset())))
         }

@@ -44,6 +44,7 @@ mod rights;
 mod unregister_broker;
 
 pub use call::{Begun, Call, CallError, Replier};
+pub use errors::read_error;
 pub use registry::{Operation, SERVED, Served};
 
 /// Begins whatever request `frame` holds.

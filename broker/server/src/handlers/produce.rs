@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use ottla_core::partition::{AppendRefusal, Committed};
 use ottla_log::BatchHeader;
-use ottla_types::{Offset, PartitionIndex};
+use ottla_types::{LeaderEpoch, Offset, PartitionIndex};
 use ottla_wire::apis::Produce;
 use ottla_wire::messages::{
     PartitionProduceData, PartitionProduceResponse, ProduceResponse, TopicProduceData, TopicProduceResponse,
@@ -19,9 +20,8 @@ use tokio::time::Instant;
 use super::call::{Begun, Call, Replier};
 use super::errors::{append_error, unavailable_error};
 use crate::broker::{TopicRef, Unavailable};
-use crate::clock::now_ms;
 use crate::net::{Outcome, Response};
-use crate::partitions::{Partition, Waited};
+use crate::partitions::{Partition, ProduceError};
 
 /// Acknowledge once all replicas in sync have the records.
 const ACKS_ALL: i16 = -1;
@@ -38,7 +38,7 @@ struct Outcomes {
 struct OnePartition {
     response: PartitionProduceResponse<'static>,
     /// What is still waited for.
-    pending: Option<(Arc<Partition>, Offset)>,
+    pending: Option<(Arc<Partition>, Offset, LeaderEpoch)>,
 }
 
 /// Appends all batches, then answers or goes on to wait.
@@ -48,7 +48,7 @@ pub fn begin(call: Call) -> Begun {
         let acks = request.acks;
         let refused = refusal(acks, request.transactional_id);
         let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0)).min(TIMEOUT_MAX);
-        let append = |topic: &TopicProduceData<'_>| append_topic(&call, topic, refused);
+        let append = |topic: &TopicProduceData<'_>| append_topic(&call, topic, refused, acks);
         let outcomes: Vec<Outcomes> = request.topic_data.iter().map(append).collect();
         drop(request);
         if acks == 0 {
@@ -89,12 +89,17 @@ fn without_answer(outcomes: &[Outcomes]) -> Outcome {
     }
 }
 
-fn append_topic(call: &Call, topic: &TopicProduceData<'_>, refused: Option<(ErrorCode, &str)>) -> Outcomes {
+fn append_topic(
+    call: &Call,
+    topic: &TopicProduceData<'_>,
+    refused: Option<(ErrorCode, &str)>,
+    acks: i16,
+) -> Outcomes {
     let asked = TopicRef::new(call.replier.version >= 13, topic.name, topic.topic_id);
     let append = |data: &PartitionProduceData<'_>| {
         let result = match refused {
             Some((code, message)) => Err((code, message.to_owned())),
-            None => append_partition(call, asked, data),
+            None => append_partition(call, asked, data, acks),
         };
         result.unwrap_or_else(|(code, message)| OnePartition {
             response: PartitionProduceResponse {
@@ -115,15 +120,15 @@ fn append_partition(
     call: &Call,
     topic: TopicRef<'_>,
     data: &PartitionProduceData<'_>,
+    acks: i16,
 ) -> Result<OnePartition, (ErrorCode, String)> {
     let records = records(call, &data.records)?;
     let unavailable = |why: Unavailable| (unavailable_error(&why), why.to_string());
     let led = call.broker.led_partition(topic, PartitionIndex(data.index)).map_err(unavailable)?;
-    let appended = led
+    let (appended, epoch) = led
         .partition
-        .log
-        .append(&records, led.leader_epoch, now_ms())
-        .map_err(|error| (append_error(&error), error.to_string()))?;
+        .append(&records, acks == ACKS_ALL)
+        .map_err(|error| (produce_error(&error), error.to_string()))?;
     Ok(OnePartition {
         response: PartitionProduceResponse {
             index: data.index,
@@ -132,8 +137,8 @@ fn append_partition(
             log_start_offset: appended.log_start_offset.0,
             ..Default::default()
         },
-        pending: (led.partition.high_watermark() <= appended.last_offset)
-            .then(|| (Arc::clone(&led.partition), appended.last_offset)),
+        pending: (led.partition.committed(appended.last_offset, epoch) != Committed::Yes)
+            .then(|| (Arc::clone(&led.partition), appended.last_offset, epoch)),
     })
 }
 
@@ -147,16 +152,31 @@ fn records(call: &Call, records: &Records<'_>) -> Result<Bytes, (ErrorCode, Stri
     Ok(call.frame.slice_ref(bytes))
 }
 
-/// Waits for all that is pending; what isn't durable in time is reported as timed out, which means unknown.
+fn produce_error(error: &ProduceError) -> ErrorCode {
+    match error {
+        ProduceError::Refused(AppendRefusal::NotLeader) => ErrorCode::NotLeaderOrFollower,
+        ProduceError::Refused(AppendRefusal::NotEnoughReplicas { .. }) => ErrorCode::NotEnoughReplicas,
+        ProduceError::Log(error) => append_error(error),
+    }
+}
+
+/// Waits for all that is pending; what isn't acknowledged in time is reported as timed out, which means unknown.
 async fn wait(mut outcomes: Vec<Outcomes>, deadline: Instant) -> Vec<Outcomes> {
     for one in outcomes.iter_mut().flat_map(|topic| &mut topic.partitions) {
-        let Some((partition, offset)) = one.pending.take() else { continue };
-        let (code, message) = match partition.wait_durable(offset, deadline).await {
-            Waited::Durable => continue,
-            Waited::TimedOut => {
-                (ErrorCode::RequestTimedOut, "the records were not synced in time: they may yet be")
+        let Some((partition, offset, epoch)) = one.pending.take() else { continue };
+        let (code, message) = match partition.wait_committed(offset, epoch, deadline).await {
+            Committed::Yes => continue,
+            Committed::Waiting => (
+                ErrorCode::RequestTimedOut,
+                "the records were not synced by all replicas in sync in time: they may yet be",
+            ),
+            Committed::UnderMinimum => (
+                ErrorCode::NotEnoughReplicasAfterAppend,
+                "fewer replicas are in sync than min.insync.replicas: the records may yet be acknowledged",
+            ),
+            Committed::Unknown => {
+                (ErrorCode::NotLeaderOrFollower, "another broker leads now: it may have the records, or not")
             }
-            Waited::Gone => (ErrorCode::NotLeaderOrFollower, "the partition went away"),
         };
         one.response.error_code = code.code();
         one.response.base_offset = -1;

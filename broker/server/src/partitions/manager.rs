@@ -5,25 +5,31 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ottla_core::config::{AckDurability, BrokerDefaults, TopicConfig};
-use ottla_core::metadata::{MetadataImage, TopicImage};
+use ottla_core::metadata::{IncarnationId, MetadataImage, TopicImage};
+use ottla_core::partition::{Assignment, RoleKind};
 use ottla_log::{AckDurability as LogDurability, LogConfig, TimestampType};
 use ottla_store::{Store, StoreError};
-use ottla_types::{BrokerId, DirectoryId, MetadataVersion, PartitionIndex, TopicId};
+use ottla_types::{BrokerId, DirectoryId, MetadataVersion, Offset, PartitionIndex, TopicId};
 use parking_lot::RwLock;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use super::partition::Partition;
-
-/// A partition, by its topic's id.
-type Key = (TopicId, PartitionIndex);
+use super::ready::{PartitionKey, ReadyList};
+use crate::replication::Streams;
 
 /// The partitions of this broker.
 pub struct Partitions {
     node_id: BrokerId,
+    /// This process. An image that knows another one of this broker may give it roles that it had before it lost what
+    /// wasn't synced.
+    incarnation: IncarnationId,
     store: Arc<Store>,
     defaults: BrokerDefaults,
-    open: RwLock<HashMap<Key, Arc<Partition>>>,
+    streams: Streams,
+    /// Partitions that have something to propose to the controller.
+    proposals: Arc<ReadyList>,
+    open: RwLock<HashMap<PartitionKey, Arc<Partition>>>,
     applied: watch::Sender<MetadataVersion>,
     /// Whether the metadata was complete once, so that a log it doesn't know is known to be a stranger's.
     settled: AtomicBool,
@@ -44,15 +50,60 @@ pub struct Totals {
 
 impl Partitions {
     /// No partitions yet; `defaults` are what topics don't set themselves.
-    pub fn new(node_id: BrokerId, store: Arc<Store>, defaults: BrokerDefaults) -> Self {
+    pub fn new(
+        (node_id, incarnation): (BrokerId, IncarnationId),
+        store: Arc<Store>,
+        defaults: BrokerDefaults,
+        streams: Streams,
+    ) -> Self {
         let (applied, _) = watch::channel(MetadataVersion(0));
-        let settled = AtomicBool::new(false);
-        Self { node_id, store, defaults, open: RwLock::default(), applied, settled }
+        Self {
+            node_id,
+            incarnation,
+            store,
+            defaults,
+            streams,
+            proposals: Arc::default(),
+            open: RwLock::default(),
+            applied,
+            settled: AtomicBool::new(false),
+        }
     }
 
     /// The partition, if this broker has it open.
     pub fn get(&self, topic: TopicId, index: PartitionIndex) -> Option<Arc<Partition>> {
         self.open.read().get(&(topic, index)).cloned()
+    }
+
+    /// The disk's id.
+    pub fn directory(&self) -> DirectoryId {
+        self.store.directory_id()
+    }
+
+    /// The partitions that have something to propose to the controller.
+    pub fn proposals(&self) -> &Arc<ReadyList> {
+        &self.proposals
+    }
+
+    /// The partitions that this broker leads.
+    pub fn led(&self) -> Vec<Arc<Partition>> {
+        self.in_role(RoleKind::Leader)
+    }
+
+    /// The partitions that this broker follows `leader` in.
+    pub fn followed_from(&self, leader: BrokerId) -> Vec<PartitionKey> {
+        self.in_role(RoleKind::Follower(leader)).iter().map(|partition| partition.key()).collect()
+    }
+
+    /// Whether this broker follows `leader` in any partition.
+    pub fn follows(&self, leader: BrokerId) -> bool {
+        let role = RoleKind::Follower(leader);
+        self.open.read().values().any(|partition| partition.standing().role == role)
+    }
+
+    fn in_role(&self, role: RoleKind) -> Vec<Arc<Partition>> {
+        let open = self.open.read();
+        open.values().filter(|partition| partition.standing().role == role).cloned().collect()
     }
 
     /// How many are open.
@@ -94,18 +145,26 @@ impl Partitions {
                 self.delete(topic);
             }
         }
+        // Who may be in sync depends on the brokers as well.
+        let same_brokers = before
+            .is_some_and(|before| before.brokers.ptr_eq(&image.brokers) && before.defaults == image.defaults);
         for topic in image.topics.values() {
             let known = before.and_then(|before| before.topics.get(&topic.id));
-            if known.is_some_and(|known| Arc::ptr_eq(known, topic)) {
+            if same_brokers && known.is_some_and(|known| Arc::ptr_eq(known, topic)) {
                 continue;
             }
-            self.apply_topic(topic, directory);
+            self.apply_topic(image, topic, directory);
         }
         self.applied.send_replace(image.version);
     }
 
-    fn apply_topic(&self, topic: &TopicImage, directory: DirectoryId) {
-        let config = self.log_config(topic);
+    /// Whether `image` knows this process, and thereby all that was decided about the broker before it started.
+    fn is_known(&self, image: &MetadataImage) -> bool {
+        image.broker(self.node_id).is_some_and(|me| me.incarnation == self.incarnation)
+    }
+
+    fn apply_topic(&self, image: &MetadataImage, topic: &TopicImage, directory: DirectoryId) {
+        let mut config = None;
         for (index, partition) in topic.numbered() {
             if !partition.is_on(self.node_id, directory) {
                 if partition.replicas.contains(&self.node_id) && partition.leader.is_none() {
@@ -114,12 +173,26 @@ impl Partitions {
                 }
                 continue;
             }
-            if let Some(open) = self.get(topic.id, index) {
-                open.log.set_config(config.clone());
-                continue;
-            }
-            if let Err(error) = self.open_one(topic, index, config.clone()) {
-                error!(topic = %topic.name, partition = %index, %error, "cannot open the partition");
+            let config = config.get_or_insert_with(|| self.log_config(topic));
+            let partition = match self.get(topic.id, index) {
+                Some(open) => {
+                    if *open.log.config() != *config {
+                        open.log.set_config(config.clone());
+                    }
+                    open
+                }
+                None => match self.open_one(topic, index, config.clone()) {
+                    Ok(opened) => opened,
+                    Err(error) => {
+                        error!(topic = %topic.name, partition = %index, %error, "cannot open the partition");
+                        continue;
+                    }
+                },
+            };
+            if self.is_known(image)
+                && let Some(assignment) = Assignment::of(image, topic, index)
+            {
+                partition.on_image(assignment, |leader| self.streams.from(leader));
             }
         }
     }
@@ -129,7 +202,7 @@ impl Partitions {
         topic: &TopicImage,
         index: PartitionIndex,
         config: LogConfig,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Arc<Partition>, StoreError> {
         let create = |config| self.store.create_partition(topic.name.clone(), topic.id, index, config);
         let log = match create(config.clone()) {
             // Until the metadata is complete the folder may belong to a topic that is still to be heard of.
@@ -140,8 +213,9 @@ impl Partitions {
             }
             created => created?,
         };
-        self.open.write().insert((topic.id, index), Partition::new(log));
-        Ok(())
+        let partition = Partition::new(self.node_id, log, Offset(0), Arc::clone(&self.proposals));
+        self.open.write().insert(partition.key(), Arc::clone(&partition));
+        Ok(partition)
     }
 
     fn delete(&self, topic: &TopicImage) {
@@ -162,9 +236,9 @@ impl Partitions {
     pub fn settle(&self, image: &MetadataImage) {
         self.settled.store(true, Ordering::Release);
         let directory = self.store.directory_id();
-        image.topics.values().for_each(|topic| self.apply_topic(topic, directory));
+        image.topics.values().for_each(|topic| self.apply_topic(image, topic, directory));
         let partitions = image.partitions_on(self.node_id, directory);
-        let known: HashSet<Key> = partitions.map(|(topic, index, _)| (topic.id, index)).collect();
+        let known: HashSet<PartitionKey> = partitions.map(|(topic, index, _)| (topic.id, index)).collect();
         for (topic, id, partition) in self.store.partitions() {
             if !known.contains(&(id, partition)) {
                 warn!(%topic, topic_id = %id, %partition, "the metadata has no such partition: its files are left alone");

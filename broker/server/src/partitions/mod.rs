@@ -2,7 +2,9 @@
 
 mod manager;
 mod partition;
+mod ready;
 mod waiters;
 
 pub use manager::Partitions;
-pub use partition::{Partition, Waited};
+pub use partition::{Followed, Partition, ProduceError, Standing};
+pub use ready::{PartitionKey, ReadyList};

@@ -1,66 +1,333 @@
-//! One partition that this broker holds: its log and who waits for it.
+//! One replica that this broker holds: its log, what it knows of the others, and who waits for it.
+//!
+//! [`Replica`] decides, and this carries out. Locks, in the order in which they are taken: `gate`, the log's commit
+//! lock, `replica`, the log's state. Durable hooks run under the commit lock, so nothing here syncs with `replica` held.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
-use ottla_store::PartitionLog;
-use ottla_types::Offset;
+use bytes::Bytes;
+use ottla_core::partition::{
+    AppendRefusal, Assignment, Change, Committed, FetchAnswer, FetchRefusal, FetchSpec, FetchVerdict,
+    FollowerFetch, FollowerStep, IsrProposal, LogFacts, Replica, RoleKind,
+};
+use ottla_store::{AppendError, Appended, PartitionLog, StoreError};
+use ottla_types::{BrokerId, LeaderEpoch, Offset};
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
+use tracing::{error, info};
 
+use super::ready::{PartitionKey, ReadyList};
 use super::waiters::Waiters;
+use crate::clock::{monotonic_ms, now_ms};
 
-/// One partition that this broker holds.
+/// One replica that this broker holds.
 #[derive(Debug)]
 pub struct Partition {
     /// Its log.
     pub log: Arc<PartitionLog>,
-    /// Who waits for its durable end.
+    /// Who waits for its high watermark.
     pub waiters: Arc<Waiters>,
+    key: PartitionKey,
+    /// Held for reading by whoever writes to the log in a role, so that the role can't change in between.
+    gate: RwLock<()>,
+    replica: Mutex<Replica>,
+    /// Followers' sessions, which are told of new records, another high watermark, another role.
+    watchers: Mutex<Vec<Weak<ReadyList>>>,
+    /// While this follows: the stream from its leader.
+    stream: Mutex<Option<Arc<ReadyList>>>,
+    /// Where proposals to the controller go.
+    proposals: Arc<ReadyList>,
     is_gone: AtomicBool,
 }
 
-/// What became of waiting for an offset.
+/// What one partition shows to those who only look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Waited {
-    /// The offset is durable.
-    Durable,
-    /// The time was over before.
-    TimedOut,
-    /// The partition was deleted before.
-    Gone,
+pub struct Standing {
+    /// The role.
+    pub role: RoleKind,
+    /// The epoch that it is in.
+    pub leader_epoch: LeaderEpoch,
+    /// How far consumers may read.
+    pub read_limit: Offset,
+    /// The high watermark.
+    pub high_watermark: Offset,
+    /// Whether the high watermark may be told as the newest offset.
+    pub is_current: bool,
+}
+
+/// Why records weren't appended.
+#[derive(Debug, thiserror::Error)]
+pub enum ProduceError {
+    /// The replica doesn't take any.
+    #[error("{}", refusal_text(.0))]
+    Refused(AppendRefusal),
+    /// The log doesn't.
+    #[error(transparent)]
+    Log(#[from] AppendError),
+}
+
+fn refusal_text(refusal: &AppendRefusal) -> String {
+    match refusal {
+        AppendRefusal::NotLeader => "this broker does not lead the partition".to_owned(),
+        AppendRefusal::NotEnoughReplicas { in_sync, minimum } => {
+            format!(
+                "{in_sync} replicas are in sync, and min.insync.replicas is {minimum}: nothing was appended"
+            )
+        }
+    }
+}
+
+/// What a follower did with an answer.
+#[derive(Debug)]
+pub enum Followed {
+    /// The answer was to an older question.
+    Ignored,
+    /// The records are in the log, or there were none.
+    Appended,
+    /// The log has to be cut first, by [`Partition::cut`].
+    Cut,
+    /// The records can't be appended now.
+    Failed(AppendError),
 }
 
 impl Partition {
-    /// Takes over a log and listens for what becomes durable.
-    pub fn new(log: Arc<PartitionLog>) -> Arc<Self> {
-        let waiters = Arc::new(Waiters::default());
-        let woken = Arc::clone(&waiters);
-        log.on_durable(Arc::new(move |durable_end| woken.advance(durable_end)));
-        Arc::new(Self { log, waiters, is_gone: AtomicBool::new(false) })
+    /// Takes over a log, of which this high watermark was saved, and listens for what becomes durable.
+    pub fn new(
+        me: BrokerId,
+        log: Arc<PartitionLog>,
+        high_watermark: Offset,
+        proposals: Arc<ReadyList>,
+    ) -> Arc<Self> {
+        let replica = Replica::new(me, high_watermark, facts(&log));
+        let partition = Arc::new(Self {
+            key: (log.topic_id(), log.partition()),
+            log: Arc::clone(&log),
+            waiters: Arc::default(),
+            gate: RwLock::default(),
+            replica: Mutex::new(replica),
+            watchers: Mutex::default(),
+            stream: Mutex::default(),
+            proposals,
+            is_gone: AtomicBool::new(false),
+        });
+        let weak = Arc::downgrade(&partition);
+        log.on_durable(Arc::new(move |_| {
+            if let Some(partition) = weak.upgrade() {
+                partition.on_durable();
+            }
+        }));
+        partition
     }
 
-    /// The high watermark: consumers see the records before it.
+    /// Topic and number.
+    pub fn key(&self) -> PartitionKey {
+        self.key
+    }
+
+    /// The role and what consumers may know.
+    pub fn standing(&self) -> Standing {
+        let facts = facts(&self.log);
+        let replica = self.replica.lock();
+        Standing {
+            role: replica.role(),
+            leader_epoch: replica.leader_epoch(),
+            read_limit: replica.read_limit(facts),
+            high_watermark: replica.high_watermark(),
+            is_current: replica.is_high_watermark_current(),
+        }
+    }
+
+    /// How far records are acknowledged and shown.
     pub fn high_watermark(&self) -> Offset {
-        self.log.durable_end_offset()
+        self.replica.lock().high_watermark()
     }
 
-    /// Waits until the record at `offset` is durable.
-    pub async fn wait_durable(&self, offset: Offset, deadline: Instant) -> Waited {
+    /// Looks at the replica.
+    pub fn with_replica<T>(&self, look: impl FnOnce(&Replica) -> T) -> T {
+        look(&self.replica.lock())
+    }
+
+    /// Whether this leads in `epoch`.
+    pub fn leads_in(&self, epoch: LeaderEpoch) -> bool {
+        let replica = self.replica.lock();
+        replica.role() == RoleKind::Leader && replica.leader_epoch() == epoch
+    }
+
+    /// Follows a newer image; `stream` gives the stream from a leader.
+    pub fn on_image(&self, assignment: Assignment, stream: impl FnOnce(BrokerId) -> Arc<ReadyList>) {
+        let _gate = self.gate.write();
+        let change = {
+            let mut replica = self.replica.lock();
+            let is_old = replica.assignment().is_some_and(|known| {
+                (assignment.leader_epoch, assignment.partition_epoch)
+                    < (known.leader_epoch, known.partition_epoch)
+            });
+            assert!(!is_old, "images come in their order");
+            replica.on_image(assignment, facts(&self.log), monotonic_ms())
+        };
+        if change.role {
+            let follows = match self.replica.lock().role() {
+                RoleKind::Follower(leader) => Some(stream(leader)),
+                RoleKind::Leader | RoleKind::Offline => None,
+            };
+            let old = std::mem::replace(&mut *self.stream.lock(), follows.clone());
+            // The old stream finds that it has nothing to ask any more.
+            for list in [old, follows].into_iter().flatten() {
+                list.push(self.key);
+            }
+        }
+        self.carry_out(change);
+    }
+
+    /// Appends a client's batch as the leader. Returns the epoch in which it was.
+    ///
+    /// # Errors
+    /// Nothing is appended then.
+    pub fn append(&self, records: &Bytes, needs_all: bool) -> Result<(Appended, LeaderEpoch), ProduceError> {
+        let check = || self.replica.lock().check_append(needs_all).map_err(ProduceError::Refused);
+        // Before the gate, which may be closed for a moment while a follower's log is cut.
+        check()?;
+        let _gate = self.gate.read();
+        let epoch = check()?;
+        let appended = self.log.append(records, epoch, now_ms())?;
+        if !appended.duplicate {
+            self.tell_watchers();
+        }
+        Ok((appended, epoch))
+    }
+
+    /// Whether the record at `offset`, appended in `epoch`, may be acknowledged.
+    pub fn committed(&self, offset: Offset, epoch: LeaderEpoch) -> Committed {
+        if self.is_gone() {
+            return Committed::Unknown;
+        }
+        self.replica.lock().committed(offset, epoch)
+    }
+
+    /// Waits until the record at `offset`, appended in `epoch`, may be acknowledged or nobody will know; at the deadline
+    /// what it is then.
+    pub async fn wait_committed(&self, offset: Offset, epoch: LeaderEpoch, deadline: Instant) -> Committed {
         let notify = Arc::new(Notify::new());
         loop {
             let place = self.waiters.enter(offset, &notify);
-            if self.high_watermark() > offset {
-                return Waited::Durable;
-            }
-            if self.is_gone() {
-                return Waited::Gone;
+            let committed = self.committed(offset, epoch);
+            if matches!(committed, Committed::Yes | Committed::Unknown) {
+                return committed;
             }
             if timeout_at(deadline, notify.notified()).await.is_err() {
-                return if self.high_watermark() > offset { Waited::Durable } else { Waited::TimedOut };
+                return self.committed(offset, epoch);
             }
             drop(place);
         }
+    }
+
+    /// A follower asks for records: its progress, and what it is to do.
+    ///
+    /// # Errors
+    /// Why it gets none.
+    pub fn on_fetch(&self, fetch: &FollowerFetch) -> Result<FetchVerdict, FetchRefusal> {
+        let (verdict, change) = {
+            let end_offset_for = |epoch| self.log.end_offset_for_epoch(epoch);
+            self.replica.lock().on_fetch(fetch, facts(&self.log), end_offset_for, monotonic_ms())?
+        };
+        self.carry_out(change);
+        Ok(verdict)
+    }
+
+    /// Has `list` told of everything that a follower wants to know.
+    pub fn watch(&self, list: &Arc<ReadyList>) {
+        let mut watchers = self.watchers.lock();
+        watchers.retain(|watcher| watcher.strong_count() > 0);
+        let known = watchers.iter().any(|watcher| std::ptr::eq(watcher.as_ptr(), Arc::as_ptr(list)));
+        if !known {
+            watchers.push(Arc::downgrade(list));
+        }
+    }
+
+    /// Ends [`Self::watch`].
+    pub fn unwatch(&self, list: &Arc<ReadyList>) {
+        self.watchers.lock().retain(|watcher| !std::ptr::eq(watcher.as_ptr(), Arc::as_ptr(list)));
+    }
+
+    /// What this follower asks next; none if it follows nobody, or its log isn't synced yet.
+    pub fn fetch_spec(&self) -> Option<FetchSpec> {
+        let last_epoch = self.log.latest_epoch();
+        self.replica.lock().fetch_spec(facts(&self.log), last_epoch)
+    }
+
+    /// Does what an answer of the leader says, but for cutting the log.
+    pub fn on_answer(&self, answer: &FetchAnswer, records: &Bytes) -> Followed {
+        let _gate = self.gate.read();
+        match self.step(answer) {
+            FollowerStep::Ignore => Followed::Ignored,
+            FollowerStep::Truncate(_) | FollowerStep::Reset(_) => Followed::Cut,
+            FollowerStep::Append => {
+                if !records.is_empty()
+                    && let Err(error) = self.log.append_as_is(records, now_ms())
+                {
+                    return Followed::Failed(error);
+                }
+                let change = self.replica.lock().on_appended(answer, facts(&self.log));
+                self.carry_out(change);
+                Followed::Appended
+            }
+        }
+    }
+
+    /// Cuts the log as the leader's answer says. Blocks on the disk.
+    ///
+    /// # Errors
+    /// When the disk fails; the store has failed then.
+    pub fn cut(&self, answer: &FetchAnswer) -> Result<(), StoreError> {
+        let _gate = self.gate.read();
+        let partition = self.log.topic_partition();
+        let before = self.log.end_offset();
+        match self.step(answer) {
+            FollowerStep::Ignore | FollowerStep::Append => return Ok(()),
+            FollowerStep::Truncate(offset) => {
+                info!(%partition, to = offset.0, from = before.0, leader = answer.asked.leader.0, "cutting what the leader does not have");
+                self.log.truncate_to(offset)?;
+            }
+            FollowerStep::Reset(offset) => {
+                info!(%partition, at = offset.0, from = before.0, leader = answer.asked.leader.0, "beginning anew where the leader's log begins");
+                self.log.reset_to(offset)?;
+            }
+        }
+        if self.replica.lock().on_truncated(facts(&self.log)) {
+            error!(%partition, end = self.log.end_offset().0, "acknowledged records were cut: a leader without them was elected");
+        }
+        Ok(())
+    }
+
+    fn step(&self, answer: &FetchAnswer) -> FollowerStep {
+        let end_offset_for = |epoch| self.log.end_offset_for_epoch(epoch);
+        self.replica.lock().on_answer(answer, facts(&self.log), end_offset_for)
+    }
+
+    /// The log begins later: what was before is let go. Blocks on the disk.
+    pub fn advance_log_start(&self, offset: Offset) {
+        self.log.advance_log_start(offset);
+        self.replica.lock().on_log_start(facts(&self.log));
+        self.tell_watchers();
+    }
+
+    /// Looks for members that lag. To be called now and then while this leads.
+    pub fn on_tick(&self, lag_max_ms: u64) {
+        let proposal = self.replica.lock().on_tick(facts(&self.log), lag_max_ms, monotonic_ms());
+        self.carry_out(Change { proposal, ..Change::default() });
+    }
+
+    /// The change of those in sync that is under way.
+    pub fn pending_proposal(&self) -> Option<IsrProposal> {
+        self.replica.lock().pending_proposal().cloned()
+    }
+
+    /// The controller refused a proposal for certain.
+    pub fn on_proposal_refused(&self, proposal: &IsrProposal) {
+        let change = self.replica.lock().on_proposal_refused(proposal, facts(&self.log));
+        self.carry_out(change);
     }
 
     /// Whether it was deleted.
@@ -71,6 +338,50 @@ impl Partition {
     /// Marks it deleted and wakes everyone who waits.
     pub fn leave(&self) {
         self.is_gone.store(true, Ordering::Release);
+        if let Some(stream) = self.stream.lock().take() {
+            stream.push(self.key);
+        }
         self.waiters.wake_all();
+        self.tell_watchers();
     }
+
+    fn on_durable(&self) {
+        let change = self.replica.lock().on_synced(facts(&self.log));
+        self.carry_out(change);
+        // What is synced can be acknowledged, by asking for what follows.
+        if let Some(stream) = &*self.stream.lock() {
+            stream.push(self.key);
+        }
+    }
+
+    fn carry_out(&self, change: Change) {
+        if change.role {
+            self.waiters.wake_all();
+        }
+        if change.high_watermark {
+            self.waiters.advance(self.high_watermark());
+        }
+        if change.role || change.high_watermark {
+            self.tell_watchers();
+        }
+        if change.proposal.is_some() {
+            self.proposals.push(self.key);
+        }
+    }
+
+    fn tell_watchers(&self) {
+        for watcher in &*self.watchers.lock() {
+            if let Some(list) = watcher.upgrade() {
+                list.push(self.key);
+            }
+        }
+    }
+}
+
+/// What the log is now. Read one after the other while others write, so it is made to fit: only the log of a leader
+/// matters in between, and that one only grows.
+fn facts(log: &PartitionLog) -> LogFacts {
+    let (start, synced, end) = (log.log_start_offset(), log.durable_end_offset(), log.end_offset());
+    let synced = synced.min(end);
+    LogFacts { start: start.min(synced), end, synced }
 }

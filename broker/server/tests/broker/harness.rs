@@ -32,6 +32,11 @@ impl TestBroker {
         Self::start_in(folder, free_port(), overrides).await
     }
 
+    /// Starts one with its control listener on this port.
+    pub async fn start_on(control_port: u16, overrides: Vec<String>) -> Self {
+        Self::start_in(Arc::new(tempfile::tempdir().unwrap()), control_port, overrides).await.unwrap()
+    }
+
     async fn start_in(
         folder: Arc<TempDir>,
         control_port: u16,
@@ -61,6 +66,13 @@ impl TestBroker {
         running.stop().await.unwrap();
         meanwhile();
         Self::start_in(folder, control_port, overrides).await.unwrap()
+    }
+
+    /// Stops it in order, to be started again.
+    pub async fn stop_for_now(self) -> StoppedBroker {
+        let Self { folder, control_port, overrides, running } = self;
+        running.stop().await.unwrap();
+        StoppedBroker { folder, control_port, overrides }
     }
 
     /// Stops it in order.
@@ -111,6 +123,21 @@ impl TestBroker {
     }
 }
 
-fn free_port() -> u16 {
+/// A broker that is away for a while.
+pub struct StoppedBroker {
+    folder: Arc<TempDir>,
+    control_port: u16,
+    overrides: Vec<String>,
+}
+
+impl StoppedBroker {
+    /// Starts it again on the same folder.
+    pub async fn start(self) -> TestBroker {
+        TestBroker::start_in(self.folder, self.control_port, self.overrides).await.unwrap()
+    }
+}
+
+/// A port that nobody has.
+pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

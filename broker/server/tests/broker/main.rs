@@ -12,5 +12,6 @@ mod harness;
 mod limits;
 mod offsets;
 mod produce;
+mod replication;
 mod restart;
 mod topics;

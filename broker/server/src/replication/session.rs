@@ -1,0 +1,209 @@
+//! One follower's session with this leader: what it asked of each partition, and what is to be told.
+//!
+//! A partition is answered once with records, an error or a divergence; then it is left alone until the follower, which
+//! has synced meanwhile, asks again. A news of the high watermark alone leaves the question as it is.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use ottla_core::partition::{FetchRefusal, FetchVerdict, FollowerFetch};
+use ottla_store::{ReadSlice, UpTo};
+use ottla_types::{LeaderEpoch, Offset};
+use ottla_wire::ErrorCode;
+use parking_lot::Mutex;
+
+use crate::handlers::read_error;
+use crate::partitions::{Partition, PartitionKey, Partitions, ReadyList};
+
+/// What a follower asks of one partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ask {
+    /// The partition.
+    pub key: PartitionKey,
+    /// Who asks for what.
+    pub fetch: FollowerFetch,
+    /// The high watermark that it knows.
+    pub high_watermark: Offset,
+    /// The most bytes.
+    pub max_bytes: usize,
+}
+
+/// What a follower is told of one partition.
+#[derive(Debug)]
+pub struct Told {
+    /// The partition.
+    pub key: PartitionKey,
+    /// The error, if there is one.
+    pub error: ErrorCode,
+    /// The high watermark; −1 with an error.
+    pub high_watermark: Offset,
+    /// Where the log begins; −1 with an error.
+    pub log_start: Offset,
+    /// Where the logs part.
+    pub diverging: Option<(LeaderEpoch, Offset)>,
+    /// The records.
+    pub slice: Option<ReadSlice>,
+}
+
+/// One follower's session.
+#[derive(Debug)]
+pub struct ReplicaSession {
+    /// Its id.
+    pub id: i32,
+    /// The partitions in which something happened.
+    pub ready: Arc<ReadyList>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The epoch of the newest request.
+    epoch: i32,
+    followed: HashMap<PartitionKey, FollowedPartition>,
+}
+
+#[derive(Debug)]
+struct FollowedPartition {
+    partition: Option<Arc<Partition>>,
+    ask: Option<(Ask, Result<FetchVerdict, FetchRefusal>)>,
+}
+
+impl ReplicaSession {
+    /// A session without partitions.
+    pub fn new(id: i32) -> Self {
+        Self { id, ready: Arc::default(), state: Mutex::default() }
+    }
+
+    /// Takes the next request's changes. False if it isn't the next one. Whoever waited for an answer to the request
+    /// before is woken: it has to make room.
+    pub fn update(
+        &self,
+        epoch: i32,
+        partitions: &Partitions,
+        asks: impl IntoIterator<Item = Ask>,
+        forgotten: impl IntoIterator<Item = PartitionKey>,
+    ) -> bool {
+        let mut state = self.state.lock();
+        if epoch != state.epoch.checked_add(1).unwrap_or(1) && epoch != 0 {
+            return false;
+        }
+        state.epoch = epoch;
+        for key in forgotten {
+            if let Some(FollowedPartition { partition: Some(partition), .. }) = state.followed.remove(&key) {
+                partition.unwatch(&self.ready);
+            }
+        }
+        for ask in asks {
+            let partition = partitions.get(ask.key.0, ask.key.1);
+            let verdict = match &partition {
+                Some(partition) => {
+                    // First this, or what comes in between is missed.
+                    partition.watch(&self.ready);
+                    partition.on_fetch(&ask.fetch)
+                }
+                None => Err(FetchRefusal::NotLeader),
+            };
+            state.followed.insert(ask.key, FollowedPartition { partition, ask: Some((ask, verdict)) });
+            self.ready.push(ask.key);
+        }
+        self.ready.wake();
+        true
+    }
+
+    /// Takes what there is to tell: `max_bytes` of records, and what is left of the batch there, at most. None if a newer request than that of `epoch` has
+    /// come, whose answer tells it.
+    pub fn take(&self, epoch: i32, max_bytes: usize) -> Option<Vec<Told>> {
+        let mut state = self.state.lock();
+        if state.epoch != epoch {
+            return None;
+        }
+        let mut all = Vec::new();
+        let mut left = max_bytes;
+        while left > 0
+            && let Some(key) = self.ready.pop()
+        {
+            let Some(followed) = state.followed.get_mut(&key) else { continue };
+            let Some(told) = followed.look(key, left) else { continue };
+            left = left.saturating_sub(told.slice.as_ref().map_or(0, |slice| slice.len));
+            all.push(told);
+        }
+        Some(all)
+    }
+}
+
+impl Drop for ReplicaSession {
+    fn drop(&mut self) {
+        for followed in self.state.get_mut().followed.values() {
+            if let Some(partition) = &followed.partition {
+                partition.unwatch(&self.ready);
+            }
+        }
+    }
+}
+
+impl FollowedPartition {
+    /// What there is to tell of it now.
+    fn look(&mut self, key: PartitionKey, left: usize) -> Option<Told> {
+        let (ask, verdict) = self.ask.as_mut()?;
+        let partition = self.partition.as_ref().filter(|partition| !partition.is_gone());
+        let told = match (partition, *verdict) {
+            (None, _) => Told::error(key, ErrorCode::UnknownTopicId),
+            (Some(_), Err(refusal)) => Told::error(key, refusal_error(refusal)),
+            (Some(partition), Ok(_)) if !partition.leads_in(ask.fetch.leader_epoch) => {
+                Told::error(key, ErrorCode::NotLeaderOrFollower)
+            }
+            (Some(partition), Ok(verdict)) => {
+                let told = Told::found(partition, ask, verdict, left);
+                let is_answer =
+                    told.error != ErrorCode::None || told.diverging.is_some() || told.slice.is_some();
+                if !is_answer {
+                    let is_news = told.high_watermark > ask.high_watermark;
+                    ask.high_watermark = told.high_watermark;
+                    return is_news.then_some(told);
+                }
+                told
+            }
+        };
+        self.ask = None;
+        Some(told)
+    }
+}
+
+impl Told {
+    fn error(key: PartitionKey, error: ErrorCode) -> Self {
+        let none = Offset(-1);
+        Self { key, error, high_watermark: none, log_start: none, diverging: None, slice: None }
+    }
+
+    fn found(partition: &Partition, ask: &Ask, verdict: FetchVerdict, left: usize) -> Self {
+        let log = &partition.log;
+        let told = Self {
+            high_watermark: partition.high_watermark(),
+            log_start: log.log_start_offset(),
+            ..Self::error(ask.key, ErrorCode::None)
+        };
+        match verdict {
+            FetchVerdict::Diverging { epoch, end_offset } => {
+                Self { diverging: Some((epoch, end_offset)), ..told }
+            }
+            FetchVerdict::BehindLogStart => Self { error: ErrorCode::OffsetOutOfRange, ..told },
+            FetchVerdict::Read => {
+                let bytes = ask.max_bytes.min(left);
+                match log.read(ask.fetch.fetch_offset, bytes, true, UpTo::End) {
+                    Ok(slice) => Self { slice, ..told },
+                    // What is out of range was let go at the log's front meanwhile.
+                    Err(error) => Self { error: read_error(&error), ..told },
+                }
+            }
+        }
+    }
+}
+
+fn refusal_error(refusal: FetchRefusal) -> ErrorCode {
+    match refusal {
+        FetchRefusal::NotLeader | FetchRefusal::NotReplica => ErrorCode::NotLeaderOrFollower,
+        FetchRefusal::FencedLeaderEpoch => ErrorCode::FencedLeaderEpoch,
+        FetchRefusal::UnknownLeaderEpoch => ErrorCode::UnknownLeaderEpoch,
+        FetchRefusal::StaleBrokerEpoch => ErrorCode::StaleBrokerEpoch,
+    }
+}

@@ -1,0 +1,239 @@
+//! Three brokers in this process: records are acknowledged by as many as are promised, and outlive a leader.
+
+use std::time::{Duration, Instant};
+
+use ottla_wire::messages::*;
+use ottla_wire::{ErrorCode, apis};
+
+use crate::client::{Client, batch, fetch_request, produce_request, values};
+use crate::harness::{TestBroker, free_port};
+
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Three brokers with the ids 1 to 3, all of them voters; one may be away.
+struct TestCluster {
+    brokers: Vec<Option<TestBroker>>,
+}
+
+/// A partition as brokers tell of it: leader, and those in sync.
+type View = (i32, Vec<i32>);
+
+impl TestCluster {
+    async fn start(overrides: &[&str]) -> Self {
+        let ports = [free_port(), free_port(), free_port()];
+        let voters: Vec<String> =
+            (1..).zip(ports).map(|(id, port)| format!("{id}@127.0.0.1:{port}")).collect();
+        let voters = format!("controller.quorum.voters={}", voters.join(","));
+        let one = |index: usize| {
+            let (id, rack) = (format!("node.id={}", index + 1), format!("broker.rack=rack-{}", index + 1));
+            let mut all = vec![id, rack, voters.clone()];
+            all.extend(overrides.iter().map(|text| (*text).to_owned()));
+            TestBroker::start_on(ports[index], all)
+        };
+        let (one, two, three) = tokio::join!(one(0), one(1), one(2));
+        Self { brokers: vec![Some(one), Some(two), Some(three)] }
+    }
+
+    fn broker(&self, id: i32) -> &TestBroker {
+        self.brokers[id as usize - 1].as_ref().expect("it is here")
+    }
+
+    async fn client(&self, id: i32) -> Client {
+        self.broker(id).connect().await
+    }
+
+    /// A client of any broker that is here.
+    async fn any(&self) -> Client {
+        self.brokers.iter().flatten().next().expect("one is here").connect().await
+    }
+
+    async fn stop(&mut self, id: i32) -> StoppedBroker {
+        let broker = self.brokers[id as usize - 1].take().expect("it is here");
+        StoppedBroker { id, stopped: broker.stop_for_now().await }
+    }
+
+    async fn start_again(&mut self, broker: StoppedBroker) {
+        self.brokers[broker.id as usize - 1] = Some(broker.stopped.start().await);
+    }
+
+    async fn create_topic(&self, name: &str, configs: &[(&str, &str)]) {
+        let configs = configs.iter().map(|(name, value)| NamedConfig { name, value: Some(value) });
+        let topic = CreatableTopic {
+            name,
+            num_partitions: 1,
+            replication_factor: 3,
+            configs: configs.collect(),
+            ..Default::default()
+        };
+        let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 10_000, ..Default::default() };
+        let answer = self.any().await.call::<apis::CreateTopics>(7, &request).await;
+        let response = answer.decode::<apis::CreateTopics>();
+        assert_eq!(response.topics[0].error_code, 0, "{:?}", response.topics[0].error_message);
+    }
+
+    async fn view(&self, topic: &str) -> View {
+        let topics = Some(vec![MetadataRequestTopic { name: Some(topic), ..Default::default() }]);
+        let request = MetadataRequest { topics, ..Default::default() };
+        let answer = self.any().await.call::<apis::Metadata>(12, &request).await;
+        let response = answer.decode::<apis::Metadata>();
+        let mut partitions = response.topics[0].partitions.iter();
+        partitions.next().map_or((-1, Vec::new()), |p| {
+            let mut isr = p.isr_nodes.clone();
+            isr.sort_unstable();
+            (p.leader_id, isr)
+        })
+    }
+
+    /// Waits until the partition is as it should be, and returns its leader.
+    async fn wait(&self, topic: &str, what: &str, is_so: impl Fn(&View) -> bool) -> i32 {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let view = self.view(topic).await;
+            if is_so(&view) {
+                return view.0;
+            }
+            assert!(Instant::now() < deadline, "{what} doesn't come: {view:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Produces with acks=all until it is acknowledged or refused for good.
+    async fn produce(&self, topic: &str, value: &str) -> i64 {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let leader = self.wait(topic, "a leader", |view| view.0 > 0).await;
+            let (error, offset) = self.client(leader).await.produce(topic, 0, &batch(&[value])).await;
+            match error {
+                ErrorCode::None => return offset,
+                error => assert!(error.is_retriable() && Instant::now() < deadline, "{error}"),
+            }
+        }
+    }
+
+    /// What a consumer reads from the leader.
+    async fn values(&self, topic: &str, count: usize) -> Vec<String> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let leader = self.wait(topic, "a leader", |view| view.0 > 0).await;
+            let (error, found) = read(&mut self.client(leader).await, topic, 0, "").await;
+            if error == ErrorCode::None && found.1.len() >= count {
+                return found.1;
+            }
+            assert!(Instant::now() < deadline, "{error}, {found:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn end(self) {
+        let all = self.brokers.into_iter().flatten().map(TestBroker::stop);
+        let all: Vec<_> = all.map(tokio::spawn).collect();
+        for one in all {
+            one.await.unwrap();
+        }
+    }
+}
+
+struct StoppedBroker {
+    id: i32,
+    stopped: crate::harness::StoppedBroker,
+}
+
+/// The error, and the replica to read from instead with the values.
+async fn read(
+    client: &mut Client,
+    topic: &str,
+    offset: i64,
+    rack_id: &str,
+) -> (ErrorCode, (i32, Vec<String>)) {
+    let request = FetchRequest { rack_id, ..fetch_request(topic, 0, offset) };
+    let answer = client.call::<apis::Fetch>(11, &request).await;
+    let response = answer.decode::<apis::Fetch>();
+    let data = &response.responses[0].partitions[0];
+    let found = values(data.records.bytes().unwrap_or_default());
+    (ErrorCode::from_wire(data.error_code), (data.preferred_read_replica, found))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn acknowledged_records_outlive_their_leaders() {
+    let mut cluster = TestCluster::start(&["min.insync.replicas=2"]).await;
+    cluster.create_topic("t", &[]).await;
+    let mut expected = Vec::new();
+    for round in 0..3 {
+        let whole = |view: &View| view.1 == [1, 2, 3];
+        let leader = cluster.wait("t", "all in sync", whole).await;
+        for number in 0..5 {
+            let value = format!("{round}-{number}");
+            cluster.produce("t", &value).await;
+            expected.push(value);
+        }
+        let away = cluster.stop(leader).await;
+        cluster.wait("t", "another leader", |view| view.0 > 0 && view.0 != leader).await;
+        let value = format!("{round}-without");
+        cluster.produce("t", &value).await;
+        expected.push(value);
+        assert_eq!(cluster.values("t", expected.len()).await, expected);
+        cluster.start_again(away).await;
+    }
+    cluster.wait("t", "all in sync", |view| view.1 == [1, 2, 3]).await;
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn below_the_minimum_nothing_is_acknowledged_and_nothing_lost() {
+    let mut cluster = TestCluster::start(&["min.insync.replicas=3"]).await;
+    cluster.create_topic("t", &[("min.insync.replicas", "3")]).await;
+    let leader = cluster.wait("t", "all in sync", |view| view.1 == [1, 2, 3]).await;
+    cluster.produce("t", "before").await;
+    let follower = if leader == 1 { 2 } else { 1 };
+    let away = cluster.stop(follower).await;
+    cluster.wait("t", "two in sync", |view| view.1.len() == 2).await;
+    let leader = cluster.wait("t", "a leader", |view| view.0 > 0).await;
+    let mut client = cluster.client(leader).await;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        // The leader hears of it a moment after the controller.
+        match client.produce("t", 0, &batch(&["refused"])).await.0 {
+            ErrorCode::NotEnoughReplicas => break,
+            error => assert!(
+                error == ErrorCode::NotEnoughReplicasAfterAppend && Instant::now() < deadline,
+                "{error}"
+            ),
+        }
+    }
+    // With acks=1 it is appended, and not shown before it is on three disks.
+    let answer = client.call::<apis::Produce>(9, &produce_request("t", 0, &batch(&["one"]), 1)).await;
+    let response = answer.decode::<apis::Produce>();
+    assert_eq!(response.responses[0].partition_responses[0].error_code, 0);
+    assert!(!read(&mut client, "t", 0, "").await.1.1.contains(&"one".to_owned()));
+    cluster.start_again(away).await;
+    cluster.wait("t", "all in sync", |view| view.1 == [1, 2, 3]).await;
+    cluster.produce("t", "after").await;
+    let found = cluster.values("t", 3).await;
+    assert_eq!((&*found[0], &*found[found.len() - 1]), ("before", "after"));
+    assert!(found.contains(&"one".to_owned()));
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn consumers_read_in_their_rack() {
+    let cluster = TestCluster::start(&[]).await;
+    cluster.create_topic("t", &[]).await;
+    let leader = cluster.wait("t", "all in sync", |view| view.1 == [1, 2, 3]).await;
+    cluster.produce("t", "a").await;
+    let near = if leader == 3 { 2 } else { 3 };
+    let rack = format!("rack-{near}");
+    let mut client = cluster.client(leader).await;
+    let sent_on = read(&mut client, "t", 0, &rack).await;
+    assert_eq!(sent_on, (ErrorCode::None, (near, vec![])));
+    let own = read(&mut client, "t", 0, &format!("rack-{leader}")).await;
+    assert_eq!(own, (ErrorCode::None, (-1, vec!["a".to_owned()])));
+    let mut client = cluster.client(near).await;
+    let deadline = Instant::now() + PATIENCE;
+    while read(&mut client, "t", 0, &rack).await != (ErrorCode::None, (-1, vec!["a".to_owned()])) {
+        assert!(Instant::now() < deadline, "the follower hears of the high watermark");
+    }
+    assert_eq!(read(&mut client, "t", 9, &rack).await.0, ErrorCode::OffsetNotAvailable);
+    assert_eq!(client.produce("t", 0, &batch(&["b"])).await.0, ErrorCode::NotLeaderOrFollower);
+    cluster.end().await;
+}
