@@ -1,8 +1,9 @@
 //! A seeded world for the store and the state machines: simulated disk and time.
 //!
 //! The shipped code runs on it; nothing here is in the broker. The same seed gives the same bytes.
-//! So far: one broker's store ([`run_store`]). Network, clocks and the cluster follow with replication.
+//! [`run_store`] lives one broker's store; [`run_cluster`] whole clusters, with network, controller and clients.
 
+mod cluster;
 mod disk;
 #[cfg(test)]
 mod disk_tests;
@@ -10,6 +11,7 @@ mod rng;
 mod schedule;
 mod shadow;
 
+pub use cluster::{ClusterOptions, ClusterReport, TRACE_LINES_MAX, run_cluster};
 pub use disk::{PlantedBug, SECTOR_BYTES, SimDisk};
 pub use rng::Rng;
 pub use schedule::{Report, run_store};

@@ -90,9 +90,13 @@ impl Replica {
     ) -> FollowerStep {
         let Role::Follower(follower) = &self.role else { return FollowerStep::Ignore };
         let asked = &answer.asked;
+        // The log may have been cut since and have grown to the same end again, in another epoch: what the leader said
+        // of the old one would cut acknowledged records.
+        let last_epoch = end_offset_for(LeaderEpoch(i32::MAX)).map(|(epoch, _)| epoch);
         let is_current = asked.leader == follower.leader
             && asked.leader_epoch == self.leader_epoch()
-            && asked.fetch_offset == log.end;
+            && asked.fetch_offset == log.end
+            && asked.last_epoch == last_epoch;
         if !is_current && !planted(PlantedBug::AcceptStaleFetchAnswer) {
             return FollowerStep::Ignore;
         }

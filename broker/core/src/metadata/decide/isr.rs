@@ -22,7 +22,11 @@ impl MetadataImage {
             if !seen.insert((asked.topic, asked.partition)) {
                 return Err(AlterPartitionError::InvalidRequest);
             }
-            let (epoch, change) = self.alter_partition(command.broker, asked)?;
+            let altered = self.alter_partition(command.broker, asked);
+            if let Err(AlterPartitionError::IneligibleReplica(_)) = altered {
+                changes.extend(self.renumbered(asked));
+            }
+            let (epoch, change) = altered?;
             changes.extend(change);
             Ok(epoch)
         });
@@ -71,6 +75,24 @@ impl MetadataImage {
         let change = self.change_to(topic, asked.partition, next);
         let epoch = change.as_ref().map_or(present.partition_epoch, |change| change.partition_epoch);
         Ok((epoch, change))
+    }
+
+    /// The same state under a new number, with which a refusal becomes final: what the leader has sent before, and what
+    /// may arrive later, is void too. Otherwise it could come true after the leader was told that it didn't.
+    fn renumbered(&self, asked: &AlterPartition) -> Option<PartitionChange> {
+        let present = self.topics.get(&asked.topic)?.partition(asked.partition)?;
+        Some(PartitionChange {
+            topic: asked.topic,
+            partition: asked.partition,
+            leader: present.leader,
+            isr: present.isr.clone(),
+            elr: present.elr.clone(),
+            last_known_leader: present.last_known_leader,
+            leader_epoch: present.leader_epoch,
+            partition_epoch: PartitionEpoch(present.partition_epoch.0 + 1),
+            replicas: None,
+            unclean: None,
+        })
     }
 
     /// Whether a replica may be in the ISR that a leader asks for: a new member must be of its broker's present

@@ -63,6 +63,19 @@ fn an_answer_to_another_question_is_ignored() {
     assert_eq!(two.carry_out(&answer, &one), FollowerStep::Ignore, "another epoch of the same leader");
 }
 
+/// Found by the simulator: the question is asked twice, and the second answer comes late.
+#[test]
+fn a_late_word_on_an_older_log_of_the_same_end_cuts_nothing() {
+    let (mut one, mut two) = pair(&[0, 0], &[0, 0, 0], 1);
+    let (answer, _) = one.answer(&two).unwrap();
+    assert_eq!(two.carry_out(&answer, &one), FollowerStep::Truncate(Offset(2)));
+    one.log.epochs.push(1);
+    one.log.synced = 3;
+    catch_up(&mut one, &mut two, 1);
+    assert_eq!(two.carry_out(&answer, &one), FollowerStep::Ignore, "it was said of the record of epoch 0");
+    assert_eq!(two.log.epochs, [0, 0, 1]);
+}
+
 #[test]
 fn the_high_watermark_follows_and_never_passes_what_is_here() {
     let (mut one, mut two) = pair(&[1, 1], &[1], 1);

@@ -1,0 +1,49 @@
+//! Clusters in numbers: the same seed gives the same bytes, and no seed breaks a promise.
+
+use super::*;
+
+#[test]
+fn a_seed_gives_the_same_trace_again() {
+    let options = ClusterOptions { trace: true, ..ClusterOptions::default() };
+    for seed in 0..6 {
+        let (one, two) = (run_cluster(seed, options).unwrap(), run_cluster(seed, options).unwrap());
+        assert_eq!(one, two);
+        let quiet = run_cluster(seed, ClusterOptions::default()).unwrap();
+        assert_eq!(one.digest, quiet.digest, "looking changes nothing");
+    }
+    let digest = |seed| run_cluster(seed, ClusterOptions::default()).unwrap().digest;
+    assert_ne!(digest(1), digest(2));
+}
+
+/// The seeds to run: `OTTLA_SIM_SEEDS=FIRST..LAST`, or the first few hundred.
+fn seeds() -> std::ops::Range<u64> {
+    let asked = std::env::var("OTTLA_SIM_SEEDS").ok();
+    let range = asked.as_deref().and_then(|asked| asked.split_once(".."));
+    range.map_or(0..500, |(first, last)| first.parse().unwrap()..last.parse().unwrap())
+}
+
+#[test]
+fn no_cluster_breaks_a_promise() {
+    let mut total = ClusterReport::default();
+    let seeds = seeds();
+    let count = seeds.end - seeds.start;
+    for seed in seeds {
+        let report = run_cluster(seed, ClusterOptions::default()).unwrap_or_else(|_| {
+            let traced = ClusterOptions { trace: true, ..ClusterOptions::default() };
+            panic!("{}", run_cluster(seed, traced).expect_err("the same seed ends the same"))
+        });
+        total.acknowledged += report.acknowledged;
+        total.read += report.read;
+        total.elections += report.elections;
+        total.faults += report.faults;
+        total.truncations += report.truncations;
+        total.unclean += report.unclean;
+    }
+    let busy = total.acknowledged > 20 * count
+        && total.read > 10 * count
+        && total.elections > 3 * count
+        && total.faults > 3 * count
+        && total.truncations > count / 10
+        && total.unclean > 0;
+    assert!(busy, "{total:?}");
+}
