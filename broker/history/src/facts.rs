@@ -23,6 +23,8 @@ pub struct Fact {
     pub offsets: Option<(i64, i64)>,
     /// Who sent it.
     pub writer: Writer,
+    /// By which process, by number, and when it was called.
+    pub sent: (usize, u64),
     /// Whether a successful poll returned it.
     pub read: bool,
     /// Whether the reading at the end did.
@@ -38,6 +40,7 @@ impl Fact {
         Fact {
             offsets: None,
             writer: Writer::Nobody,
+            sent: (0, 0),
             read: false,
             read_at_end: false,
             acknowledged_ns: 0,
@@ -180,6 +183,7 @@ impl History {
             return;
         }
         fact.writer = Writer::Ended(operation.outcome);
+        fact.sent = (process, operation.start);
         fact.acknowledged_ns = operation.end;
         if operation.outcome == Outcome::Fail {
             return; // An offset here would be one that it didn't get.
@@ -192,9 +196,10 @@ impl History {
         let number = self.operations;
         let before = self.sent.insert((process, key), (offset, number));
         if let Some((from, of)) = before
+            && of == number
             && offset <= from
         {
-            self.send_jumps.push(Jump { key, process, from, to: offset, internal: of == number });
+            self.send_jumps.push(Jump { key, process, from, to: offset, internal: true });
         }
     }
 

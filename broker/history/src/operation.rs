@@ -6,8 +6,8 @@
 //! ```
 //!
 //! A file holds one operation a line, and any number of files make a history. Every attempt to send stands in it,
-//! that of a client which was killed too: a value that is read and that nobody sent is a finding. The lines of
-//! one process stand in the order in which it called; how those of several processes are mixed doesn't matter.
+//! that of a client which was killed too: a value that is read and that nobody sent is a finding. The polls of
+//! one process stand in the order in which it called; how all else is mixed doesn't matter.
 
 use std::collections::BTreeMap;
 

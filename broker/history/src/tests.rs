@@ -237,6 +237,28 @@ fn sends_that_change_their_order() {
 }
 
 #[test]
+fn a_producer_may_learn_late_of_an_early_record() {
+    let send = |value, offset, start, end| Operation {
+        process: "w".to_owned(),
+        start,
+        end,
+        outcome: Outcome::Ok,
+        steps: vec![Step::Send("a".to_owned(), value, Some(offset))],
+        rebalanced: Vec::new(),
+        is_final: false,
+    };
+    let found = |operations: &[Operation]| {
+        let mut history = History::new();
+        operations.iter().for_each(|operation| history.push(operation));
+        history.check().violations()
+    };
+    // Called at 10 and at 20; the first one's answer came last.
+    assert_eq!(found(&[send(2, 6, 20, 21), send(1, 5, 10, 30)]), 0);
+    assert_eq!(found(&[send(1, 6, 10, 30), send(2, 5, 20, 21)]), 1);
+    assert_eq!(found(&[send(1, 6, 10, 30), send(2, 5, 10, 21)]), 0, "at the same time");
+}
+
+#[test]
 fn a_read_of_what_nobody_sent() {
     check(
         Check::UnsentRead,

@@ -345,7 +345,7 @@ A history is one JSON object a line, one for each operation of a client:
 A send is [key, value, offset or null], a poll lists [offset, value] by key; values are unique numbers, a
 key is a partition. start and end are nanoseconds. The outcome is ok, fail (certainly not applied) or
 unknown (such as a time-out). \"rebalanced\":[keys] tells of a seek, and \"final\":true marks the reading
-at the end, by a fresh client from the beginning; a process's lines stand in the order of its calls.")]
+at the end, by a fresh client from the beginning; a process's polls stand in the order of its calls.")]
 pub struct CheckArgs {
     /// Files of operations, one history in all (- is the standard input)
     #[arg(required = true, value_name = "FILE")]
