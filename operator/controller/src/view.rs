@@ -20,6 +20,7 @@ fn broker(broker: &proto::BrokerView) -> BrokerView {
     BrokerView {
         id: BrokerId(broker.id),
         fenced: broker.fenced || broker.in_controlled_shutdown,
+        draining: broker.draining,
         rack,
         directory_id: broker.directory_id.clone(),
     }

@@ -230,6 +230,7 @@ pub(crate) fn plan_view(view: proto::ClusterView) -> ClusterView {
     let broker = |broker: proto::BrokerView| ottla_plan::BrokerView {
         id: BrokerId(broker.id),
         fenced: broker.fenced || broker.in_controlled_shutdown,
+        draining: broker.draining,
         rack: Some(broker.rack).filter(|rack| !rack.is_empty()),
         directory_id: broker.directory_id,
     };

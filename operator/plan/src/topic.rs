@@ -305,7 +305,7 @@ fn wanted_config(topic: &Topic) -> BTreeMap<String, String> {
 fn assignments(topic: &Topic, view: &ClusterView, factor: usize) -> Result<Vec<Vec<BrokerId>>, String> {
     let found = view.topics.get(topic.topic_name());
     let wanted = usize::try_from(topic.spec.partitions).unwrap_or_default();
-    let all = view.brokers.iter().map(|b| (b.id, b.rack.clone()));
+    let all = view.brokers.iter().filter(|b| !b.draining).map(|b| (b.id, b.rack.clone()));
     let everywhere = view.topics.values().flat_map(|t| &t.partitions).map(|p| p.replicas.as_slice());
     let mut brokers = loads(all, everywhere);
     for broker in &mut brokers {

@@ -27,6 +27,8 @@ pub struct BrokerView {
     pub id: BrokerId,
     /// Whether it is out of service.
     pub fenced: bool,
+    /// Whether it is being emptied: nothing new goes there.
+    pub draining: bool,
     /// Its rack, if it has one.
     pub rack: Option<String>,
     /// The id of its disk, as text.

@@ -92,8 +92,13 @@ static NO_RACKS: std::collections::BTreeMap<String, String> = std::collections::
 
 /// One partition on all brokers; broker 0 is the active controller.
 fn view() -> ClusterView {
-    let broker =
-        |id| BrokerView { id: BrokerId(id), fenced: false, rack: None, directory_id: format!("disk{id}") };
+    let broker = |id| BrokerView {
+        id: BrokerId(id),
+        fenced: false,
+        draining: false,
+        rack: None,
+        directory_id: format!("disk{id}"),
+    };
     let all = vec![BrokerId(0), BrokerId(1), BrokerId(2)];
     let partition = PartitionView {
         replicas: all.clone(),

@@ -24,7 +24,13 @@ fn topic(spec: &str) -> Topic {
 /// A cluster of three brokers; each partition of `orders` is given by its replicas.
 fn cluster(orders: Option<&[&[i32]]>) -> ClusterView {
     let brokers = (0..3)
-        .map(|id| BrokerView { id: BrokerId(id), fenced: false, rack: None, directory_id: "d".into() })
+        .map(|id| BrokerView {
+            id: BrokerId(id),
+            fenced: false,
+            draining: false,
+            rack: None,
+            directory_id: "d".into(),
+        })
         .collect();
     let ids = |replicas: &[i32]| replicas.iter().copied().map(BrokerId).collect::<Vec<_>>();
     let partition = |r: &&[i32]| PartitionView {
@@ -118,6 +124,19 @@ fn what_cannot_be_changed_says_so() {
     let spec = "{clusterRef: {name: demo}, replicas: 5}";
     let many = plan(&topic(spec), ClusterState::Known(&cluster(None)), None);
     insta::assert_snapshot!(many);
+}
+
+#[test]
+fn nothing_goes_to_a_broker_that_is_being_emptied() {
+    let mut view = cluster(None);
+    view.brokers[1].draining = true;
+    let plan = plan(
+        &topic("{clusterRef: {name: demo}, partitions: 4, replicas: 2}"),
+        ClusterState::Known(&view),
+        None,
+    );
+    let Some(ottla_plan::TopicAction::Apply { assignments, .. }) = plan.action else { panic!("{plan}") };
+    assert!(assignments.iter().flatten().all(|id| *id != BrokerId(1)), "{assignments:?}");
 }
 
 #[test]
