@@ -167,6 +167,10 @@ impl Partitions {
         let mut config = None;
         for (index, partition) in topic.numbered() {
             if !partition.is_on(self.node_id, directory) {
+                // It has moved away, and enough others have what it holds.
+                if self.is_known(image) && !partition.replicas.contains(&self.node_id) {
+                    self.delete_one(topic, index);
+                }
                 if partition.replicas.contains(&self.node_id) && partition.leader.is_none() {
                     let (topic, partition) = (&topic.name, index);
                     warn!(%topic, %partition, "the partition was on another disk of this broker: it stays offline");
@@ -219,14 +223,17 @@ impl Partitions {
     }
 
     fn delete(&self, topic: &TopicImage) {
-        for (index, _) in topic.numbered() {
-            let Some(partition) = self.open.write().remove(&(topic.id, index)) else { continue };
-            partition.leave();
-            match self.store.delete_partition(topic.id, index) {
-                Ok(()) => info!(topic = %topic.name, partition = %index, "partition deleted"),
-                Err(error) => {
-                    error!(topic = %topic.name, partition = %index, %error, "cannot delete the partition")
-                }
+        topic.numbered().for_each(|(index, _)| self.delete_one(topic, index));
+    }
+
+    /// Deletes the partition's log, if it is open here.
+    fn delete_one(&self, topic: &TopicImage, index: PartitionIndex) {
+        let Some(partition) = self.open.write().remove(&(topic.id, index)) else { return };
+        partition.leave();
+        match self.store.delete_partition(topic.id, index) {
+            Ok(()) => info!(topic = %topic.name, partition = %index, "partition deleted"),
+            Err(error) => {
+                error!(topic = %topic.name, partition = %index, %error, "cannot delete the partition")
             }
         }
     }
