@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How many replicas the partitions of a new topic get, if there are as many brokers.
-pub const REPLICAS_DEFAULT: i32 = 1;
+pub const REPLICAS_DEFAULT: i32 = 3;
 
 /// The greatest replication factor that a Topic may ask for.
 pub const REPLICAS_MAX: i32 = 7;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use ottla_api::{KafkaClusterSpec, Topic};
 use ottla_plan::{
-    BrokerView, ClusterState, ClusterView, PartitionView, TopicObserved, TopicPlan, TopicView, elder_of,
-    plan_topic,
+    BrokerView, ClusterState, ClusterView, PartitionView, TopicAction, TopicObserved, TopicPlan, TopicView,
+    elder_of, plan_topic,
 };
 use ottla_types::BrokerId;
 
@@ -62,13 +62,29 @@ fn plan(topic: &Topic, cluster: ClusterState<'_>, refusal: Option<&str>) -> Topi
     plan_topic(TopicObserved { topic, elder: None, spec: Some(&spec), cluster, refusal }, now())
 }
 
-const SPEC: &str =
-    "{clusterRef: {name: demo}, partitions: 4, config: {retention.ms: 1000}, deletionPolicy: Delete}";
+const SPEC: &str = "{clusterRef: {name: demo}, partitions: 4, replicas: 1, config: {retention.ms: 1000}, deletionPolicy: Delete}";
 
 #[test]
 fn an_absent_topic_is_created_over_all_brokers() {
     let plan = plan(&topic(SPEC), ClusterState::Known(&cluster(None)), None);
     insta::assert_snapshot!(plan);
+}
+
+#[test]
+fn a_topic_that_says_nothing_gets_three_replicas_or_as_many_as_there_are_brokers() {
+    let topic = topic("{clusterRef: {name: demo}, partitions: 2}");
+    for (brokers, expected) in [(1, 1), (2, 2), (3, 3), (5, 3)] {
+        let asked = KafkaClusterSpec { replicas: brokers, ..Default::default() };
+        let mut view = cluster(None);
+        view.brokers.truncate(usize::try_from(brokers).unwrap_or_default());
+        let state = ClusterState::Known(&view);
+        let observed =
+            TopicObserved { topic: &topic, elder: None, spec: Some(&asked), cluster: state, refusal: None };
+        let Some(TopicAction::Apply { assignments, .. }) = plan_topic(observed, now()).action else {
+            panic!("it is created");
+        };
+        assert!(assignments.iter().all(|replicas| replicas.len() == expected), "{assignments:?}");
+    }
 }
 
 #[test]
