@@ -65,23 +65,37 @@ async fn register(node: &Node, registration: &Registration, directory_id: Direct
     }
 }
 
+/// Tells the active controller that this broker is about to stop: its leaderships move. Says how many stay.
+pub async fn step_aside(node: &Node) -> Option<usize> {
+    let epoch = (*node.broker_epoch.borrow())?;
+    let id = node.config.node_id;
+    let command = Command::ControlledShutdown(ControlledShutdown { id, epoch });
+    match last_word(node, &command).await? {
+        Reply::BrokerStopping { leading } => Some(leading),
+        other => {
+            tracing::error!(?other, "the active controller answered something else");
+            None
+        }
+    }
+}
+
 /// Tells the active controller that this broker stops, so that its leaderships end or move at once.
 pub async fn say_goodbye(node: &Node) {
     let Some(epoch) = *node.broker_epoch.borrow() else { return };
-    let id = node.config.node_id;
-    let commands = [
-        Command::ControlledShutdown(ControlledShutdown { id, epoch }),
-        Command::FenceBroker(FenceBroker { id, epoch }),
-    ];
-    for command in commands {
-        let submitted = tokio::select! {
-            submitted = node.submit(&command, SHUTDOWN_LIMIT) => submitted,
-            // The last ones that stop together have nobody to tell.
-            () = node.quorum_lost() => return,
-        };
-        if let Err(reason) = submitted {
-            tracing::info!(%reason, "the active controller did not hear that this broker stops; it will notice");
-            return;
-        }
+    if step_aside(node).await.is_some() {
+        last_word(node, &Command::FenceBroker(FenceBroker { id: node.config.node_id, epoch })).await;
     }
+}
+
+async fn last_word(node: &Node, command: &Command) -> Option<Reply> {
+    let submitted = tokio::select! {
+        submitted = node.submit(command, SHUTDOWN_LIMIT) => submitted,
+        // The last ones that stop together have nobody to tell.
+        () = node.quorum_lost() => return None,
+    };
+    submitted
+        .inspect_err(|reason| {
+            tracing::info!(%reason, "the active controller did not hear that this broker stops; it will notice");
+        })
+        .ok()
 }

@@ -55,9 +55,11 @@ impl Node {
             return Err(unavailable(&Unavailable::NotActive(metrics.current_leader)));
         }
         let membership = metrics.membership_config.membership();
-        let voters: Vec<BrokerId> = membership.voter_ids().collect();
+        // While the voters change, who is in only one of the two sets doesn't count as one.
+        let configs = membership.get_joint_config();
+        let votes = |id: &BrokerId| configs.iter().all(|config| config.contains(id));
         let replicas = membership.nodes().map(|(id, _)| self.replica(&metrics, *id));
-        let (voters, observers) = replicas.partition(|replica: &QuorumReplica| voters.contains(&replica.id));
+        let (voters, observers) = replicas.partition(|replica: &QuorumReplica| votes(&replica.id));
         Ok(QuorumDescription {
             leader: self.config.node_id,
             term: metrics.current_term,

@@ -20,6 +20,7 @@ use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 use crate::backoff::{Backoff, fraction};
+use crate::handover::Departure;
 use crate::network::CANVASS;
 use crate::node::{Node, Running};
 use crate::probe;
@@ -233,7 +234,7 @@ pub fn is_quorum(configs: &[BTreeSet<BrokerId>], granted: &BTreeSet<BrokerId>) -
 /// Stands for election whenever there is a reason, as long as this node votes, until it stops.
 pub async fn stand(node: Arc<Node>) {
     let Some(running) = node.running.get() else { return };
-    let mut leaving = node.leaving.subscribe();
+    let mut departure = node.departure.subscribe();
     let campaigns = async {
         let mut backoff = Backoff::new(Duration::from_millis(20), LEASE);
         while let Some(metrics) = reason(&node, running, &mut backoff).await {
@@ -248,7 +249,7 @@ pub async fn stand(node: Arc<Node>) {
     };
     tokio::select! {
         () = campaigns => {}
-        _ = leaving.wait_for(|leaving| *leaving) => {}
+        _ = departure.wait_for(|departure| *departure == Departure::Leaves) => {}
     }
 }
 

@@ -24,17 +24,41 @@ use crate::raft_types::{Member, RaftMetrics, Vote};
 /// How long a hand-over may take in all.
 const LIMIT: Duration = Duration::from_millis(600);
 
+/// How long a possible successor may take to say whether it would.
+const ASK_LIMIT: Duration = Duration::from_millis(200);
+
 /// How often to look how far the successor is.
 const LOOK: Duration = Duration::from_millis(2);
 
-/// A successor answered not longer ago than this.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(1);
+/// What the active controller says to a possible successor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stand {
+    /// "Would you stand for election, after this leadership?"
+    Would(Leadership),
+    /// "Stand: I have stood down."
+    Now(Leadership),
+}
 
-/// "Stand for election: I have stood down."
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stand {
-    /// The leadership that ends.
-    after: Leadership,
+/// What it answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Standing {
+    /// It would, or does.
+    Yes,
+    /// It stops too, and still has to say so to the active controller.
+    SayingGoodbye,
+    /// It can't.
+    No,
+}
+
+/// How far a node is with stopping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Departure {
+    /// It stays.
+    Stays,
+    /// It says goodbye, for which it needs an active controller.
+    SayingGoodbye,
+    /// It has done that, and will be active controller no more.
+    Leaves,
 }
 
 impl Node {
@@ -44,7 +68,6 @@ impl Node {
         if !self.is_active() {
             return;
         }
-        running.controller.set_open(false);
         let began = Instant::now();
         match timeout(LIMIT, self.try_to_hand_over(running, successors)).await {
             Ok(Ok(Some(successor))) => {
@@ -65,40 +88,68 @@ impl Node {
     ) -> Result<Option<BrokerId>, Status> {
         let metrics = running.raft.metrics().borrow().clone();
         let eligible = |id: &BrokerId| successors.is_none_or(|successors| successors.contains(id));
-        let Some((successor, member)) = self.most_caught_up(&metrics, eligible) else { return Ok(None) };
-        while running.raft.metrics().borrow().replication.as_ref().is_some_and(|replication| {
-            let matched = replication.get(&successor).copied().flatten();
-            matched.map(|log_id| log_id.index) < running.raft.metrics().borrow().last_log_index
-        }) {
+        let Some((successor, member)) = self.willing_successor(&metrics, eligible).await else {
+            return Ok(None);
+        };
+        running.controller.set_open(false);
+        let is_behind = |metrics: &RaftMetrics| {
+            let matched = metrics.replication.as_ref().and_then(|all| *all.get(&successor)?);
+            metrics.replication.is_some() && matched.map(|log_id| log_id.index) < metrics.last_log_index
+        };
+        while is_behind(&running.raft.metrics().borrow()) {
             sleep(LOOK).await;
         }
         self.stand_down(running, &metrics, successor).await?;
-        let address = self.configured_addresses().remove(&successor).unwrap_or(member.addr);
-        let stand = Stand { after: *metrics.vote.leader_id() };
-        let () = self.peers.ask(&address, self.known_cluster_id(), member.identity, STAND, &stand).await?;
+        match self.ask_to_stand(successor, &member, Stand::Now(*metrics.vote.leader_id())).await {
+            Standing::Yes => {}
+            Standing::SayingGoodbye | Standing::No => {
+                return Err(Status::unavailable(format!("node {successor} can't take over any more")));
+            }
+        }
         let mut server = running.raft.server_metrics();
-        let elected =
-            server.wait_for(|server| server.current_leader.is_some_and(|id| id != self.config.node_id));
+        let other = |id: BrokerId| id != self.config.node_id;
+        let elected = server.wait_for(|server| server.current_leader.is_some_and(other));
         elected.await.map_err(|_| Status::aborted("the consensus has ended"))?;
         Ok(Some(successor))
     }
 
-    /// The voter that has the most of the log, of those that answer.
-    fn most_caught_up(
+    /// The voter that has the most of the log, of those that would take over. Waits for those that stop and are not done
+    /// with it: they need this node.
+    async fn willing_successor(
         &self,
         metrics: &RaftMetrics,
         eligible: impl Fn(&BrokerId) -> bool,
     ) -> Option<(BrokerId, Member)> {
         let membership = metrics.membership_config.membership();
-        let replication = metrics.replication.as_ref()?;
-        let answers = |id: BrokerId, member: &Member| {
-            self.contacts.answered_within(id, member.identity, ANSWERED_WITHIN)
-        };
-        let candidates = membership.voter_ids().filter(|id| *id != self.config.node_id && eligible(id));
-        candidates
+        let matched = |id: &BrokerId| metrics.replication.as_ref().and_then(|all| *all.get(id)?);
+        let mut candidates: Vec<(BrokerId, Member)> = membership
+            .voter_ids()
+            .filter(|id| *id != self.config.node_id && eligible(id))
             .filter_map(|id| Some((id, membership.get_node(&id)?.clone())))
-            .filter(|(id, member)| answers(*id, member))
-            .max_by_key(|(id, _)| replication.get(id).copied().flatten())
+            .collect();
+        candidates.sort_by_key(|(id, _)| std::cmp::Reverse(matched(id)));
+        loop {
+            let asked = candidates
+                .iter()
+                .map(|(id, member)| self.ask_to_stand(*id, member, Stand::Would(*metrics.vote.leader_id())));
+            let answers = join_all(asked).await;
+            if let Some(willing) = answers.iter().position(|answer| *answer == Standing::Yes) {
+                return Some(candidates.swap_remove(willing));
+            }
+            if !answers.contains(&Standing::SayingGoodbye) {
+                return None;
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    async fn ask_to_stand(&self, id: BrokerId, member: &Member, stand: Stand) -> Standing {
+        let address = self.configured_addresses().remove(&id).unwrap_or_else(|| member.addr.clone());
+        let asked = self.peers.ask(&address, self.known_cluster_id(), member.identity, STAND, &stand);
+        match timeout(ASK_LIMIT, asked).await {
+            Ok(Ok(standing)) => standing,
+            Ok(Err(_)) | Err(_) => Standing::No,
+        }
     }
 
     /// Ends this node's leadership in favour of `successor`.
@@ -119,16 +170,21 @@ impl Node {
         Ok(())
     }
 
-    /// The active controller has stood down and asks this node to be it.
-    pub async fn stand_now(&self, running: &Running, stand: &Stand) -> Result<(), Status> {
-        if *self.leaving.borrow() {
-            return Err(Status::failed_precondition("this node is stopping too"));
+    /// The active controller asks whether this node would take over, or says that it is to.
+    pub async fn stand_as_asked(&self, running: &Running, stand: Stand) -> Result<Standing, Status> {
+        let (Stand::Would(after) | Stand::Now(after)) = stand;
+        let follows = *running.raft.metrics().borrow().vote.leader_id() == after;
+        let departure = *self.departure.borrow();
+        match stand {
+            _ if !follows || departure == Departure::Leaves => Ok(Standing::No),
+            Stand::Would(_) if departure == Departure::SayingGoodbye => Ok(Standing::SayingGoodbye),
+            Stand::Would(_) => Ok(Standing::Yes),
+            Stand::Now(_) => {
+                running.elections.wait_for_election();
+                let stood = running.raft.trigger().elect().await;
+                stood.map(|()| Standing::Yes).map_err(|error| Status::aborted(error.to_string()))
+            }
         }
-        let metrics = running.raft.metrics().borrow().clone();
-        if metrics.vote.leader_id() != &stand.after {
-            return Err(Status::failed_precondition("this node follows another active controller"));
-        }
-        running.raft.trigger().elect().await.map_err(|error| Status::aborted(error.to_string()))
     }
 
     /// Waits until too few voters are left for a quorum: then nobody is to be waited for.

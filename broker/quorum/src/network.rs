@@ -188,7 +188,7 @@ pub async fn answer(node: &Node, running: &Running, message: RaftMessage) -> Res
             reply(&answer)?
         }
         CANVASS => reply(&node.canvassed(running, &decode(&message.payload)?).await)?,
-        STAND => reply(&node.stand_now(running, &decode(&message.payload)?).await?)?,
+        STAND => reply(&node.stand_as_asked(running, decode(&message.payload)?).await?)?,
         other => return Err(Status::invalid_argument(format!("unknown kind of message {other:?}"))),
     };
     Ok(RaftMessage { payload, ..message })

@@ -1,12 +1,13 @@
 //! What the parts of a running node share.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use ottla_control::proto;
-use ottla_core::metadata::{Command, MetadataImage, Rejection, Reply, UnfenceBroker};
+use ottla_core::metadata::{Command, MetadataImage, Rejection, Reply, TopicSelector, UnfenceBroker};
 use ottla_types::{BrokerEpoch, BrokerId, ClusterId, MetadataVersion};
 use tokio::sync::{Mutex, watch};
 use tokio::time::timeout_at;
@@ -18,6 +19,7 @@ use crate::contacts::Contacts;
 use crate::controller::{Controller, Outcome, Unavailable};
 use crate::elections::Elections;
 use crate::error::SubmitError;
+use crate::handover::Departure;
 use crate::peers::Peers;
 use crate::raft_types::{Identity, Raft, RaftMetrics, Vote};
 use crate::sessions::Sessions;
@@ -31,8 +33,8 @@ pub struct Node {
     pub cluster_id: watch::Sender<Option<ClusterId>>,
     pub image: watch::Sender<Arc<MetadataImage>>,
     pub broker_epoch: watch::Sender<Option<BrokerEpoch>>,
-    /// It has said its goodbyes, and will be active controller no more.
-    pub leaving: watch::Sender<bool>,
+    /// How far it is with stopping in order.
+    pub departure: watch::Sender<Departure>,
     pub stopping: watch::Sender<bool>,
     pub running: OnceLock<Running>,
 }
@@ -60,7 +62,7 @@ impl Node {
             cluster_id: watch::Sender::new(config.cluster_id),
             image: watch::Sender::new(Arc::new(image)),
             broker_epoch: watch::Sender::new(None),
-            leaving: watch::Sender::new(false),
+            departure: watch::Sender::new(Departure::Stays),
             stopping: watch::Sender::new(false),
             running: OnceLock::new(),
             config,
@@ -169,18 +171,24 @@ impl Node {
 
     /// Carries a command to the active controller until there is an outcome or the time is up, then waits for this
     /// node's image to have it.
+    ///
+    /// A command whose answer got lost may have been carried out and is sent again. All commands bear that: decided
+    /// again, they change nothing more, but for registrations and blocks of producer ids, of which one is then unused.
+    /// What is told the second time may be that it is so already.
     pub async fn submit(&self, command: &Command, limit: Duration) -> Result<Reply, SubmitError> {
         let deadline = tokio::time::Instant::now() + limit;
         let running = self.running.get().ok_or(SubmitError::NotRunning)?;
         let mut stopping = self.stopping.subscribe();
         let attempts = async {
             let mut backoff = Backoff::for_peers();
+            let (mut command, image) = (Cow::Borrowed(command), self.image.borrow().clone());
             loop {
-                match self.attempt(running, command).await {
+                match self.attempt(running, &command).await {
                     Ok(outcome) => return Ok(outcome),
                     Err(Unavailable::Stopped) => return Err(SubmitError::NotRunning),
                     Err(reason) => tracing::debug!(%reason, "no outcome yet"),
                 }
+                command = Cow::Owned(pinned(command.into_owned(), &image));
                 backoff.pause().await;
             }
         };
@@ -267,6 +275,21 @@ impl Node {
         let (outcome, _) = running.controller.decide(unfence).await.map_err(|reason| unavailable(&reason))?;
         Ok(proto::HeartbeatResponse { fenced: outcome.is_err(), register: false })
     }
+}
+
+/// A command as it is sent again: it deletes the topics that had these names when it was sent first, and none that were
+/// created since.
+fn pinned(mut command: Command, image: &MetadataImage) -> Command {
+    if let Command::DeleteTopics(delete) = &mut command {
+        for selector in &mut delete.topics {
+            if let TopicSelector::Name(name) = selector
+                && let Some(topic) = image.topic(name)
+            {
+                *selector = TopicSelector::Id(topic.id);
+            }
+        }
+    }
+    command
 }
 
 /// The gRPC status of a controller that can't help.

@@ -22,6 +22,7 @@ use crate::describe::QuorumDescription;
 use crate::elections::{self, Elections, LEASE};
 use crate::error::{QuorumFailed, StartError, SubmitError};
 use crate::fencing;
+use crate::handover::Departure;
 use crate::identity;
 use crate::log_store::LogStore;
 use crate::network::Network;
@@ -233,11 +234,19 @@ impl Quorum {
         std::future::pending().await
     }
 
+    /// Tells the active controller that this broker is about to stop, while it still serves: its leaderships move to
+    /// replicas in sync, so that clients are told of the new leaders before connections end. Says how many partitions it
+    /// still leads, as nobody else can; none if nobody answered in time.
+    pub async fn step_aside(&self) -> Option<usize> {
+        broker::step_aside(&self.node).await
+    }
+
     /// Tells the active controller that this broker stops, so that its leaderships end or move at once, hands over if
     /// this node is the active controller, then stops the quorum's tasks.
     pub async fn stop(&self) {
+        self.node.departure.send_replace(Departure::SayingGoodbye);
         broker::say_goodbye(&self.node).await;
-        self.node.leaving.send_replace(true);
+        self.node.departure.send_replace(Departure::Leaves);
         if let Some(running) = self.node.running.get() {
             self.node.hand_over(running, None).await;
         }

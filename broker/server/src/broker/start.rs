@@ -170,11 +170,15 @@ impl Running {
         }
     }
 
-    /// Stops in order: clients are answered, the controller is told, the store is closed.
+    /// Stops in order: the leaderships move, clients are answered, the controller is told, the store is closed.
     ///
     /// # Errors
     /// When the store can't be closed; the next start then recovers it.
     pub async fn stop(mut self) -> Result<(), RunError> {
+        // First the leaderships move, so that clients are sent to the new leaders instead of finding nobody here.
+        if tokio::time::timeout(QUORUM_STOP_TIME, self.broker.quorum.step_aside()).await.is_err() {
+            warn!("the active controller did not move the leaderships in time");
+        }
         self.stop.send_replace(true);
         while self.serving.join_next().await.is_some() {}
         if tokio::time::timeout(QUORUM_STOP_TIME, self.broker.quorum.stop()).await.is_err() {
