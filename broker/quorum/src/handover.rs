@@ -21,8 +21,8 @@ use crate::node::{Node, Running};
 use crate::probe;
 use crate::raft_types::{Member, RaftMetrics, Vote};
 
-/// How long a hand-over may take in all.
-const LIMIT: Duration = Duration::from_millis(600);
+/// How long a hand-over may take in all; it mostly takes some milliseconds.
+const LIMIT: Duration = Duration::from_millis(1_500);
 
 /// How long a possible successor may take to say whether it would.
 const ASK_LIMIT: Duration = Duration::from_millis(200);
