@@ -51,7 +51,7 @@ pub fn broker_killed(world: &World) -> Result<()> {
 /// A node's cable is pulled: its broker is alive and alone.
 pub fn node_cut(world: &World) -> Result<()> {
     under_load(world, "node-cut", |load| {
-        let node = node_of(&world.kube.get(NAMESPACE, &["pod", "demo-broker-0"])?)?;
+        let node = node_without_operator(world)?;
         load.fault();
         world.kube.bed.node("cut", node)?;
         let away = away(world, load, "node-cut");
@@ -64,7 +64,7 @@ pub fn node_cut(world: &World) -> Result<()> {
 /// A node is switched off: kubelet, containers and all.
 pub fn node_killed(world: &World) -> Result<()> {
     under_load(world, "node-killed", |load| {
-        let node = node_of(&world.kube.get(NAMESPACE, &["pod", "demo-broker-1"])?)?;
+        let node = node_without_operator(world)?;
         load.fault();
         world.kube.bed.node("kill", node)?;
         let away = away(world, load, "node-killed");
@@ -240,6 +240,15 @@ fn healed(world: &World, name: &str) -> Result<()> {
         Ok(())
     })?;
     kube.wait(NAMESPACE, &[&format!("topic/{name}")], "condition=Ready", SOON)
+}
+
+/// The number of a node with a broker and without the operator, which is to report what is missing.
+fn node_without_operator(world: &World) -> Result<usize> {
+    let operators = world.kube.list(super::OPERATOR, &["pods"])?;
+    let taken: Vec<usize> = operators.iter().filter_map(|pod| node_of(pod).ok()).collect();
+    let brokers = super::cluster::broker_pods(&world.kube)?;
+    let mut nodes = brokers.iter().filter_map(|pod| node_of(pod).ok());
+    nodes.find(|node| !taken.contains(node)).context("every node has an operator")
 }
 
 /// The number of the node that a pod is on.
