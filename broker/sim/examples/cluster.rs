@@ -1,11 +1,12 @@
 //! Runs seeds of the cluster simulator: `cluster [--seeds N] [--from S] [--threads T]`, or one with its trace:
-//! `cluster --seed X --trace`. Ends at the first broken promise.
+//! `cluster --seed X --trace`. Ends at the first broken promise. `cluster --bugs` plants each bug and prints the seed
+//! that finds it.
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use ottla_sim::{ClusterOptions, run_cluster};
+use ottla_sim::{ClusterOptions, Planted, SEEDS_PER_BUG, run_cluster};
 
 struct Arguments {
     seeds: u64,
@@ -13,15 +14,20 @@ struct Arguments {
     threads: u64,
     seed: Option<u64>,
     trace: bool,
+    bugs: bool,
 }
 
 fn arguments() -> Result<Arguments, String> {
     let threads = std::thread::available_parallelism().map_or(1, |count| count.get() as u64);
-    let mut arguments = Arguments { seeds: 1_000, from: 0, threads, seed: None, trace: false };
+    let mut arguments = Arguments { seeds: 1_000, from: 0, threads, seed: None, trace: false, bugs: false };
     let mut given = std::env::args().skip(1);
     while let Some(name) = given.next() {
-        if name == "--trace" {
-            arguments.trace = true;
+        match name.as_str() {
+            "--trace" => arguments.trace = true,
+            "--bugs" => arguments.bugs = true,
+            _ => {}
+        }
+        if name == "--trace" || name == "--bugs" {
             continue;
         }
         let value = given.next().and_then(|value| value.parse().ok());
@@ -33,7 +39,7 @@ fn arguments() -> Result<Arguments, String> {
             "--seed" => arguments.seed = Some(value),
             _ => {
                 return Err(format!(
-                    "{name} is not known: use --seeds, --from, --threads, --seed and --trace"
+                    "{name} is not known: use --seeds, --from, --threads, --seed, --trace and --bugs"
                 ));
             }
         }
@@ -92,6 +98,19 @@ fn many(arguments: &Arguments) -> ExitCode {
     if broken.load(Ordering::Relaxed) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
+/// Plants each bug until a seed finds it.
+fn bugs() -> ExitCode {
+    std::panic::set_hook(Box::new(|_| {}));
+    let mut all = true;
+    for planted in Planted::all() {
+        let found = planted.find(0);
+        all &= found.is_some();
+        let seed = found.map_or(format!("not in {SEEDS_PER_BUG} seeds"), |seed| format!("seed {seed}"));
+        println!("{seed:<18} {planted}");
+    }
+    if all { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
 fn rate(count: u64, elapsed: Duration) -> f64 {
     count as f64 / elapsed.as_secs_f64().max(0.001)
 }
@@ -99,6 +118,7 @@ fn rate(count: u64, elapsed: Duration) -> f64 {
 fn main() -> ExitCode {
     match arguments() {
         Ok(Arguments { seed: Some(seed), trace, .. }) => one(seed, trace),
+        Ok(Arguments { bugs: true, .. }) => bugs(),
         Ok(arguments) => many(&arguments),
         Err(wrong) => {
             eprintln!("{wrong}");

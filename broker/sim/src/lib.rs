@@ -3,6 +3,7 @@
 //! The shipped code runs on it; nothing here is in the broker. The same seed gives the same bytes.
 //! [`run_store`] lives one broker's store; [`run_cluster`] whole clusters, with network, controller and clients.
 
+mod bugs;
 mod cluster;
 mod disk;
 #[cfg(test)]
@@ -11,6 +12,7 @@ mod rng;
 mod schedule;
 mod shadow;
 
+pub use bugs::{Planted, SEEDS_PER_BUG};
 pub use cluster::{ClusterOptions, ClusterReport, TRACE_LINES_MAX, run_cluster};
 pub use disk::{PlantedBug, SECTOR_BYTES, SimDisk};
 pub use rng::Rng;

@@ -59,6 +59,10 @@ bugs! {
     AcceptStaleFetchAnswer,
     /// A follower fetches from its written end before it is synced.
     FetchBeforeSync,
+    /// A follower takes a leader's word on a log that was cut since and has the same end again.
+    AcceptAnswerOnOlderLog,
+    /// What the controller has refused may come true by an earlier copy that arrives later.
+    RefuseWithoutNewEpoch,
     /// The controller elects any replica that is online, in sync or not.
     ElectOutOfSync,
     /// Replicas stay eligible to lead although enough are in sync without them.

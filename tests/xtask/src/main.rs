@@ -40,6 +40,12 @@ enum Chore {
     Faults(faults::Options),
     /// Fuzz the decoders of what comes over the network or from disk
     Fuzz(fuzz::Options),
+    /// Run seeds of the cluster simulator, or one with its trace; ends at the first broken promise
+    Sim {
+        /// `--seeds N --from S --threads T`, `--seed X --trace`, or `--bugs` for the planted ones
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Print the figures of tests/bench: speed, size, memory
     Bench {
         /// Only how long writes pause when brokers fail (as root; some ten minutes)
@@ -86,12 +92,21 @@ fn run(chore: Chore) -> Result<bool> {
         Chore::Images(options) => images::run(&options),
         Chore::Faults(options) => faults::run(&options),
         Chore::Fuzz(options) => fuzz::run(&options),
+        Chore::Sim { arguments } => sim(&arguments),
         Chore::Bench { failover, arguments } => bench(failover, &arguments),
         Chore::Crds(options) => generate("crds", &options),
         Chore::Docs(options) => generate("docs", &options),
         Chore::Chart(options) => chart::run(&options),
         Chore::Bed(chore) => bed::run(&chore),
     }
+}
+
+/// As many seeds as one likes, with a release build of the simulator.
+fn sim(arguments: &[String]) -> Result<bool> {
+    let mut cargo = Command::new("cargo");
+    cargo.args(["run", "--quiet", "--release", "--locked", "-p", "ottla-sim", "--example", "cluster", "--"]);
+    cargo.args(arguments).current_dir(paths::root());
+    Ok(process::run(&mut cargo, Instant::now() + Duration::from_secs(48 * 3600))?.success())
 }
 
 /// The release build, measured.

@@ -96,7 +96,7 @@ impl Replica {
         let is_current = asked.leader == follower.leader
             && asked.leader_epoch == self.leader_epoch()
             && asked.fetch_offset == log.end
-            && asked.last_epoch == last_epoch;
+            && (asked.last_epoch == last_epoch || planted(PlantedBug::AcceptAnswerOnOlderLog));
         if !is_current && !planted(PlantedBug::AcceptStaleFetchAnswer) {
             return FollowerStep::Ignore;
         }

@@ -290,8 +290,8 @@ impl Judge {
         let Some((topic_now, partition_now)) = now else { return Ok(()) };
         let minimum = image.min_insync_replicas(topic, partition);
         let minimum = minimum.min(newest.min_insync_replicas(topic_now, partition_now));
-        let holds =
-            |node: &&Node| node.shadows.get(&key).is_some_and(|shadow| shadow.holds(mark.as_slice()) == 1);
+        let has = |shadow: &Shadow| shadow.is_damaged || shadow.holds(mark.as_slice()) == 1;
+        let holds = |node: &&Node| node.shadows.get(&key).is_some_and(has);
         let wiped = nodes.iter().filter(|node| node.wipes > 0).count();
         let holders = nodes.iter().filter(holds).count();
         demand!(

@@ -15,6 +15,16 @@ fn a_seed_gives_the_same_trace_again() {
     assert_ne!(digest(1), digest(2));
 }
 
+/// Seeds that have found something in the product, and what.
+#[test]
+fn seeds_that_once_broke_a_promise_hold() {
+    let options = ClusterOptions::default();
+    // An ISR change that was refused and came true later; a leader's late word that cut acknowledged records.
+    for seed in [223, 768] {
+        run_cluster(seed, options).unwrap_or_else(|violation| panic!("{violation}"));
+    }
+}
+
 /// The seeds to run: `OTTLA_SIM_SEEDS=FIRST..LAST`, or the first few hundred.
 fn seeds() -> std::ops::Range<u64> {
     let asked = std::env::var("OTTLA_SIM_SEEDS").ok();

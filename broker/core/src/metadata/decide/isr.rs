@@ -23,7 +23,9 @@ impl MetadataImage {
                 return Err(AlterPartitionError::InvalidRequest);
             }
             let altered = self.alter_partition(command.broker, asked);
-            if let Err(AlterPartitionError::IneligibleReplica(_)) = altered {
+            if let Err(AlterPartitionError::IneligibleReplica(_)) = altered
+                && !planted(PlantedBug::RefuseWithoutNewEpoch)
+            {
                 changes.extend(self.renumbered(asked));
             }
             let (epoch, change) = altered?;
