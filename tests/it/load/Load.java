@@ -83,7 +83,7 @@ public final class Load {
         // A broker that is stopped or cut off answers nothing: clients must notice before the faults are over.
         settings.put("request.timeout.ms", 5000);
         settings.put("delivery.timeout.ms", 60_000);
-        settings.put("max.block.ms", 1000);
+        settings.put("max.block.ms", 30_000);
         settings.put("retry.backoff.ms", 50);
         settings.put("retry.backoff.max.ms", 200);
         settings.put("reconnect.backoff.max.ms", 500);

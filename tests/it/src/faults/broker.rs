@@ -32,6 +32,10 @@ pub struct Broker {
     id: usize,
     child: Option<Child>,
     paused: bool,
+    /// Its epoch when the cluster was last whole.
+    pub epoch: Option<i64>,
+    /// The epoch that the cluster gave it before it was started last, if it was there before.
+    pub old_epoch: Option<i64>,
     /// Where its data lies.
     pub disk: Disk,
     properties: PathBuf,
@@ -48,7 +52,7 @@ impl Broker {
         let properties = folder.join(format!("broker-{id}.properties"));
         fs::write(&properties, configuration(id, shape, disk.folder()))?;
         let log = folder.join(format!("broker-{id}.log"));
-        Ok(Broker { id, child: None, paused: false, disk, properties, log })
+        Ok(Broker { id, child: None, paused: false, epoch: None, old_epoch: None, disk, properties, log })
     }
 
     /// Its id.
@@ -82,6 +86,7 @@ impl Broker {
             command.env_remove(name);
         }
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        self.old_epoch = self.epoch;
         self.child = Some(command.spawn().context("a broker can't be started")?);
         self.paused = false;
         Ok(())

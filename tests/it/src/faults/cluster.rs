@@ -1,12 +1,14 @@
 //! A cluster of real brokers, and what it says of itself.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use ottla_control::proto::control_client::ControlClient;
 use ottla_control::proto::{
-    ApplyTopicRequest, Assignment, ClusterView, DeleteTopicRequest, GetClusterRequest, PartitionView,
+    ApplyTopicRequest, Assignment, BrokerView, ClusterView, DeleteTopicRequest, GetClusterRequest,
+    PartitionView,
 };
 use tokio::runtime::Runtime;
 use tonic::transport::{Channel, Endpoint};
@@ -119,17 +121,32 @@ impl Cluster {
         }
     }
 
-    /// Waits until all brokers are there, and each partition of the topic has all its replicas in sync.
+    /// Waits until all brokers are there, and each partition of the topic has all its replicas in sync. A broker that
+    /// was started again has to be there with a new epoch: until then it only hasn't been missed yet.
     ///
     /// # Errors
     /// It isn't in time.
     pub fn wait_whole(&mut self, topic: &str, patience: Duration) -> Result<Duration> {
         let brokers = self.shape.brokers;
-        self.wait_until("whole", patience, |view| {
+        let restarted: Vec<(usize, i64)> =
+            self.brokers.iter().filter_map(|b| Some((b.id(), b.old_epoch?))).collect();
+        let is_back = |view: &ClusterView, (id, old): &(usize, i64)| {
+            view.brokers.iter().any(|b| usize::try_from(b.id) == Ok(*id) && b.epoch != *old)
+        };
+        let took = self.wait_until("whole", patience, |view| {
             view.brokers.iter().filter(|b| !b.fenced).count() == brokers
+                && restarted.iter().all(|broker| is_back(view, broker))
                 && view.topics.iter().filter(|t| t.name == topic).flat_map(|t| &t.partitions).all(is_whole)
                 && view.topics.iter().any(|t| t.name == topic)
-        })
+        })?;
+        let view = self.view()?;
+        let epoch = |b: &BrokerView| Some((usize::try_from(b.id).ok()?, b.epoch));
+        let epochs: BTreeMap<usize, i64> = view.brokers.iter().filter_map(epoch).collect();
+        for broker in &mut self.brokers {
+            broker.old_epoch = None;
+            broker.epoch = epochs.get(&broker.id()).copied();
+        }
+        Ok(took)
     }
 
     /// Makes a topic whose partitions go round these brokers.
