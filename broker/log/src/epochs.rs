@@ -36,6 +36,20 @@ impl LeaderEpochs {
         true
     }
 
+    /// Takes note of a batch of `epoch` at `start` that comes to stand between others: later epochs stay. Returns
+    /// whether that is news; an epoch that doesn't fit between its neighbours is none.
+    pub fn fill_in(&mut self, epoch: LeaderEpoch, start: Offset) -> bool {
+        let at = self.entries.partition_point(|entry| entry.0 < epoch);
+        let follows = at.checked_sub(1).is_none_or(|before| self.entries[before].1 < start);
+        match self.entries.get_mut(at) {
+            Some(entry) if entry.0 == epoch && start < entry.1 && follows => entry.1 = start,
+            Some(entry) if entry.0 == epoch || entry.1 <= start || !follows => return false,
+            None if !follows => return false,
+            _ => self.entries.insert(at, (epoch, start)),
+        }
+        true
+    }
+
     /// The epoch of the record at `offset`.
     pub fn epoch_at(&self, offset: Offset) -> Option<LeaderEpoch> {
         let count = self.entries.partition_point(|entry| entry.1 <= offset);
@@ -100,6 +114,26 @@ impl LeaderEpochs {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_epoch_is_filled_in_between_others_only() {
+        let known = epochs(&[(1, 10), (4, 40)]);
+        for (epoch, start, expected) in [
+            (2, 20, vec![(1, 10), (2, 20), (4, 40)]),
+            (4, 30, vec![(1, 10), (4, 30)]),
+            (5, 50, vec![(1, 10), (4, 40), (5, 50)]),
+            (0, 5, vec![(0, 5), (1, 10), (4, 40)]),
+            (1, 15, vec![(1, 10), (4, 40)]),
+            (2, 40, vec![(1, 10), (4, 40)]),
+            (4, 10, vec![(1, 10), (4, 40)]),
+            (9, 20, vec![(1, 10), (4, 40)]),
+        ] {
+            let mut filled = known.clone();
+            let is_news = filled.fill_in(LeaderEpoch(epoch), Offset(start));
+            assert_eq!(filled, epochs(&expected), "{epoch} at {start}");
+            assert_eq!(is_news, filled != known);
+        }
+    }
 
     fn epochs(entries: &[(i32, i64)]) -> LeaderEpochs {
         let mut epochs = LeaderEpochs::default();

@@ -209,15 +209,24 @@ fn read_entries(mut at: usize, bytes: &[u8], group: &GroupHead, entries: &mut Ve
     }
 }
 
-/// From which entry on a partition's entries count: what came before was cut off its log.
-pub type JournalCuts = std::collections::BTreeMap<JournalKey, u64>;
+/// What is known of a log that was cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JournalCut {
+    /// Its entries count from this number on: what came before was cut off.
+    pub number: u64,
+    /// Everything below is durable, as entries that count no more may have said.
+    pub durable_to: Offset,
+}
+
+/// The logs that were cut.
+pub type JournalCuts = std::collections::BTreeMap<JournalKey, JournalCut>;
 
 /// The text of the file of cuts: a line each, and a checksum, as it must not be believed when it is damaged.
 pub fn encode_cuts(cuts: &JournalCuts) -> String {
     let mut text = String::from("0\n");
-    for ((topic_id, partition), number) in cuts {
+    for ((topic_id, partition), JournalCut { number, durable_to }) in cuts {
         let id = u128::from_be_bytes(topic_id.0);
-        text.push_str(&format!("{id:032x} {partition} {number}\n"));
+        text.push_str(&format!("{id:032x} {partition} {number} {durable_to}\n"));
     }
     let crc = crc32c::crc32c(text.as_bytes());
     text.push_str(&format!("crc {crc:08x}\n"));
@@ -234,7 +243,9 @@ pub fn decode_cuts(text: &str) -> Option<JournalCuts> {
         let mut words = line.split(' ');
         let topic_id = TopicId(u128::from_str_radix(words.next()?, 16).ok()?.to_be_bytes());
         let partition = PartitionIndex(words.next()?.parse().ok()?);
-        Some(((topic_id, partition), words.next()?.parse().ok()?))
+        let number = words.next()?.parse().ok()?;
+        let durable_to = Offset(words.next()?.parse().ok()?);
+        Some(((topic_id, partition), JournalCut { number, durable_to }))
     };
     lines.strip_prefix("0\n")?.lines().map(entry).collect()
 }
@@ -293,7 +304,10 @@ mod tests {
 
     #[test]
     fn cuts_are_read_as_they_were_written_or_not_at_all() {
-        let cuts = JournalCuts::from([(A, 7), (B, 1 << 40)]);
+        let cuts = JournalCuts::from([
+            (A, JournalCut { number: 7, durable_to: Offset(0) }),
+            (B, JournalCut { number: 1 << 40, durable_to: Offset(99) }),
+        ]);
         let text = encode_cuts(&cuts);
         assert_eq!(decode_cuts(&text), Some(cuts));
         assert_eq!(decode_cuts(&encode_cuts(&JournalCuts::new())), Some(JournalCuts::new()));

@@ -28,8 +28,8 @@ pub use header::{
 };
 pub use index::{Entries, IndexEntry, IndexPacer, TimeIndexEntry, partition_point, relative_offset};
 pub use journal::{
-    BLOCK_BYTES, JournalContent, JournalCuts, JournalEntry, JournalGroup, JournalKey, JournalWrite,
-    decode_cuts, encode_cuts, read_journal,
+    BLOCK_BYTES, JournalContent, JournalCut, JournalCuts, JournalEntry, JournalGroup, JournalKey,
+    JournalWrite, decode_cuts, encode_cuts, read_journal,
 };
 pub use names::{
     DELETE_SUFFIX, FileKind, FolderName, METADATA_FOLDER, STRAY_SUFFIX, parse_folder, partition_folder,

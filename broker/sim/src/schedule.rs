@@ -3,12 +3,13 @@
 //! The promises: what was shown as durable is there with the same bytes after any crash; an offset never has two
 //! values; what isn't durable isn't shown; what is damaged isn't served.
 
-use std::path::PathBuf;
+mod damage;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ottla_log::{BatchBuilder, FileKind, HEADER_BYTES, LogConfig, patch_header};
-use ottla_store::{AppendError, Committer, Disk, PartitionLog, Store, StoreBug, StoreConfig, StoreError};
+use ottla_log::{BatchBuilder, HEADER_BYTES, LogConfig, patch_header};
+use ottla_store::{AppendError, Committer, PartitionLog, Store, StoreBug, StoreConfig, StoreError};
 use ottla_types::{
     BrokerId, ClusterId, LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId, TopicId, TopicName,
 };
@@ -48,6 +49,7 @@ struct Life {
     is_full: bool,
     was_full: bool,
     bug: Option<StoreBug>,
+    journal_file_bytes: u64,
     report: Report,
 }
 
@@ -66,6 +68,7 @@ pub fn run_store(seed: u64, steps: u64, bug: Option<PlantedBug>) -> Result<Repor
         now_ms: 1_000_000,
         is_full: false,
         was_full: false,
+        journal_file_bytes: (8 << 10) << (seed % 2),
         bug: if let Some(PlantedBug::InStore(bug)) = bug { Some(bug) } else { None },
         report: Report::default(),
     };
@@ -104,7 +107,10 @@ impl Life {
             41..42 => return self.damage_and_kill(),
             42..58 => self.commit()?,
             58..66 => self.checkpoint(),
-            66..80 => self.read(partition)?,
+            66..75 => self.read(partition)?,
+            75..77 => self.scrub()?,
+            77..79 => self.mend(partition)?,
+            79..80 => self.delete_and_create(partition)?,
             80..84 => {
                 let after = self.rng.below(80);
                 self.disk.crash_after(after);
@@ -141,7 +147,7 @@ impl Life {
         if partition == 0 {
             builder = builder.producer(ProducerId(5), ProducerEpoch(0), self.sequences[partition]);
         }
-        let bytes_max = if self.rng.percent(10) { 1_500 } else { 120 };
+        let bytes_max = if self.rng.percent(10) { 2_500 } else { 120 };
         for _ in 0..=self.rng.below(3) {
             let value = vec![self.rng.number() as u8; self.rng.below(bytes_max) as usize];
             let time = self.now_ms - self.rng.below(20) as i64;
@@ -239,38 +245,6 @@ impl Life {
         self.note(format!("start {partition} {offset} {deleted}"));
     }
 
-    /// A later leader's word: the tail goes, acknowledged or not.
-    fn truncate(&mut self, partition: usize) -> Result<(), Violation> {
-        let log = self.log(partition);
-        let (start, end) = (log.log_start_offset().0, log.end_offset().0);
-        let has_damage = !self.shadows[partition].damaged.is_empty();
-        if partition == 0 || end == start || has_damage || self.store.as_ref().is_some_and(Store::has_failed)
-        {
-            return Ok(());
-        }
-        let offset = end - self.rng.below((end - start).min(12) as u64) as i64;
-        // From here on the old tail is no longer promised, whether it goes or not.
-        let shadow = &mut self.shadows[partition];
-        let boundary = shadow.index_of(offset).map_or(end, |at| shadow.batches[at].base);
-        if boundary < start {
-            return Ok(());
-        }
-        shadow.acknowledged = shadow.acknowledged.min(boundary);
-        let result = log.truncate_to(Offset(offset));
-        self.note(format!("truncate {partition} {offset} {}", result.is_ok()));
-        match result {
-            Ok(()) => {
-                let shadow = &mut self.shadows[partition];
-                shadow.batches.retain(|batch| batch.base < boundary);
-                self.epoch += 1;
-                self.observe(partition)
-            }
-            Err(_) if self.disk.has_crashed() || self.store.as_ref().is_some_and(Store::has_failed) => Ok(()),
-            // No space for the checkpoint: nothing was cut.
-            Err(_) => self.observe(partition),
-        }
-    }
-
     fn recover_if_down(&mut self) -> Result<(), Violation> {
         if self.disk.has_crashed() {
             let power_loss = self.rng.percent(60);
@@ -312,64 +286,6 @@ impl Life {
         self.open()
     }
 
-    /// Flips a bit of what is durable, and ends the process as it is: what was acknowledged must not be taken for a
-    /// torn tail.
-    fn damage_and_kill(&mut self) -> Result<(), Violation> {
-        self.commit()?;
-        if self.was_full {
-            // There was no room to write down how far the logs are durable.
-            return self.recover_if_down();
-        }
-        if self.disk.has_crashed() || self.store.as_ref().is_some_and(Store::has_failed) {
-            return self.recover_if_down();
-        }
-        self.disk.restart(false);
-        self.damage(true)?;
-        self.restart(false)
-    }
-
-    /// Flips a bit of a batch that is durable; one of the last ones, `at_end`.
-    fn damage(&mut self, at_end: bool) -> Result<(), Violation> {
-        let partition = self.rng.below(PARTITIONS as u64) as usize;
-        let folder = PathBuf::from(format!("/data/t-{partition}"));
-        let files = self.disk.list(&folder).map_err(|error| Violation(error.to_string()))?;
-        let logs: Vec<(Offset, u64)> = files
-            .iter()
-            .filter_map(|file| match FileKind::parse(&file.name) {
-                Some((FileKind::Log, base)) if file.bytes > 0 => Some((base, file.bytes)),
-                _ => None,
-            })
-            .collect();
-        if logs.is_empty() {
-            return Ok(());
-        }
-        let (base, bytes) =
-            logs[if at_end { logs.len() - 1 } else { self.rng.below(logs.len() as u64) as usize }];
-        let position =
-            if at_end { bytes - 1 - self.rng.below(bytes.min(400)) } else { self.rng.below(bytes) };
-        let bit = self.rng.below(8) as u8;
-        let shadow = &mut self.shadows[partition];
-        let mut end = 0;
-        let hit = shadow.batches.iter().filter(|batch| batch.base >= base.0).find(|batch| {
-            end += batch.bytes.len() as u64;
-            position < end
-        });
-        // Behind earlier damage a torn tail stays in the file.
-        let Some((hit, within)) = hit.map(|batch| (batch.base, position + batch.bytes.len() as u64 - end))
-        else {
-            return Ok(());
-        };
-        if at_end && (12..16).contains(&within) {
-            // No checksum covers the leader epoch, and the table of epochs is only complete at a checkpoint.
-            return Ok(());
-        }
-        shadow.damaged.insert(hit);
-        self.disk.flip_bit(&folder.join(FileKind::Log.file_name(base)), position, bit);
-        self.report.damaged += 1;
-        self.note(format!("flip {partition} batch {hit} at {position}"));
-        Ok(())
-    }
-
     /// Opens the store, again when a crash comes meanwhile, and compares all with the shadows.
     fn open(&mut self) -> Result<(), Violation> {
         self.report.restarts += 1;
@@ -405,7 +321,7 @@ impl Life {
             open_files_max: 8,
             committer: Committer::Manual,
             // A handful of groups, so that files are used again all the time.
-            journal_file_bytes: 16 << 10,
+            journal_file_bytes: self.journal_file_bytes,
             bug: self.bug,
             ..StoreConfig::new("/data", BrokerId(1))
         };
@@ -484,6 +400,7 @@ mod tests {
             PlantedBug::KeepCacheAfterCrash,
             PlantedBug::SkipSyncOfJournal,
             PlantedBug::InStore(StoreBug::ReleaseBeforeSync),
+            PlantedBug::InStore(StoreBug::ReleaseWithoutMarks),
             PlantedBug::InStore(StoreBug::ReplayWithoutCuts),
             PlantedBug::InStore(StoreBug::CutWithoutFence),
             PlantedBug::InStore(StoreBug::IgnoreGeneration),

@@ -55,6 +55,12 @@ impl Shadow {
         self.batches.last().map_or(0, |batch| batch.next)
     }
 
+    /// Takes note that the log was cut.
+    pub(crate) fn cut(&mut self, end: i64) {
+        self.batches.retain(|batch| batch.base < end);
+        self.damaged.retain(|base| *base < end);
+    }
+
     /// The batch that holds `offset`.
     pub(crate) fn index_of(&self, offset: i64) -> Option<usize> {
         let at = self.batches.partition_point(|batch| batch.next <= offset);
@@ -80,7 +86,7 @@ impl Shadow {
         let end = log.end_offset().0;
         demand!(end >= self.acknowledged, "{log:?}: ends at {end}, acknowledged to {}", self.acknowledged);
         demand!(end <= self.end(), "{log:?}: ends at {end}, only {} was appended", self.end());
-        self.batches.retain(|batch| batch.base < end);
+        self.cut(end);
         demand!(end == self.end() || end == 0 && self.batches.is_empty(), "{log:?}: ends within a batch");
         self.start = self.start.max(log.log_start_offset().0);
         self.read_all(log)?;

@@ -40,7 +40,7 @@ impl PartitionLog {
             // The batch also holds records that were let go: nothing of it remains.
             return self.reset_locked(&mut state, start);
         }
-        self.void_entries(&mut state)?;
+        self.void_entries(&mut state, offset)?;
         self.lower_recovery_point(offset)?;
         let cut =
             self.truncate_files(&mut state, offset, position).and_then(|()| self.reload(&mut state, offset));
@@ -62,11 +62,12 @@ impl PartitionLog {
     }
 
     fn reset_locked(&self, state: &mut State, offset: Offset) -> Result<(), StoreError> {
-        self.void_entries(state)?;
+        self.void_entries(state, Offset(0))?;
         // All the way: should the process end when nothing is left, that is no loss of durable records.
         self.lower_recovery_point(Offset(0))?;
         let reset = self.remove_all(state).and_then(|()| {
             state.segments.clear();
+            state.damaged.clear();
             self.set_start(offset);
             self.reload(state, offset)
         });
@@ -75,24 +76,24 @@ impl PartitionLog {
 
     /// Makes the log's entries in the journal void: a replay must not bring back what is cut now.
     /// What came since the last sync isn't covered by the journal any more either, should nothing be cut after all.
-    fn void_entries(&self, state: &mut State) -> Result<(), StoreError> {
+    fn void_entries(&self, state: &mut State, durable_to: Offset) -> Result<(), StoreError> {
         if self.shared.bug == Some(StoreBug::CutWithoutFence) {
             return Ok(());
         }
-        self.shared.journal.begin_cut(self.journal_key())?;
+        self.shared.journal.begin_cut(self.journal_key(), durable_to)?;
         state.incarnation += 1;
         state.direct = true;
         Ok(())
     }
 
-    fn fail(&self, state: &State, action: &'static str, error: StoreError) -> StoreError {
+    pub(crate) fn fail(&self, state: &State, action: &'static str, error: StoreError) -> StoreError {
         let reason = std::io::Error::other(error.to_string());
         self.shared.fail(&FatalError::new(action, &state.folder, &reason));
         error
     }
 
     /// Lowers it in memory first: a checkpoint that is written meanwhile takes it from there.
-    fn lower_recovery_point(&self, offset: Offset) -> Result<(), StoreError> {
+    pub(crate) fn lower_recovery_point(&self, offset: Offset) -> Result<(), StoreError> {
         if self.recovery_point().is_some_and(|recovery_point| recovery_point > offset) {
             self.set_recovery_point(Some(offset));
         }
@@ -119,21 +120,34 @@ impl PartitionLog {
         self.save_epochs(state)
     }
 
-    /// Where the batch that holds `offset` begins: its offset, and its position in the segment.
+    /// Where the batch that holds `offset` begins, or the damage that does: its offset, and its position in the segment.
     fn boundary(&self, state: &State, offset: Offset) -> Result<(Offset, u64), StoreError> {
         let segment = &state.segments[state.segment_of(offset)];
         if offset == segment.base {
             return Ok((offset, 0));
         }
+        if let Some(damage) = state.damage_at(offset) {
+            return Ok((damage.offsets.start, damage.positions.start));
+        }
         let path = state.path(FileKind::Log, segment.base);
         let wrong = |error: ReadError| StoreError::io("read", &path)(std::io::Error::other(error));
         let view = self.view_locked(state, offset, UpTo::End).map_err(wrong)?;
         let view = view.expect("the offset is before the log's end");
-        let (position, batch) = view.locate(offset).map_err(wrong)?;
-        Ok((batch.header().base_offset(), position))
+        let mut from = view.start(offset);
+        loop {
+            let stop = match view.locate_from(from, offset).map_err(wrong)? {
+                Ok(batch) => return Ok((batch.header().base_offset(), batch.position)),
+                Err(stop) => stop,
+            };
+            let damage = view.damage_from(stop).map_err(wrong)?;
+            if offset < damage.offsets.end {
+                return Ok((damage.offsets.start, damage.positions.start));
+            }
+            from = (damage.offsets.end, damage.positions.end);
+        }
     }
 
-    fn save_epochs(&self, state: &mut State) -> Result<(), StoreError> {
+    pub(crate) fn save_epochs(&self, state: &mut State) -> Result<(), StoreError> {
         let (disk, folder) = (&*self.shared.disk, state.folder.clone());
         replace_file(disk, &folder, LeaderEpochs::FILE, state.epochs.encode().as_bytes())
             .map_err(StoreError::io("write", folder.join(LeaderEpochs::FILE)))?;
@@ -157,7 +171,7 @@ impl PartitionLog {
     }
 
     /// Reads the state from the files again.
-    fn reload(&self, state: &mut State, offset: Offset) -> Result<(), StoreError> {
+    pub(crate) fn reload(&self, state: &mut State, offset: Offset) -> Result<(), StoreError> {
         self.shared.close_files(self.key, None);
         let recovery_point = self.recovery_point().unwrap_or_default().min(offset);
         let recovery = Recovery {
@@ -175,9 +189,19 @@ impl PartitionLog {
         let loaded = load_log(&recovery, &folder, known)?;
         self.shared.sync_dir(&folder).map_err(StoreError::io("sync", &folder))?;
         let (incarnation, slot) = (state.incarnation, state.slot);
-        *state = loaded.state;
+        let before = std::mem::replace(state, loaded.state);
+        let known = before.damaged;
+        // No checksum covers a batch's epoch, so what the batches say now is worth less than what they said.
+        state.epochs_unsaved |= state.epochs != before.epochs;
+        state.epochs = before.epochs;
         // What a group says of the log's tail from before is not true any more.
         (state.incarnation, state.slot) = (incarnation, slot);
+        // Headers alone don't show what reads have found.
+        for damage in known {
+            if damage.offsets.end <= state.end() && state.damage_at(damage.offsets.start).is_none() {
+                state.add_damage(damage);
+            }
+        }
         let end = state.end();
         assert_eq!(end, offset, "the log was cut there");
         self.shared.journal.cut_done(self.journal_key());
@@ -254,16 +278,22 @@ impl PartitionLog {
     }
 
     fn remove_segment_files(&self, state: &State, base: Offset) {
+        self.remove_file(state, FileKind::Log, base);
+        self.remove_indexes(state, base);
+    }
+
+    pub(crate) fn remove_indexes(&self, state: &State, base: Offset) {
         self.shared.close_files(self.key, Some(base));
-        for kind in [FileKind::Log, FileKind::Index, FileKind::TimeIndex] {
-            let path = state.path(kind, base);
-            match self.shared.disk.remove_file(&path) {
-                Ok(()) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => {
-                    tracing::warn!(path = %path.display(), %error, "file of a deleted segment is left over")
-                }
-            }
+        self.remove_file(state, FileKind::Index, base);
+        self.remove_file(state, FileKind::TimeIndex, base);
+    }
+
+    fn remove_file(&self, state: &State, kind: FileKind, base: Offset) {
+        let path = state.path(kind, base);
+        match self.shared.disk.remove_file(&path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => tracing::warn!(path = %path.display(), %error, "file of a segment is left over"),
         }
     }
 

@@ -1,12 +1,205 @@
-//! Damage in a log: what is known to be corrupt or missing, and where the log goes on behind it.
+//! Damage in a log: what is known to be corrupt or missing, where the log goes on behind it, and how it is mended.
+//!
+//! Damage is found by recovery, by reads and by the scrub. It stays where it is, is never served, and is named until
+//! the log is cut before it or a peer's bytes take its place.
 
 use std::io;
 use std::ops::{Range, RangeInclusive};
+use std::sync::Arc;
 
-use ottla_log::{BatchHeader, ByteSource, Depth, HEADER_BYTES, MAGIC, check_header, scan};
-use ottla_types::Offset;
+use bytes::Bytes;
+use ottla_log::{
+    BatchError, BatchHeader, Batches, ByteSource, Depth, FileKind, HEADER_BYTES, MAGIC, check_header, scan,
+};
+use ottla_types::{LeaderEpoch, Offset};
 
-use crate::read::FileSource;
+use crate::disk::{OpenMode, is_no_space};
+use crate::error::{ReadError, RepairError, StoreError};
+use crate::partition::{PartitionLog, State};
+use crate::read::{FileSource, View};
+
+/// Called with each range of offsets that is found to be damaged; must not block.
+pub type DamageHook = Arc<dyn Fn(Range<Offset>) + Send + Sync>;
+
+/// One damaged place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Damage {
+    pub(crate) offsets: Range<Offset>,
+    /// The segment's base offset.
+    pub(crate) segment: Offset,
+    /// Where the damaged bytes begin, and where the next good batch does.
+    pub(crate) positions: Range<u64>,
+    pub(crate) error: BatchError,
+}
+
+/// Where a scan came upon a damaged batch.
+pub(crate) struct Stop {
+    pub(crate) position: u64,
+    pub(crate) offset: Offset,
+    pub(crate) error: BatchError,
+}
+
+impl State {
+    /// Takes note of damage. Returns whether it is news.
+    pub(crate) fn add_damage(&mut self, damage: Damage) -> bool {
+        if self.damaged.iter().any(|known| known.offsets == damage.offsets) {
+            return false;
+        }
+        // What is found now is the better known.
+        let overlaps = |known: &Damage| {
+            known.offsets.start < damage.offsets.end && damage.offsets.start < known.offsets.end
+        };
+        self.damaged.retain(|known| !overlaps(known));
+        if let Some(segment) = self.segments.iter_mut().find(|segment| segment.base == damage.segment) {
+            // Nothing of it is taken for checked any more.
+            (segment.verified, segment.own_from) = (0..0, segment.bytes);
+        }
+        let at = self.damaged.partition_point(|known| known.offsets.start < damage.offsets.start);
+        self.damaged.insert(at, damage);
+        true
+    }
+
+    /// The damage at `offset`, if it is known.
+    pub(crate) fn damage_at(&self, offset: Offset) -> Option<&Damage> {
+        self.damaged.iter().find(|damage| damage.offsets.contains(&offset))
+    }
+}
+
+impl View {
+    /// The damage that begins there, up to the next good batch.
+    pub(crate) fn damage_from(&self, stop: Stop) -> Result<Damage, ReadError> {
+        let Stop { position, offset, error } = stop;
+        let next = Offset(offset.0 + 1)..=Offset(self.limit_offset.0.max(offset.0 + 1) - 1);
+        let resume = find_batch(&self.source, position..self.limit, next)
+            .map_err(|source| ReadError::Io { path: self.path.clone(), source })?;
+        let (to, end) = resume.unwrap_or((self.limit, self.limit_offset));
+        Ok(Damage { offsets: offset..end, segment: self.base, positions: position..to, error })
+    }
+}
+
+impl PartitionLog {
+    /// The offsets whose records were durable and are known to be corrupt or missing: each range is one to
+    /// [`Self::repair`], in order. They aren't served.
+    pub fn damage(&self) -> Vec<Range<Offset>> {
+        self.state.lock().damaged.iter().map(|damage| damage.offsets.clone()).collect()
+    }
+
+    /// Calls `hook` with each damaged range that is found from now on.
+    pub fn on_damage(&self, hook: DamageHook) {
+        self.damage_hooks.write().push(hook);
+    }
+
+    /// Takes note of damage that a view came upon, and finds where it ends.
+    pub(crate) fn found_damage(&self, view: &View, stop: Stop) -> Result<Damage, ReadError> {
+        let damage = view.damage_from(stop)?;
+        let mut state = self.state.lock();
+        let is_current = view.incarnation == state.incarnation && !damage.offsets.is_empty();
+        let is_news = is_current && state.add_damage(damage.clone());
+        drop(state);
+        if is_news {
+            tracing::error!(
+                path = %view.path.display(), position = damage.positions.start, from = %damage.offsets.start,
+                to = %damage.offsets.end, error = %damage.error, "corrupt records, not served"
+            );
+            for hook in self.damage_hooks.read().iter() {
+                hook(damage.offsets.clone());
+            }
+        }
+        Ok(damage)
+    }
+
+    /// Puts a peer's bytes in the place of damaged ones: whole batches that cover exactly one range of
+    /// [`Self::damage`]. Synced when it returns.
+    ///
+    /// # Errors
+    /// When the bytes aren't what is missing, or the disk fails; the damage stays then.
+    pub fn repair(&self, records: &Bytes) -> Result<Range<Offset>, RepairError> {
+        let headers =
+            Batches::new(records).map(|batch| Ok(batch?.0)).collect::<Result<Vec<_>, BatchError>>()?;
+        let (Some(first), Some(last)) = (headers.first(), headers.last()) else {
+            return Err(BatchError::BatchCount.into());
+        };
+        let given = first.base_offset()..last.next_offset();
+        let _one = self.commit_lock.lock();
+        self.sync_locked().map_err(|_| StoreError::Failed)?;
+        let mut state = self.state.lock();
+        let damage = state.damaged.iter().find(|damage| !state.deleted && damage.offsets == given).cloned();
+        let Some(damage) = damage else { return Err(RepairError::NotDamaged { given }) };
+        check_chain(&state, &headers, &damage)?;
+        let segment = state.segments.iter().find(|segment| segment.base == damage.segment);
+        let is_last = segment.is_none_or(|segment| damage.positions.end >= segment.bytes);
+        let (needed, given_bytes) = (damage.positions.end - damage.positions.start, records.len() as u64);
+        if !is_last && given_bytes != needed || damage.positions.start + given_bytes > SEGMENT_BYTES_MAX {
+            return Err(RepairError::Length { needed, given: given_bytes });
+        }
+        self.put_in_place(&mut state, &damage, records, &headers, is_last)?;
+        Ok(given)
+    }
+
+    fn put_in_place(
+        &self,
+        state: &mut State,
+        damage: &Damage,
+        records: &Bytes,
+        headers: &[BatchHeader<'_>],
+        is_last: bool,
+    ) -> Result<(), StoreError> {
+        // First, and durably: a batch is served only if its epoch is known to have begun there.
+        let mut filled = false;
+        for header in headers {
+            filled |= state.epochs.fill_in(header.leader_epoch(), header.base_offset());
+        }
+        if filled {
+            state.epochs_unsaved = true;
+            self.save_epochs(state)?;
+        }
+        let path = state.path(FileKind::Log, damage.segment);
+        let end = state.end();
+        let written = (|| {
+            let file = self.file(state, FileKind::Log, damage.segment, OpenMode::Existing)?;
+            file.write_at(damage.positions.start, &[records])?;
+            if is_last {
+                file.truncate(damage.positions.start + records.len() as u64)?;
+            }
+            file.sync()
+        })();
+        if let Err(error) = written {
+            let full = is_no_space(&error);
+            let error = StoreError::io("write", path)(error);
+            // A full disk leaves it as damaged as it was.
+            return Err(if full { error } else { self.fail(state, "repair", error) });
+        }
+        state.damaged.retain(|known| known.offsets != damage.offsets);
+        // The indexes may lack what was damaged; they are made again.
+        self.remove_indexes(state, damage.segment);
+        self.reload(state, end).map_err(|error| self.fail(state, "repair", error))
+    }
+}
+
+/// No segment is larger: an index holds positions of 31 bits.
+const SEGMENT_BYTES_MAX: u64 = i32::MAX as u64;
+
+/// Whether batches follow each other, and their epochs those around the damage.
+fn check_chain(state: &State, headers: &[BatchHeader<'_>], damage: &Damage) -> Result<(), RepairError> {
+    let before = damage.offsets.start.0.checked_sub(1).and_then(|last| state.epochs.epoch_at(Offset(last)));
+    // At the log's end the table may lack the newest epochs.
+    let after =
+        (damage.offsets.end < state.end()).then(|| state.epochs.epoch_at(damage.offsets.end)).flatten();
+    let (mut expected, mut epoch) = (damage.offsets.start, before.unwrap_or(LeaderEpoch(-1)));
+    for header in headers {
+        let given = header.leader_epoch();
+        if header.base_offset() != expected {
+            return Err(RepairError::NotDamaged { given: header.base_offset()..header.next_offset() });
+        }
+        // The table may lack epochs that began in the damage, but has none too early.
+        let known = state.epochs.epoch_at(header.base_offset()).unwrap_or(epoch);
+        if given < epoch.max(known) || after.is_some_and(|after| given > after) {
+            return Err(RepairError::Epoch { given });
+        }
+        (expected, epoch) = (header.next_offset(), given);
+    }
+    Ok(())
+}
 
 /// What is read at once in search of a batch.
 const SEARCH_BYTES: usize = 1 << 20;

@@ -1,6 +1,7 @@
 //! What can go wrong, one type an operation.
 
 use std::io;
+use std::ops::Range;
 use std::path::PathBuf;
 
 use ottla_log::{BatchError, SequenceError, TextError};
@@ -181,6 +182,37 @@ pub enum ReadError {
     /// The partition was deleted.
     #[error("the partition was deleted")]
     Deleted,
+}
+
+/// Damaged records can't be replaced; they stay, and aren't served.
+#[derive(Debug, Error)]
+pub enum RepairError {
+    /// The bytes are no batches.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    /// They aren't those that are damaged.
+    #[error("offsets {} to {} aren't a damaged range", given.start, given.end)]
+    NotDamaged {
+        /// What was given.
+        given: Range<Offset>,
+    },
+    /// No leader of that epoch wrote there.
+    #[error("no leader of epoch {given} wrote there")]
+    Epoch {
+        /// The epoch in a batch.
+        given: LeaderEpoch,
+    },
+    /// They don't fit into the place.
+    #[error("{needed} bytes are damaged, {given} were given")]
+    Length {
+        /// The damaged bytes.
+        needed: u64,
+        /// What was given.
+        given: u64,
+    },
+    /// The disk failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// A write or sync failed, so what is on the disk isn't known: the broker has to end and recover.

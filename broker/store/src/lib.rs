@@ -9,6 +9,8 @@ mod append;
 mod commit;
 mod cut;
 mod damage;
+#[cfg(test)]
+mod damage_tests;
 mod disk;
 mod error;
 mod journal;
@@ -21,6 +23,7 @@ mod real;
 mod recover;
 #[cfg(test)]
 mod recovery_tests;
+mod scrub;
 mod segment;
 mod shared;
 mod side;
@@ -30,13 +33,15 @@ mod tests;
 mod time;
 
 pub use append::Appended;
+pub use damage::DamageHook;
 pub use disk::{DirEntry, Disk, DiskFile, DiskLock, OpenMode, is_no_space, read_file, replace_file};
-pub use error::{AppendError, FatalError, ReadError, StoreError};
+pub use error::{AppendError, FatalError, ReadError, RepairError, StoreError};
 pub use meta::{closed_cleanly, read_meta};
 pub use ottla_log::{AckDurability, LogConfig, TimestampType};
 pub use partition::{DurableHook, PartitionLog};
 pub use read::{ReadSlice, UpTo};
 pub use real::RealDisk;
+pub use scrub::ScrubReport;
 pub use shared::FatalHook;
 #[doc(hidden)]
 pub use shared::StoreBug;

@@ -13,11 +13,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_log::{
-    Depth, FileKind, IndexEntry, IndexPacer, LeaderEpochs, ProducerStates, ScanEnd, ScannedBatch,
-    TimeIndexEntry, decode_snapshot, scan,
+    BatchError, Depth, FileKind, HEADER_BYTES, IndexEntry, IndexPacer, LeaderEpochs, ProducerStates, ScanEnd,
+    ScannedBatch, TimeIndexEntry, decode_snapshot, scan,
 };
 use ottla_types::Offset;
 
+use crate::damage::Damage;
 use crate::disk::{Disk, DiskFile, OpenMode, read_file};
 use crate::error::StoreError;
 use crate::journal::Slot;
@@ -66,8 +67,10 @@ struct Loader<'a> {
     files: Files,
     epochs: LeaderEpochs,
     epochs_changed: bool,
-    damaged: Vec<Range<Offset>>,
+    damaged: Vec<Damage>,
     gaps: Vec<Gap>,
+    /// Segments with bytes that can't be read at their end, and where these begin.
+    unreadable: Vec<(Offset, u64)>,
     /// Whether records were taken in that nothing but the files tell of.
     has_tail: bool,
     was_cut: bool,
@@ -89,6 +92,7 @@ pub(crate) fn load_log(recovery: &Recovery<'_>, folder: &Path, known: Known) -> 
         epochs_changed: false,
         damaged: Vec::new(),
         gaps: Vec::new(),
+        unreadable: Vec::new(),
         has_tail: was_cut,
         was_cut,
     };
@@ -238,7 +242,7 @@ impl Loader<'_> {
                 bytes == 0 || self.index_entries(FileKind::TimeIndex, base, TimeIndexEntry::BYTES) > 0;
             let segment = match next {
                 Some(end) if is_known && has_times => self.known_segment(base, bytes, end)?,
-                _ => self.scanned_segment(base, bytes)?,
+                _ => self.scanned_segment(base, bytes, next)?,
             };
             let end = segment.end;
             segments.push(segment);
@@ -259,7 +263,8 @@ impl Loader<'_> {
         let last = segments.last_mut().expect("one was just pushed");
         let keep = next <= self.durable_to && last.end < next;
         if keep {
-            self.note_damage(last.end..next);
+            let damage = self.missing(last, next);
+            self.note_damage(damage);
             last.end = next;
             last.durable_end = next;
         }
@@ -290,7 +295,8 @@ impl Loader<'_> {
         if last.end >= self.durable_to {
             return Ok(());
         }
-        self.note_damage(last.end..self.durable_to);
+        let damage = self.missing(last, self.durable_to);
+        self.note_damage(damage);
         last.end = self.durable_to;
         last.durable_end = self.durable_to;
         let segment = self.new_segment(self.durable_to)?;
@@ -301,12 +307,24 @@ impl Loader<'_> {
         Ok(())
     }
 
-    fn note_damage(&mut self, offsets: Range<Offset>) {
+    fn note_damage(&mut self, damage: Damage) {
         tracing::error!(
-            folder = %self.folder.display(), from = %offsets.start, to = %offsets.end,
+            folder = %self.folder.display(), from = %damage.offsets.start, to = %damage.offsets.end,
             "durable records are missing or corrupt; they are not served"
         );
-        self.damaged.push(offsets);
+        self.damaged.push(damage);
+    }
+
+    /// The damage at the end of a segment whose records should go on to `next`.
+    fn missing(&self, segment: &Segment, next: Offset) -> Damage {
+        let unreadable = self.unreadable.iter().find(|unreadable| unreadable.0 == segment.base);
+        let from = unreadable.map_or(segment.bytes, |unreadable| unreadable.1);
+        Damage {
+            offsets: segment.end..next,
+            segment: segment.base,
+            positions: from..segment.bytes,
+            error: BatchError::Truncated { needed: HEADER_BYTES, present: 0 },
+        }
     }
 
     fn index_entries(&self, kind: FileKind, base: Offset, entry_bytes: usize) -> usize {
@@ -334,9 +352,14 @@ impl Loader<'_> {
         Ok(segment)
     }
 
-    /// The active segment, or one that may be torn: walked from the last index entry that can be trusted, by headers
-    /// up to the durable end, with CRCs from there on.
-    fn scanned_segment(&mut self, base: Offset, mut bytes: u64) -> Result<Segment, StoreError> {
+    /// The active segment, or one that may be torn: walked from the last index entry that can be trusted, up to
+    /// the durable end, and then as far as it is whole.
+    fn scanned_segment(
+        &mut self,
+        base: Offset,
+        mut bytes: u64,
+        next: Option<Offset>,
+    ) -> Result<Segment, StoreError> {
         let file = self.open(FileKind::Log, base, OpenMode::Existing)?;
         let path = self.path(FileKind::Log, base);
         if self.was_cut {
@@ -346,8 +369,15 @@ impl Loader<'_> {
         let (offset, position) = self.trusted_start(&mut segment, &file, bytes)?;
         segment.set_recovered(position, offset);
         self.walk_durable(&mut segment, bytes)?;
+        if segment.end < self.durable_to && next == Some(segment.end) && segment.bytes < bytes {
+            // No record is missing: these are the remains of a write that failed.
+            let end = ScanEnd { position: segment.bytes, next_offset: segment.end, stopped_by: None };
+            self.cut_torn(&path, &file, bytes, &end)?;
+            bytes = segment.bytes;
+        }
         if segment.end < self.durable_to {
             // The next segment goes on, or what can't be read there is damaged: all of it stays.
+            self.unreadable.push((base, segment.bytes));
             segment.set_recovered(bytes, segment.end);
             self.first_timestamp(&mut segment)?;
             return Ok(segment);

@@ -1,7 +1,6 @@
 //! One partition's log: its state, offsets and hooks. Appending, committing, reading and cutting have their own files.
 
 use std::io;
-use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -10,6 +9,7 @@ use ottla_log::{AckDurability, FileKind, JournalKey, LeaderEpochs, LogConfig, Pr
 use ottla_types::{LeaderEpoch, Offset, PartitionIndex, TopicId, TopicName, TopicPartition};
 use parking_lot::{Mutex, RwLock};
 
+use crate::damage::{Damage, DamageHook};
 use crate::disk::{DiskFile, OpenMode};
 use crate::journal::Slot;
 use crate::segment::Segment;
@@ -38,6 +38,7 @@ pub struct PartitionLog {
     /// Not under the lock, as the checkpoint's own lock comes after that one.
     recovery_point: AtomicI64,
     hooks: RwLock<Vec<DurableHook>>,
+    pub(crate) damage_hooks: RwLock<Vec<DamageHook>>,
 }
 
 /// What changes under the partition's lock.
@@ -71,7 +72,7 @@ pub(crate) struct State {
     /// The newest entry in the journal.
     pub(crate) slot: Slot,
     /// What is known to be corrupt or missing, in order.
-    pub(crate) damaged: Vec<Range<Offset>>,
+    pub(crate) damaged: Vec<Damage>,
 }
 
 impl State {
@@ -128,6 +129,7 @@ impl PartitionLog {
             durable: AtomicI64::new(end.0),
             recovery_point: AtomicI64::new(recovery_point.0),
             hooks: RwLock::new(Vec::new()),
+            damage_hooks: RwLock::new(Vec::new()),
         })
     }
 
@@ -195,11 +197,6 @@ impl PartitionLog {
     /// The epoch of the leader that wrote the record at `offset`.
     pub fn epoch_at(&self, offset: Offset) -> Option<LeaderEpoch> {
         self.state.lock().epochs.epoch_at(offset)
-    }
-
-    /// The offsets whose records are known to be corrupt or missing, though they were durable; in order.
-    pub fn damage(&self) -> Vec<Range<Offset>> {
-        self.state.lock().damaged.clone()
     }
 
     /// The settings.

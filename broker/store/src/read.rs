@@ -8,10 +8,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ottla_log::{
-    BatchError, ByteSource, Depth, FileKind, IndexEntry, ScanEnd, ScannedBatch, partition_point, scan,
+    BatchError, ByteSource, Depth, FileKind, HEADER_BYTES, IndexEntry, ScanEnd, ScannedBatch,
+    partition_point, scan,
 };
 use ottla_types::{LeaderEpoch, Offset};
 
+use crate::damage::{Damage, Stop};
 use crate::disk::{DiskFile, OpenMode};
 use crate::error::ReadError;
 use crate::partition::{PartitionLog, State};
@@ -81,7 +83,7 @@ impl ByteSource for FileSource {
 
 impl State {
     /// The first of the batches whose epoch isn't the one that began there.
-    fn first_foreign_epoch<'b>(&self, batches: &'b [SeenEpoch]) -> Option<&'b SeenEpoch> {
+    pub(crate) fn first_foreign_epoch<'b>(&self, batches: &'b [SeenEpoch]) -> Option<&'b SeenEpoch> {
         let known_from = self.epochs.entries().first()?.1;
         // The last offset, as the log may start within a batch.
         let foreign = |batch: &&SeenEpoch| {
@@ -92,11 +94,25 @@ impl State {
 }
 
 /// A batch that was read, as far as its epoch is concerned.
-struct SeenEpoch {
+pub(crate) struct SeenEpoch {
     position: u64,
     base_offset: Offset,
     last_offset: Offset,
     epoch: LeaderEpoch,
+}
+
+impl SeenEpoch {
+    pub(crate) fn of(batch: &ScannedBatch) -> Self {
+        let header = batch.header();
+        let (base_offset, last_offset) = (header.base_offset(), header.last_offset());
+        Self { position: batch.position, base_offset, last_offset, epoch: header.leader_epoch() }
+    }
+
+    /// A scan ends there, as the epoch is wrong.
+    pub(crate) fn stop(&self) -> ScanEnd {
+        let stopped_by = Some(BatchError::LeaderEpoch(self.epoch.0));
+        ScanEnd { position: self.position, next_offset: self.base_offset, stopped_by }
+    }
 }
 
 /// A segment as it was when the read began.
@@ -112,6 +128,9 @@ pub(crate) struct View {
     until: Offset,
     /// Where a batch begins that isn't after the wanted offset, if it is known.
     hint: Option<(Offset, u64)>,
+    /// Where the log goes on behind the last known damage before the wanted offset.
+    behind_damage: Option<(Offset, u64)>,
+    pub(crate) incarnation: u64,
     index: Option<Arc<dyn DiskFile>>,
     index_written: usize,
     index_pending: Vec<IndexEntry>,
@@ -131,7 +150,7 @@ impl PartitionLog {
         up_to: UpTo,
     ) -> Result<Option<ReadSlice>, ReadError> {
         let Some(view) = self.view(from, up_to)? else { return Ok(None) };
-        let (position, first) = view.locate(from)?;
+        let (position, first) = self.locate(&view, from)?;
         let base_offset = first.header().base_offset();
         if first.header().next_offset() > view.until {
             return Ok(None);
@@ -200,6 +219,14 @@ impl PartitionLog {
         let path = state.path(FileKind::Log, base);
         let io_error = |source| ReadError::Io { path: path.clone(), source };
         let file = self.file(state, FileKind::Log, base, OpenMode::Existing).map_err(io_error)?;
+        if let Some(damage) = state.damage_at(from) {
+            let (position, error) = (damage.positions.start, damage.error.clone());
+            return Err(ReadError::Corrupt { path, position, error });
+        }
+        let before = |damage: &&Damage| damage.segment == base && damage.offsets.end <= from;
+        let behind_damage = state.damaged.iter().rfind(before);
+        let behind_damage = behind_damage.map(|damage| (damage.offsets.end, damage.positions.end));
+        let incarnation = state.incarnation;
         let hint = state.read_hints.iter().find(|hint| hint.0 == from && hint.1 == base && hint.2 < limit);
         let hint = hint.map(|hint| (hint.0, hint.2));
         let index = match hint {
@@ -215,10 +242,29 @@ impl PartitionLog {
             limit_offset,
             until,
             hint,
+            behind_damage,
+            incarnation,
             index,
             index_written,
             index_pending,
         }))
+    }
+
+    /// The batch that holds `from`. Damage before it is noted and stepped over.
+    pub(crate) fn locate(&self, view: &View, from: Offset) -> Result<(u64, ScannedBatch), ReadError> {
+        let mut start = view.start(from);
+        loop {
+            let stop = match view.locate_from(start, from)? {
+                Ok(batch) => return Ok((batch.position, batch)),
+                Err(stop) => stop,
+            };
+            let (position, error) = (stop.position, stop.error.clone());
+            let damage = self.found_damage(view, stop)?;
+            if from < damage.offsets.end || damage.positions.end >= view.limit {
+                return Err(view.corrupt(position, error));
+            }
+            start = (damage.offsets.end, damage.positions.end);
+        }
     }
 
     fn remember(&self, offset: Offset, base: Offset, position: u64) {
@@ -249,16 +295,16 @@ impl PartitionLog {
         }
         let mut epochs = Vec::new();
         let mut end = view.scan(range.clone(), base_offset, Depth::Crc, |batch| {
-            let header = batch.header();
-            let (base_offset, last_offset) = (header.base_offset(), header.last_offset());
-            let position = batch.position;
-            epochs.push(SeenEpoch { position, base_offset, last_offset, epoch: header.leader_epoch() });
+            epochs.push(SeenEpoch::of(batch));
             true
         })?;
         // No CRC covers the leader epoch, but it is known where each one begins.
         if let Some(batch) = self.state.lock().first_foreign_epoch(&epochs) {
-            let stopped_by = Some(BatchError::LeaderEpoch(batch.epoch.0));
-            end = ScanEnd { position: batch.position, next_offset: batch.base_offset, stopped_by };
+            end = batch.stop();
+        }
+        if let Some(error) = end.stopped_by.clone() {
+            let stop = Stop { position: end.position, offset: end.next_offset, error };
+            self.found_damage(view, stop)?;
         }
         match end.stopped_by {
             Some(error) if end.position == range.start => Err(view.corrupt(end.position, error)),
@@ -275,7 +321,6 @@ impl PartitionLog {
 
 impl View {
     pub(crate) fn corrupt(&self, position: u64, error: ottla_log::BatchError) -> ReadError {
-        tracing::error!(path = %self.path.display(), position, %error, "corrupt batch, not served");
         ReadError::Corrupt { path: self.path.clone(), position, error }
     }
 
@@ -293,27 +338,35 @@ impl View {
         scan(&self.source, positions, first_offset, depth, visit).map_err(|source| self.io_error(source))
     }
 
+    /// Where to begin to look for `from`.
+    pub(crate) fn start(&self, from: Offset) -> (Offset, u64) {
+        let floor = self.hint.unwrap_or_else(|| self.floor(from));
+        self.behind_damage.map_or(floor, |behind| behind.max(floor))
+    }
+
     /// The batch that holds `from`, by its headers.
     pub(crate) fn locate(&self, from: Offset) -> Result<(u64, ScannedBatch), ReadError> {
-        let (start_offset, start) = match self.hint {
-            Some(hint) => hint,
-            None => self.floor(from),
-        };
+        match self.locate_from(self.start(from), from)? {
+            Ok(batch) => Ok((batch.position, batch)),
+            Err(stop) => Err(self.corrupt(stop.position, stop.error)),
+        }
+    }
+
+    /// The batch that holds `from`, by headers, or where they end before that.
+    pub(crate) fn locate_from(
+        &self,
+        start: (Offset, u64),
+        from: Offset,
+    ) -> Result<Result<ScannedBatch, Stop>, ReadError> {
         let mut found = None;
-        let end = self.scan(start..self.limit, start_offset, Depth::Headers, |batch| {
+        let end = self.scan(start.1..self.limit, start.0, Depth::Headers, |batch| {
             if batch.header().last_offset() >= from {
                 found = Some(*batch);
             }
             found.is_none()
         })?;
-        match (found, end.stopped_by) {
-            (Some(batch), _) => Ok((batch.position, batch)),
-            (None, Some(error)) => Err(self.corrupt(end.position, error)),
-            (None, None) => {
-                let error = ottla_log::BatchError::Truncated { needed: 0, present: 0 };
-                Err(self.corrupt(end.position, error))
-            }
-        }
+        let error = end.stopped_by.unwrap_or(BatchError::Truncated { needed: HEADER_BYTES, present: 0 });
+        Ok(found.ok_or(Stop { position: end.position, offset: end.next_offset, error }))
     }
 
     /// Where to begin to look for `from`: the offset and position of a batch. An index entry is trusted only
@@ -328,7 +381,7 @@ impl View {
         let count = self.index_written + self.index_pending.len();
         let below = partition_point(count, |at| Ok::<_, io::Error>(fits(&self.entry(at)?))).ok()?;
         let entry = self.entry(below.checked_sub(1)?).ok()?;
-        let mut header = [0; ottla_log::HEADER_BYTES];
+        let mut header = [0; HEADER_BYTES];
         let position = u64::from(entry.position);
         if position >= self.limit || self.source.read_at(position, &mut header).ok()? < header.len() {
             return None;

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use ottla_log::{
-    FileKind, FolderName, LeaderEpochs, LogConfig, OffsetCheckpoint, PartitionMetadata, ProducerStates,
-    STRAY_SUFFIX, parse_folder, partition_folder, renamed_folder,
+    DELETE_SUFFIX, FileKind, FolderName, LeaderEpochs, LogConfig, OffsetCheckpoint, PartitionMetadata,
+    ProducerStates, STRAY_SUFFIX, parse_folder, partition_folder, renamed_folder,
 };
 use ottla_types::{Offset, PartitionIndex, TopicId, TopicName, TopicPartition};
 
@@ -184,6 +184,14 @@ pub(crate) fn create_partition(
 ) -> Result<Arc<PartitionLog>, StoreError> {
     let disk = &*shared.disk;
     let folder = shared.dir.join(partition_folder(&topic, partition));
+    if disk.list(&folder).is_ok_and(|files| !files.is_empty()) {
+        // Of a partition whose deletion failed.
+        let unique = disk.random_id().map_err(StoreError::io("name", &folder))?;
+        let renamed = shared.dir.join(renamed_folder(&topic, partition, unique, DELETE_SUFFIX));
+        disk.rename(&folder, &renamed).map_err(StoreError::io("rename", &folder))?;
+        shared.sync_dir(&shared.dir).map_err(StoreError::io("sync", &shared.dir))?;
+        remove_folder(disk, &renamed)?;
+    }
     disk.create_dir(&folder).map_err(StoreError::io("create", &folder))?;
     let metadata_path = folder.join(PartitionMetadata::FILE);
     let log_path = folder.join(FileKind::Log.file_name(Offset(0)));

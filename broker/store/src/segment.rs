@@ -29,7 +29,6 @@ impl<E> IndexState<E> {
     }
 }
 
-#[derive(Clone)]
 pub(crate) struct Segment {
     pub(crate) base: Offset,
     /// The offset after its last record.

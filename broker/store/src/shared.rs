@@ -302,7 +302,7 @@ impl Shared {
             member.log.group_ended(member, flushed.durable);
         }
         drop(flushed.told);
-        if self.journal.wants_release() {
+        if self.journal.wants_release() || self.journal.wants_spare() {
             self.want_upkeep();
         }
         Ok(())

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use ottla_log::{
-    DELETE_SUFFIX, LOG_START_FILE, LogConfig, MetaProperties, RECOVERY_POINT_FILE, STRAY_SUFFIX,
+    DELETE_SUFFIX, JournalKey, LOG_START_FILE, LogConfig, MetaProperties, RECOVERY_POINT_FILE, STRAY_SUFFIX,
     partition_folder, renamed_folder,
 };
 use ottla_types::{BrokerId, ClusterId, DirectoryId, PartitionIndex, TopicId, TopicName};
@@ -22,6 +22,7 @@ use crate::parallel::each;
 use crate::partition::PartitionLog;
 use crate::real::RealDisk;
 use crate::recover::{Recovery, create_partition, remove_folder};
+use crate::scrub::ScrubCursor;
 use crate::shared::{FatalHook, Shared, StoreBug};
 
 /// Who drives the commits.
@@ -53,7 +54,8 @@ pub struct StoreConfig {
     pub committer: Committer,
     /// How often recovery points are written while there is something new.
     pub checkpoint_interval: Duration,
-    /// The size of one of the journal's two files in bytes. Segments are synced whenever one is full.
+    /// The size of one of the journal's two files in bytes: segments are synced whenever one is full. With 0 there is
+    /// no journal, and each segment is synced for itself.
     pub journal_file_bytes: u64,
     /// How long an idempotent producer is remembered after its last batch: Kafka's `producer.id.expiration.ms`.
     pub producer_expiration: Duration,
@@ -93,11 +95,14 @@ pub(crate) struct Inner {
     stop: AtomicBool,
     sync_threads: usize,
     producer_expiration: Duration,
+    /// Partitions that are gone, and the newest entry of each in the journal.
+    gone: Mutex<HashMap<JournalKey, u64>>,
+    pub(crate) scrub: Mutex<ScrubCursor>,
 }
 
 /// One data directory. Dropping it without [`Store::close`] is like a crash: the next open scans the logs' tails.
 pub struct Store {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     lock: Mutex<Option<Box<dyn DiskLock>>>,
 }
@@ -143,10 +148,7 @@ impl Store {
             threads,
         };
         let partitions = recovery.run()?;
-        // Of partitions that are gone: should one be made again, what was in the old one is not its own.
-        shared
-            .journal
-            .cut_deleted(recovery.replay.newest().filter(|(key, _)| !partitions.contains_key(key)))?;
+        let gone = recovery.replay.newest().filter(|(key, _)| !partitions.contains_key(key)).collect();
         shared.set_saved(recovery.recovery_points, recovery.log_starts);
         let count = partitions.len();
         tracing::info!(dir = %shared.dir.display(), partitions = count, clean, ms = started.elapsed().as_millis() as u64, "store opened");
@@ -157,6 +159,8 @@ impl Store {
             stop: AtomicBool::new(false),
             sync_threads: threads,
             producer_expiration: config.producer_expiration,
+            gone: Mutex::new(gone),
+            scrub: Mutex::default(),
         });
         let threads = match config.committer {
             Committer::Thread => start_threads(&inner, config.checkpoint_interval)?,
@@ -228,6 +232,13 @@ impl Store {
         // An older topic's offsets under this name would be taken for this one's.
         let name = ottla_types::TopicPartition { topic: topic.clone(), partition };
         self.inner.shared.forget_offsets(&name)?;
+        let mut gone = self.inner.gone.lock();
+        if let Some(newest) = gone.get(&(topic_id, partition)).copied() {
+            // What the journal says of the one before is not this one's.
+            self.inner.shared.journal.cut_gone((topic_id, partition), newest)?;
+            gone.remove(&(topic_id, partition));
+        }
+        drop(gone);
         let log = create_partition(&self.inner.shared, topic, topic_id, partition, config)?;
         log.queue();
         partitions.insert((topic_id, partition), Arc::clone(&log));
@@ -279,7 +290,7 @@ impl Store {
             log.sync_locked().map_err(|_| StoreError::Failed)?;
         }
         let mut state = log.state.lock();
-        shared.journal.cut_deleted([(log.journal_key(), state.slot.newest)].into_iter())?;
+        self.inner.gone.lock().insert(log.journal_key(), state.slot.newest);
         state.deleted = true;
         log.set_recovery_point(None);
         let unique = shared.disk.random_id().map_err(StoreError::io("name", &state.folder))?;
@@ -303,9 +314,6 @@ impl Store {
     pub fn delete_topic(&self, topic_id: TopicId) -> Result<(), StoreError> {
         let logs = self.inner.logs();
         let ours = logs.iter().filter(|log| log.topic_id == topic_id);
-        // All at once, as each by itself would write the same file again.
-        let newest = ours.clone().map(|log| (log.journal_key(), log.state.lock().slot.newest));
-        self.inner.shared.journal.cut_deleted(newest.collect::<Vec<_>>().into_iter())?;
         ours.map(|log| self.delete_partition(topic_id, log.partition)).fold(Ok(()), Result::and)
     }
 
@@ -416,7 +424,7 @@ impl Drop for FailOnPanic<'_> {
 
 impl Inner {
     /// All logs, sorted by topic name and partition.
-    fn logs(&self) -> Vec<Arc<PartitionLog>> {
+    pub(crate) fn logs(&self) -> Vec<Arc<PartitionLog>> {
         let mut logs: Vec<_> = self.partitions.read().values().cloned().collect();
         logs.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
         logs
@@ -452,7 +460,12 @@ impl Inner {
         let mut checkpointed = Instant::now();
         while let Some(is_wanted) = self.shared.wait_upkeep(interval) {
             if is_wanted && checkpointed.elapsed() < interval && !self.shared.is_checkpoint_due() {
-                self.release_or_warn();
+                if self.shared.journal.wants_spare() {
+                    self.shared.journal.prepare_spare();
+                }
+                if self.shared.journal.wants_release() {
+                    self.release_or_warn();
+                }
                 continue;
             }
             if let Err(error) = self.checkpoint() {
@@ -500,6 +513,7 @@ impl Inner {
     /// how far the logs are durable is marked in the newest file first. Returns whether there was room for that.
     fn release_before(&self, boundary: u64, logs: &[Arc<PartitionLog>]) -> Result<bool, StoreError> {
         let journal = &self.shared.journal;
+        let seen_to = journal.next_number();
         let mut newest = None;
         for log in logs.iter().filter(|_| self.shared.bug != Some(StoreBug::ReleaseWithoutMarks)) {
             let mut state = log.state.lock();
@@ -518,7 +532,7 @@ impl Inner {
                 return Ok(false);
             }
         }
-        journal.release(boundary).map_err(|error| {
+        journal.release(boundary, seen_to).map_err(|error| {
             self.shared.fail(&error);
             StoreError::Failed
         })?;

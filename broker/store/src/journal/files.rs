@@ -3,7 +3,8 @@
 //! A file is filled with zeros in steps before groups go there, so that a sync of it changes no size and no extent.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_log::{BLOCK_BYTES, JournalGroup};
@@ -16,11 +17,29 @@ const SUFFIX: &str = ".journal";
 /// A file that may be used again.
 pub(super) const SPARE_FILE: &str = "spare";
 
+/// A file that is being filled, to be a spare one.
+pub(super) const FILLING_FILE: &str = "filling";
+
 /// The files that one process has at once: the one that it writes, and the one before.
 const FILES_MAX: usize = 2;
 
+const FILL_BYTES: u64 = 2 << 20;
 const GROW_BYTES_MIN: u64 = 256 << 10;
 const GROW_BYTES_MAX: u64 = 8 << 20;
+
+/// Fills a file beside the others with zeros, in steps that don't hold up those who sync meanwhile.
+pub(super) fn fill_spare(disk: &dyn Disk, folder: &Path, file_bytes: u64) -> io::Result<()> {
+    let file = disk.open(&folder.join(FILLING_FILE), OpenMode::CreateIfMissing)?;
+    let zeros = vec![0; FILL_BYTES as usize];
+    let mut filled = 0;
+    while filled < file_bytes {
+        let bytes = FILL_BYTES.min(file_bytes - filled);
+        file.write_at(filled, &[&zeros[..bytes as usize]])?;
+        file.sync()?;
+        filled += bytes;
+    }
+    Ok(())
+}
 
 /// The name of the file of a generation.
 pub(super) fn file_name(generation: u64) -> String {
@@ -72,6 +91,23 @@ impl Files {
     ) -> Self {
         let (live, idle_group) = (VecDeque::new(), JournalGroup::default());
         Self { disk, folder, file_bytes, generation, old, live, current: None, has_spare: false, idle_group }
+    }
+
+    /// Whether a spare file will be wanted before one is released: the first time that a file fills.
+    pub(super) fn wants_spare(&self) -> bool {
+        let is_filling = |current: &Current| current.position > self.file_bytes / 4;
+        self.live.len() < FILES_MAX && !self.has_spare && self.current.as_ref().is_some_and(is_filling)
+    }
+
+    /// Takes the file that was filled as the spare one, if there is still none.
+    pub(super) fn take_filled(&mut self) -> io::Result<()> {
+        let filled = self.folder.join(FILLING_FILE);
+        if self.has_spare {
+            return self.disk.remove_file(&filled);
+        }
+        self.disk.rename(&filled, &self.folder.join(SPARE_FILE))?;
+        self.has_spare = true;
+        Ok(())
     }
 
     pub(super) fn is_empty(&self) -> bool {

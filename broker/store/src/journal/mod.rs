@@ -19,13 +19,13 @@
 mod files;
 mod replay;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use ottla_log::{JournalCuts, JournalGroup, JournalKey, encode_cuts};
+use ottla_log::{JournalCut, JournalCuts, JournalGroup, JournalKey, encode_cuts};
 use ottla_types::Offset;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
@@ -114,6 +114,9 @@ pub(crate) struct Journal {
     /// Whether segments have to be synced so that a file can be used again.
     wants_release: AtomicBool,
     group_bytes_max: usize,
+    file_bytes: u64,
+    /// Whether a spare file couldn't be filled: once is enough.
+    has_no_spare: AtomicBool,
 }
 
 impl Journal {
@@ -148,6 +151,8 @@ impl Journal {
             durable: AtomicU64::new(0),
             wants_release: AtomicBool::new(false),
             group_bytes_max,
+            file_bytes,
+            has_no_spare: AtomicBool::new(false),
         };
         Ok((journal, found.replay))
     }
@@ -199,7 +204,7 @@ impl Journal {
     /// tail. Returns the entry's number; `None` when there is no room.
     pub(crate) fn mark(&self, key: JournalKey, state: &mut State, end: Offset) -> Option<u64> {
         let mut open = self.open.lock();
-        if open.closed || open.group.padded_bytes() >= self.group_bytes_max {
+        if open.closed || open.group.padded_bytes() > self.group_bytes_max {
             return None;
         }
         open.group.push_mark(key, end);
@@ -288,16 +293,34 @@ impl Journal {
         self.wants_release.load(Ordering::Acquire)
     }
 
+    /// Whether [`Self::prepare_spare`] is worth while.
+    pub(crate) fn wants_spare(&self) -> bool {
+        !self.has_no_spare.load(Ordering::Relaxed)
+            && self.files.try_lock().is_some_and(|files| files.wants_spare())
+    }
+
+    /// Fills a file for later, so that no group has to wait for that. Without it files grow as they are written.
+    pub(crate) fn prepare_spare(&self) {
+        let filled = files::fill_spare(&*self.disk, &self.folder, self.file_bytes)
+            .and_then(|()| self.files.lock().take_filled());
+        if let Err(error) = filled {
+            tracing::warn!(folder = %self.folder.display(), %error, "no spare journal file");
+            self.has_no_spare.store(true, Ordering::Relaxed);
+            let _ = self.disk.remove_file(&self.folder.join(files::FILLING_FILE));
+        }
+    }
+
     /// The generation before which files can be released once the segments have been synced from now on.
     pub(crate) fn boundary(&self) -> u64 {
         self.files.lock().boundary()
     }
 
-    /// Lets the files before `boundary` go: the caller has seen to what they are kept for. Appends are taken again.
+    /// Lets the files before `boundary` go: the caller has seen to what they are kept for, and to what is known of logs
+    /// that were cut before entry `seen_to`. Appends are taken again.
     ///
     /// # Errors
     /// When the disk fails: the store has to stop.
-    pub(crate) fn release(&self, boundary: u64) -> Result<(), FatalError> {
+    pub(crate) fn release(&self, boundary: u64, seen_to: u64) -> Result<(), FatalError> {
         let mut files = self.files.lock();
         files.release(boundary)?;
         let oldest = files.oldest(self.open.lock().first_number());
@@ -305,7 +328,8 @@ impl Journal {
         drop(files);
         let mut cuts = self.cuts.lock();
         let mut kept = cuts.saved.clone();
-        kept.retain(|key, number| *number > oldest || cuts.under_way.contains(key));
+        let may_go = oldest.min(seen_to);
+        kept.retain(|key, cut| cut.number >= may_go || cuts.under_way.contains(key));
         if kept.len() != cuts.saved.len() {
             self.save_cuts(&kept).map_err(|error| FatalError {
                 action: "write",
@@ -319,20 +343,25 @@ impl Journal {
         Ok(())
     }
 
-    /// Makes the entries so far of a log void, durably, before it is cut: what is replayed after a crash is what comes
-    /// later. [`Self::cut_done`] has to follow once the cut is on disk.
+    /// Makes the entries so far of a log void, durably, before it is cut to `durable_to`: what is replayed after a crash
+    /// is what comes later. [`Self::cut_done`] has to follow once the cut is on disk.
     ///
     /// # Errors
     /// When the disk fails; nothing may be cut then.
-    pub(crate) fn begin_cut(&self, key: JournalKey) -> Result<(), StoreError> {
-        let number = self.open.lock().next_number;
+    pub(crate) fn begin_cut(&self, key: JournalKey, durable_to: Offset) -> Result<(), StoreError> {
+        let number = self.next_number();
         let mut cuts = self.cuts.lock();
         let mut changed = cuts.saved.clone();
-        changed.insert(key, number);
+        changed.insert(key, JournalCut { number, durable_to });
         self.save_cuts(&changed)?;
         cuts.saved = changed;
         cuts.under_way.insert(key);
         Ok(())
+    }
+
+    /// The number of the next entry.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.open.lock().next_number
     }
 
     /// The cut is on disk.
@@ -340,31 +369,25 @@ impl Journal {
         self.cuts.lock().under_way.remove(&key);
     }
 
-    /// Makes the entries so far of logs void that are deleted, as [`Self::begin_cut`] does.
+    /// Makes the entries of a partition void that was deleted, before it is made again. `newest` is its last one.
     ///
     /// # Errors
-    /// When the disk fails; nothing may be deleted then.
-    pub(crate) fn cut_deleted(
-        &self,
-        logs: impl Iterator<Item = (JournalKey, u64)>,
-    ) -> Result<(), StoreError> {
-        let oldest = self.oldest.load(Ordering::Acquire);
+    /// When the disk fails; it must not be made then.
+    pub(crate) fn cut_gone(&self, key: JournalKey, newest: u64) -> Result<(), StoreError> {
         let mut cuts = self.cuts.lock();
-        let is_live = |(key, newest): &(JournalKey, u64)| {
-            *newest > 0 && *newest >= oldest && cuts.saved.get(key).is_none_or(|cut| cut <= newest)
-        };
-        let concerned: Vec<_> = logs.filter(is_live).collect();
-        if concerned.is_empty() {
+        let known = cuts.saved.get(&key).map_or(0, |cut| cut.number);
+        let is_live = newest > 0 && newest >= self.oldest.load(Ordering::Acquire);
+        if !is_live && known == 0 {
             return Ok(());
         }
         let mut changed = cuts.saved.clone();
-        changed.extend(concerned.into_iter().map(|(key, newest)| (key, newest + 1)));
+        changed.insert(key, JournalCut { number: known.max(newest + 1), durable_to: Offset(0) });
         self.save_cuts(&changed)?;
         cuts.saved = changed;
         Ok(())
     }
 
-    fn save_cuts(&self, cuts: &BTreeMap<JournalKey, u64>) -> Result<(), StoreError> {
+    fn save_cuts(&self, cuts: &JournalCuts) -> Result<(), StoreError> {
         replace_file(&*self.disk, &self.folder, CUTS_FILE, encode_cuts(cuts).as_bytes())
             .map_err(StoreError::io("write", self.folder.join(CUTS_FILE)))
     }

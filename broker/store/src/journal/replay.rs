@@ -9,7 +9,7 @@ use ottla_log::{FileKind, JournalCuts, JournalEntry, JournalKey, decode_cuts, re
 use ottla_types::Offset;
 
 use super::CUTS_FILE;
-use super::files::{SPARE_FILE, file_name, parse_name};
+use super::files::{FILLING_FILE, SPARE_FILE, file_name, parse_name};
 use crate::disk::{Disk, DiskFile, OpenMode, read_file};
 use crate::error::StoreError;
 
@@ -27,7 +27,7 @@ pub(crate) struct Ignore {
 #[derive(Default)]
 pub(crate) struct Replay {
     /// The logs that were cut lately, perhaps not to the end.
-    cut: BTreeSet<JournalKey>,
+    cuts: JournalCuts,
     files: Vec<Vec<u8>>,
     entries: HashMap<JournalKey, Vec<(usize, JournalEntry)>>,
 }
@@ -61,15 +61,15 @@ pub(super) fn read(disk: &dyn Disk, folder: &Path, clean: bool, ignore: Ignore) 
     }
     let names = disk.list(folder).map_err(StoreError::io("list", folder))?;
     let files: Vec<u64> = names.iter().filter_map(|entry| parse_name(&entry.name)).collect();
-    let spare = folder.join(SPARE_FILE);
-    if names.iter().any(|entry| entry.name == SPARE_FILE) {
-        disk.remove_file(&spare).map_err(StoreError::io("remove", spare))?;
+    for entry in names.iter().filter(|entry| [SPARE_FILE, FILLING_FILE].contains(&entry.name.as_str())) {
+        let path = folder.join(&entry.name);
+        disk.remove_file(&path).map_err(StoreError::io("remove", path))?;
     }
     let cuts = read_cuts(disk, folder)?;
-    let newest_cut = cuts.iter().flat_map(|cuts| cuts.values()).max().map_or(0, |number| number >> 32);
+    let newest_cut = cuts.iter().flat_map(|cuts| cuts.values().map(|cut| cut.number)).max();
+    let newest_cut = newest_cut.map_or(0, |number| number >> 32);
     let generation = files.iter().copied().max().unwrap_or(0).max(newest_cut);
-    let cut = cuts.iter().flat_map(|cuts| cuts.keys().copied()).collect();
-    let mut replay = Replay { cut, ..Replay::default() };
+    let mut replay = Replay { cuts: cuts.clone().unwrap_or_default(), ..Replay::default() };
     if let Some(cuts) = &cuts {
         for &generation in &files {
             replay.add_file(disk, folder, generation, cuts, ignore)?;
@@ -127,7 +127,7 @@ impl Replay {
         }
         let at = self.files.len();
         for entry in content.entries {
-            let counts_from = cuts.get(&entry.key).copied().unwrap_or(0);
+            let counts_from = cuts.get(&entry.key).map_or(0, |cut| cut.number);
             if entry.number >= counts_from || ignore.cuts {
                 self.entries.entry(entry.key).or_default().push((at, entry));
             }
@@ -136,15 +136,16 @@ impl Replay {
         Ok(())
     }
 
-    /// The partitions that there are entries of, and the number of each one's newest.
+    /// The partitions that there are entries or cuts of, and the number of each one's newest entry.
     pub(crate) fn newest(&self) -> impl Iterator<Item = (JournalKey, u64)> {
         let newest = |entries: &Vec<(usize, JournalEntry)>| entries.iter().map(|entry| entry.1.number).max();
-        self.entries.iter().map(move |(key, entries)| (*key, newest(entries).unwrap_or(0)))
+        let cut = self.cuts.keys().map(|key| (*key, 0));
+        cut.chain(self.entries.iter().map(move |(key, entries)| (*key, newest(entries).unwrap_or(0))))
     }
 
     /// Whether the log was cut and that may not be on disk yet.
     pub(crate) fn was_cut(&self, key: JournalKey) -> bool {
-        self.cut.contains(&key)
+        self.cuts.contains_key(&key)
     }
 
     /// Repeats the writes of one partition that lie past its recovery point and its log start.
@@ -156,7 +157,8 @@ impl Replay {
         recovery_point: Offset,
         log_start: Offset,
     ) -> Result<Replayed, StoreError> {
-        let mut replayed = Replayed { durable_to: recovery_point, ..Replayed::default() };
+        let durable_to = self.cuts.get(&key).map_or(recovery_point, |cut| recovery_point.max(cut.durable_to));
+        let mut replayed = Replayed { durable_to, ..Replayed::default() };
         let entries = || self.entries.get(&key).into_iter().flatten();
         // A segment that retention let go is not made again; one that is kept is kept whole.
         let past_start = entries().filter(|(_, entry)| entry.next_offset > log_start);

@@ -2,42 +2,35 @@
 
 use std::ops::{Range, RangeInclusive};
 
-use ottla_log::{Depth, FileKind};
+use ottla_log::{BatchError, Depth, FileKind, HEADER_BYTES};
 use ottla_types::Offset;
 
 use super::{Gap, Loader};
-use crate::damage::find_batch;
+use crate::damage::{Damage, find_batch};
 use crate::disk::OpenMode;
 use crate::error::StoreError;
 use crate::read::FileSource;
 use crate::segment::Segment;
 
 impl Loader<'_> {
-    /// Walks the headers of what was durable. What is damaged there stays, and is stepped over.
+    /// Walks what was durable, from the last index entry that can be trusted. What is damaged there stays, and is
+    /// stepped over. Checksums are looked at, as a header that is damaged would lead astray, and what follows would be
+    /// cut like a torn tail.
     pub(super) fn walk_durable(&mut self, segment: &mut Segment, bytes: u64) -> Result<(), StoreError> {
-        let mut depth = Depth::Headers;
         while segment.end < self.durable_to && segment.bytes < bytes {
-            let before = segment.clone();
-            self.walk_known(segment, bytes, depth)?;
+            self.walk_known(segment, bytes)?;
             let is_whole = segment.end >= self.durable_to || segment.bytes >= bytes;
-            if !is_whole && depth == Depth::Headers {
-                // A damaged length may have led astray: the checksums tell where the damage begins.
-                *segment = before;
-                depth = Depth::Crc;
-                continue;
-            }
             if is_whole || !self.step_over(segment, bytes)? {
                 break;
             }
-            depth = Depth::Headers;
         }
         Ok(())
     }
 
-    fn walk_known(&mut self, segment: &mut Segment, bytes: u64, depth: Depth) -> Result<(), StoreError> {
+    fn walk_known(&mut self, segment: &mut Segment, bytes: u64) -> Result<(), StoreError> {
         let (durable_to, recovery_point) = (self.durable_to, self.recovery_point);
         let (mut epochs, mut changed) = (std::mem::take(&mut self.epochs), false);
-        let walked = self.walk(segment.base, segment.bytes..bytes, segment.end, depth, |batch| {
+        let walked = self.walk(segment.base, segment.bytes..bytes, segment.end, Depth::Crc, |batch| {
             let header = batch.header();
             // A commit ends with a batch, so one that reaches past it has a damaged header.
             if header.next_offset() > durable_to {
@@ -61,7 +54,12 @@ impl Loader<'_> {
         let Some((position, offset)) = self.find_batch(segment.base, segment.bytes..bytes, offsets)? else {
             return Ok(false);
         };
-        self.note_damage(segment.end..offset);
+        self.note_damage(Damage {
+            offsets: segment.end..offset,
+            segment: segment.base,
+            positions: segment.bytes..position,
+            error: BatchError::Truncated { needed: HEADER_BYTES, present: 0 },
+        });
         self.gaps.push(Gap { segment: segment.base, position, offset });
         segment.set_recovered(position, offset);
         Ok(true)

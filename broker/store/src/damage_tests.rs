@@ -1,0 +1,349 @@
+//! The journal and damage on the operating system's disk: what is restored, what is named, scrubbed and mended.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use bytes::Bytes;
+use ottla_log::BatchBuilder;
+use ottla_types::{
+    BrokerId, ClusterId, LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId, TopicId, TopicName,
+};
+use parking_lot::Mutex;
+
+use crate::disk::{DirEntry, Disk, DiskFile, DiskLock, OpenMode};
+use crate::{
+    AckDurability, Committer, LogConfig, PartitionLog, ReadError, RealDisk, RepairError, Store, StoreConfig,
+    UpTo,
+};
+
+const TOPIC: TopicId = TopicId([2; 16]);
+const P0: PartitionIndex = PartitionIndex(0);
+
+fn config(dir: &Path) -> StoreConfig {
+    let cluster_id = Some(ClusterId([1; 16]));
+    StoreConfig { cluster_id, committer: Committer::Manual, ..StoreConfig::new(dir, BrokerId(1)) }
+}
+
+fn open(dir: &Path) -> Store {
+    Store::open(config(dir)).unwrap()
+}
+
+/// A partition whose names are durable, so that what follows may go to the journal.
+fn create(store: &Store) -> Arc<PartitionLog> {
+    let config = LogConfig { segment_bytes: 2_000, index_interval_bytes: 300, ..LogConfig::default() };
+    let log = store.create_partition(TopicName::new("t").unwrap(), TOPIC, P0, config).unwrap();
+    store.commit_now().unwrap();
+    log
+}
+
+fn batch(value: &[u8]) -> Bytes {
+    BatchBuilder::new(Offset(0), LeaderEpoch(-1)).record(1_000, None, Some(value)).build().into()
+}
+
+fn append(log: &Arc<PartitionLog>, count: usize) {
+    for index in 0..count {
+        log.append(&batch(&[index as u8; 100]), LeaderEpoch(3), 1_000).unwrap();
+    }
+}
+
+fn all(log: &PartitionLog) -> Vec<u8> {
+    let (mut bytes, mut from) = (Vec::new(), log.log_start_offset());
+    while let Some(slice) = log.read(from, 10_000, true, UpTo::Durable).unwrap() {
+        bytes.extend_from_slice(&slice.to_bytes().unwrap());
+        from = slice.next_offset;
+    }
+    bytes
+}
+
+fn first_segment(dir: &Path) -> PathBuf {
+    dir.join("t-0/00000000000000000000.log")
+}
+
+fn change(path: &Path, act: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = std::fs::read(path).unwrap();
+    act(&mut bytes);
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn what_the_journal_has_is_restored_whatever_became_of_the_segments() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let log = create(&store);
+    append(&log, 30);
+    store.commit_now().unwrap();
+    assert!(log.state.lock().is_unsynced(), "the segments were not synced for that");
+    let wanted = all(&log);
+    drop((store, log));
+    for file in std::fs::read_dir(dir.path().join("t-0")).unwrap() {
+        let path = file.unwrap().path();
+        if path.extension().is_some_and(|kind| kind == "log") {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    let store = open(dir.path());
+    let log = store.partition(TOPIC, P0).unwrap();
+    assert_eq!((log.end_offset(), all(&log) == wanted, log.damage()), (Offset(30), true, vec![]));
+}
+
+#[test]
+fn large_appends_are_synced_in_place_and_small_ones_wait_for_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let log = create(&store);
+    log.append(&batch(&vec![1; 70_000]), LeaderEpoch(3), 1_000).unwrap();
+    append(&log, 1);
+    assert_eq!(log.durable_end_offset(), Offset(0));
+    store.inner.shared.commit_journal().unwrap();
+    assert_eq!(log.durable_end_offset(), Offset(0), "nothing of it is in the journal");
+    store.commit_now().unwrap();
+    assert_eq!(log.durable_end_offset(), Offset(2));
+    append(&log, 1);
+    store.inner.shared.commit_journal().unwrap();
+    assert_eq!(log.durable_end_offset(), Offset(3));
+}
+
+#[test]
+fn partitions_for_which_written_is_enough_are_not_in_the_journal() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let log = create(&store);
+    log.set_config(LogConfig { ack_durability: AckDurability::Written, ..LogConfig::default() });
+    append(&log, 3);
+    assert_eq!(log.durable_end_offset(), Offset(3));
+    store.inner.shared.commit_journal().unwrap();
+    drop((store, log));
+    std::fs::remove_file(first_segment(dir.path())).unwrap();
+    let store = open(dir.path());
+    assert_eq!(store.partition(TOPIC, P0).unwrap().end_offset(), Offset(0));
+}
+
+#[test]
+fn a_clean_shutdown_leaves_no_journal() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    append(&create(&store), 3);
+    store.commit_now().unwrap();
+    assert!(std::fs::read_dir(dir.path().join("ottla-journal")).unwrap().count() > 0);
+    store.close().unwrap();
+    assert_eq!(std::fs::read_dir(dir.path().join("ottla-journal")).unwrap().count(), 0);
+}
+
+#[test]
+fn durable_records_that_are_damaged_are_named_and_never_cut() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let log = create(&store);
+    // In place, so that the journal can't restore them; it only knows how far they were durable.
+    log.append(&batch(&vec![1; 70_000]), LeaderEpoch(3), 1_000).unwrap();
+    store.checkpoint().unwrap();
+    drop((store, log));
+    change(&first_segment(dir.path()), |bytes| bytes.truncate(40_000));
+    let store = open(dir.path());
+    let log = store.partition(TOPIC, P0).unwrap();
+    assert_eq!((log.end_offset(), log.damage()), (Offset(1), vec![Offset(0)..Offset(1)]));
+    assert!(matches!(log.read(Offset(0), 100, true, UpTo::Durable), Err(ReadError::Corrupt { .. })));
+    append(&log, 1);
+    store.commit_now().unwrap();
+    assert!(log.read(Offset(1), 100, true, UpTo::Durable).unwrap().is_some());
+    log.repair(&batch(&vec![1; 70_000])).unwrap_err();
+    let mut good = batch(&vec![1; 70_000]).to_vec();
+    good[12..16].copy_from_slice(&3_i32.to_be_bytes());
+    assert_eq!(log.repair(&good.into()).unwrap(), Offset(0)..Offset(1));
+    assert_eq!((log.damage(), log.end_offset()), (vec![], Offset(2)));
+    assert!(log.read(Offset(0), 100, true, UpTo::Durable).unwrap().is_some());
+}
+
+#[test]
+fn the_scrub_finds_rot_and_a_peer_s_bytes_mend_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let log = create(&store);
+    append(&log, 30);
+    store.checkpoint().unwrap();
+    let wanted = all(&log);
+    let peer: Vec<Bytes> =
+        (3..5).map(|offset| log.read_bytes(Offset(offset), 1, UpTo::Durable).unwrap()).collect();
+    let batch_bytes = peer[0].len();
+    change(&first_segment(dir.path()), |bytes| bytes[3 * batch_bytes + 80] ^= 1);
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let hears = Arc::clone(&heard);
+    log.on_damage(Arc::new(move |range| hears.lock().push(range)));
+    assert!(log.read(Offset(3), 1, true, UpTo::Durable).unwrap().is_some(), "it was checked before");
+    let (mut steps, mut damaged) = (0, Vec::new());
+    loop {
+        let report = store.scrub_step(1_000);
+        damaged.extend(report.damaged);
+        steps += 1;
+        if report.finished {
+            break;
+        }
+    }
+    let range = Offset(3)..Offset(4);
+    assert_eq!(damaged, [(TOPIC, P0, range.clone())]);
+    assert_eq!((heard.lock().clone(), log.damage()), (vec![range.clone()], vec![range.clone()]));
+    assert!(steps > 3, "{steps}");
+    assert!(matches!(log.read(Offset(3), 1, true, UpTo::Durable), Err(ReadError::Corrupt { .. })));
+    assert!(log.read(Offset(4), 1, true, UpTo::Durable).unwrap().is_some());
+    let before = log.read(Offset(0), 10_000, true, UpTo::Durable).unwrap().unwrap();
+    assert_eq!(before.next_offset, Offset(3), "a read ends before it");
+    assert!(matches!(log.repair(&peer[1]), Err(RepairError::NotDamaged { .. })));
+    let mut torn = peer[0].to_vec();
+    torn[70] ^= 1;
+    assert!(matches!(log.repair(&torn.into()), Err(RepairError::Batch(_))));
+    let mut foreign = peer[0].to_vec();
+    foreign[12..16].copy_from_slice(&9_i32.to_be_bytes());
+    assert!(matches!(log.repair(&foreign.into()), Err(RepairError::Epoch { .. })));
+    assert_eq!(log.repair(&peer[0]).unwrap(), range);
+    assert!(log.damage().is_empty() && all(&log) == wanted);
+    drop((store, log));
+    let store = open(dir.path());
+    let log = store.partition(TOPIC, P0).unwrap();
+    assert!(log.damage().is_empty() && all(&log) == wanted);
+}
+
+#[test]
+fn a_damaged_log_is_cut_before_the_damage_or_begun_again() {
+    for offset in [1, 3, 4, 9] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path());
+        let log = create(&store);
+        append(&log, 12);
+        store.checkpoint().unwrap();
+        let batch_bytes = log.read_bytes(Offset(0), 1, UpTo::Durable).unwrap().len();
+        // A length that leads astray.
+        change(&first_segment(dir.path()), |bytes| bytes[3 * batch_bytes + 10] ^= 1);
+        while !store.scrub_step(1 << 20).finished {}
+        assert_eq!(log.damage(), vec![Offset(3)..Offset(4)]);
+        log.truncate_to(Offset(offset)).unwrap();
+        assert_eq!(log.end_offset(), Offset(offset));
+        assert_eq!(log.damage().len(), usize::from(offset > 3), "cut to {offset}");
+        append(&log, 1);
+        store.commit_now().unwrap();
+        assert!(log.read(Offset(offset), 1, true, UpTo::Durable).unwrap().is_some());
+        log.reset_to(Offset(50)).unwrap();
+        assert!(log.damage().is_empty());
+        append(&log, 1);
+        store.commit_now().unwrap();
+        drop((store, log));
+        let log = open(dir.path()).partition(TOPIC, P0).unwrap();
+        assert_eq!((log.log_start_offset(), log.end_offset()), (Offset(50), Offset(51)));
+    }
+}
+
+#[test]
+fn a_partition_that_is_made_again_shows_nothing_of_the_journal() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    append(&create(&store), 5);
+    store.commit_now().unwrap();
+    store.delete_partition(TOPIC, P0).unwrap();
+    let log = create(&store);
+    append(&log, 1);
+    store.commit_now().unwrap();
+    drop((store, log));
+    let log = open(dir.path()).partition(TOPIC, P0).unwrap();
+    assert_eq!((log.end_offset(), log.damage()), (Offset(1), vec![]));
+}
+
+#[test]
+fn silent_producers_are_forgotten_by_the_sweep() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let log = create(&store);
+    let of_producer = |sequence| -> Bytes {
+        let builder = BatchBuilder::new(Offset(0), LeaderEpoch(-1));
+        builder.producer(ProducerId(7), ProducerEpoch(0), sequence).record(1_000, None, None).build().into()
+    };
+    log.append(&of_producer(0), LeaderEpoch(0), 1_000).unwrap();
+    let day = 24 * 3_600_000;
+    store.enforce_retention(1_000 + day - 1);
+    assert!(log.append(&of_producer(5), LeaderEpoch(0), 1_000).is_err(), "a sequence is missing");
+    store.enforce_retention(1_000 + day);
+    assert!(log.append(&of_producer(5), LeaderEpoch(0), 1_000).is_ok(), "it may begin anywhere");
+}
+
+/// A disk that has too many files open for some syncs of folders.
+struct FewFiles {
+    refusals: AtomicU32,
+}
+
+impl Disk for FewFiles {
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        RealDisk.create_dir(path)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
+        RealDisk.list(path)
+    }
+
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
+        RealDisk.open(path, mode)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        RealDisk.rename(from, to)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        RealDisk.remove_file(path)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        RealDisk.remove_dir(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        let left = self.refusals.load(Ordering::Acquire);
+        if left > 0 {
+            self.refusals.store(left - 1, Ordering::Release);
+            return Err(io::Error::from_raw_os_error(rustix::io::Errno::MFILE.raw_os_error()));
+        }
+        RealDisk.sync_dir(path)
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskLock>> {
+        RealDisk.lock(path)
+    }
+
+    fn random_id(&self) -> io::Result<[u8; 16]> {
+        RealDisk.random_id()
+    }
+}
+
+#[test]
+fn too_many_open_files_delay_a_commit_and_do_not_end_the_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Arc::new(FewFiles { refusals: AtomicU32::new(0) });
+    let store = Store::open_on(Arc::clone(&disk) as Arc<dyn Disk>, config(dir.path())).unwrap();
+    let topic = TopicName::new("t").unwrap();
+    let log = store.create_partition(topic, TOPIC, P0, LogConfig::default()).unwrap();
+    append(&log, 1);
+    disk.refusals.store(3, Ordering::Release);
+    store.commit_now().unwrap();
+    assert_eq!((log.durable_end_offset(), store.has_failed()), (Offset(1), false));
+}
+
+#[test]
+fn many_dirty_partitions_hold_few_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(StoreConfig { open_files_max: 16, ..config(dir.path()) }).unwrap();
+    let topic = TopicName::new("t").unwrap();
+    let logs: Vec<_> = (0..60)
+        .map(|index| {
+            let index = PartitionIndex(index);
+            store.create_partition(topic.clone(), TOPIC, index, LogConfig::default()).unwrap()
+        })
+        .collect();
+    store.commit_now().unwrap();
+    for log in &logs {
+        append(log, 1);
+        store.commit_now().unwrap();
+    }
+    let held = logs.iter().filter(|log| log.state.lock().is_unsynced()).count();
+    assert!(held <= 8, "{held} are held open");
+    store.checkpoint().unwrap();
+    assert!(!logs.iter().any(|log| log.state.lock().is_unsynced()));
+}
