@@ -13,6 +13,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::partitions::Totals;
+
 /// The upper bounds of the buckets of request times, in seconds.
 const SECONDS: [f64; 13] =
     [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0];
@@ -30,6 +32,11 @@ struct LimitLabel {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct DurabilityLabel {
     ack_durability: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabel {
+    state: &'static str,
 }
 
 /// The metrics of requests of one API.
@@ -64,6 +71,8 @@ pub struct Gauges {
     pub durable_lag_records: i64,
     /// Bytes of all logs.
     pub log_bytes: u64,
+    /// How the replicas are.
+    pub replicas: Totals,
     /// The metadata version.
     pub metadata_version: u64,
     /// Whether the broker is ready.
@@ -82,6 +91,8 @@ pub struct Metrics {
     replicated_out_bytes: Counter,
     isr_shrinks: Counter,
     isr_expands: Counter,
+    by_state: Family<StateLabel, Gauge>,
+    follower_lag: Gauge,
     connections: Gauge,
     request_bytes: Gauge,
     fetch_sessions: Gauge,
@@ -116,6 +127,8 @@ impl Metrics {
             replicated_out_bytes: Counter::default(),
             isr_shrinks: Counter::default(),
             isr_expands: Counter::default(),
+            by_state: Family::default(),
+            follower_lag: Gauge::default(),
             connections: Gauge::default(),
             request_bytes: Gauge::default(),
             fetch_sessions: Gauge::default(),
@@ -168,6 +181,11 @@ impl Metrics {
         registry.register("isr_shrinks", help, self.isr_shrinks.clone());
         let help = "Replicas that came to those in sync by this broker as leader";
         registry.register("isr_expands", help, self.isr_expands.clone());
+        let help = "Partitions by state: led by this broker, those of them under-replicated or under min.insync.replicas, \
+            and those here without a leader";
+        registry.register("replicas", help, self.by_state.clone());
+        let help = "Records that the follower lacks that is furthest behind this broker";
+        registry.register("follower_lag_records", help, self.follower_lag.clone());
     }
 
     /// The metrics of the API at this position of the list that [`Self::new`] got.
@@ -214,6 +232,16 @@ impl Metrics {
         {
             set(&self.partitions.get_or_create(&DurabilityLabel { ack_durability }), count);
         }
+        let replicas = &gauges.replicas;
+        for (state, count) in [
+            ("leader", replicas.led),
+            ("under_replicated", replicas.under_replicated),
+            ("under_min_isr", replicas.under_min_isr),
+            ("offline", replicas.offline),
+        ] {
+            set(&self.by_state.get_or_create(&StateLabel { state }), count);
+        }
+        self.follower_lag.set(replicas.follower_lag_records);
         self.durable_lag.set(gauges.durable_lag_records);
         self.log_bytes.set(gauges.log_bytes);
         self.metadata_version.set(gauges.metadata_version);

@@ -1,11 +1,13 @@
 //! From what a client names to the partition that this broker leads, or why there is none.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ottla_core::metadata::{MetadataImage, TopicImage};
 use ottla_core::partition::{FollowerProgress, RoleKind};
 use ottla_types::{BrokerId, LeaderEpoch, Offset, PartitionIndex, TopicId};
 use ottla_wire::Uuid;
+use ottla_wire::messages::{LeaderIdAndEpoch, NodeEndpoint};
 
 use super::Broker;
 use crate::partitions::{Partition, Standing};
@@ -133,10 +135,34 @@ impl Broker {
     }
 
     /// The leader of a partition and its epoch, if there is one: a hint for clients that came to the wrong broker.
-    pub fn leader(&self, topic: TopicRef<'_>, index: PartitionIndex) -> Option<(i32, LeaderEpoch)> {
+    pub fn leader(&self, topic: TopicRef<'_>, index: PartitionIndex) -> Option<LeaderIdAndEpoch> {
         let image = self.image();
         let state = topic.find(&image)?.partition(index)?;
-        Some((state.leader?.0, state.leader_epoch))
+        Some(LeaderIdAndEpoch { leader_id: state.leader?.0, leader_epoch: state.leader_epoch.0 })
+    }
+
+    /// Where these leaders are reached by the listener of this name, each once.
+    pub fn endpoints(
+        &self,
+        listener: &str,
+        leaders: impl Iterator<Item = LeaderIdAndEpoch>,
+    ) -> Vec<NodeEndpoint<'static>> {
+        let ids: BTreeSet<i32> = leaders.map(|leader| leader.leader_id).filter(|id| *id >= 0).collect();
+        if ids.is_empty() {
+            return Vec::new();
+        }
+        let image = self.image();
+        let endpoint = |id: i32| {
+            let broker = image.broker(BrokerId(id))?;
+            let address = broker.listener(listener)?;
+            Some(NodeEndpoint {
+                node_id: id,
+                host: address.host.clone().into(),
+                port: i32::from(address.port),
+                rack: broker.rack.clone().map(Into::into),
+            })
+        };
+        ids.into_iter().filter_map(endpoint).collect()
     }
 
     /// The replica that a consumer in `rack` should rather read from: one in that rack that is in sync and has the

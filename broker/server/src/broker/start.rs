@@ -32,6 +32,13 @@ use crate::replication::{ReplicaSessions, Streams, follow_leaders, keep_in_sync,
 /// How long the quorum may take to say good-bye.
 const QUORUM_STOP_TIME: Duration = Duration::from_secs(3);
 
+/// How long a stopping broker waits for others to take over what it leads.
+const HAND_OVER_TIME: Duration = Duration::from_secs(2);
+/// How often it asks.
+const HAND_OVER_PAUSE: Duration = Duration::from_millis(50);
+/// How often high watermarks are saved.
+const SAVE_INTERVAL: Duration = Duration::from_secs(5);
+
 /// How long what others ask of the control listener may take to end.
 const CONTROL_STOP_TIME: Duration = Duration::from_millis(500);
 
@@ -108,6 +115,7 @@ pub async fn start(config: Config, log_control: Arc<LogControl>) -> Result<Runni
         partitions: Arc::new(Partitions::new(
             (config.node_id, incarnation),
             Arc::clone(&store),
+            config.data_dir.clone(),
             config.topics.defaults.clone(),
             streams,
         )),
@@ -128,6 +136,7 @@ pub async fn start(config: Config, log_control: Arc<LogControl>) -> Result<Runni
     background.spawn(follow_leaders(Arc::clone(&broker), opened));
     background.spawn(propose(Arc::clone(&broker)));
     background.spawn(keep_in_sync(Arc::clone(&broker)));
+    background.spawn(save_high_watermarks(Arc::clone(&broker)));
     background.spawn(keep_house(Arc::clone(&broker), Arc::clone(&store), stopping.clone()));
     wait_ready(&broker).await;
 
@@ -170,15 +179,13 @@ impl Running {
         }
     }
 
-    /// Stops in order: the leaderships move, clients are answered, the controller is told, the store is closed.
+    /// Stops in order: others take over what this broker leads, clients are answered, the controller is told, the store
+    /// is closed.
     ///
     /// # Errors
     /// When the store can't be closed; the next start then recovers it.
     pub async fn stop(mut self) -> Result<(), RunError> {
-        // First the leaderships move, so that clients are sent to the new leaders instead of finding nobody here.
-        if tokio::time::timeout(QUORUM_STOP_TIME, self.broker.quorum.step_aside()).await.is_err() {
-            warn!("the active controller did not move the leaderships in time");
-        }
+        hand_over(&self.broker).await;
         self.stop.send_replace(true);
         while self.serving.join_next().await.is_some() {}
         if tokio::time::timeout(QUORUM_STOP_TIME, self.broker.quorum.stop()).await.is_err() {
@@ -189,13 +196,34 @@ impl Running {
         if tokio::time::timeout(CONTROL_STOP_TIME, &mut self.control).await.is_err() {
             self.control.abort();
         }
-        let store = self.store;
-        tokio::task::spawn_blocking(move || store.close())
-            .await
-            .expect("closing the store does not panic")?;
+        let (store, partitions) = (self.store, Arc::clone(&self.broker.partitions));
+        let close = move || {
+            partitions.save_high_watermarks();
+            store.close()
+        };
+        tokio::task::spawn_blocking(close).await.expect("closing the store does not panic")?;
         info!("stopped");
         Ok(())
     }
+}
+
+/// Has others lead what this broker leads, as far as they can, while it goes on serving clients and followers: so clients
+/// are sent to the new leaders instead of finding nobody here.
+async fn hand_over(broker: &Broker) {
+    let hand_over = async {
+        // A follower that isn't in sync may be so in a moment.
+        while broker.partitions.could_hand_over(&broker.image()) {
+            match broker.quorum.step_aside().await {
+                Some(1..) => tokio::time::sleep(HAND_OVER_PAUSE).await,
+                Some(0) | None => return,
+            }
+        }
+    };
+    if tokio::time::timeout(HAND_OVER_TIME, hand_over).await.is_err() {
+        warn!("stopping with partitions that no other broker can lead yet");
+    }
+    // Those who wait here are told by the image that another broker leads.
+    broker.wait_applied(broker.image().version).await;
 }
 
 async fn bind(config: &Config) -> Result<Sockets, BindError> {
@@ -350,6 +378,19 @@ async fn follow_metadata(broker: Arc<Broker>) {
         };
         if changed.is_err() {
             return;
+        }
+    }
+}
+
+/// Saves the high watermarks now and then, until it is dropped.
+async fn save_high_watermarks(broker: Arc<Broker>) {
+    let mut timer = tokio::time::interval(SAVE_INTERVAL);
+    timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        timer.tick().await;
+        let partitions = Arc::clone(&broker.partitions);
+        if let Err(error) = tokio::task::spawn_blocking(move || partitions.save_high_watermarks()).await {
+            error!(%error, "cannot save the high watermarks");
         }
     }
 }

@@ -105,6 +105,7 @@ impl Broker {
             partitions_written: totals.written,
             durable_lag_records: totals.lag_records,
             log_bytes: totals.log_bytes,
+            replicas: totals,
             metadata_version: self.image().version.0,
             ready: self.ready().is_ok(),
         }

@@ -50,6 +50,8 @@ struct Waiting {
     min_bytes: usize,
     max_bytes: usize,
     read_committed: bool,
+    /// The listener that it came by.
+    listener: Arc<str>,
     /// The rack that the consumer says it is in; empty if it doesn't say.
     rack: Box<str>,
     deadline: Instant,
@@ -58,7 +60,7 @@ struct Waiting {
 /// What was found of one partition.
 struct Found {
     error: ErrorCode,
-    leader: Option<(i32, LeaderEpoch)>,
+    leader: Option<LeaderIdAndEpoch>,
     high_watermark: Offset,
     log_start_offset: Offset,
     slice: Option<ReadSlice>,
@@ -91,6 +93,7 @@ pub fn begin(call: Call) -> Begun {
             min_bytes: size(request.min_bytes),
             max_bytes: size(request.max_bytes).min(call.broker.config.fetch.response_bytes_max),
             read_committed: request.isolation_level == 1,
+            listener: Arc::clone(&call.context.listener),
             rack: request.rack_id.into(),
             deadline: Instant::now() + wait,
         };
@@ -271,6 +274,8 @@ impl Waiting {
                 return self.replier.encode::<Fetch>(&response, Vec::new());
             }
         };
+        let leaders = found.iter().filter_map(|found| found.leader.clone());
+        let node_endpoints = self.broker.endpoints(&self.listener, leaders);
         let mut slices = Vec::new();
         let mut responses: Vec<FetchableTopicResponse<'_>> = Vec::new();
         let mut last = None;
@@ -282,7 +287,7 @@ impl Waiting {
             let topic = responses.last_mut().expect("one was pushed for the first partition");
             topic.partitions.push(found.into_response(request.partition, self.read_committed, &mut slices));
         }
-        let response = FetchResponse { session_id, responses, ..Default::default() };
+        let response = FetchResponse { session_id, responses, node_endpoints, ..Default::default() };
         self.replier.encode::<Fetch>(&response, slices)
     }
 
@@ -348,14 +353,13 @@ impl Found {
                 Records::Splice { length, token }
             }
         };
-        let leader = self.leader.map(|(id, epoch)| LeaderIdAndEpoch { leader_id: id, leader_epoch: epoch.0 });
         PartitionData {
             partition_index: partition.0,
             error_code: self.error.code(),
             high_watermark: self.high_watermark.0,
             last_stable_offset: self.high_watermark.0,
             log_start_offset: self.log_start_offset.0,
-            current_leader: leader.unwrap_or_default(),
+            current_leader: self.leader.unwrap_or_default(),
             aborted_transactions: read_committed.then(Vec::new),
             preferred_read_replica: self.preferred.map_or(-1, |id| id.0),
             records,

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use super::call::{Begun, Call, Replier};
 use super::errors::{append_error, unavailable_error};
-use crate::broker::{TopicRef, Unavailable};
+use crate::broker::{Broker, TopicRef, Unavailable};
 use crate::net::{Outcome, Response};
 use crate::partitions::{Partition, ProduceError};
 
@@ -54,15 +54,17 @@ pub fn begin(call: Call) -> Begun {
         if acks == 0 {
             return Ok(without_answer(&outcomes));
         }
-        let Call { frame, memory, replier, .. } = call;
+        let Call { frame, memory, replier, broker, context } = call;
+        let asked = Asked { broker, listener: context.listener, replier };
         // The records are written: the memory of the frame is free for others while this waits.
         drop((frame, memory));
         if acks != ACKS_ALL || outcomes.iter().flat_map(|t| &t.partitions).all(|p| p.pending.is_none()) {
-            return Ok(Outcome::Respond(encode(replier, outcomes)?));
+            return Ok(Outcome::Respond(asked.answer(outcomes)?));
         }
         let deadline = Instant::now() + timeout;
         Ok(Outcome::Later(Box::pin(async move {
-            encode(replier, wait(outcomes, deadline).await)
+            asked
+                .answer(wait(outcomes, deadline).await)
                 .inspect_err(|error| tracing::error!(%error, "cannot encode a produce response"))
                 .ok()
         })))
@@ -185,12 +187,35 @@ async fn wait(mut outcomes: Vec<Outcomes>, deadline: Instant) -> Vec<Outcomes> {
     outcomes
 }
 
-fn encode(replier: Replier, outcomes: Vec<Outcomes>) -> Result<Response, EncodeError> {
-    let topic = |topic: Outcomes| TopicProduceResponse {
-        name: Cow::Owned(topic.topic),
-        topic_id: topic.topic_id,
-        partition_responses: topic.partitions.into_iter().map(|partition| partition.response).collect(),
-    };
-    let responses = outcomes.into_iter().map(topic).collect();
-    replier.encode::<Produce>(&ProduceResponse { responses, ..Default::default() }, Vec::new())
+/// What the answer needs to know.
+struct Asked {
+    broker: Arc<Broker>,
+    listener: Arc<str>,
+    replier: Replier,
+}
+
+impl Asked {
+    /// Encodes what became of everything; who came to the wrong broker is told the right one.
+    fn answer(&self, mut outcomes: Vec<Outcomes>) -> Result<Response, EncodeError> {
+        let by_id = self.replier.version >= 13;
+        for topic in &mut outcomes {
+            let asked = TopicRef::new(by_id, &topic.topic, topic.topic_id);
+            let astray = ErrorCode::NotLeaderOrFollower.code();
+            for one in topic.partitions.iter_mut().filter(|one| one.response.error_code == astray) {
+                let leader = self.broker.leader(asked, PartitionIndex(one.response.index));
+                one.response.current_leader = leader.unwrap_or_default();
+            }
+        }
+        let partitions = outcomes.iter().flat_map(|topic| &topic.partitions);
+        let leaders = partitions.map(|one| one.response.current_leader.clone());
+        let node_endpoints = self.broker.endpoints(&self.listener, leaders);
+        let topic = |topic: Outcomes| TopicProduceResponse {
+            name: Cow::Owned(topic.topic),
+            topic_id: topic.topic_id,
+            partition_responses: topic.partitions.into_iter().map(|partition| partition.response).collect(),
+        };
+        let responses = outcomes.into_iter().map(topic).collect();
+        let response = ProduceResponse { responses, node_endpoints, ..Default::default() };
+        self.replier.encode::<Produce>(&response, Vec::new())
+    }
 }

@@ -1,19 +1,21 @@
 //! Keeps this broker's logs in step with the metadata: creates, opens, configures and deletes them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ottla_core::config::{AckDurability, BrokerDefaults, TopicConfig};
 use ottla_core::metadata::{IncarnationId, MetadataImage, TopicImage};
-use ottla_core::partition::{Assignment, RoleKind};
+use ottla_core::partition::{Assignment, Replica, RoleKind};
 use ottla_log::{AckDurability as LogDurability, LogConfig, TimestampType};
 use ottla_store::{Store, StoreError};
 use ottla_types::{BrokerId, DirectoryId, MetadataVersion, Offset, PartitionIndex, TopicId};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
+use super::high_watermarks;
 use super::partition::Partition;
 use super::ready::{PartitionKey, ReadyList};
 use crate::replication::Streams;
@@ -27,6 +29,12 @@ pub struct Partitions {
     store: Arc<Store>,
     defaults: BrokerDefaults,
     streams: Streams,
+    /// The data folder.
+    folder: PathBuf,
+    /// The high watermarks that were saved before this process started.
+    saved: HashMap<PartitionKey, Offset>,
+    /// The ones that were saved last.
+    saved_last: Mutex<BTreeMap<PartitionKey, Offset>>,
     /// Partitions that have something to propose to the controller.
     proposals: Arc<ReadyList>,
     open: RwLock<HashMap<PartitionKey, Arc<Partition>>>,
@@ -46,6 +54,33 @@ pub struct Totals {
     pub lag_records: i64,
     /// Bytes of their logs.
     pub log_bytes: u64,
+    /// Partitions that this broker leads.
+    pub led: usize,
+    /// Those of them that have replicas which aren't in sync.
+    pub under_replicated: usize,
+    /// Those of them of which so few replicas are in sync that nothing is acknowledged.
+    pub under_min_isr: usize,
+    /// Partitions without a leader.
+    pub offline: usize,
+    /// The records that the follower that is furthest behind lacks.
+    pub follower_lag_records: i64,
+}
+
+impl Totals {
+    fn add(&mut self, replica: &Replica, end: Offset) {
+        let Some(assignment) = replica.assignment() else { return };
+        match replica.role() {
+            RoleKind::Leader => {
+                self.led += 1;
+                self.under_replicated += usize::from(assignment.isr.len() < assignment.replicas.len());
+                self.under_min_isr += usize::from(assignment.is_under_minimum());
+                let lags = replica.followers().map(|(_, progress)| end.0 - progress.acknowledged.0);
+                self.follower_lag_records = lags.fold(self.follower_lag_records, i64::max);
+            }
+            RoleKind::Offline => self.offline += 1,
+            RoleKind::Follower(_) => {}
+        }
+    }
 }
 
 impl Partitions {
@@ -53,6 +88,7 @@ impl Partitions {
     pub fn new(
         (node_id, incarnation): (BrokerId, IncarnationId),
         store: Arc<Store>,
+        folder: PathBuf,
         defaults: BrokerDefaults,
         streams: Streams,
     ) -> Self {
@@ -63,6 +99,9 @@ impl Partitions {
             store,
             defaults,
             streams,
+            saved: high_watermarks::load(&folder),
+            saved_last: Mutex::default(),
+            folder,
             proposals: Arc::default(),
             open: RwLock::default(),
             applied,
@@ -121,6 +160,33 @@ impl Partitions {
         self.applied.subscribe()
     }
 
+    /// Saves the high watermarks, if any has moved. Blocks on the disk.
+    pub fn save_high_watermarks(&self) {
+        let now: BTreeMap<PartitionKey, Offset> = {
+            let open = self.open.read();
+            open.values().map(|partition| (partition.key(), partition.high_watermark())).collect()
+        };
+        let mut last = self.saved_last.lock();
+        if *last == now {
+            return;
+        }
+        match high_watermarks::save(&self.folder, &now) {
+            Ok(()) => *last = now,
+            Err(error) => warn!(%error, "the high watermarks are not saved yet"),
+        }
+    }
+
+    /// Whether this broker leads a partition that another live broker has a replica of, in `image`.
+    pub fn could_hand_over(&self, image: &MetadataImage) -> bool {
+        let mut partitions = image.topics.values().flat_map(|topic| &topic.partitions);
+        partitions.any(|partition| {
+            let is_other = |id: &BrokerId| *id != self.node_id;
+            let is_active = |id: &BrokerId| image.broker(*id).is_some_and(|broker| broker.is_active());
+            partition.leader == Some(self.node_id)
+                && partition.replicas.iter().filter(|id| is_other(id)).any(is_active)
+        })
+    }
+
     /// Sums over all partitions.
     pub fn totals(&self) -> Totals {
         let mut totals = Totals::default();
@@ -132,6 +198,7 @@ impl Partitions {
             }
             totals.lag_records += (log.end_offset().0 - log.durable_end_offset().0).max(0);
             totals.log_bytes += log.size_bytes();
+            partition.with_replica(|replica| totals.add(replica, log.end_offset()));
         }
         totals
     }
@@ -142,7 +209,7 @@ impl Partitions {
         // First what goes, as a topic may come again under its name.
         for topic in before.into_iter().flat_map(|before| before.topics.values()) {
             if !image.topics.contains_key(&topic.id) {
-                self.delete(topic);
+                topic.numbered().for_each(|(index, _)| self.delete(topic, index));
             }
         }
         // Who may be in sync depends on the brokers as well.
@@ -167,13 +234,13 @@ impl Partitions {
         let mut config = None;
         for (index, partition) in topic.numbered() {
             if !partition.is_on(self.node_id, directory) {
-                // It has moved away, and enough others have what it holds.
-                if self.is_known(image) && !partition.replicas.contains(&self.node_id) {
-                    self.delete_one(topic, index);
-                }
                 if partition.replicas.contains(&self.node_id) && partition.leader.is_none() {
                     let (topic, partition) = (&topic.name, index);
                     warn!(%topic, %partition, "the partition was on another disk of this broker: it stays offline");
+                }
+                // It has moved away, and enough others have what it holds.
+                if !partition.replicas.contains(&self.node_id) && self.is_known(image) {
+                    self.delete(topic, index);
                 }
                 continue;
             }
@@ -217,17 +284,13 @@ impl Partitions {
             }
             created => created?,
         };
-        let partition = Partition::new(self.node_id, log, Offset(0), Arc::clone(&self.proposals));
+        let saved = self.saved.get(&(topic.id, index)).copied().unwrap_or_default();
+        let partition = Partition::new(self.node_id, log, saved, Arc::clone(&self.proposals));
         self.open.write().insert(partition.key(), Arc::clone(&partition));
         Ok(partition)
     }
 
-    fn delete(&self, topic: &TopicImage) {
-        topic.numbered().for_each(|(index, _)| self.delete_one(topic, index));
-    }
-
-    /// Deletes the partition's log, if it is open here.
-    fn delete_one(&self, topic: &TopicImage, index: PartitionIndex) {
+    fn delete(&self, topic: &TopicImage, index: PartitionIndex) {
         let Some(partition) = self.open.write().remove(&(topic.id, index)) else { return };
         partition.leave();
         match self.store.delete_partition(topic.id, index) {
@@ -247,7 +310,17 @@ impl Partitions {
         let partitions = image.partitions_on(self.node_id, directory);
         let known: HashSet<PartitionKey> = partitions.map(|(topic, index, _)| (topic.id, index)).collect();
         for (topic, id, partition) in self.store.partitions() {
-            if !known.contains(&(id, partition)) {
+            if known.contains(&(id, partition)) {
+                continue;
+            }
+            let state = image.topics.get(&id).and_then(|topic| topic.partition(partition));
+            if state.is_some_and(|state| !state.replicas.contains(&self.node_id)) {
+                // It was moved to others while this broker was away.
+                match self.store.delete_partition(id, partition) {
+                    Ok(()) => info!(%topic, %partition, "partition deleted, as others have it now"),
+                    Err(error) => error!(%topic, %partition, %error, "cannot delete the partition"),
+                }
+            } else {
                 warn!(%topic, topic_id = %id, %partition, "the metadata has no such partition: its files are left alone");
             }
         }

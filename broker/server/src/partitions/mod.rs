@@ -1,10 +1,11 @@
 //! The partitions that this broker holds, kept in step with the metadata.
 
+mod high_watermarks;
 mod manager;
 mod partition;
 mod ready;
 mod waiters;
 
-pub use manager::Partitions;
+pub use manager::{Partitions, Totals};
 pub use partition::{Followed, Partition, ProduceError, Standing};
 pub use ready::{PartitionKey, ReadyList};

@@ -234,6 +234,49 @@ async fn consumers_read_in_their_rack() {
         assert!(Instant::now() < deadline, "the follower hears of the high watermark");
     }
     assert_eq!(read(&mut client, "t", 9, &rack).await.0, ErrorCode::OffsetNotAvailable);
-    assert_eq!(client.produce("t", 0, &batch(&["b"])).await.0, ErrorCode::NotLeaderOrFollower);
+    let request = produce_request("t", 0, b"", -1);
+    let topic_id = client.topic_id("t").await;
+    let records = batch(&["b"]);
+    let mut request = ProduceRequest { topic_data: request.topic_data, ..request };
+    request.topic_data[0].topic_id = topic_id;
+    request.topic_data[0].partition_data[0].records = ottla_wire::Records::from(&records[..]);
+    let answer = client.call::<apis::Produce>(13, &request).await;
+    let response = answer.decode::<apis::Produce>();
+    let refused = &response.responses[0].partition_responses[0];
+    assert_eq!(refused.error_code, ErrorCode::NotLeaderOrFollower.code());
+    assert_eq!(refused.current_leader.leader_id, leader);
+    let told = &response.node_endpoints[0];
+    assert_eq!((told.node_id, told.port), (leader, i32::from(cluster.broker(leader).address().port())));
+    cluster.end().await;
+}
+
+/// The partition's replicas move from three brokers to one: the others delete theirs, nothing is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_moved_away_is_deleted_once_others_have_it() {
+    let cluster = TestCluster::start(&[]).await;
+    cluster.create_topic("t", &[]).await;
+    let leader = cluster.wait("t", "all in sync", |view| view.1 == [1, 2, 3]).await;
+    cluster.produce("t", "a").await;
+    let target = if leader == 1 { 2 } else { 1 };
+    let partitions = vec![ReassignablePartition { partition_index: 0, replicas: Some(vec![target]) }];
+    let request = AlterPartitionReassignmentsRequest {
+        topics: vec![ReassignableTopic { name: "t", partitions }],
+        allow_replication_factor_change: true,
+        ..Default::default()
+    };
+    let answer = cluster.any().await.call::<apis::AlterPartitionReassignments>(1, &request).await;
+    let response = answer.decode::<apis::AlterPartitionReassignments>();
+    assert_eq!(response.responses[0].partitions[0].error_code, 0, "{response:?}");
+    cluster.wait("t", "the move", |view| *view == (target, vec![target])).await;
+    assert_eq!(cluster.values("t", 1).await, ["a"]);
+    let has_copy = |id: i32| cluster.broker(id).folder().join("data/t-0").exists();
+    let deadline = Instant::now() + PATIENCE;
+    while (1..=3).filter(|id| has_copy(*id)).count() > 1 {
+        assert!(Instant::now() < deadline, "the copies are deleted");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(has_copy(target));
+    cluster.produce("t", "b").await;
+    assert_eq!(cluster.values("t", 2).await, ["a", "b"]);
     cluster.end().await;
 }
