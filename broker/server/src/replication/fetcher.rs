@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ottla_client::{ClientConfig, ClientError, Connection, Reply};
 use ottla_core::partition::{FetchAnswer, FetchSpec, FetchVerdict, RoleKind};
-use ottla_types::{BrokerId, LeaderEpoch, Offset, PartitionIndex, TopicId};
+use ottla_types::{BrokerEpoch, BrokerId, LeaderEpoch, Offset, PartitionIndex, TopicId};
 use ottla_wire::ErrorCode;
 use ottla_wire::apis::Fetch;
 use ottla_wire::messages::{
@@ -56,6 +56,10 @@ enum StreamError {
     /// It doesn't go on with the session.
     #[error("it answers {0}")]
     Refused(ErrorCode),
+    /// This broker has registered again: what it said before was said by another registration, which may not join those
+    /// in sync. So all of it is said again.
+    #[error("this broker has registered again")]
+    RegisteredAgain,
 }
 
 type InFlight = Pin<Box<dyn Future<Output = Result<Reply<Fetch>, ClientError>> + Send>>;
@@ -63,6 +67,8 @@ type InFlight = Pin<Box<dyn Future<Output = Result<Reply<Fetch>, ClientError>> +
 /// A connection with its session.
 struct Stream {
     connection: Arc<Connection>,
+    /// The registration of this broker in which everything was asked.
+    broker_epoch: Option<BrokerEpoch>,
     /// The session, once the leader has named it; 0 before.
     session_id: i32,
     /// The number of the next request in the session.
@@ -91,7 +97,7 @@ impl Fetcher {
             let connected = Instant::now();
             let error = match self.connect().await {
                 Ok(stream) => match self.follow(stream).await {
-                    Ok(()) => continue,
+                    Ok(()) | Err(StreamError::RegisteredAgain) => continue,
                     Err(error) => error,
                 },
                 Err(error) => error,
@@ -127,6 +133,7 @@ impl Fetcher {
             request_timeout: ANSWER_TIME_MAX,
             ..ClientConfig::new("")
         };
+        let broker_epoch = self.broker.quorum.broker_epoch();
         let connection =
             Connection::connect(&format!("{}:{}", endpoint.host, endpoint.port), &config).await?;
         for key in self.broker.partitions.followed_from(self.leader) {
@@ -134,6 +141,7 @@ impl Fetcher {
         }
         Ok(Stream {
             connection: Arc::new(connection),
+            broker_epoch,
             session_id: 0,
             epoch: 0,
             asked: HashMap::new(),
@@ -180,6 +188,10 @@ impl Fetcher {
 
     /// Sends the next request: what is ready, or only that it waits.
     async fn ask(&self, stream: &mut Stream) -> Result<(), StreamError> {
+        // At the latest when the leader answers that nothing is new, this is looked at again.
+        if stream.broker_epoch != self.broker.quorum.broker_epoch() {
+            return Err(StreamError::RegisteredAgain);
+        }
         let (epoch, partitions) = (stream.epoch, &self.broker.partitions);
         let mut topics: BTreeMap<TopicId, Vec<FetchPartition>> = BTreeMap::new();
         let mut forgotten: BTreeMap<TopicId, Vec<i32>> = BTreeMap::new();
@@ -225,7 +237,7 @@ impl Fetcher {
         let request = FetchRequest {
             replica_state: ReplicaState {
                 replica_id: self.broker.config.node_id.0,
-                replica_epoch: self.broker.quorum.broker_epoch().map_or(-1, |epoch| epoch.0),
+                replica_epoch: stream.broker_epoch.map_or(-1, |epoch| epoch.0),
             },
             max_wait_ms: i32::try_from(limits.fetch_wait_max.as_millis()).unwrap_or(i32::MAX),
             min_bytes: 1,

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ottla_server::broker::{RunError, Running, start};
+use ottla_server::broker::{Broker, RunError, Running, start};
 use ottla_server::config::{Config, LogFormat, Sources};
 use ottla_server::logging::LogControl;
 use tempfile::TempDir;
@@ -53,6 +53,11 @@ impl TestBroker {
         let log_control = Arc::new(LogControl::start(&filter, LogFormat::Text).unwrap());
         let running = start(config, log_control).await?;
         Ok(Self { folder, control_port, overrides, running })
+    }
+
+    /// What runs.
+    pub fn server(&self) -> &Arc<Broker> {
+        self.running.broker()
     }
 
     /// Stops it in order and starts it again on the same folder.

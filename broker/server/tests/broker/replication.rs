@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use ottla_core::metadata::{Command, MetadataImage, RegisterBroker};
 use ottla_wire::messages::*;
 use ottla_wire::{ErrorCode, apis};
 
@@ -278,5 +279,35 @@ async fn what_was_moved_away_is_deleted_once_others_have_it() {
     assert!(has_copy(target));
     cluster.produce("t", "b").await;
     assert_eq!(cluster.values("t", 2).await, ["a", "b"]);
+    cluster.end().await;
+}
+
+/// After a cut the controller has a broker register again. The streams that it has to its leaders may go on, and what it
+/// said in them was said by its former registration.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_registers_again_joins_again() {
+    let cluster = TestCluster::start(&[]).await;
+    cluster.create_topic("t", &[]).await;
+    let leader = cluster.wait("t", "all in sync", |view| view.1 == [1, 2, 3]).await;
+    let follower = if leader == 3 { 2 } else { 3 };
+    let server = cluster.broker(follower).server();
+    let me = server.image().broker(follower.into()).expect("it is registered").as_ref().clone();
+    let again = RegisterBroker {
+        id: me.id,
+        incarnation: me.incarnation,
+        directory_id: me.directory_id,
+        listeners: me.listeners,
+        control_address: me.control_address,
+        rack: me.rack,
+        clean_shutdown: false,
+        min_insync_replicas: None,
+        default_replication_factor: None,
+        acks_written: false,
+    };
+    server.quorum.submit(Command::RegisterBroker(again)).await.unwrap();
+    let is_known = |image: &MetadataImage| image.broker(follower.into()).is_some_and(|b| b.epoch > me.epoch);
+    assert!(is_known(&server.image()));
+    cluster.wait("t", "all in sync again", |view| view.1 == [1, 2, 3]).await;
+    cluster.produce("t", "after").await;
     cluster.end().await;
 }
