@@ -27,7 +27,7 @@ use crate::metrics::Metrics;
 use crate::net::{BindError, BoundListener, Limits, RateLimit};
 use crate::partitions::Partitions;
 use crate::producer_ids::ProducerIds;
-use crate::replication::{ReplicaSessions, Streams, follow_leaders, keep_in_sync, propose};
+use crate::replication::{ReplicaSessions, Streams, follow_leaders, keep_in_sync, mend, propose, scrub};
 
 /// How long the quorum may take to say good-bye.
 const QUORUM_STOP_TIME: Duration = Duration::from_secs(3);
@@ -136,6 +136,8 @@ pub async fn start(config: Config, log_control: Arc<LogControl>) -> Result<Runni
     background.spawn(follow_leaders(Arc::clone(&broker), opened));
     background.spawn(propose(Arc::clone(&broker)));
     background.spawn(keep_in_sync(Arc::clone(&broker)));
+    background.spawn(mend(Arc::clone(&broker)));
+    background.spawn(scrub(Arc::clone(&store)));
     background.spawn(save_high_watermarks(Arc::clone(&broker)));
     background.spawn(keep_house(Arc::clone(&broker), Arc::clone(&store), stopping.clone()));
     wait_ready(&broker).await;

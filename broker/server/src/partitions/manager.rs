@@ -37,6 +37,8 @@ pub struct Partitions {
     saved_last: Mutex<BTreeMap<PartitionKey, Offset>>,
     /// Partitions that have something to propose to the controller.
     proposals: Arc<ReadyList>,
+    /// Partitions whose logs are damaged.
+    damaged: Arc<ReadyList>,
     open: RwLock<HashMap<PartitionKey, Arc<Partition>>>,
     applied: watch::Sender<MetadataVersion>,
     /// Whether the metadata was complete once, so that a log it doesn't know is known to be a stranger's.
@@ -103,6 +105,7 @@ impl Partitions {
             saved_last: Mutex::default(),
             folder,
             proposals: Arc::default(),
+            damaged: Arc::default(),
             open: RwLock::default(),
             applied,
             settled: AtomicBool::new(false),
@@ -122,6 +125,11 @@ impl Partitions {
     /// The partitions that have something to propose to the controller.
     pub fn proposals(&self) -> &Arc<ReadyList> {
         &self.proposals
+    }
+
+    /// The partitions whose logs are damaged.
+    pub fn damaged(&self) -> &Arc<ReadyList> {
+        &self.damaged
     }
 
     /// The partitions that this broker leads.
@@ -287,6 +295,11 @@ impl Partitions {
         let saved = self.saved.get(&(topic.id, index)).copied().unwrap_or_default();
         let partition = Partition::new(self.node_id, log, saved, Arc::clone(&self.proposals));
         self.open.write().insert(partition.key(), Arc::clone(&partition));
+        let (damaged, key) = (Arc::clone(&self.damaged), partition.key());
+        partition.log.on_damage(Arc::new(move |_| damaged.push(key)));
+        if !partition.log.damage().is_empty() {
+            self.damaged.push(key);
+        }
         Ok(partition)
     }
 

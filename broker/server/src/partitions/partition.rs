@@ -301,6 +301,27 @@ impl Partition {
         Ok(())
     }
 
+    /// Removes what is damaged beyond the high watermark, and all behind it, to be fetched again. Blocks on the disk.
+    ///
+    /// # Errors
+    /// When the disk fails; the store has failed then.
+    pub fn cut_damage(&self, at: Offset) -> Result<(), StoreError> {
+        let _gate = self.gate.read();
+        let is_free = {
+            let replica = self.replica.lock();
+            matches!(replica.role(), RoleKind::Follower(_)) && at >= replica.high_watermark()
+        };
+        if is_free {
+            info!(partition = %self.log.topic_partition(), to = at.0, "cutting what is damaged, to fetch it again");
+            self.log.truncate_to(at)?;
+            let _ = self.replica.lock().on_truncated(facts(&self.log));
+        }
+        if let Some(stream) = &*self.stream.lock() {
+            stream.push(self.key);
+        }
+        Ok(())
+    }
+
     fn step(&self, answer: &FetchAnswer) -> FollowerStep {
         let end_offset_for = |epoch| self.log.end_offset_for_epoch(epoch);
         self.replica.lock().on_answer(answer, facts(&self.log), end_offset_for)

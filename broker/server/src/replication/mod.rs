@@ -6,10 +6,12 @@
 
 mod fetcher;
 mod in_sync;
+mod mend;
 mod serve;
 mod session;
 mod streams;
 
 pub use in_sync::{keep_in_sync, propose};
+pub use mend::{mend, scrub};
 pub use serve::{ReplicaSessions, begin, is_replica_fetch};
 pub use streams::{Streams, follow_leaders};

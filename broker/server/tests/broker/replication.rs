@@ -311,3 +311,32 @@ async fn who_registers_again_joins_again() {
     cluster.produce("t", "after").await;
     cluster.end().await;
 }
+
+/// A bit flips in a follower's segment while it is away, and in the leader's: the scrub finds both, and each is mended from
+/// the other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn flipped_bits_are_mended_from_a_peer() {
+    let mut cluster = TestCluster::start(&[]).await;
+    cluster.create_topic("t", &[]).await;
+    for value in ["a", "b", "c"] {
+        cluster.produce("t", value).await;
+    }
+    for id in [1, 2] {
+        let leader = cluster.wait("t", "all in sync", |view| view.1 == [1, 2, 3]).await;
+        let id = if id == 1 { leader } else { leader % 3 + 1 };
+        let file = cluster.broker(id).files("t-0", ".log").remove(0);
+        let away = cluster.stop(id).await;
+        let whole = std::fs::read(&file).unwrap();
+        let mut flipped = whole.clone();
+        flipped[whole.len() / 3 * 2 - 3] ^= 4;
+        std::fs::write(&file, &flipped).unwrap();
+        cluster.start_again(away).await;
+        let deadline = Instant::now() + PATIENCE;
+        while std::fs::read(&file).unwrap() != whole {
+            assert!(Instant::now() < deadline, "it is mended");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+    assert_eq!(cluster.values("t", 3).await, ["a", "b", "c"]);
+    cluster.end().await;
+}
