@@ -267,7 +267,7 @@ impl PartitionLog {
 
     /// The producers of records that go are known from the snapshot alone. Without one they count as unknown, which
     /// Kafka's rules allow for, so a full disk doesn't hold up what frees it.
-    fn sync_snapshot(&self, state: &State) {
+    pub(crate) fn sync_snapshot(&self, state: &State) {
         let Some(at) = state.snapshot_at.filter(|_| !state.producers.is_empty()) else { return };
         let disk = &self.shared.disk;
         let file = disk.open(&state.path(FileKind::Snapshot, at), OpenMode::Existing);

@@ -153,6 +153,7 @@ impl PartitionLog {
             state.epochs_unsaved = true;
             self.save_epochs(state)?;
         }
+        self.note_producers(state, headers);
         let path = state.path(FileKind::Log, damage.segment);
         let end = state.end();
         let written = (|| {
@@ -173,6 +174,18 @@ impl PartitionLog {
         // The indexes may lack what was damaged; they are made again.
         self.remove_indexes(state, damage.segment);
         self.reload(state, end).map_err(|error| self.fail(state, "repair", error))
+    }
+
+    /// Takes note, durably, of what the producers of mended batches have written: a snapshot may lack it.
+    fn note_producers(&self, state: &mut State, headers: &[BatchHeader<'_>]) {
+        for header in headers {
+            let known = state.producers.get(header.producer_id()).and_then(|known| known.batches.back());
+            if known.is_none_or(|known| known.last_offset < header.base_offset()) {
+                state.producers.on_append(*header, header.base_offset(), header.max_timestamp());
+            }
+        }
+        self.save_producers(state, state.end());
+        self.sync_snapshot(state);
     }
 }
 

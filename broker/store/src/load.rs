@@ -41,14 +41,6 @@ pub(crate) struct Known {
     pub(crate) was_cut: bool,
 }
 
-/// Damage that was stepped over in a segment.
-struct Gap {
-    segment: Offset,
-    /// Where the next batch begins.
-    position: u64,
-    offset: Offset,
-}
-
 /// A folder's files, by kind.
 #[derive(Default)]
 struct Files {
@@ -68,7 +60,6 @@ struct Loader<'a> {
     epochs: LeaderEpochs,
     epochs_changed: bool,
     damaged: Vec<Damage>,
-    gaps: Vec<Gap>,
     /// Segments with bytes that can't be read at their end, and where these begin.
     unreadable: Vec<(Offset, u64)>,
     /// Whether records were taken in that nothing but the files tell of.
@@ -91,7 +82,6 @@ pub(crate) fn load_log(recovery: &Recovery<'_>, folder: &Path, known: Known) -> 
         epochs: LeaderEpochs::default(),
         epochs_changed: false,
         damaged: Vec::new(),
-        gaps: Vec::new(),
         unreadable: Vec::new(),
         has_tail: was_cut,
         was_cut,
@@ -551,20 +541,15 @@ impl Loader<'_> {
         };
         let snapshot_at = (!states.is_empty() || from > Offset(0)).then_some(from);
         for segment in segments.iter().filter(|segment| segment.end > from && segment.bytes > 0) {
-            let starts = self.gaps.iter().filter(|gap| gap.segment == segment.base && gap.offset > from);
-            let mut starts: Vec<_> = starts.map(|gap| (gap.offset, gap.position)).collect();
-            starts.extend(self.replay_start(segment, from)?);
-            starts.sort_unstable();
-            let mut seen_to = from;
-            for (offset, position) in starts {
-                self.walk(segment.base, position..segment.bytes, offset, Depth::Headers, |batch| {
+            let mut start = self.replay_start(segment, from)?;
+            while let Some((offset, position)) = start {
+                // A damaged header must not say what a producer has written; what comes behind it may.
+                let end = self.walk(segment.base, position..segment.bytes, offset, Depth::Crc, |batch| {
                     let header = batch.header();
-                    if header.base_offset() >= seen_to {
-                        states.on_append(header, header.base_offset(), header.max_timestamp());
-                        seen_to = header.next_offset();
-                    }
+                    states.on_append(header, header.base_offset(), header.max_timestamp());
                     true
                 })?;
+                start = self.next_start(segment, &end, Offset(end.next_offset.0 + 1))?;
             }
         }
         Ok((states, snapshot_at))
@@ -578,10 +563,26 @@ impl Loader<'_> {
         let (positions, base) = (0..segment.bytes, segment.base);
         let end =
             self.walk(base, positions, base, Depth::Headers, |batch| batch.header().next_offset() < from)?;
-        if end.next_offset >= from {
+        if end.next_offset == from {
             return Ok(Some((end.next_offset, end.position)));
         }
-        let found = self.find_batch(base, end.position..segment.bytes, from..=from)?;
+        // A snapshot stands between two batches, so a header on the way is damaged.
+        let start = ScanEnd { position: 0, next_offset: base, stopped_by: None };
+        self.next_start(segment, &start, from)
+    }
+
+    /// Where the batches go on behind damage, at `from` or later.
+    fn next_start(
+        &self,
+        segment: &Segment,
+        end: &ScanEnd,
+        from: Offset,
+    ) -> Result<Option<(Offset, u64)>, StoreError> {
+        if end.position >= segment.bytes || from >= segment.end {
+            return Ok(None);
+        }
+        let offsets = from..=Offset(segment.end.0 - 1);
+        let found = self.find_batch(segment.base, end.position..segment.bytes, offsets)?;
         Ok(found.map(|(position, offset)| (offset, position)))
     }
 }

@@ -153,6 +153,8 @@ impl PartitionLog {
         let (position, first) = self.locate(&view, from)?;
         let base_offset = first.header().base_offset();
         if first.header().next_offset() > view.until {
+            // Unless it is a damaged header that says so.
+            self.verify(&view, position..first.end(), base_offset, first.header().next_offset())?;
             return Ok(None);
         }
         let (end, next_offset) = view.extent(&first, max_bytes)?;

@@ -109,9 +109,9 @@ impl PartitionLog {
         };
         let start = match cursor.place {
             Some((base, incarnation, position))
-                if base == view.base && incarnation == view.incarnation && cursor.offset == from =>
+                if base == view.base && incarnation == view.incarnation && cursor.offset <= from =>
             {
-                (from, position)
+                (cursor.offset, position)
             }
             _ => view.start(from),
         };
@@ -128,6 +128,10 @@ impl PartitionLog {
         if end.stopped_by.is_none() && end.position >= view.limit && end.next_offset < view.limit_offset {
             // The segment is shorter than it was.
             end.stopped_by = Some(BatchError::Truncated { needed: 1, present: 0 });
+        }
+        if end.next_offset >= view.limit_offset {
+            // Whatever stands behind the last record is none.
+            end.stopped_by = None;
         }
         let bytes = (end.position - start.1).max(1);
         let Some(error) = end.stopped_by else {

@@ -5,7 +5,7 @@ use std::ops::{Range, RangeInclusive};
 use ottla_log::{BatchError, Depth, FileKind, HEADER_BYTES};
 use ottla_types::Offset;
 
-use super::{Gap, Loader};
+use super::Loader;
 use crate::damage::{Damage, find_batch};
 use crate::disk::OpenMode;
 use crate::error::StoreError;
@@ -60,7 +60,6 @@ impl Loader<'_> {
             positions: segment.bytes..position,
             error: BatchError::Truncated { needed: HEADER_BYTES, present: 0 },
         });
-        self.gaps.push(Gap { segment: segment.base, position, offset });
         segment.set_recovered(position, offset);
         Ok(true)
     }
