@@ -41,7 +41,7 @@ impl PartitionLog {
             return self.reset_locked(&mut state, start);
         }
         self.void_entries(&mut state, offset)?;
-        self.lower_recovery_point(offset)?;
+        self.lower_recovery_point(&mut state, offset)?;
         let cut =
             self.truncate_files(&mut state, offset, position).and_then(|()| self.reload(&mut state, offset));
         cut.map_err(|error| self.fail(&state, "truncate", error))
@@ -64,7 +64,7 @@ impl PartitionLog {
     fn reset_locked(&self, state: &mut State, offset: Offset) -> Result<(), StoreError> {
         self.void_entries(state, Offset(0))?;
         // All the way: should the process end when nothing is left, that is no loss of durable records.
-        self.lower_recovery_point(Offset(0))?;
+        self.lower_recovery_point(state, Offset(0))?;
         let reset = self.remove_all(state).and_then(|()| {
             state.segments.clear();
             state.damaged.clear();
@@ -93,13 +93,17 @@ impl PartitionLog {
     }
 
     /// Lowers it in memory first: a checkpoint that is written meanwhile takes it from there.
-    pub(crate) fn lower_recovery_point(&self, offset: Offset) -> Result<(), StoreError> {
+    fn lower_recovery_point(&self, state: &mut State, offset: Offset) -> Result<(), StoreError> {
         if self.recovery_point().is_some_and(|recovery_point| recovery_point > offset) {
             self.set_recovery_point(Some(offset));
         }
         let lowered = self.shared.lower_offsets(&self.topic_partition(), offset);
         if lowered.is_err() {
+            // Nothing is cut: what was known has to be said again, here and by the next checkpoint.
             self.shared.journal.cut_done(self.journal_key());
+            state.touched = true;
+            let synced_end = state.synced_end;
+            let _ = self.shared.journal.mark(self.journal_key(), state, synced_end);
         }
         lowered
     }

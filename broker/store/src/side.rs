@@ -95,7 +95,8 @@ impl PartitionLog {
             let mut state = self.state.lock();
             let end = state.end();
             let has_snapshot = end == Offset(0) || state.snapshot_at == Some(end);
-            if state.deleted || (!state.touched && has_snapshot) {
+            let is_complete = self.recovery_point() == Some(end);
+            if state.deleted || (!state.touched && has_snapshot && is_complete) {
                 return Ok(());
             }
             state.touched = true;
