@@ -103,7 +103,8 @@ impl Cluster {
         let saved = node.saved.get(&key).copied().unwrap_or_default();
         let replica = Replica::new(node.id, saved, facts(&log));
         let shown = replica.high_watermark().0;
-        node.shadows.entry(key).or_default();
+        // What lay here unhosted was synced with all else.
+        node.shadows.entry(key).or_default().durable = facts(&log).synced.0;
         process.hosted.insert(
             key,
             Hosted {
