@@ -237,17 +237,6 @@ pub const STEPS: &[Step] = &[
         ..CHECK
     },
     Step {
-        name: "faults",
-        about: "real brokers killed, stopped, cut off, without power; judged by what clients saw (as root)",
-        fast: false,
-        needs_root: true,
-        minutes: 26,
-        needs: &["release", "python", "kafka-tools"],
-        runner: Runner::Plain,
-        run: |env| env.xtask(&["faults", "--minutes", "18"]),
-        ..CHECK
-    },
-    Step {
         name: "clients",
         about: "kcat, confluent-kafka, kafka-python and Apache Kafka's tools",
         fast: false,
