@@ -5,7 +5,7 @@ import uuid
 
 import pytest
 
-from conftest import java, run
+from conftest import java, run, until
 
 TOOLS = "org.apache.kafka.tools"
 
@@ -92,7 +92,12 @@ def test_dump_log_reads_our_files(cluster):
     assert offsets == list(range(2000))
     assert "isvalid: false" not in out and "isvalid: true" in out
 
-    # The indexes of closed segments agree with their logs: the tool checks both, and complains in words.
+    # The indexes of closed segments agree with their logs: the tool checks both, and complains in words. They are written
+    # with the next checkpoint at the latest.
+    def has_indexes():
+        return len(list(cluster.data.glob(f"brokers/*/**/{topic}-0/*.index"))) >= len(logs) - 1
+
+    until(has_indexes, "the closed segments have indexes", seconds=90)
     for suffix in [".index", ".timeindex"]:
         checked = dump(cluster.topic_files(topic, 0, suffix)[:-1], "--verify-index-only" if suffix == ".index" else "--deep-iteration")
         for complaint in ["Mismatches", "mismatch", "out of order", "Exception", "corrupt"]:

@@ -1,4 +1,4 @@
-"""Apache Kafka 4's kafka-reassign-partitions and `ottla drain`, on partitions with records in them."""
+"""Apache Kafka 4's kafka-reassign-partitions, on partitions with records in them."""
 
 import json
 import re
@@ -54,25 +54,3 @@ def test_reassign_partitions_moves_records_with_a_throttle_and_clears_it(cluster
     assert values(cluster, topic) == VALUES
     described = tool(cluster, "TopicCommand", "--describe", "--topic", topic)
     assert "throttled" not in described, described
-
-
-def held(cluster, broker):
-    """The partitions whose logs are on a broker's disk."""
-    dirs = tool(cluster, "LogDirsCommand", "--describe", "--broker-list", str(broker))
-    answer = json.loads(next(line for line in dirs.splitlines() if line.startswith("{")))
-    return [p["partition"] for log_dir in answer["brokers"][0]["logDirs"] for p in log_dir["partitions"]]
-
-
-def test_an_emptied_broker_holds_nothing_and_records_are_still_there(cluster):
-    topics = [topic_with_values(cluster) for _ in range(3)]
-    _, [broker], _ = placed(cluster, topics[0])
-    out = cluster.ottla("drain", str(broker))
-    assert f"broker {broker} is empty" in out, out
-    try:
-        for topic in topics:
-            _, replicas, in_sync = placed(cluster, topic)
-            assert broker not in replicas and replicas == in_sync, (replicas, in_sync)
-            assert values(cluster, topic) == VALUES
-        until(lambda: held(cluster, broker) == [], "the disk is free again")
-    finally:
-        cluster.ottla("undrain", str(broker))

@@ -127,9 +127,9 @@ def test_admin(cluster):
         admin.create_topics([NewTopic(name, 2, 1)])[name].result(SECONDS)
     assert refused.value.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS
     with pytest.raises(KafkaException) as refused:
-        admin.create_topics([NewTopic(name + "-3", 1, 3)])[name + "-3"].result(SECONDS)
+        admin.create_topics([NewTopic(name + "-4", 1, 4)])[name + "-4"].result(SECONDS)
     assert refused.value.args[0].code() == KafkaError.INVALID_REPLICATION_FACTOR
-    assert "1" in refused.value.args[0].str()
+    assert "4" in refused.value.args[0].str()
     with pytest.raises(KafkaException) as refused:
         bad = NewTopic(name + "-c", 1, 1, config={"retention.ms": "soon"})
         admin.create_topics([bad])[name + "-c"].result(SECONDS)

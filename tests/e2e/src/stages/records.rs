@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use super::{NAMESPACE, READY, World};
+use super::{NAMESPACE, READY, SOON, World};
 use crate::kafka::{Records, client_deadline};
 use crate::kube::{same, text};
+use crate::manifest;
 
 /// The topic's name in Kafka.
 pub const TOPIC: &str = "orders_v1";
@@ -69,6 +70,9 @@ pub fn pod_deleted(world: &World) -> Result<()> {
 /// # Errors
 /// Something is lost or doubled.
 pub fn all_is_there(world: &World) -> Result<()> {
+    // A pod that nobody looks after doesn't outlive its node's draining.
+    world.kube.apply(NAMESPACE, &manifest::read("kcat.yaml")?)?;
+    world.kube.wait(NAMESPACE, &["pod/kcat"], "condition=Ready", SOON)?;
     let (inside, outside) = (world.inside()?.read(TOPIC)?, world.outside()?.read(TOPIC)?);
     for read in [&inside, &outside] {
         for records in [from_inside(), from_outside(), meanwhile()] {
