@@ -37,7 +37,7 @@ pub struct Peer {
 }
 
 impl Assignment {
-    /// What `image` says of a partition of `topic`, of which `min_insync_replicas` have to be in sync.
+    /// What `image` says of a partition of `topic`; none if there is no such partition.
     pub fn of(image: &MetadataImage, topic: &TopicImage, index: PartitionIndex) -> Option<Self> {
         let partition = topic.partition(index)?;
         let min_insync_replicas = image.min_insync_replicas(topic, partition);

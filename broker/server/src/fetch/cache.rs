@@ -114,6 +114,17 @@ impl Sessions {
     }
 }
 
+/// A positive number for a new session, of a consumer or a follower.
+pub fn random_session_id() -> i32 {
+    let mut bytes = [0; 4];
+    // Ids need to be hard to hit by accident, no more: without randomness the clock will do.
+    if getrandom::fill(&mut bytes).is_err() {
+        let nanos = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        bytes = nanos.map_or(0, |now| now.subsec_nanos()).to_be_bytes();
+    }
+    (i32::from_be_bytes(bytes) & i32::MAX).max(1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,5 +3,5 @@
 mod cache;
 mod session;
 
-pub use cache::{FINAL_EPOCH, INITIAL_EPOCH, SessionCache, SessionError, SharedSession};
+pub use cache::{FINAL_EPOCH, INITIAL_EPOCH, SessionCache, SessionError, SharedSession, random_session_id};
 pub use session::{PartitionRequest, PartitionState, Session, TopicKey};

@@ -22,7 +22,7 @@ use super::errors::{read_error, session_error, unavailable_error};
 use crate::broker::{Broker, TopicRef};
 use crate::fetch::{
     FINAL_EPOCH, INITIAL_EPOCH, PartitionRequest, PartitionState, Session, SessionError, SharedSession,
-    TopicKey,
+    TopicKey, random_session_id,
 };
 use crate::net::{Outcome, Response};
 use crate::partitions::Partition;
@@ -131,8 +131,7 @@ fn resolve(
             return Ok((InSession::None, asked));
         }
         let (generation, requests) = session.requests();
-        let random = || rand_id();
-        let (id, session) = sessions.begin(session, random);
+        let (id, session) = sessions.begin(session, random_session_id);
         return Ok((InSession::Some { id, session, generation, is_full: true }, requests));
     }
     let session = sessions.resume(id, epoch, by_id)?;
@@ -168,17 +167,6 @@ fn asked(request: &FetchRequest<'_>, by_id: bool) -> Vec<PartitionRequest> {
 
 fn topic_key(by_id: bool, name: &str, id: ottla_wire::Uuid) -> TopicKey {
     if by_id { TopicKey::Id(TopicId(id)) } else { TopicKey::Name(name.into()) }
-}
-
-/// Four random bytes; a number that repeats is drawn again.
-fn rand_id() -> i32 {
-    let mut bytes = [0; 4];
-    // Ids need to be hard to hit by accident, no more: without randomness the clock will do.
-    if getrandom::fill(&mut bytes).is_err() {
-        let nanos = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        bytes = nanos.map_or(0, |now| now.subsec_nanos()).to_be_bytes();
-    }
-    i32::from_be_bytes(bytes)
 }
 
 impl Waiting {

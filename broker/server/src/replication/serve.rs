@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::session::{Ask, ReplicaSession, Told};
 use crate::broker::Broker;
+use crate::fetch::random_session_id;
 use crate::handlers::{Call, CallError, Replier};
 use crate::net::{Outcome, Response};
 
@@ -103,7 +104,7 @@ fn session(call: &Call, request: &FetchRequest<'_>) -> Result<Arc<ReplicaSession
     }
     let sessions = &broker.replica_sessions;
     let session = if request.session_epoch == 0 {
-        sessions.begin(follower, random_id())
+        sessions.begin(follower, random_session_id())
     } else {
         sessions.get(follower, request.session_id).ok_or(ErrorCode::FetchSessionIdNotFound)?
     };
@@ -134,13 +135,6 @@ fn ask((topic_id, asked): (TopicId, &FetchPartition), broker: BrokerId, broker_e
         high_watermark: Offset(asked.high_watermark),
         max_bytes: usize::try_from(asked.partition_max_bytes).unwrap_or(0),
     }
-}
-
-/// A session's id; it only has to differ from that of the session before.
-fn random_id() -> i32 {
-    let mut bytes = [0; 4];
-    getrandom::fill(&mut bytes).expect("it worked when the broker started");
-    (i32::from_be_bytes(bytes) & i32::MAX).max(1)
 }
 
 /// All that is known of a fetch while it waits.
