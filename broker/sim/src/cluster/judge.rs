@@ -183,7 +183,7 @@ impl Judge {
     }
 
     /// A replica has a role by an image.
-    pub(super) fn on_role(&self, nodes: &[Node], n: usize, key: Key) -> Result<(), Violation> {
+    pub(super) fn on_role(&mut self, nodes: &[Node], n: usize, key: Key) -> Result<(), Violation> {
         let Some(hosted) = nodes[n].process.as_ref().and_then(|process| process.hosted.get(&key)) else {
             return Ok(());
         };
@@ -194,7 +194,34 @@ impl Judge {
                 elected == Some(&id),
                 "{key:?}: broker {id} leads in epoch {epoch}, {elected:?} was elected"
             );
+            self.take_back(&nodes[n], key, epoch.0, hosted.shown)?;
         }
+        Ok(())
+    }
+
+    /// Two unclean elections in a row may bring back what the first has given up: the second's replica was away
+    /// meanwhile, and what it had shown before, and shows again as the leader, is true again. Without such elections
+    /// no leader begins with more than is true.
+    fn take_back(&mut self, node: &Node, key: Key, epoch: i32, shown: i64) -> Result<(), Violation> {
+        let truth = self.truths.entry(key).or_default();
+        let shadow = &node.shadows[&key];
+        if epoch < truth.unclean_epoch || shown <= truth.end() || shadow.is_damaged {
+            return Ok(());
+        }
+        let (id, end) = (node.id, truth.end());
+        demand!(
+            truth.unclean_epoch > 0,
+            "{key:?}: broker {id} begins to lead at {shown}, true is up to {end}"
+        );
+        let from = shadow.marks.partition_point(|mark| mark.base < end);
+        for mark in shadow.marks[from..].iter().take_while(|mark| mark.next <= shown) {
+            truth.push(key, *mark, false)?;
+        }
+        demand!(
+            truth.end() == shown,
+            "{key:?}: broker {id} begins to lead at {shown} and has {}",
+            truth.end()
+        );
         Ok(())
     }
 
