@@ -17,6 +17,7 @@ pub fn run(folder: &Path, python: PathBuf, jars: Option<PathBuf>) -> Result<()> 
     let dir = tempfile::Builder::new().prefix(".ottla-bench-").tempdir_in(folder)?;
     let mut report = Report::default();
     let plan = Plan {
+        name: "failover",
         shape: Shape { brokers: 3, replicas: 3, min_insync: 2 },
         partitions: 12,
         topic_config: Vec::new(),

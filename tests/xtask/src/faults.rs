@@ -21,6 +21,9 @@ pub struct Options {
     /// How long all scenarios may take together
     #[arg(long, default_value_t = 18.0)]
     minutes: f64,
+    /// How many scenarios run side by side
+    #[arg(long, default_value_t = 1)]
+    lanes: usize,
     /// Name the scenarios and end
     #[arg(long)]
     list: bool,
@@ -43,6 +46,7 @@ pub fn run(options: &Options) -> Result<bool> {
     let mut faults = Command::new("cargo");
     faults.args(["run", "--quiet", "--locked", "-p", "ottla-it", "--bin", "faults", "--"]);
     faults.args(["--seed", &options.seed.to_string(), "--minutes", &options.minutes.to_string()]);
+    faults.args(["--lanes", &options.lanes.to_string()]);
     faults.args(options.scenario.iter().flat_map(|name| ["--scenario", name]));
     faults.args(options.list.then_some("--list"));
     faults.args(["--python", &python::tool("python3")]).arg("--jars").arg(java::jars());

@@ -20,6 +20,9 @@ struct Arguments {
     /// How long all scenarios may take together
     #[arg(long, default_value_t = 18.0)]
     minutes: f64,
+    /// How many scenarios run side by side
+    #[arg(long, default_value_t = 1)]
+    lanes: usize,
     /// Replicas of each partition
     #[arg(long, default_value_t = 3)]
     replicas: usize,
@@ -57,6 +60,7 @@ fn main() -> Result<ExitCode> {
         scenarios: arguments.scenario,
         seed: arguments.seed,
         minutes: arguments.minutes,
+        lanes: arguments.lanes,
         replicas: arguments.replicas,
         topic_config: arguments.topic_config,
         rate: arguments.rate,

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::disk::Disk;
-use super::net::{address, at_broker};
+use super::net::Net;
 
 /// The port of a broker's clients.
 pub const CLIENT_PORT: u16 = 9092;
@@ -30,6 +30,7 @@ pub struct Shape {
 /// A broker.
 pub struct Broker {
     id: usize,
+    net: Net,
     child: Option<Child>,
     paused: bool,
     /// Its epoch when the cluster was last whole.
@@ -47,12 +48,22 @@ impl Broker {
     ///
     /// # Errors
     /// The disk can't be mounted, or the folder not be written.
-    pub fn prepare(id: usize, shape: Shape, folder: &Path) -> Result<Broker> {
+    pub fn prepare(id: usize, net: Net, shape: Shape, folder: &Path) -> Result<Broker> {
         let disk = Disk::mount(&folder.join(format!("disk-{id}")))?;
         let properties = folder.join(format!("broker-{id}.properties"));
-        fs::write(&properties, configuration(id, shape, disk.folder()))?;
+        fs::write(&properties, configuration(id, net, shape, disk.folder()))?;
         let log = folder.join(format!("broker-{id}.log"));
-        Ok(Broker { id, child: None, paused: false, epoch: None, old_epoch: None, disk, properties, log })
+        Ok(Broker {
+            id,
+            net,
+            child: None,
+            paused: false,
+            epoch: None,
+            old_epoch: None,
+            disk,
+            properties,
+            log,
+        })
     }
 
     /// Its id.
@@ -79,7 +90,7 @@ impl Broker {
             return Ok(());
         }
         let log = OpenOptions::new().create(true).append(true).open(&self.log)?;
-        let mut command = at_broker(self.id);
+        let mut command = self.net.at_broker(self.id);
         command.arg(crate::ottla()).arg("broker").arg(&self.properties);
         // What the run itself is told is no setting of the broker.
         for (name, _) in std::env::vars_os().filter(|(n, _)| n.to_string_lossy().starts_with("OTTLA_")) {
@@ -152,6 +163,17 @@ impl Broker {
         self.signal(Signal::STOP)
     }
 
+    /// Whether it is stopped by [`Broker::pause`]: its process says so itself.
+    ///
+    /// # Errors
+    /// It was never started, or has no entry among the processes.
+    pub fn is_stopped(&self) -> Result<bool> {
+        let id = self.child.as_ref().context("the broker was never started")?.id();
+        let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
+        // After the name, which stands in parentheses and may hold anything.
+        Ok(stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T')))
+    }
+
     /// Lets it go on.
     ///
     /// # Errors
@@ -177,9 +199,9 @@ impl Drop for Broker {
 }
 
 /// Small segments, so that a run has many.
-fn configuration(id: usize, shape: Shape, disk: &Path) -> String {
+fn configuration(id: usize, net: Net, shape: Shape, disk: &Path) -> String {
     let voters: Vec<String> =
-        (1..=shape.brokers).map(|id| format!("{id}@{}:{CONTROL_PORT}", address(id))).collect();
+        (1..=shape.brokers).map(|id| format!("{id}@{}:{CONTROL_PORT}", net.address(id))).collect();
     format!(
         "node.id={id}\n\
          process.roles=broker,controller\n\
@@ -192,7 +214,7 @@ fn configuration(id: usize, shape: Shape, disk: &Path) -> String {
          default.replication.factor={replicas}\n\
          min.insync.replicas={min_insync}\n",
         voters = voters.join(","),
-        address = address(id),
+        address = net.address(id),
         disk = disk.display(),
         replicas = shape.replicas,
         min_insync = shape.min_insync,

@@ -14,7 +14,7 @@ use tokio::runtime::Runtime;
 use tonic::transport::{Channel, Endpoint};
 
 use super::broker::{Broker, CLIENT_PORT, CONTROL_PORT, Shape};
-use super::net::{Net, address};
+use super::net::Net;
 
 /// How long a broker may take to answer before another one is asked.
 const ANSWER: Duration = Duration::from_millis(1500);
@@ -39,7 +39,7 @@ impl Cluster {
     /// A broker can't be started.
     pub fn start(net: Net, shape: Shape, folder: &Path) -> Result<Cluster> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let brokers = (1..=shape.brokers).map(|id| Broker::prepare(id, shape, folder));
+        let brokers = (1..=shape.brokers).map(|id| Broker::prepare(id, net, shape, folder));
         let mut cluster = Cluster { brokers: brokers.collect::<Result<_>>()?, net, shape, runtime };
         cluster.start_all()?;
         Ok(cluster)
@@ -71,14 +71,14 @@ impl Cluster {
     /// Where clients find it.
     pub fn bootstrap(&self) -> String {
         let all: Vec<String> =
-            self.ids().into_iter().map(|id| format!("{}:{CLIENT_PORT}", address(id))).collect();
+            self.ids().into_iter().map(|id| format!("{}:{CLIENT_PORT}", self.net.address(id))).collect();
         all.join(",")
     }
 
     fn ask(&self, id: usize) -> Result<ClusterView> {
         self.runtime.block_on(async {
             let answer = async {
-                let mut client = connect(id).await?;
+                let mut client = connect(&self.net.address(id)).await?;
                 Ok(client.get_cluster(GetClusterRequest {}).await?.into_inner())
             };
             tokio::time::timeout(ANSWER, answer).await?
@@ -188,7 +188,8 @@ impl Cluster {
         let id =
             self.brokers.iter_mut().find_map(|b| b.answers().then(|| b.id())).context("no broker runs")?;
         self.runtime.block_on(async {
-            let answer = async { Ok(connect(id).await?.apply_topic(request.clone()).await?) };
+            let answer =
+                async { Ok(connect(&self.net.address(id)).await?.apply_topic(request.clone()).await?) };
             tokio::time::timeout(Duration::from_secs(10), answer).await?.map(drop)
         })
     }
@@ -202,7 +203,7 @@ impl Cluster {
             self.brokers.iter_mut().find_map(|b| b.answers().then(|| b.id())).context("no broker runs")?;
         let request = DeleteTopicRequest { name: name.to_owned(), ..DeleteTopicRequest::default() };
         self.runtime.block_on(async {
-            let answer = async { Ok(connect(id).await?.delete_topic(request).await?) };
+            let answer = async { Ok(connect(&self.net.address(id)).await?.delete_topic(request).await?) };
             tokio::time::timeout(Duration::from_secs(10), answer).await?.map(drop)
         })
     }
@@ -245,8 +246,8 @@ fn is_whole(partition: &PartitionView) -> bool {
     partition.leader.is_some() && partition.isr.len() == partition.replicas.len()
 }
 
-async fn connect(id: usize) -> Result<ControlClient<Channel>> {
-    let endpoint = Endpoint::from_shared(format!("http://{}:{CONTROL_PORT}", address(id)))?;
+async fn connect(address: &str) -> Result<ControlClient<Channel>> {
+    let endpoint = Endpoint::from_shared(format!("http://{address}:{CONTROL_PORT}"))?;
     Ok(ControlClient::new(endpoint.connect_timeout(ANSWER).connect().await?))
 }
 

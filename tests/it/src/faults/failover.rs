@@ -74,7 +74,7 @@ fn unplug_leader(world: &mut World) -> Result<()> {
     world.note(format!("broker {id}, a leader, is unplugged"));
     world.cluster.net.unplug(id)?;
     world.rest(STOPPED);
-    world.cluster.net.heal()
+    world.cluster.net.heal().map(drop)
 }
 
 fn restart_leader(world: &mut World) -> Result<()> {
@@ -90,7 +90,7 @@ fn restart_leader(world: &mut World) -> Result<()> {
 /// The cluster doesn't heal, or loses something: figures of a wrong answer are worth nothing.
 pub fn failover(plan: Plan) -> Result<Vec<Failover>> {
     world::fresh(&plan.folder)?;
-    let mut world = World::start(Net::lay(plan.shape.brokers)?, plan)?;
+    let mut world = World::start(Net::lay(0, plan.shape.brokers)?, plan)?;
     world.rest(Duration::from_secs(3));
     let mut ends = Vec::new();
     for kind in KINDS {
@@ -102,7 +102,7 @@ pub fn failover(plan: Plan) -> Result<Vec<Failover>> {
         }
         ends.push(world.faults());
     }
-    let (verdict, _) = world.finish()?;
+    let verdict = world.finish()?;
     let found: Vec<String> = verdict.report.findings().take(5).collect();
     ensure!(found.is_empty(), "{} violations: {}", verdict.report.violations(), found.join("; "));
     let begins = std::iter::once(0).chain(ends.iter().copied());

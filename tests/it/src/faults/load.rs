@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::net::at_clients;
+use super::net::Net;
 
 /// Where the clients' programs are found.
 #[derive(Debug, Clone)]
@@ -37,6 +37,7 @@ const APART: u64 = 1_000_000_000_000;
 pub struct Load {
     clients: Vec<(Child, Option<ChildStdin>)>,
     histories: Vec<PathBuf>,
+    net: Net,
     target: Target,
     programs: Programs,
     folder: PathBuf,
@@ -47,10 +48,11 @@ impl Load {
     ///
     /// # Errors
     /// One can't be started.
-    pub fn start(programs: &Programs, target: &Target, folder: &Path) -> Result<Load> {
+    pub fn start(net: Net, programs: &Programs, target: &Target, folder: &Path) -> Result<Load> {
         let mut load = Load {
             clients: Vec::new(),
             histories: Vec::new(),
+            net,
             target: target.clone(),
             programs: programs.clone(),
             folder: folder.to_owned(),
@@ -61,13 +63,13 @@ impl Load {
     }
 
     fn python(&self) -> Command {
-        let mut command = at_clients();
+        let mut command = self.net.at_clients();
         command.arg(&self.programs.python).arg(source("load.py"));
         command
     }
 
     fn java(&self) -> Command {
-        let mut command = at_clients();
+        let mut command = self.net.at_clients();
         command.args(["java", "-Xshare:auto", "-XX:TieredStopAtLevel=1", "-Xmx256m"]);
         command.args(["-Dorg.slf4j.simpleLogger.defaultLogLevel=error", "-cp"]);
         command.arg(format!("{}/*", self.programs.jars.display())).arg(source("Load.java"));

@@ -13,6 +13,7 @@ mod net;
 
 mod broker;
 mod cluster;
+mod copies;
 
 mod load;
 mod verdict;
@@ -21,7 +22,10 @@ mod failover;
 mod scenarios;
 mod world;
 
+use std::cmp::Reverse;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -46,6 +50,8 @@ pub struct Options {
     pub seed: u64,
     /// How long all of it may take together; each scenario gets its share.
     pub minutes: f64,
+    /// How many scenarios run side by side.
+    pub lanes: usize,
     /// Replicas of the topic under load.
     pub replicas: usize,
     /// Settings of that topic, as name=value.
@@ -58,46 +64,36 @@ pub struct Options {
     pub programs: Programs,
 }
 
-/// What a cluster's start and the final reading take besides the faults themselves.
-const OVERHEAD: Duration = Duration::from_secs(25);
+/// What a cluster's start, the last round and the final reading take besides the faults themselves.
+const OVERHEAD: Duration = Duration::from_secs(10);
 
 /// How long an acknowledged record may stay unread where nothing fails: far more than it takes on any machine.
 const LAG_MAX: Duration = Duration::from_secs(10);
 
-/// Runs scenarios, one after the other; tells how many passed and failed. [`enter`] comes first.
+/// Runs scenarios, in lanes side by side; tells how many passed and failed. [`enter`] comes first.
 ///
 /// # Errors
 /// A scenario is unknown, or the network can't be laid.
 pub fn run(options: &Options) -> Result<(usize, usize)> {
-    let chosen = choose(&options.scenarios)?;
-    let net = net::Net::lay(BROKERS_MAX)?;
-    let share = Duration::from_secs_f64(options.minutes * 60.0 / chosen.len() as f64);
-    let (mut passed, mut failed) = (0, 0);
-    for scenario in chosen {
-        let folder = options.folder.join(scenario.name);
-        world::fresh(&folder)?;
-        net.heal()?;
-        let replicas = options.replicas;
-        let plan = Plan {
-            shape: Shape { brokers: scenario.brokers, replicas, min_insync: replicas.min(2) },
-            partitions: 6,
-            topic_config: options.topic_config.clone(),
-            rate: options.rate,
-            time: share.saturating_sub(OVERHEAD),
-            seed: options.seed,
-            folder,
-            programs: options.programs.clone(),
-        };
-        println!("{}: {} (seed {})", scenario.name, scenario.about, options.seed);
-        match run_one(net, scenario, plan) {
-            Ok(()) => passed += 1,
-            Err(error) => {
-                failed += 1;
-                println!("  FAILED: {error:#}\n  see {}", options.folder.join(scenario.name).display());
-            }
+    let mut chosen = choose(&options.scenarios)?;
+    let share = share(&chosen, options);
+    // What takes longest begins first, so that the lanes end together.
+    chosen.sort_by_key(|scenario| Reverse(scenario.round_least));
+    let nets = (0..options.lanes.clamp(1, chosen.len())).map(|lane| net::Net::lay(lane, BROKERS_MAX));
+    let nets = nets.collect::<Result<Vec<_>>>()?;
+    let (next, passed) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        for net in nets {
+            let (chosen, next, passed) = (&chosen, &next, &passed);
+            scope.spawn(move || {
+                while let Some(scenario) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    passed.fetch_add(usize::from(show(net, scenario, share, options)), Ordering::Relaxed);
+                }
+            });
         }
-    }
-    Ok((passed, failed))
+    });
+    let passed = passed.into_inner();
+    Ok((passed, chosen.len() - passed))
 }
 
 fn choose(names: &[String]) -> Result<Vec<&'static Scenario>> {
@@ -110,25 +106,76 @@ fn choose(names: &[String]) -> Result<Vec<&'static Scenario>> {
     if names.is_empty() { Ok(SCENARIOS.iter().collect()) } else { names.iter().map(named).collect() }
 }
 
-/// Rounds of a fault, with a quarter of the time free of faults: before, between and after.
-fn run_one(net: net::Net, scenario: &Scenario, plan: Plan) -> Result<()> {
-    let began = Instant::now();
-    let time = plan.time;
+/// How long each scenario may take, so that all of them together take as long as they may.
+fn share(chosen: &[&Scenario], options: &Options) -> Duration {
+    let lanes = options.lanes.clamp(1, chosen.len());
+    let whole = Duration::from_secs_f64(options.minutes * 60.0 * lanes as f64);
+    let even = whole / chosen.len() as u32;
+    let least = |scenario: &&&Scenario| scenario.round_least + OVERHEAD > even;
+    let (count, time) = chosen.iter().filter(least).fold((0, Duration::ZERO), |(count, time), scenario| {
+        (count + 1, time + scenario.round_least + OVERHEAD)
+    });
+    whole.saturating_sub(time) / (chosen.len() as u32 - count).max(1)
+}
+
+/// Runs a scenario and prints what it came to, in one piece; true if it passed.
+fn show(net: net::Net, scenario: &Scenario, share: Duration, options: &Options) -> bool {
+    let folder = options.folder.join(scenario.name);
+    let mut report = format!("{}: {} (seed {})", scenario.name, scenario.about, options.seed);
+    let result = run_one(net, scenario, plan(scenario, share, options), &mut report);
+    if let Err(error) = &result {
+        report += &format!("\n  FAILED: {error:#}\n  see {}", folder.display());
+    }
+    println!("{report}");
+    result.is_ok()
+}
+
+fn plan(scenario: &Scenario, share: Duration, options: &Options) -> Plan {
+    let replicas = options.replicas;
+    // One round, if that takes longer than the scenario's share.
+    let share = if scenario.round_least > share { Duration::ZERO } else { share };
+    Plan {
+        name: scenario.name,
+        shape: Shape { brokers: scenario.brokers, replicas, min_insync: replicas.min(2) },
+        partitions: 6,
+        topic_config: options.topic_config.clone(),
+        rate: options.rate,
+        time: share.saturating_sub(OVERHEAD),
+        seed: options.seed,
+        folder: options.folder.join(scenario.name),
+        programs: options.programs.clone(),
+    }
+}
+
+fn run_one(net: net::Net, scenario: &Scenario, plan: Plan, report: &mut String) -> Result<()> {
+    world::fresh(&plan.folder)?;
+    net.heal()?;
     let mut world = World::start(net, plan)?;
-    let quiet = time / 8;
-    world.rest(quiet.max(Duration::from_secs(2)));
+    let result = do_faults(&mut world, scenario, report);
+    if result.is_err() {
+        world.keep_disks()?;
+    }
+    result
+}
+
+/// Rounds of a fault, with a quarter of the time free of faults: before, between and after.
+fn do_faults(world: &mut World, scenario: &Scenario, report: &mut String) -> Result<()> {
+    let began = Instant::now();
+    let time = world.plan.time;
+    let quiet = (time / 8).max(Duration::from_secs(2));
+    world.rest(quiet);
     let deadline = Instant::now() + time.saturating_sub(2 * quiet);
     let mut rounds = 0;
     while rounds == 0 || Instant::now() < deadline {
-        (scenario.round)(&mut world)?;
+        (scenario.round)(world)?;
         world.wait_whole()?;
         rounds += 1;
         let pause = world.between(200, 1500);
         world.rest(pause);
     }
-    world.rest(quiet.max(Duration::from_secs(2)));
-    let (verdict, events) = world.finish()?;
-    tell(&verdict, rounds, events, began.elapsed());
+    world.rest(quiet);
+    let verdict = world.finish()?;
+    tell(report, &verdict, rounds, world.faults(), began.elapsed());
     pass(&verdict)?;
     if scenario.unnoticed {
         let report = &verdict.report;
@@ -136,13 +183,14 @@ fn run_one(net: net::Net, scenario: &Scenario, plan: Plan) -> Result<()> {
         let lag = Duration::from_nanos(report.lag.max_ns);
         ensure!(lag < LAG_MAX, "a record was first read {lag:?} after its acknowledgement");
     }
-    Ok(())
+    ensure!(world.effects() > 0, "the faults did nothing, which proves nothing");
+    world.wait_equal()
 }
 
-fn tell(verdict: &Verdict, rounds: usize, events: usize, took: Duration) {
+fn tell(text: &mut String, verdict: &Verdict, rounds: usize, events: usize, took: Duration) {
     let report = &verdict.report;
-    println!(
-        "  {rounds} rounds, {events} faults in {:.0} s: {} records acknowledged, {} unknown, {} read",
+    *text += &format!(
+        "\n  {rounds} rounds, {events} faults in {:.0} s: {} records acknowledged, {} unknown, {} read",
         took.as_secs_f64(),
         report.sends_ok,
         report.sends_unknown,
@@ -150,12 +198,12 @@ fn tell(verdict: &Verdict, rounds: usize, events: usize, took: Duration) {
     );
     if !verdict.pauses.is_empty() {
         let [p50, p99, max] = verdict.resumed_ms();
-        println!(
-            "  from a fault to the next acknowledged write, by partition and client: p50 {p50} ms, p99 {p99} ms, max {max} ms"
+        *text += &format!(
+            "\n  from a fault to the next acknowledged write, by partition and client: p50 {p50} ms, p99 {p99} ms, max {max} ms"
         );
     }
-    println!(
-        "  {} violations; longest from acknowledgement to first read: {} ms",
+    *text += &format!(
+        "\n  {} violations; longest from acknowledgement to first read: {} ms",
         report.violations(),
         report.lag.max_ns / 1_000_000
     );

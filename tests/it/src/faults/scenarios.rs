@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
+use super::copies::bytes;
 use super::disk::Loss;
 use super::world::{TOPIC, World};
 
@@ -19,11 +20,15 @@ pub struct Scenario {
     pub brokers: usize,
     /// Whether clients mustn't notice: every write is acknowledged, and read within seconds.
     pub unnoticed: bool,
+    /// What a round takes at least.
+    pub round_least: Duration,
 }
 
 const fn scenario(name: &'static str, about: &'static str, round: fn(&mut World) -> Result<()>) -> Scenario {
-    Scenario { name, about, round, brokers: 3, unnoticed: false }
+    Scenario { name, about, round, brokers: 3, unnoticed: false, round_least: Duration::ZERO }
 }
+
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// All of them; the quick ones first.
 pub const SCENARIOS: &[Scenario] = &[
@@ -33,7 +38,10 @@ pub const SCENARIOS: &[Scenario] = &[
     scenario("kill_some", "kill -9 of any brokers at once, up to all", kill_some),
     Scenario { unnoticed: true, ..scenario("restart", "controlled restarts of leaders", restart) },
     scenario("pause", "SIGSTOP of a leader", pause),
-    scenario("pause_minute", "SIGSTOP of a leader for 60 s", pause_minute),
+    Scenario {
+        round_least: MINUTE,
+        ..scenario("pause_minute", "SIGSTOP of a leader for 60 s", pause_minute)
+    },
     scenario("unplug", "a leader's wire is pulled: nobody reaches it", unplug),
     scenario("cut", "a broker and the others don't hear each other; clients reach both", cut),
     scenario("cut_one_way", "a broker is heard and doesn't hear, or the other way round", cut_one_way),
@@ -54,12 +62,20 @@ pub const SCENARIOS: &[Scenario] = &[
 
 fn no_fault(world: &mut World) -> Result<()> {
     world.rest(Duration::from_secs(5));
+    world.did(1);
     Ok(())
+}
+
+/// Kills brokers that run.
+fn kill_all(world: &mut World, ids: &[usize]) -> Result<()> {
+    let running = ids.iter().filter(|id| world.broker(**id).runs()).count();
+    world.did(running as u64);
+    ids.iter().try_for_each(|id| world.broker(*id).kill())
 }
 
 fn kill(world: &mut World, what: &str, id: usize) -> Result<()> {
     world.note(format!("kill -9 of {what}, broker {id}"));
-    world.broker(id).kill()?;
+    kill_all(world, &[id])?;
     let away = world.between(0, 4000);
     world.rest(away);
     world.broker(id).start()
@@ -78,7 +94,7 @@ fn kill_controller(world: &mut World) -> Result<()> {
 fn kill_some(world: &mut World) -> Result<()> {
     let ids = world.some_brokers();
     world.note(format!("kill -9 of brokers {ids:?}"));
-    ids.iter().try_for_each(|id| world.broker(*id).kill())?;
+    kill_all(world, &ids)?;
     let away = world.between(0, 3000);
     world.rest(away);
     world.cluster.start_all()
@@ -89,6 +105,7 @@ fn restart(world: &mut World) -> Result<()> {
     world.note(format!("SIGTERM of a leader, broker {id}"));
     let status = world.broker(id).stop(Duration::from_secs(30))?;
     ensure!(status.success(), "broker {id} stopped with {status}: {}", world.broker(id).last_words());
+    world.did(1);
     world.broker(id).start()
 }
 
@@ -97,6 +114,8 @@ fn pause_for(world: &mut World, time: Duration) -> Result<()> {
     world.note(format!("SIGSTOP of a leader, broker {id}, for {:.1} s", time.as_secs_f64()));
     world.broker(id).pause()?;
     world.rest(time);
+    let stopped = world.broker(id).is_stopped()?;
+    world.did(u64::from(stopped));
     world.broker(id).resume()
 }
 
@@ -106,20 +125,27 @@ fn pause(world: &mut World) -> Result<()> {
 }
 
 fn pause_minute(world: &mut World) -> Result<()> {
-    pause_for(world, Duration::from_secs(60))
+    pause_for(world, MINUTE)
 }
 
 /// Rests while a cut lasts, then heals it.
 fn last_and_heal(world: &mut World) -> Result<()> {
     let time = world.between(2000, 10_000);
     world.rest(time);
-    world.cluster.net.heal()
+    heal(world)
+}
+
+fn heal(world: &mut World) -> Result<()> {
+    let kept_away = world.cluster.net.heal()?;
+    world.did(kept_away);
+    Ok(())
 }
 
 fn unplug(world: &mut World) -> Result<()> {
     let id = world.any_leader()?;
     world.note(format!("broker {id}, a leader, is unplugged"));
     world.cluster.net.unplug(id)?;
+    world.did(1);
     last_and_heal(world)
 }
 
@@ -159,7 +185,7 @@ fn reset(world: &mut World) -> Result<()> {
     world.cluster.net.reset(id)?;
     let time = world.between(100, 5000);
     world.rest(time);
-    world.cluster.net.heal()
+    heal(world)
 }
 
 fn cut_five(world: &mut World) -> Result<()> {
@@ -178,7 +204,8 @@ fn lose_power(world: &mut World, ids: &[usize]) -> Result<()> {
     ids.iter().try_for_each(|id| world.broker(*id).kill())?;
     let mut random = world.random.clone();
     for id in ids {
-        world.broker(*id).disk.restore_power(loss, &mut random).context("a disk can't be mounted again")?;
+        let restored = world.broker(*id).disk.restore_power(loss, &mut random);
+        world.did(restored.context("a disk can't be mounted again")?);
     }
     world.random = random;
     let away = world.between(0, 2000);
@@ -204,6 +231,7 @@ fn sync_fails(world: &mut World) -> Result<()> {
     let words = world.broker(id).last_words();
     let status = ended.with_context(|| format!("broker {id} goes on though it can't sync:\n{words}"))?;
     ensure!(!status.success(), "broker {id} can't sync and says that all is well:\n{words}");
+    world.did(1);
     // Not a power loss: but what the disk had refused is read from the disk now, and isn't there.
     world.broker(id).disk.remount(|volume| volume.sync_fails = false)?;
     world.broker(id).start()
@@ -228,23 +256,28 @@ fn disk_full(world: &mut World) -> Result<()> {
         volume.capacity = before;
         volume.refusals
     };
-    ensure!(refusals > 0, "nothing was written to the full disk, which proves nothing");
+    world.did(refusals);
     Ok(())
 }
+
+/// What was done to a disk: how much of it, and in words.
+type Done = (u64, String);
 
 /// Kills a broker, changes its disk while nothing uses it, and starts it.
 fn change_disk(
     world: &mut World,
     id: usize,
-    change: impl FnOnce(&mut super::disk::Volume, &mut super::random::Random) -> Result<String>,
+    change: impl FnOnce(&mut super::disk::Volume, &mut super::random::Random) -> Result<Done>,
 ) -> Result<()> {
     world.note(format!("kill -9 of broker {id}, to change its disk"));
     world.broker(id).kill()?;
     let mut random = world.random.clone();
-    let mut changed = Ok(String::new());
+    let mut changed = Ok(Done::default());
     world.broker(id).disk.remount(|volume| changed = change(volume, &mut random))?;
     world.random = random;
-    world.tell(&format!("broker {id}: {}", changed?));
+    let (count, what) = changed?;
+    world.did(count);
+    world.tell(&format!("broker {id}: {what}"));
     world.broker(id).start()
 }
 
@@ -267,7 +300,7 @@ fn bit_flip(world: &mut World) -> Result<()> {
         let (path, number, size) = any_segment(volume, random)?;
         let bits: Vec<u64> = (0..3).map(|_| random.below(size * 8)).collect();
         bits.iter().for_each(|bit| volume.flip(number, *bit));
-        Ok(format!("bits {bits:?} of {path} ({size} bytes) flip"))
+        Ok((bits.len() as u64, format!("bits {bits:?} of {path} ({size} bytes) flip")))
     })
 }
 
@@ -278,7 +311,7 @@ fn truncated_segment(world: &mut World) -> Result<()> {
         let left = random.below(size);
         volume.resize(number, left)?;
         volume.sync(number)?;
-        Ok(format!("{path} is cut from {size} to {left} bytes"))
+        Ok((size - left, format!("{path} is cut from {size} to {left} bytes")))
     })
 }
 
@@ -287,17 +320,20 @@ fn stale_disk(world: &mut World) -> Result<()> {
     let copy = world.broker(id).disk.volume().synced_copy();
     let time = world.between(1000, 4000);
     world.rest(time);
+    let partitions = world.plan.partitions;
     change_disk(world, id, |volume, _| {
+        let missing = bytes(volume, TOPIC, partitions).saturating_sub(bytes(&copy, TOPIC, partitions));
         *volume = copy;
-        Ok("its disk is as it was a while ago".to_owned())
+        Ok((missing, format!("its disk is as it was a while ago, with {missing} bytes of records less")))
     })
 }
 
 fn wiped_disk(world: &mut World) -> Result<()> {
     let id = world.any_broker();
     change_disk(world, id, |volume, _| {
+        let used = volume.used();
         volume.wipe();
-        Ok("its disk is empty".to_owned())
+        Ok((used, "its disk is empty".to_owned()))
     })
 }
 
@@ -308,7 +344,7 @@ fn admin_churn(world: &mut World) -> Result<()> {
     let (all, others) = (world.cluster.ids(), world.cluster.others(id));
     world.cluster.create_topic("churn-again", 6, &all, &[])?;
     world.note(format!("kill -9 of broker {id} while topics come and go"));
-    world.broker(id).kill()?;
+    kill_all(world, &[id])?;
     world.cluster.create_topic("churn-new", 6, &others, &[])?;
     world.cluster.delete_topic("churn-again")?;
     world.cluster.create_topic("churn-again", 3, &others, &[])?;

@@ -13,15 +13,27 @@ pub fn run(program: &str, args: &[&str]) -> Result<()> {
     feed(program, args, "")
 }
 
+/// What a command prints.
+///
+/// # Errors
+/// As [`run`].
+pub fn read(program: &str, args: &[&str]) -> Result<String> {
+    output(program, args, "")
+}
+
 /// Runs a command with this input.
 ///
 /// # Errors
 /// As [`run`].
 pub fn feed(program: &str, args: &[&str], input: &str) -> Result<()> {
+    output(program, args, input).map(drop)
+}
+
+fn output(program: &str, args: &[&str], input: &str) -> Result<String> {
     let mut child = Command::new(program)
         .args(args)
         .stdin(Stdio::piped())
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .with_context(|| format!("{program} can't be started"))?;
@@ -30,5 +42,5 @@ pub fn feed(program: &str, args: &[&str], input: &str) -> Result<()> {
     if !output.status.success() {
         bail!("{program} {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr).trim());
     }
-    Ok(())
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

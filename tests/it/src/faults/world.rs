@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::broker::{Broker, Shape};
 use super::cluster::Cluster;
+use super::copies::difference;
 use super::load::{Load, Programs, Target};
 use super::net::Net;
 use super::random::Random;
@@ -20,6 +21,8 @@ pub const WHOLE: Duration = Duration::from_secs(60);
 /// How much is done.
 #[derive(Debug, Clone)]
 pub struct Plan {
+    /// What it is, for lines about it.
+    pub name: &'static str,
     /// How the cluster is made.
     pub shape: Shape,
     /// The topic's partitions.
@@ -48,6 +51,7 @@ pub struct World {
     pub plan: Plan,
     damaged: Option<usize>,
     events: Vec<Event>,
+    effects: u64,
     load: Option<Load>,
     began: Instant,
 }
@@ -68,10 +72,11 @@ impl World {
             partitions: plan.partitions,
             rate: plan.rate,
         };
-        let mut load = Load::start(&plan.programs, &target, &plan.folder)?;
+        let mut load = Load::start(net, &plan.programs, &target, &plan.folder)?;
         load.wait_for_traffic(WHOLE)?;
         let random = Random::new(plan.seed);
-        Ok(World { cluster, random, plan, damaged: None, events: Vec::new(), load: Some(load), began })
+        let (events, load) = (Vec::new(), Some(load));
+        Ok(World { cluster, random, plan, damaged: None, events, effects: 0, load, began })
     }
 
     /// Lets time pass.
@@ -88,13 +93,23 @@ impl World {
     pub fn note(&mut self, what: impl Into<String>) {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let event = Event { at_ns: since.as_nanos() as u64, what: what.into() };
-        eprintln!("  {:6.1} s  {}", self.began.elapsed().as_secs_f64(), event.what);
+        self.tell(&event.what);
         self.events.push(event);
     }
 
     /// Tells what isn't a fault.
     pub fn tell(&self, what: &str) {
-        eprintln!("  {:6.1} s  {what}", self.began.elapsed().as_secs_f64());
+        eprintln!("{:18} {:6.1} s  {what}", self.plan.name, self.began.elapsed().as_secs_f64());
+    }
+
+    /// Counts what a fault did, in units of its own: a fault that did nothing proves nothing.
+    pub fn did(&mut self, count: u64) {
+        self.effects += count;
+    }
+
+    /// What faults did so far.
+    pub fn effects(&self) -> u64 {
+        self.effects
     }
 
     /// How many faults were noted so far.
@@ -155,12 +170,37 @@ impl World {
     ///
     /// # Errors
     /// The clients fail, or the topic can't be read to its end.
-    pub fn finish(mut self) -> Result<(Verdict, usize)> {
+    pub fn finish(&mut self) -> Result<Verdict> {
         let load = self.load.take().context("the load runs")?;
         let files = load.finish(Duration::from_secs(90)).with_context(|| self.cluster.last_words())?;
         let verdict = judge(&files, &self.events)?;
         ensure!(verdict.report.sends_ok > 0, "nothing was acknowledged, which proves nothing");
-        Ok((verdict, self.events.len()))
+        Ok(verdict)
+    }
+
+    /// Waits until the disks of all replicas hold the same; the load has to have ended.
+    ///
+    /// # Errors
+    /// They don't in time.
+    pub fn wait_equal(&self) -> Result<()> {
+        let began = Instant::now();
+        let (partitions, replicas) = (self.plan.partitions, self.plan.shape.replicas);
+        while let Some(difference) = difference(&self.cluster.brokers, TOPIC, partitions, replicas) {
+            ensure!(began.elapsed() < WHOLE, "replicas aren't equal within {WHOLE:?}: {difference}");
+            self.rest(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
+    /// Copies all disks to the run's folder: after a failure they are what there is to look at.
+    ///
+    /// # Errors
+    /// They can't be written.
+    pub fn keep_disks(&self) -> Result<()> {
+        for broker in &self.cluster.brokers {
+            broker.disk.keep(&self.plan.folder.join(format!("kept-{}", broker.id())))?;
+        }
+        Ok(())
     }
 }
 

@@ -93,6 +93,11 @@ impl Content {
         }
     }
 
+    /// How many pages were written since the last sync.
+    pub fn unsynced(&self) -> u64 {
+        self.unsynced.len() as u64
+    }
+
     /// Makes everything durable.
     pub fn sync(&mut self) {
         self.unsynced.clear();

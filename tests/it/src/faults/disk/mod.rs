@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fuser::{BackgroundSession, Config, MountOption};
+use rustix::io::Errno;
 
 use super::random::Random;
 pub use content::Loss;
@@ -66,18 +67,43 @@ impl Disk {
     /// It is in use, or can't be mounted again.
     pub fn remount(&mut self, change: impl FnOnce(&mut Volume)) -> io::Result<()> {
         if let Some(session) = self.session.take() {
-            session.umount_and_join()?;
+            // The kernel tells the end of a connection by one of two errors, and the library knows only the other.
+            session.umount_and_join().or_else(|error| match Errno::from_io_error(&error) {
+                Some(Errno::CONNABORTED) => Ok(()),
+                _ => Err(error),
+            })?;
         }
         change(&mut self.volume());
         self.attach()
     }
 
-    /// Gives the power back, with what is left.
+    /// Gives the power back, with what is left. Returns how many changes hadn't been synced.
     ///
     /// # Errors
     /// As [`Disk::remount`].
-    pub fn restore_power(&mut self, loss: Loss, random: &mut Random) -> io::Result<()> {
-        self.remount(|volume| volume.lose_power(loss, random))
+    pub fn restore_power(&mut self, loss: Loss, random: &mut Random) -> io::Result<u64> {
+        let mut unsynced = 0;
+        self.remount(|volume| {
+            unsynced = volume.unsynced();
+            volume.lose_power(loss, random);
+        })?;
+        Ok(unsynced)
+    }
+
+    /// Copies all files to a folder, for somebody to look at.
+    ///
+    /// # Errors
+    /// They can't be written.
+    pub fn keep(&self, folder: &Path) -> io::Result<()> {
+        let volume = self.volume();
+        for (path, number, _) in volume.find(|_| true) {
+            let to = folder.join(path.trim_start_matches('/'));
+            if let Some(parent) = to.parent() {
+                std::fs::create_dir_all(parent)?;
+            }
+            std::fs::write(to, volume.content(number))?;
+        }
+        Ok(())
     }
 }
 

@@ -324,6 +324,23 @@ impl Volume {
         }
     }
 
+    /// A file's bytes; none if there is no such file, or it is a folder.
+    pub fn content(&self, number: u64) -> Vec<u8> {
+        match self.nodes.get(&number) {
+            Some(Node::File(content)) => content.read(0, content.size() as usize),
+            _ => Vec::new(),
+        }
+    }
+
+    /// How many pages and names were changed since they were synced.
+    pub fn unsynced(&self) -> u64 {
+        let of = |node: &Node| match node {
+            Node::File(content) => content.unsynced(),
+            Node::Folder(folder) => folder.unsynced.len() as u64,
+        };
+        self.nodes.values().map(of).sum()
+    }
+
     /// Free space, in pages.
     pub fn free_pages(&self) -> u64 {
         self.capacity.saturating_sub(self.used) / PAGE
