@@ -183,6 +183,27 @@ impl ProducerStates {
         assert!(entry.batches.len() <= BATCHES_MAX);
     }
 
+    /// Takes note of a batch that is found in the log late, as it was damaged: what its producer wrote after it may be
+    /// known already.
+    pub fn fill_in(&mut self, header: BatchHeader<'_>) {
+        let entry = self.producers.get_mut(&header.producer_id());
+        let is_known_epoch = entry.as_ref().is_some_and(|entry| entry.epoch == header.producer_epoch());
+        let (Some(entry), true) = (entry, is_known_epoch && !header.is_control()) else {
+            return self.on_append(header, header.base_offset(), header.max_timestamp());
+        };
+        let at = entry.batches.partition_point(|batch| batch.base_offset < header.base_offset());
+        let is_there = entry.batches.get(at).is_some_and(|batch| batch.base_offset == header.base_offset());
+        // One that is older than all five isn't remembered.
+        if is_there || at == 0 && entry.batches.len() == BATCHES_MAX {
+            return;
+        }
+        entry.batches.insert(at, BatchMeta::of(header, header.base_offset(), header.max_timestamp()));
+        if entry.batches.len() > BATCHES_MAX {
+            entry.batches.pop_front();
+        }
+        entry.timestamp_ms = entry.batches.back().map_or(entry.timestamp_ms, |last| last.timestamp_ms);
+    }
+
     /// Forgets the producers whose last batch is older than `expiration_ms`. Returns how many.
     pub fn expire(&mut self, now_ms: i64, expiration_ms: i64) -> usize {
         let before = self.producers.len();
@@ -260,6 +281,27 @@ mod tests {
         ] {
             assert_eq!(check(lines), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn batches_that_are_found_late_stand_where_they_belong() {
+        let at = |offset: i64| {
+            let builder = BatchBuilder::new(Offset(offset), LeaderEpoch(0));
+            let producer = builder.producer(ProducerId(1), ProducerEpoch(0), offset as i32);
+            producer.record(1, None, None).build()
+        };
+        let mut states = ProducerStates::default();
+        // 2 and 3 were damaged, and so was 9; 0 is older than five batches by then.
+        for offset in [1, 4, 5, 6] {
+            states.on_append(BatchHeader::new(&at(offset)).unwrap(), Offset(offset), 1);
+        }
+        for offset in [2, 3, 3, 0, 9] {
+            states.fill_in(BatchHeader::new(&at(offset)).unwrap());
+        }
+        let known = &states.get(ProducerId(1)).unwrap().batches;
+        assert_eq!(known.iter().map(|batch| batch.base_offset.0).collect::<Vec<_>>(), [3, 4, 5, 6, 9]);
+        states.fill_in(BatchHeader::new(&batch(2, 0, 0, 1)).unwrap());
+        assert_eq!(states.len(), 2);
     }
 
     #[test]

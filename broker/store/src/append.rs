@@ -257,6 +257,10 @@ impl PartitionLog {
     /// the next start only, and its checksum tells.
     pub(crate) fn save_producers(&self, state: &mut State, offset: Offset) {
         assert_eq!(offset, state.end(), "the producers' state is that of the log's end");
+        if state.damaged.iter().any(|damage| damage.hides_producers) {
+            // It lacks what is damaged, and would say that it doesn't.
+            return;
+        }
         let path = state.path(FileKind::Snapshot, offset);
         let content = encode_snapshot(&state.producers);
         let written = self.shared.disk.open(&path, OpenMode::CreateIfMissing).and_then(|file| {

@@ -206,6 +206,7 @@ impl PartitionLog {
                 state.add_damage(damage);
             }
         }
+        state.note_hidden_producers();
         let end = state.end();
         assert_eq!(end, offset, "the log was cut there");
         self.shared.journal.cut_done(self.journal_key());

@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ottla_log::{
-    BatchError, BatchHeader, Batches, ByteSource, Depth, FileKind, HEADER_BYTES, MAGIC, check_header, scan,
+    BatchError, BatchHeader, Batches, ByteSource, Depth, FileKind, HEADER_BYTES, MAGIC, SequenceCheck,
+    SequenceError, check_header, scan,
 };
 use ottla_types::{LeaderEpoch, Offset};
 
@@ -30,6 +31,8 @@ pub(crate) struct Damage {
     /// Where the damaged bytes begin, and where the next good batch does.
     pub(crate) positions: Range<u64>,
     pub(crate) error: BatchError,
+    /// Whether its records were passed over when the producers' state was read.
+    pub(crate) hides_producers: bool,
 }
 
 /// Where a scan came upon a damaged batch.
@@ -41,7 +44,7 @@ pub(crate) struct Stop {
 
 impl State {
     /// Takes note of damage. Returns whether it is news.
-    pub(crate) fn add_damage(&mut self, damage: Damage) -> bool {
+    pub(crate) fn add_damage(&mut self, mut damage: Damage) -> bool {
         if self.damaged.iter().any(|known| known.offsets == damage.offsets) {
             return false;
         }
@@ -49,6 +52,7 @@ impl State {
         let overlaps = |known: &Damage| {
             known.offsets.start < damage.offsets.end && damage.offsets.start < known.offsets.end
         };
+        damage.hides_producers |= self.damaged.iter().any(|known| overlaps(known) && known.hides_producers);
         self.damaged.retain(|known| !overlaps(known));
         if let Some(segment) = self.segments.iter_mut().find(|segment| segment.base == damage.segment) {
             // Nothing of it is taken for checked any more.
@@ -57,6 +61,14 @@ impl State {
         let at = self.damaged.partition_point(|known| known.offsets.start < damage.offsets.start);
         self.damaged.insert(at, damage);
         true
+    }
+
+    /// The producers' state was read from the files: what is damaged behind the snapshot is missing in it.
+    pub(crate) fn note_hidden_producers(&mut self) {
+        let known_to = self.snapshot_at.unwrap_or_default();
+        for damage in &mut self.damaged {
+            damage.hides_producers |= damage.offsets.end > known_to;
+        }
     }
 
     /// The damage at `offset`, if it is known.
@@ -73,7 +85,13 @@ impl View {
         let resume = find_batch(&self.source, position..self.limit, next)
             .map_err(|source| ReadError::Io { path: self.path.clone(), source })?;
         let (to, end) = resume.unwrap_or((self.limit, self.limit_offset));
-        Ok(Damage { offsets: offset..end, segment: self.base, positions: position..to, error })
+        Ok(Damage {
+            offsets: offset..end,
+            segment: self.base,
+            positions: position..to,
+            error,
+            hides_producers: false,
+        })
     }
 }
 
@@ -82,6 +100,24 @@ impl PartitionLog {
     /// [`Self::repair`], in order. They aren't served.
     pub fn damage(&self) -> Vec<Range<Offset>> {
         self.state.lock().damaged.iter().map(|damage| damage.offsets.clone()).collect()
+    }
+
+    /// Whether damage hides if a client's batch was appended before: it follows on what is known of its producer only if
+    /// nothing of that producer is in what was damaged when the log was opened. False once that is mended.
+    pub fn hides_producer_of(&self, records: &[u8]) -> bool {
+        let state = self.state.lock();
+        let hidden_to = state.damaged.iter().filter(|damage| damage.hides_producers).map(|d| d.offsets.end);
+        let (Some(hidden_to), Some(header)) = (hidden_to.max(), BatchHeader::new(records)) else {
+            return false;
+        };
+        let known = state.producers.get(header.producer_id()).and_then(|known| known.batches.back());
+        match state.producers.check(header) {
+            _ if header.producer_id().0 < 0 => false,
+            Ok(SequenceCheck::Duplicate(_)) | Err(SequenceError::Fenced { .. }) => false,
+            // It follows on a batch behind the damage.
+            Ok(SequenceCheck::Append) => known.is_none_or(|last| last.last_offset < hidden_to),
+            Err(SequenceError::OutOfOrder { .. }) => true,
+        }
     }
 
     /// Calls `hook` with each damaged range that is found from now on.
@@ -153,6 +189,9 @@ impl PartitionLog {
             state.epochs_unsaved = true;
             self.save_epochs(state)?;
         }
+        for known in state.damaged.iter_mut().filter(|known| known.offsets == damage.offsets) {
+            known.hides_producers = false;
+        }
         self.note_producers(state, headers);
         let path = state.path(FileKind::Log, damage.segment);
         let end = state.end();
@@ -179,10 +218,7 @@ impl PartitionLog {
     /// Takes note, durably, of what the producers of mended batches have written: a snapshot may lack it.
     fn note_producers(&self, state: &mut State, headers: &[BatchHeader<'_>]) {
         for header in headers {
-            let known = state.producers.get(header.producer_id()).and_then(|known| known.batches.back());
-            if known.is_none_or(|known| known.last_offset < header.base_offset()) {
-                state.producers.on_append(*header, header.base_offset(), header.max_timestamp());
-            }
+            state.producers.fill_in(*header);
         }
         self.save_producers(state, state.end());
         self.sync_snapshot(state);

@@ -248,15 +248,47 @@ fn a_partition_that_is_made_again_shows_nothing_of_the_journal() {
     assert_eq!((log.end_offset(), log.damage()), (Offset(1), vec![]));
 }
 
+fn of_producer(sequence: i32) -> Bytes {
+    let builder = BatchBuilder::new(Offset(0), LeaderEpoch(-1));
+    builder.producer(ProducerId(7), ProducerEpoch(0), sequence).record(1_000, None, None).build().into()
+}
+
+#[test]
+fn what_a_producer_has_written_is_not_known_until_damage_is_mended() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let log = create(&store);
+    for sequence in 0..10 {
+        log.append(&of_producer(sequence), LeaderEpoch(3), 1_000).unwrap();
+    }
+    store.checkpoint().unwrap();
+    let batch_bytes = log.read_bytes(Offset(0), 1, UpTo::Durable).unwrap().len();
+    let lost: Bytes = all(&log)[4 * batch_bytes..].to_vec().into();
+    drop((store, log));
+    change(&first_segment(dir.path()), |bytes| bytes.truncate(4 * batch_bytes));
+    // Snapshots aren't synced, so a power loss may take them.
+    std::fs::remove_file(dir.path().join("t-0/00000000000000000010.snapshot")).unwrap();
+    let store = open(dir.path());
+    let log = store.partition(TOPIC, P0).unwrap();
+    assert_eq!(log.damage(), vec![Offset(4)..Offset(10)]);
+    // The last one again, the next one, what would follow on what is known, and what is known.
+    let hidden = [9, 10, 4, 3].map(|sequence| log.hides_producer_of(&of_producer(sequence)));
+    assert_eq!(hidden, [true, true, true, false]);
+    assert!(!log.hides_producer_of(&batch(b"of nobody")));
+    append(&log, 30);
+    assert!(log.state.lock().snapshot_at.is_none(), "a snapshot would lack what is damaged");
+    log.repair(&lost).unwrap();
+    assert!(![9, 10, 4].into_iter().any(|sequence| log.hides_producer_of(&of_producer(sequence))));
+    let again = log.append(&of_producer(9), LeaderEpoch(3), 1_000).unwrap();
+    assert_eq!((again.duplicate, again.base_offset), (true, Offset(9)));
+    assert!(!log.append(&of_producer(10), LeaderEpoch(3), 1_000).unwrap().duplicate);
+}
+
 #[test]
 fn silent_producers_are_forgotten_by_the_sweep() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
     let log = create(&store);
-    let of_producer = |sequence| -> Bytes {
-        let builder = BatchBuilder::new(Offset(0), LeaderEpoch(-1));
-        builder.producer(ProducerId(7), ProducerEpoch(0), sequence).record(1_000, None, None).build().into()
-    };
     log.append(&of_producer(0), LeaderEpoch(0), 1_000).unwrap();
     let day = 24 * 3_600_000;
     store.enforce_retention(1_000 + day - 1);

@@ -104,7 +104,7 @@ pub(crate) fn load_log(recovery: &Recovery<'_>, folder: &Path, known: Known) -> 
     let folder_unsynced = !recovery.clean && base > Offset(0) && base >= recovery_point;
     let has_news = |segment: &Segment| segment.index_unsynced || segment.has_pending_entries();
     let touched = loader.epochs_changed || end > recovery_point || segments.iter().any(has_news);
-    let state = State {
+    let mut state = State {
         folder: folder.to_owned(),
         segments,
         epochs: loader.epochs,
@@ -124,6 +124,7 @@ pub(crate) fn load_log(recovery: &Recovery<'_>, folder: &Path, known: Known) -> 
         slot: Slot::default(),
         damaged: loader.damaged,
     };
+    state.note_hidden_producers();
     Ok(Loaded { state, start, recovery_point: if recovery.clean { end } else { recovery_point.min(end) } })
 }
 
@@ -314,6 +315,7 @@ impl Loader<'_> {
             segment: segment.base,
             positions: from..segment.bytes,
             error: BatchError::Truncated { needed: HEADER_BYTES, present: 0 },
+            hides_producers: false,
         }
     }
 

@@ -157,7 +157,10 @@ fn records(call: &Call, records: &Records<'_>) -> Result<Bytes, (ErrorCode, Stri
 fn produce_error(error: &ProduceError) -> ErrorCode {
     match error {
         ProduceError::Refused(AppendRefusal::NotLeader) => ErrorCode::NotLeaderOrFollower,
-        ProduceError::Refused(AppendRefusal::NotEnoughReplicas { .. }) => ErrorCode::NotEnoughReplicas,
+        // Of all that is retried the one that says for certain that nothing was appended.
+        ProduceError::Refused(AppendRefusal::NotEnoughReplicas { .. }) | ProduceError::Mending => {
+            ErrorCode::NotEnoughReplicas
+        }
         ProduceError::Log(error) => append_error(error),
     }
 }

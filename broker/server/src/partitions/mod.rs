@@ -3,6 +3,8 @@
 mod high_watermarks;
 mod manager;
 mod partition;
+#[cfg(test)]
+mod partition_tests;
 mod ready;
 mod waiters;
 

@@ -63,6 +63,11 @@ pub enum ProduceError {
     /// The replica doesn't take any.
     #[error("{}", refusal_text(.0))]
     Refused(AppendRefusal),
+    /// What is damaged may hold what the producer wrote before, so that a repeated batch isn't known.
+    #[error(
+        "records that the producer may have written last are damaged, and being mended: nothing was appended"
+    )]
+    Mending,
     /// The log doesn't.
     #[error(transparent)]
     Log(#[from] AppendError),
@@ -191,6 +196,10 @@ impl Partition {
         check()?;
         let _gate = self.gate.read();
         let epoch = check()?;
+        // Without another replica there is nothing to wait for.
+        if self.has_peers() && self.log.hides_producer_of(records) {
+            return Err(ProduceError::Mending);
+        }
         let appended = self.log.append(records, epoch, now_ms())?;
         if !appended.duplicate {
             self.tell_watchers();
@@ -301,25 +310,9 @@ impl Partition {
         Ok(())
     }
 
-    /// Removes what is damaged beyond the high watermark, and all behind it, to be fetched again. Blocks on the disk.
-    ///
-    /// # Errors
-    /// When the disk fails; the store has failed then.
-    pub fn cut_damage(&self, at: Offset) -> Result<(), StoreError> {
-        let _gate = self.gate.read();
-        let is_free = {
-            let replica = self.replica.lock();
-            matches!(replica.role(), RoleKind::Follower(_)) && at >= replica.high_watermark()
-        };
-        if is_free {
-            info!(partition = %self.log.topic_partition(), to = at.0, "cutting what is damaged, to fetch it again");
-            self.log.truncate_to(at)?;
-            let _ = self.replica.lock().on_truncated(facts(&self.log));
-        }
-        if let Some(stream) = &*self.stream.lock() {
-            stream.push(self.key);
-        }
-        Ok(())
+    fn has_peers(&self) -> bool {
+        let replica = self.replica.lock();
+        replica.assignment().is_some_and(|assignment| assignment.replicas.len() > 1)
     }
 
     fn step(&self, answer: &FetchAnswer) -> FollowerStep {

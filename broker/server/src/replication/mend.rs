@@ -1,7 +1,8 @@
 //! Damage: found by reads and by a slow scrub, never served, and mended with the bytes of a peer.
 //!
-//! Below the high watermark all replicas in sync hold the same bytes, so any of them will do; they are asked as a consumer
-//! asks, which shows nothing beyond. A follower's damage above the high watermark is cut and fetched again.
+//! Below the high watermark all replicas hold the same bytes, so any of them will do; they are asked as a consumer asks,
+//! which shows nothing beyond. A follower's damage above the high watermark waits until that has passed it: the leader
+//! counts on what this follower has acknowledged, so it must never cut that by itself.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -9,7 +10,6 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use ottla_client::{ClientConfig, ClientError, Connection};
-use ottla_core::partition::RoleKind;
 use ottla_log::Batches;
 use ottla_store::{RepairError, Store};
 use ottla_types::{BrokerId, Offset};
@@ -25,8 +25,10 @@ use crate::partitions::Partition;
 /// How often, and how many bytes at a time, logs are looked through: 4 MB a second, 10 GB in three quarters of an hour.
 const SCRUB_INTERVAL: Duration = Duration::from_secs(1);
 const SCRUB_BYTES: u64 = 4 << 20;
-/// The pause before damage is looked at again that couldn't be mended.
-const RETRY_PAUSE: Duration = Duration::from_secs(2);
+/// The pause before damage is looked at again that couldn't be mended, the first one and the longest: after a start nobody
+/// is known to be in sync for a moment.
+const RETRY_PAUSE_FIRST: Duration = Duration::from_millis(100);
+const RETRY_PAUSE_MAX: Duration = Duration::from_secs(2);
 /// The longest that a peer is waited for.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
 /// The most bytes of one damaged place that are held in memory.
@@ -35,8 +37,8 @@ const DAMAGE_BYTES_MAX: usize = 256 << 20;
 /// Why a damaged place stays damaged for now.
 #[derive(Debug, thiserror::Error)]
 enum MendError {
-    /// No replica in sync could be asked.
-    #[error("no other replica is in sync")]
+    /// No other replica could be asked.
+    #[error("no other replica is there")]
     NoPeer,
     /// The peer can't be reached.
     #[error(transparent)]
@@ -68,6 +70,7 @@ pub async fn scrub(store: Arc<Store>) {
 /// Mends what is damaged, until it is dropped.
 pub async fn mend(broker: Arc<Broker>) {
     let damaged = Arc::clone(broker.partitions.damaged());
+    let mut pause = RETRY_PAUSE_FIRST;
     loop {
         damaged.changed().await;
         let mut again = Vec::new();
@@ -86,8 +89,11 @@ pub async fn mend(broker: Arc<Broker>) {
                 }
             }
         }
-        if !again.is_empty() {
-            tokio::time::sleep(RETRY_PAUSE).await;
+        if again.is_empty() {
+            pause = RETRY_PAUSE_FIRST;
+        } else {
+            tokio::time::sleep(pause).await;
+            pause = (2 * pause).min(RETRY_PAUSE_MAX);
             again.into_iter().for_each(|key| damaged.push(key));
         }
     }
@@ -98,12 +104,6 @@ async fn mend_one(
     partition: &Arc<Partition>,
     range: &Range<Offset>,
 ) -> Result<(), MendError> {
-    let standing = partition.standing();
-    if range.start >= standing.high_watermark && matches!(standing.role, RoleKind::Follower(_)) {
-        let (partition, at) = (Arc::clone(partition), range.start);
-        let cut = tokio::task::spawn_blocking(move || partition.cut_damage(at)).await;
-        return cut.expect("cutting does not panic").map_err(|error| RepairError::from(error).into());
-    }
     let mut outcome = Err(MendError::NoPeer);
     for peer in peers(broker, partition) {
         outcome = mend_from(broker, partition, range, peer).await;
@@ -114,13 +114,14 @@ async fn mend_one(
     outcome
 }
 
-/// The other replicas in sync, the leader first.
+/// The other replicas, the leader first, then who else is in sync.
 fn peers(broker: &Broker, partition: &Partition) -> Vec<BrokerId> {
     partition.with_replica(|replica| {
         let Some(assignment) = replica.assignment() else { return Vec::new() };
-        let isr = assignment.isr.iter().copied().filter(|id| *id != broker.config.node_id);
-        let (leader, others): (Vec<_>, Vec<_>) = isr.partition(|id| Some(*id) == assignment.leader);
-        leader.into_iter().chain(others).collect()
+        let all = assignment.replicas.iter().map(|peer| peer.broker);
+        let mut others: Vec<BrokerId> = all.filter(|id| *id != broker.config.node_id).collect();
+        others.sort_by_key(|id| (Some(*id) != assignment.leader, !assignment.isr.contains(id)));
+        others
     })
 }
 

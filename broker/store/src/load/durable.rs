@@ -59,6 +59,7 @@ impl Loader<'_> {
             segment: segment.base,
             positions: segment.bytes..position,
             error: BatchError::Truncated { needed: HEADER_BYTES, present: 0 },
+            hides_producers: false,
         });
         segment.set_recovered(position, offset);
         Ok(true)
