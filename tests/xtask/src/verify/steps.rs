@@ -272,4 +272,16 @@ pub const STEPS: &[Step] = &[
         },
         ..CHECK
     },
+    Step {
+        name: "faults",
+        about: "real brokers killed, stopped, cut off, without power; judged by what clients saw (as root)",
+        fast: false,
+        needs_root: true,
+        minutes: 20,
+        needs: &["release", "python", "kafka-tools"],
+        runner: Runner::Plain,
+        // Last, when nothing is built or fuzzed beside it: how long writes pause is among its figures.
+        run: |env| env.xtask(&["faults", "--seed", "1", "--minutes", "6", "--lanes", "2"]),
+        ..CHECK
+    },
 ];
