@@ -5,6 +5,7 @@
 
 mod resolve;
 mod table;
+mod throttle;
 mod validate;
 
 #[cfg(test)]
@@ -15,6 +16,7 @@ pub use table::{
     BROKER_CONFIGS, ConfigDefinition, ConfigType, Effect, Rule, Synonym, TOPIC_CONFIGS, broker_definition,
     definition,
 };
+pub use throttle::ThrottledReplicas;
 pub use validate::{ConfigError, validate, validate_all, validate_broker};
 
 pub(crate) use validate::list;

@@ -156,9 +156,9 @@ pub static TOPIC_CONFIGS: &[ConfigDefinition] = &[
         default: "",
         synonyms: &[],
         rule: Rule::Replicas,
-        effect: Effect::NotYet,
-        doc: "The replicas whose fetching is held to `follower.replication.throttled.rate`, as \
-              partition:broker pairs, or `*` for all.",
+        effect: Effect::Acts,
+        doc: "The replicas whose fetching is held to `follower.replication.throttled.rate` while they are not in \
+              sync, as partition:broker pairs, or `*` for all.",
     },
     ConfigDefinition {
         name: "index.interval.bytes",
@@ -175,9 +175,9 @@ pub static TOPIC_CONFIGS: &[ConfigDefinition] = &[
         default: "",
         synonyms: &[],
         rule: Rule::Replicas,
-        effect: Effect::NotYet,
-        doc: "The replicas whose reading by followers is held to `leader.replication.throttled.rate`, as \
-              partition:broker pairs, or `*` for all.",
+        effect: Effect::Acts,
+        doc: "The leaders whose reading by followers that are not in sync is held to \
+              `leader.replication.throttled.rate`, as partition:broker pairs, or `*` for all.",
     },
     ConfigDefinition {
         name: "max.compaction.lag.ms",
@@ -335,7 +335,7 @@ pub static BROKER_CONFIGS: &[ConfigDefinition] = &[
         default: "9223372036854775807",
         synonyms: &[],
         rule: Rule::AtLeast(0),
-        effect: Effect::NotYet,
+        effect: Effect::Acts,
         doc: "How many bytes a second a broker fetches at most for the replicas that a topic's \
               `follower.replication.throttled.replicas` names.",
     },
@@ -345,7 +345,7 @@ pub static BROKER_CONFIGS: &[ConfigDefinition] = &[
         default: "9223372036854775807",
         synonyms: &[],
         rule: Rule::AtLeast(0),
-        effect: Effect::NotYet,
+        effect: Effect::Acts,
         doc: "How many bytes a second a broker gives followers at most of the partitions that a topic's \
               `leader.replication.throttled.replicas` names.",
     },
@@ -356,7 +356,8 @@ pub static BROKER_CONFIGS: &[ConfigDefinition] = &[
         synonyms: &[],
         rule: Rule::AtLeast(0),
         effect: Effect::NotYet,
-        doc: "How many bytes a second are copied at most between a broker's own folders: it has one. Kafka's tools               unset it together with the two others.",
+        doc: "How many bytes a second are copied at most between a broker's own folders: it has one. Kafka's tools \
+              unset it together with the two others.",
     },
 ];
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::table::{ConfigDefinition, ConfigType, Rule, broker_definition, definition};
+use super::throttle::pair;
 
 /// Why a configuration can't be set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,18 +132,13 @@ fn check_fraction(rule: Rule, number: f64) -> Result<(), String> {
     }
 }
 
-fn is_replica(item: &str) -> bool {
-    let number = |text: &str| text.parse::<u32>().is_ok();
-    item == "*" || item.split_once(':').is_some_and(|(partition, broker)| number(partition) && number(broker))
-}
-
 fn check_choice(rule: Rule, value: &str) -> Result<(), String> {
     match rule {
         Rule::OneOf(choices) if !choices.contains(&value) => {
             Err(format!("use one of {}", choices.join(", ")))
         }
         Rule::Only(only, why) if value != only => Err(why.to_owned()),
-        Rule::Replicas if !is_replica(value) => {
+        Rule::Replicas if value != "*" && pair(value).is_none() => {
             Err("use * or pairs like 0:1, partition and broker".to_owned())
         }
         _ => Ok(()),

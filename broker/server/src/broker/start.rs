@@ -27,7 +27,9 @@ use crate::metrics::Metrics;
 use crate::net::{BindError, BoundListener, Limits, RateLimit};
 use crate::partitions::Partitions;
 use crate::producer_ids::ProducerIds;
-use crate::replication::{ReplicaSessions, Streams, follow_leaders, keep_in_sync, mend, propose, scrub};
+use crate::replication::{
+    ReplicaSessions, Streams, Throttles, follow_leaders, keep_in_sync, mend, propose, scrub,
+};
 
 /// How long the quorum may take to say good-bye.
 const QUORUM_STOP_TIME: Duration = Duration::from_secs(3);
@@ -120,6 +122,7 @@ pub async fn start(config: Config, log_control: Arc<LogControl>) -> Result<Runni
             streams,
         )),
         replica_sessions: ReplicaSessions::default(),
+        throttles: Throttles::default(),
         sessions: SessionCache::new(config.fetch.sessions_max),
         producer_ids: ProducerIds::default(),
         metrics: Metrics::new(&SERVED.iter().map(|served| served.key.name()).collect::<Vec<_>>()),
@@ -359,6 +362,7 @@ async fn follow_metadata(broker: Arc<Broker>) {
     let mut before: Option<Arc<MetadataImage>> = None;
     loop {
         let image = Arc::clone(&images.borrow_and_update());
+        broker.throttles.on_image(&image, broker.config.node_id);
         let settle = !broker.partitions.is_settled() && broker.is_in_service(&image).is_ok();
         let partitions = Arc::clone(&broker.partitions);
         let (old, new) = (before.take(), Arc::clone(&image));

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ottla_core::config::{AckDurability, BrokerDefaults, TopicConfig};
+use ottla_core::config::{AckDurability, BrokerDefaults, ThrottledReplicas, TopicConfig};
 use ottla_core::metadata::{IncarnationId, MetadataImage, TopicImage};
 use ottla_core::partition::{Assignment, Replica, RoleKind};
 use ottla_log::{AckDurability as LogDurability, LogConfig, TimestampType};
@@ -18,7 +18,7 @@ use tracing::{error, info, warn};
 use super::high_watermarks;
 use super::partition::Partition;
 use super::ready::{PartitionKey, ReadyList};
-use crate::replication::Streams;
+use crate::replication::{Streams, Throttled};
 
 /// The partitions of this broker.
 pub struct Partitions {
@@ -240,6 +240,9 @@ impl Partitions {
 
     fn apply_topic(&self, image: &MetadataImage, topic: &TopicImage, directory: DirectoryId) {
         let mut config = None;
+        let throttled = |name| ThrottledReplicas::parse(topic.config.get(name).map_or("", String::as_str));
+        let throttled_leaders = throttled("leader.replication.throttled.replicas");
+        let throttled_followers = throttled("follower.replication.throttled.replicas");
         for (index, partition) in topic.numbered() {
             if !partition.is_on(self.node_id, directory) {
                 if partition.replicas.contains(&self.node_id) && partition.leader.is_none() {
@@ -268,6 +271,10 @@ impl Partitions {
                     }
                 },
             };
+            partition.set_throttled(Throttled {
+                leader: throttled_leaders.contains(index, self.node_id),
+                follower: throttled_followers.contains(index, self.node_id),
+            });
             if self.is_known(image)
                 && let Some(assignment) = Assignment::of(image, topic, index)
             {

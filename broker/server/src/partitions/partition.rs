@@ -21,6 +21,7 @@ use tracing::{error, info};
 use super::ready::{PartitionKey, ReadyList};
 use super::waiters::Waiters;
 use crate::clock::{monotonic_ms, now_ms};
+use crate::replication::Throttled;
 
 /// One replica that this broker holds.
 #[derive(Debug)]
@@ -39,6 +40,7 @@ pub struct Partition {
     stream: Mutex<Option<Arc<ReadyList>>>,
     /// Where proposals to the controller go.
     proposals: Arc<ReadyList>,
+    throttled: Mutex<Throttled>,
     is_gone: AtomicBool,
 }
 
@@ -115,6 +117,7 @@ impl Partition {
             watchers: Mutex::default(),
             stream: Mutex::default(),
             proposals,
+            throttled: Mutex::default(),
             is_gone: AtomicBool::new(false),
         });
         let weak = Arc::downgrade(&partition);
@@ -158,6 +161,21 @@ impl Partition {
     pub fn leads_in(&self, epoch: LeaderEpoch) -> bool {
         let replica = self.replica.lock();
         replica.role() == RoleKind::Leader && replica.leader_epoch() == epoch
+    }
+
+    /// What the topic's settings hold to the broker's rates.
+    pub fn set_throttled(&self, throttled: Throttled) {
+        *self.throttled.lock() = throttled;
+    }
+
+    /// See [`Self::set_throttled`].
+    pub fn throttled(&self) -> Throttled {
+        *self.throttled.lock()
+    }
+
+    /// Whether `broker` is in sync, as far as this replica knows.
+    pub fn is_in_sync(&self, broker: BrokerId) -> bool {
+        self.replica.lock().assignment().is_some_and(|assignment| assignment.isr.contains(&broker))
     }
 
     /// Follows a newer image; `stream` gives the stream from a leader.

@@ -81,6 +81,9 @@ struct Stream {
     /// What is to be asked for again, and when.
     again: Vec<PartitionKey>,
     again_at: Instant,
+    /// What the throttle holds back, and until when.
+    held: HashSet<PartitionKey>,
+    held_until: Instant,
 }
 
 impl Fetcher {
@@ -149,20 +152,18 @@ impl Fetcher {
             in_flight: VecDeque::new(),
             again: Vec::new(),
             again_at: Instant::now(),
+            held: HashSet::new(),
+            held_until: Instant::now(),
         })
     }
 
     /// Asks and does what is answered, until there is nothing to follow any more.
     async fn follow(&self, mut stream: Stream) -> Result<(), StreamError> {
         loop {
-            // The second request needs the name of the session, which the first answer brings.
-            let has_room = match stream.in_flight.len() {
-                0 => true,
-                count => count < IN_FLIGHT_MAX && stream.session_id != 0,
-            };
-            if has_room && (stream.in_flight.is_empty() || !self.ready.is_empty()) {
+            if stream.has_room() && (stream.in_flight.is_empty() || !self.ready.is_empty()) {
                 self.ask(&mut stream).await?;
-                let is_idle = stream.in_flight.is_empty() && stream.again.is_empty();
+                let is_idle =
+                    stream.in_flight.is_empty() && stream.again.is_empty() && stream.held.is_empty();
                 if is_idle && !self.broker.partitions.follows(self.leader) {
                     return Ok(());
                 }
@@ -172,8 +173,9 @@ impl Fetcher {
                     continue;
                 }
             }
-            let has_room = stream.in_flight.len() < IN_FLIGHT_MAX && stream.session_id != 0;
+            let has_room = stream.has_room();
             let (again_at, has_again) = (stream.again_at, !stream.again.is_empty());
+            let (held_until, has_held) = (stream.held_until, !stream.held.is_empty());
             tokio::select! {
                 Some((epoch, reply)) = next_reply(&mut stream.in_flight) => {
                     self.on_reply(&mut stream, epoch, &reply?)?;
@@ -181,6 +183,9 @@ impl Fetcher {
                 () = self.ready.changed(), if has_room => {}
                 () = sleep_until(again_at), if has_again => {
                     stream.again.drain(..).for_each(|key| self.ready.push(key));
+                }
+                () = sleep_until(held_until), if has_held => {
+                    stream.held.drain().for_each(|key| self.ready.push(key));
                 }
             }
         }
@@ -208,6 +213,10 @@ impl Fetcher {
                 if stream.in_session.remove(&key) {
                     forgotten.entry(key.0).or_default().push(key.1.0);
                 }
+                continue;
+            }
+            if let Some(until) = partition.as_deref().and_then(|partition| self.held_until(partition)) {
+                stream.hold(key, until);
                 continue;
             }
             let spec = partition.and_then(|partition| partition.fetch_spec());
@@ -326,6 +335,9 @@ impl Fetcher {
         if verdict != FetchVerdict::Read || !records.is_empty() {
             stream.asked.remove(&key);
         }
+        if self.is_throttled(&partition) {
+            self.broker.throttles.follower.spend(records.len(), Instant::now());
+        }
         self.broker.metrics.count_replicated_in(records.len());
         match partition.on_answer(&answer, records) {
             Followed::Appended => self.keep_start(&partition, answer.log_start),
@@ -333,6 +345,16 @@ impl Fetcher {
             Followed::Cut => self.cut(partition, answer),
             Followed::Failed(reason) => self.ask_again(stream, &partition, &reason.to_string()),
         }
+    }
+
+    /// Whether this replica has to catch up and is held to a rate.
+    fn is_throttled(&self, partition: &Partition) -> bool {
+        partition.throttled().follower && !partition.is_in_sync(self.broker.config.node_id)
+    }
+
+    fn held_until(&self, partition: &Partition) -> Option<Instant> {
+        let is_throttled = self.is_throttled(partition);
+        is_throttled.then(|| self.broker.throttles.follower.held_until(Instant::now())).flatten()
     }
 
     fn ask_again(&self, stream: &mut Stream, partition: &Partition, reason: &str) {
@@ -362,6 +384,23 @@ impl Fetcher {
         }
         let partition = Arc::clone(partition);
         tokio::task::spawn_blocking(move || partition.advance_log_start(log_start));
+    }
+}
+
+impl Stream {
+    /// Whether another request may go out. The second one needs the name of the session, which the first answer brings.
+    fn has_room(&self) -> bool {
+        match self.in_flight.len() {
+            0 => true,
+            count => count < IN_FLIGHT_MAX && self.session_id != 0,
+        }
+    }
+
+    fn hold(&mut self, key: PartitionKey, until: Instant) {
+        if self.held.is_empty() || until < self.held_until {
+            self.held_until = until;
+        }
+        self.held.insert(key);
     }
 }
 

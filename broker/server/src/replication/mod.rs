@@ -10,8 +10,10 @@ mod mend;
 mod serve;
 mod session;
 mod streams;
+mod throttle;
 
 pub use in_sync::{keep_in_sync, propose};
 pub use mend::{mend, scrub};
 pub use serve::{ReplicaSessions, begin, is_replica_fetch};
 pub use streams::{Streams, follow_leaders};
+pub use throttle::{Throttled, Throttles};

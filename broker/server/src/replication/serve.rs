@@ -78,7 +78,7 @@ pub fn begin(call: &Call, request: &FetchRequest<'_>) -> Result<Outcome, CallErr
         max_bytes: size(request.max_bytes).min(broker.config.fetch.response_bytes_max),
         deadline: Instant::now() + wait,
     };
-    match waiting.session.take(waiting.epoch, waiting.max_bytes) {
+    match waiting.take() {
         Some(told) if told.is_empty() && !wait.is_zero() => Ok(Outcome::Later(Box::pin(async move {
             let told = waiting.wait().await;
             let answer = waiting.answer(told);
@@ -151,8 +151,10 @@ impl Waiting {
     /// Waits until there is something to tell, the time is over, or the follower goes on with another request.
     async fn wait(&self) -> Vec<Told> {
         loop {
-            let is_over = timeout_at(self.deadline, self.session.ready.changed()).await.is_err();
-            match self.session.take(self.epoch, self.max_bytes) {
+            let until = self.session.held_until().map_or(self.deadline, |held| held.min(self.deadline));
+            let is_over =
+                timeout_at(until, self.session.ready.changed()).await.is_err() && until == self.deadline;
+            match self.take() {
                 Some(told) if told.is_empty() && !is_over => {}
                 Some(told) => return told,
                 None => {
@@ -162,6 +164,10 @@ impl Waiting {
                 }
             }
         }
+    }
+
+    fn take(&self) -> Option<Vec<Told>> {
+        self.session.take(self.epoch, self.max_bytes, &self.broker.throttles.leader)
     }
 
     fn answer(&self, told: Vec<Told>) -> Result<Response, EncodeError> {

@@ -3,7 +3,7 @@
 //! A partition is answered once with records, an error or a divergence; then it is left alone until the follower, which
 //! has synced meanwhile, asks again. A news of the high watermark alone leaves the question as it is.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use ottla_core::partition::{FetchRefusal, FetchVerdict, FollowerFetch};
@@ -11,6 +11,9 @@ use ottla_store::{ReadSlice, UpTo};
 use ottla_types::{LeaderEpoch, Offset};
 use ottla_wire::ErrorCode;
 use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::throttle::Throttle;
 
 use crate::handlers::read_error;
 use crate::partitions::{Partition, PartitionKey, Partitions, ReadyList};
@@ -60,6 +63,9 @@ struct State {
     /// The epoch of the newest request.
     epoch: i32,
     followed: HashMap<PartitionKey, FollowedPartition>,
+    /// What the throttle holds back, and until when.
+    held: HashSet<PartitionKey>,
+    held_until: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -110,24 +116,45 @@ impl ReplicaSession {
         true
     }
 
-    /// Takes what there is to tell: `max_bytes` of records, and what is left of the batch there, at most. None if a newer request than that of `epoch` has
-    /// come, whose answer tells it.
-    pub fn take(&self, epoch: i32, max_bytes: usize) -> Option<Vec<Told>> {
+    /// Takes what there is to tell: `max_bytes` of records, and what is left of the batch there, at most. None if a newer
+    /// request than that of `epoch` has come, whose answer tells it.
+    pub fn take(&self, epoch: i32, max_bytes: usize, throttle: &Throttle) -> Option<Vec<Told>> {
         let mut state = self.state.lock();
         if state.epoch != epoch {
             return None;
+        }
+        let now = Instant::now();
+        if state.held_until.is_some_and(|until| until <= now) {
+            state.held_until = None;
+            state.held.drain().for_each(|key| self.ready.push(key));
         }
         let mut all = Vec::new();
         let mut left = max_bytes;
         while left > 0
             && let Some(key) = self.ready.pop()
         {
-            let Some(followed) = state.followed.get_mut(&key) else { continue };
+            let State { followed, held, held_until, .. } = &mut *state;
+            let Some(followed) = followed.get_mut(&key) else { continue };
+            let is_throttled = followed.is_throttled();
+            if is_throttled && let Some(until) = throttle.held_until(now) {
+                held.insert(key);
+                *held_until = Some(held_until.map_or(until, |earlier| earlier.min(until)));
+                continue;
+            }
             let Some(told) = followed.look(key, left) else { continue };
-            left = left.saturating_sub(told.slice.as_ref().map_or(0, |slice| slice.len));
+            let bytes = told.slice.as_ref().map_or(0, |slice| slice.len);
+            if is_throttled {
+                throttle.spend(bytes, now);
+            }
+            left = left.saturating_sub(bytes);
             all.push(told);
         }
         Some(all)
+    }
+
+    /// When to look again for what the throttle holds back; none if it holds nothing.
+    pub fn held_until(&self) -> Option<Instant> {
+        self.state.lock().held_until
     }
 }
 
@@ -142,6 +169,14 @@ impl Drop for ReplicaSession {
 }
 
 impl FollowedPartition {
+    /// Whether records are asked for, by a follower that has to catch up and is held to a rate.
+    fn is_throttled(&self) -> bool {
+        let (Some((ask, Ok(FetchVerdict::Read))), Some(partition)) = (&self.ask, &self.partition) else {
+            return false;
+        };
+        partition.throttled().leader && !partition.is_in_sync(ask.fetch.broker)
+    }
+
     /// What there is to tell of it now.
     fn look(&mut self, key: PartitionKey, left: usize) -> Option<Told> {
         let (ask, verdict) = self.ask.as_mut()?;

@@ -73,6 +73,17 @@ impl TestCluster {
         assert_eq!(response.topics[0].error_code, 0, "{:?}", response.topics[0].error_message);
     }
 
+    /// Sets a configuration, or takes it back; of a topic or, with no name, of all brokers.
+    async fn set(&self, resource_type: i8, resource_name: &str, name: &str, value: Option<&str>) {
+        let config_operation = if value.is_some() { CONFIG_SET } else { CONFIG_DELETE };
+        let configs = vec![IncrementalAlterConfig { name, config_operation, value }];
+        let resource = IncrementalAlterConfigsResource { resource_type, resource_name, configs };
+        let request = IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false };
+        let answer = self.any().await.call::<apis::IncrementalAlterConfigs>(1, &request).await;
+        let response = &answer.decode::<apis::IncrementalAlterConfigs>().responses[0];
+        assert_eq!(response.error_code, 0, "{:?}", response.error_message);
+    }
+
     async fn view(&self, topic: &str) -> View {
         let topics = Some(vec![MetadataRequestTopic { name: Some(topic), ..Default::default() }]);
         let request = MetadataRequest { topics, ..Default::default() };
@@ -338,5 +349,40 @@ async fn flipped_bits_are_mended_from_a_peer() {
         }
     }
     assert_eq!(cluster.values("t", 3).await, ["a", "b", "c"]);
+    cluster.end().await;
+}
+
+/// Who catches up is held to the rate of its leaders and to its own; what no setting names goes on beside it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_throttled_replica_catches_up_no_faster_than_it_may() {
+    let mut cluster = TestCluster::start(&[]).await;
+    for side in ["leader", "follower"] {
+        let (rate, throttled, free) = (
+            format!("{side}.replication.throttled.rate"),
+            format!("{side}-throttled"),
+            format!("{side}-free"),
+        );
+        for topic in [&throttled, &free] {
+            cluster.create_topic(topic, &[]).await;
+            cluster.wait(topic, "all in sync", |view| view.1 == [1, 2, 3]).await;
+        }
+        let away = cluster.stop(3).await;
+        for topic in [&throttled, &free] {
+            cluster.wait(topic, "two in sync", |view| view.1 == [1, 2]).await;
+            cluster.produce(topic, "missed").await;
+        }
+        let replicas = format!("{side}.replication.throttled.replicas");
+        cluster.set(RESOURCE_TOPIC, &throttled, &replicas, Some("0:1,0:2,0:3")).await;
+        cluster.set(RESOURCE_BROKER, "", &rate, Some("0")).await;
+        cluster.start_again(away).await;
+        cluster.wait(&free, "all in sync", |view| view.1 == [1, 2, 3]).await;
+        for value in ["a", "b", "c"] {
+            cluster.produce(&free, value).await;
+        }
+        assert_eq!(cluster.view(&throttled).await.1, [1, 2], "{side}: it got what it may not");
+        cluster.produce(&throttled, "those in sync are not held back").await;
+        cluster.set(RESOURCE_BROKER, "", &rate, None).await;
+        cluster.wait(&throttled, "all in sync again", |view| view.1 == [1, 2, 3]).await;
+    }
     cluster.end().await;
 }

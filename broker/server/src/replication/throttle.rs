@@ -1,0 +1,127 @@
+//! Holds the replicas that catch up to so many bytes a second, that a move of partitions leaves room for clients.
+//!
+//! As in Apache Kafka a topic's settings name the replicas, a broker's the rates, and a replica in sync is never held
+//! back: it would fall out, or delay what waits for acknowledgement. Here the bytes are spread evenly, without bursts.
+
+use std::time::Duration;
+
+use ottla_core::metadata::MetadataImage;
+use ottla_types::BrokerId;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+/// Which of a replica's ways a topic's settings hold to the broker's rates.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Throttled {
+    /// What it gives followers as the leader.
+    pub leader: bool,
+    /// What it fetches as a follower.
+    pub follower: bool,
+}
+
+/// The limits of one broker.
+#[derive(Debug, Default)]
+pub struct Throttles {
+    /// Of what it gives followers.
+    pub leader: Throttle,
+    /// Of what it fetches from leaders.
+    pub follower: Throttle,
+}
+
+impl Throttles {
+    /// Takes over the rates that `image` has for the broker `me`.
+    pub fn on_image(&self, image: &MetadataImage, me: BrokerId) {
+        let rate = |name| image.broker_config(me, name).trim().parse().unwrap_or(UNLIMITED);
+        self.leader.set_rate(rate("leader.replication.throttled.rate"));
+        self.follower.set_rate(rate("follower.replication.throttled.rate"));
+    }
+}
+
+/// What the settings' default means, in bytes a second.
+const UNLIMITED: i64 = i64::MAX;
+/// The longest until it is looked at again whether the rate is still what it was.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// So many bytes a second.
+#[derive(Debug)]
+pub struct Throttle(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    /// Bytes a second.
+    rate: i64,
+    /// When what has passed is paid for; none before anything has.
+    paid_at: Option<Instant>,
+}
+
+impl Default for Throttle {
+    fn default() -> Self {
+        Self(Mutex::new(State { rate: UNLIMITED, paid_at: None }))
+    }
+}
+
+impl Throttle {
+    fn set_rate(&self, rate: i64) {
+        let mut state = self.0.lock();
+        if state.rate != rate {
+            *state = State { rate, paid_at: None };
+        }
+    }
+
+    /// When to look again whether more may pass; none if it may now.
+    pub fn held_until(&self, now: Instant) -> Option<Instant> {
+        let state = self.0.lock();
+        let paid_at = match state.rate {
+            UNLIMITED => return None,
+            0 => now + LOOK_AGAIN,
+            _ => state.paid_at?,
+        };
+        (paid_at > now).then(|| paid_at.min(now + LOOK_AGAIN))
+    }
+
+    /// Takes note of bytes that have passed.
+    pub fn spend(&self, bytes: usize, now: Instant) {
+        let mut state = self.0.lock();
+        if state.rate == UNLIMITED || state.rate == 0 {
+            return;
+        }
+        let cost = Duration::from_secs_f64(bytes as f64 / state.rate as f64);
+        state.paid_at = Some(state.paid_at.map_or(now, |paid_at| paid_at.max(now)) + cost);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_bytes_a_second_pass() {
+        let throttle = Throttle::default();
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        throttle.spend(1 << 30, start);
+        assert_eq!(throttle.held_until(start), None, "nothing is limited");
+        throttle.set_rate(1_000);
+        assert_eq!(throttle.held_until(start), None);
+        throttle.spend(300, start);
+        throttle.spend(200, start);
+        assert_eq!(throttle.held_until(start), Some(at(500)));
+        assert_eq!(throttle.held_until(at(500)), None);
+        throttle.spend(100, at(2_000));
+        assert_eq!(
+            throttle.held_until(at(2_000)),
+            Some(at(2_100)),
+            "time in which nothing passed is not kept"
+        );
+        throttle.spend(1 << 20, at(2_000));
+        assert_eq!(throttle.held_until(at(2_000)), Some(at(3_000)), "the rate may change meanwhile");
+        throttle.set_rate(1_000);
+        assert!(throttle.held_until(at(2_000)).is_some());
+        throttle.set_rate(2_000);
+        assert_eq!(throttle.held_until(at(2_000)), None, "a new rate begins anew");
+        throttle.set_rate(0);
+        assert_eq!(throttle.held_until(at(9_000)), Some(at(10_000)));
+        throttle.set_rate(UNLIMITED);
+        assert_eq!(throttle.held_until(at(9_000)), None);
+    }
+}
