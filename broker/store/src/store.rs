@@ -388,6 +388,10 @@ impl Store {
 impl Drop for Store {
     fn drop(&mut self) {
         self.stop_thread();
+        // They hold the logs that wait for a sync, and these hold what holds them.
+        let shared = &self.inner.shared;
+        drop(shared.take_dirty());
+        shared.journal.abandon();
     }
 }
 

@@ -110,6 +110,24 @@ fn an_append_becomes_durable_by_itself_and_the_hook_hears_of_it() {
 }
 
 #[test]
+fn a_store_that_is_dropped_leaves_no_log_in_memory() {
+    for large in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let store =
+            Store::open(StoreConfig { committer: crate::Committer::Manual, ..config(dir.path()) }).unwrap();
+        let log = create(&store, LogConfig::default());
+        append(&log, &["a"]);
+        store.commit_now().unwrap();
+        // By the journal or, what is too large for it, by a sync of its own; nobody does either.
+        append(&log, &[&"a".repeat(if large { 200_000 } else { 1 })]);
+        assert!(log.durable_end_offset() < log.end_offset());
+        let watch = Arc::downgrade(&log);
+        drop((log, store));
+        assert_eq!(watch.strong_count(), 0, "large: {large}");
+    }
+}
+
+#[test]
 fn a_committer_that_ends_by_a_bug_stops_the_store() {
     let dir = tempfile::tempdir().unwrap();
     let (sender, receiver) = std::sync::mpsc::channel();

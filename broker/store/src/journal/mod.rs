@@ -228,6 +228,17 @@ impl Journal {
         }
     }
 
+    /// Lets go the group that is being filled: nobody will write it.
+    pub(crate) fn abandon(&self) {
+        let members = {
+            let mut open = self.open.lock();
+            open.closed = true;
+            std::mem::take(&mut open.members)
+        };
+        // With them a log may go, which is not to happen under the lock.
+        drop(members);
+    }
+
     /// Wakes who waits, under the lock, so that no wake-up is lost.
     pub(crate) fn wake_all(&self) {
         let _open = self.open.lock();
