@@ -189,7 +189,7 @@ impl PartitionLog {
         };
         let folder = state.folder.clone();
         let known =
-            Known { recovery_point, durable_to: offset, log_start: self.log_start_offset(), was_cut: false };
+            Known { recovery_point, durable_to: offset, log_start: self.log_start_offset(), cut_to: None };
         let loaded = load_log(&recovery, &folder, known)?;
         self.shared.sync_dir(&folder).map_err(StoreError::io("sync", &folder))?;
         let (incarnation, slot) = (state.incarnation, state.slot);

@@ -37,8 +37,8 @@ pub(crate) struct Known {
     /// Not below the recovery point.
     pub(crate) durable_to: Offset,
     pub(crate) log_start: Offset,
-    /// Whether the log was being cut: its files may be shorter than on disk.
-    pub(crate) was_cut: bool,
+    /// Where the log was being cut, if it was: its files may be shorter than on disk.
+    pub(crate) cut_to: Option<Offset>,
 }
 
 /// A folder's files, by kind.
@@ -64,13 +64,13 @@ struct Loader<'a> {
     unreadable: Vec<(Offset, u64)>,
     /// Whether records were taken in that nothing but the files tell of.
     has_tail: bool,
-    was_cut: bool,
+    cut_to: Option<Offset>,
 }
 
 /// Opens a folder: its state and the log start offset.
 pub(crate) fn load_log(recovery: &Recovery<'_>, folder: &Path, known: Known) -> Result<Loaded, StoreError> {
     let disk = &*recovery.shared.disk;
-    let Known { recovery_point, durable_to, log_start, was_cut } = known;
+    let Known { recovery_point, durable_to, log_start, cut_to } = known;
     assert!(recovery_point <= durable_to, "what is complete is durable");
     let mut loader = Loader {
         recovery,
@@ -83,8 +83,8 @@ pub(crate) fn load_log(recovery: &Recovery<'_>, folder: &Path, known: Known) -> 
         epochs_changed: false,
         damaged: Vec::new(),
         unreadable: Vec::new(),
-        has_tail: was_cut,
-        was_cut,
+        has_tail: cut_to.is_some(),
+        cut_to,
     };
     loader.remove_leftovers()?;
     loader.remove_before(log_start)?;
@@ -204,8 +204,12 @@ impl Loader<'_> {
     }
 
     /// The epochs may be newer than what is known of the log; its batches say them again.
+    ///
+    /// So may those from before a cut, if their file wasn't replaced in time. The log may have grown past the cut since,
+    /// in an epoch that is older than what was cut.
     fn forget_unknown_epochs(&mut self) -> bool {
-        !self.recovery.clean && self.epochs.truncate_to(self.durable_to)
+        let cut_to = self.cut_to.map_or(self.durable_to, |cut_to| cut_to.max(self.recovery_point));
+        !self.recovery.clean && self.epochs.truncate_to(self.durable_to.min(cut_to))
     }
 
     fn walk(
@@ -354,7 +358,7 @@ impl Loader<'_> {
     ) -> Result<Segment, StoreError> {
         let file = self.open(FileKind::Log, base, OpenMode::Existing)?;
         let path = self.path(FileKind::Log, base);
-        if self.was_cut {
+        if self.cut_to.is_some() {
             file.sync().map_err(StoreError::io("sync", &path))?;
         }
         let mut segment = Segment::new(base, self.recovery.config.index_interval_bytes, 0);

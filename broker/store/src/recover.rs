@@ -83,7 +83,7 @@ impl Recovery<'_> {
             recovery_point,
             durable_to: replayed.durable_to,
             log_start,
-            was_cut: self.replay.was_cut(key),
+            cut_to: self.replay.cut_to(key),
         };
         let mut loaded = load_log(self, folder, known)?;
         self.hold_replayed(&mut loaded, replayed, folder)?;

@@ -143,9 +143,9 @@ impl Replay {
         cut.chain(self.entries.iter().map(move |(key, entries)| (*key, newest(entries).unwrap_or(0))))
     }
 
-    /// Whether the log was cut and that may not be on disk yet.
-    pub(crate) fn was_cut(&self, key: JournalKey) -> bool {
-        self.cuts.contains_key(&key)
+    /// Where the log was cut, if that may not be on disk yet.
+    pub(crate) fn cut_to(&self, key: JournalKey) -> Option<Offset> {
+        self.cuts.get(&key).map(|cut| cut.durable_to)
     }
 
     /// Repeats the writes of one partition that lie past its recovery point and its log start.
