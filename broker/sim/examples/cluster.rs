@@ -105,8 +105,8 @@ fn bugs() -> ExitCode {
     for planted in Planted::all() {
         let found = planted.find(0);
         all &= found.is_some();
-        let seed = found.map_or(format!("not in {SEEDS_PER_BUG} seeds"), |seed| format!("seed {seed}"));
-        println!("{seed:<18} {planted}");
+        let finder = found.map_or(format!("not in {SEEDS_PER_BUG} seeds"), |finder| format!("{finder:?}"));
+        println!("{finder:<18} {planted}");
     }
     if all { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -1,7 +1,8 @@
 //! A seeded world for the store and the state machines: simulated disk and time.
 //!
 //! The shipped code runs on it; nothing here is in the broker. The same seed gives the same bytes.
-//! [`run_store`] lives one broker's store; [`run_cluster`] whole clusters, with network, controller and clients.
+//! [`run_store`] lives one broker's store; [`run_cluster`] whole clusters, with network, controller and clients;
+//! [`schedule_for`] names the known schedules that are too rare for chance.
 
 mod bugs;
 mod cluster;
@@ -10,11 +11,13 @@ mod disk;
 mod disk_tests;
 mod rng;
 mod schedule;
+mod script;
 mod shadow;
 
-pub use bugs::{Planted, SEEDS_PER_BUG};
+pub use bugs::{Finder, Planted, SEEDS_PER_BUG};
 pub use cluster::{ClusterOptions, ClusterReport, TRACE_LINES_MAX, run_cluster};
 pub use disk::{PlantedBug, SECTOR_BYTES, SimDisk};
 pub use rng::Rng;
 pub use schedule::{Report, run_store};
+pub use script::{Schedule, schedule_for};
 pub use shadow::Violation;

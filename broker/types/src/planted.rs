@@ -71,8 +71,6 @@ bugs! {
     AcceptStaleBrokerEpochInIsr,
     /// The controller takes a change of the ISR that follows an older state.
     SkipPartitionEpochCheck,
-    /// The controller takes a change of the ISR from a leader of an earlier epoch.
-    SkipLeaderEpochCheck,
     /// A replica stays in sync although its broker came back with another disk.
     ReuseWipedDisk,
     /// A move is complete before what it adds is in sync.

@@ -1,0 +1,173 @@
+//! The schedules. Each names the bug that it finds; without it, the schedule ends well.
+
+use ottla_core::partition::IsrProposal;
+use ottla_types::PlantedBug;
+
+use super::{Question, Schedule, Script};
+use crate::Violation;
+
+pub(super) const ALL: &[(PlantedBug, Schedule)] = &[
+    (PlantedBug::KeepAcknowledgementsOfOldEpoch, acknowledgements_of_an_old_epoch),
+    (PlantedBug::SkipFetchEpochCheck, fetch_of_an_old_epoch),
+    (PlantedBug::AcceptStaleBrokerEpochInFetch, fetch_from_before_a_power_loss),
+    (PlantedBug::AcceptStaleBrokerEpochInIsr, join_from_before_a_power_loss),
+    (PlantedBug::AcceptForeignDirectoryInFetch, fetch_with_another_disk),
+    (PlantedBug::SkipPartitionEpochCheck, join_that_comes_twice),
+    (PlantedBug::RefuseWithoutNewEpoch, join_that_was_refused),
+    (PlantedBug::CompleteMoveTooEarly, move_before_a_disk_dies),
+];
+
+/// Broker 1 leads, is cut off, and leads again without having heard of the leader between. Meanwhile broker 2 has cut
+/// what it had acknowledged to broker 1, as that leader lacked it. Returns a copy of the question with which broker 2
+/// acknowledged it.
+fn until_the_leader_returns() -> (Script, Question) {
+    // With a minimum of all three, whoever leaves stays eligible.
+    let mut script = Script::new(&[1, 3, 2], 3);
+    script.append(1);
+    script.fetch(2, 1);
+    script.fetch(3, 1);
+    script.append(1);
+    script.append(1);
+    script.fetch(2, 1);
+    let question = script.ask(2);
+    script.fence(1);
+    script.learn(&[2, 3]);
+    // Broker 3 leads, with one record and one of its own.
+    script.append(3);
+    script.fetch(2, 3);
+    script.unfence(1);
+    script.fence(3);
+    script.fence(2);
+    (script, question)
+}
+
+/// Broker 1 has heard something of broker 2; if it counts that, two records are acknowledged that broker 2 lacks.
+fn count_what_was_heard(script: &mut Script, proposal: Option<IsrProposal>) -> Result<(), Violation> {
+    if let Some(proposal) = proposal {
+        script.propose(1, &proposal);
+    }
+    script.set_minimum(2);
+    script.learn(&[1]);
+    script.judge()
+}
+
+/// KIP-101's and KIP-320's kind: what a follower acknowledged counts in that epoch only.
+fn acknowledgements_of_an_old_epoch() -> Result<(), Violation> {
+    let (mut script, _) = until_the_leader_returns();
+    script.unfence(2);
+    script.learn(&[1]);
+    let proposal = script.tick(1);
+    count_what_was_heard(&mut script, proposal)
+}
+
+/// KIP-320: a fetch that was under way since an earlier epoch of the same leader.
+fn fetch_of_an_old_epoch() -> Result<(), Violation> {
+    let (mut script, question) = until_the_leader_returns();
+    script.unfence(2);
+    script.learn(&[1]);
+    let (_, proposal) = script.hear(1, &question);
+    count_what_was_heard(&mut script, proposal)
+}
+
+/// A follower's question arrives after the follower has lost what it acknowledged with it, and has joined again.
+fn fetch_from_before_a_power_loss() -> Result<(), Violation> {
+    let mut script = Script::new(&[1, 2, 3], 2);
+    script.append(1);
+    script.fetch(2, 1);
+    script.fetch(3, 1);
+    script.append(1);
+    let question = script.ask(2);
+    if let (Some(answer), _) = script.hear(1, &question) {
+        script.take(2, answer);
+    }
+    let late = script.ask(2);
+    script.lose(2, 1);
+    script.learn(&[1, 2, 3]);
+    // It joins with what all have, before it has the second record again.
+    let question = script.ask(2);
+    if let (_, Some(join)) = script.hear(1, &question) {
+        assert!(script.propose(1, &join), "it may join");
+    }
+    script.learn(&[1, 2, 3]);
+    script.hear(1, &late);
+    script.fetch(3, 1);
+    script.judge()
+}
+
+/// KIP-903: the delayed word of a leader that a follower is in sync, which has started again without what it had.
+fn join_from_before_a_power_loss() -> Result<(), Violation> {
+    let mut script = Script::new(&[1, 2], 1);
+    script.fence(2);
+    script.learn(&[1]);
+    script.append(1);
+    script.append(1);
+    script.unfence(2);
+    script.learn(&[1, 2]);
+    let late = script.catch_up(2, 1);
+    script.lose(2, 0);
+    script.propose(1, &late);
+    script.judge()
+}
+
+/// A leader's word that a follower joins arrives a second time, after the follower has lagged and was left behind.
+fn join_that_comes_twice() -> Result<(), Violation> {
+    let mut script = Script::new(&[1, 2, 3], 2);
+    script.fence(3);
+    script.unfence(3);
+    script.learn(&[1, 2, 3]);
+    script.append(1);
+    script.fetch(2, 1);
+    let join = script.catch_up(3, 1);
+    assert!(script.propose(1, &join), "it may join");
+    script.learn(&[1, 2, 3]);
+    script.append(1);
+    script.fetch(2, 1);
+    let leave = script.tick(1).expect("broker 3 lags");
+    assert!(script.propose(1, &leave), "it may leave");
+    script.learn(&[1, 2, 3]);
+    script.propose(1, &join);
+    script.judge()
+}
+
+/// The controller refuses that a follower joins, as it is out of service, and the leader goes on without it. Then a
+/// copy of the leader's word arrives, when the follower is in service again.
+fn join_that_was_refused() -> Result<(), Violation> {
+    let mut script = Script::new(&[1, 2], 1);
+    script.fence(2);
+    script.learn(&[1]);
+    script.append(1);
+    script.unfence(2);
+    script.learn(&[1, 2]);
+    let join = script.catch_up(2, 1);
+    script.fence(2);
+    assert!(!script.propose(1, &join), "it is out of service");
+    script.refused(1, &join);
+    script.append(1);
+    script.unfence(2);
+    script.propose(1, &join);
+    script.judge()
+}
+
+/// A broker has come back with an empty disk, and its leader hasn't heard of that. Counted as in sync, it would let
+/// through what only one disk has of those that may lead; that one dies.
+fn fetch_with_another_disk() -> Result<(), Violation> {
+    let mut script = Script::new(&[1, 2], 2);
+    script.destroy(2);
+    script.begin(2, 2, Vec::new());
+    script.unfence(2);
+    script.learn(&[2]);
+    script.append(1);
+    script.fetch(2, 1);
+    script.destroy(1);
+    script.judge()
+}
+
+/// One disk dies while a partition moves: the replica that is to go is the one that has everything.
+fn move_before_a_disk_dies() -> Result<(), Violation> {
+    let mut script = Script::new(&[1, 2], 1);
+    script.append(1);
+    script.fetch(2, 1);
+    script.move_to(&[1, 3]);
+    script.destroy(1);
+    script.judge()
+}
