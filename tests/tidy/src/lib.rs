@@ -4,6 +4,7 @@
 
 pub mod direction;
 pub mod dockerfile;
+pub mod features;
 pub mod length;
 pub mod purity;
 pub mod reach;

@@ -1,7 +1,9 @@
 //! Applies the rules to the tree. A failure lists what to change, file by file.
 
 use ottla_tidy::tree::{self, File};
-use ottla_tidy::{Complaints, direction, dockerfile, length, purity, reach, registry, source, text};
+use ottla_tidy::{
+    Complaints, direction, dockerfile, features, length, purity, reach, registry, source, text,
+};
 
 #[track_caller]
 fn none(complaints: Complaints) {
@@ -15,6 +17,11 @@ fn each_rust_file(rule: fn(&File) -> Complaints) {
 #[test]
 fn dependencies_point_one_way() {
     none(direction::check(&tree::files(), direction::ALLOWED));
+}
+
+#[test]
+fn no_shipped_binary_has_planted_bugs() {
+    none(features::check(&tree::files()));
 }
 
 #[test]

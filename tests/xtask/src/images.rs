@@ -104,7 +104,8 @@ fn server_image(name: &str, server: &str, binary: &Path) -> Image {
 /// A binary that asks for a loader wouldn't start in an empty image.
 fn check_static(binary: &Path) -> Result<()> {
     let bytes = fs::read(binary).with_context(|| {
-        format!("can't read {}: run `cargo build --release --workspace` first", binary.display())
+        let build = "cargo build --release -p ottla-broker -p ottla-operator";
+        format!("can't read {}: run `{build}` first", binary.display())
     })?;
     if needs_loader(&bytes) {
         bail!("{} isn't static: is .cargo/config.toml overridden, by RUSTFLAGS perhaps?", binary.display());
