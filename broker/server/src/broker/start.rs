@@ -28,7 +28,7 @@ use crate::net::{BindError, BoundListener, Limits, RateLimit};
 use crate::partitions::Partitions;
 use crate::producer_ids::ProducerIds;
 use crate::replication::{
-    ReplicaSessions, Streams, Throttles, follow_leaders, keep_in_sync, mend, propose, scrub,
+    Doubts, ReplicaSessions, Streams, Throttles, follow_leaders, keep_in_sync, mend, propose, scrub,
 };
 
 /// How long the quorum may take to say good-bye.
@@ -123,6 +123,7 @@ pub async fn start(config: Config, log_control: Arc<LogControl>) -> Result<Runni
         )),
         replica_sessions: ReplicaSessions::default(),
         throttles: Throttles::default(),
+        doubts: Doubts::default(),
         sessions: SessionCache::new(config.fetch.sessions_max),
         producer_ids: ProducerIds::default(),
         metrics: Metrics::new(&SERVED.iter().map(|served| served.key.name()).collect::<Vec<_>>()),

@@ -19,7 +19,7 @@ use crate::metrics::{Gauges, Metrics};
 use crate::net::{ConnectionContext, Frame, Limits, Outcome, RateLimit, Refusal, Service};
 use crate::partitions::Partitions;
 use crate::producer_ids::ProducerIds;
-use crate::replication::{ReplicaSessions, Throttles};
+use crate::replication::{Doubts, ReplicaSessions, Throttles};
 
 /// A running broker.
 pub struct Broker {
@@ -35,6 +35,8 @@ pub struct Broker {
     pub replica_sessions: ReplicaSessions,
     /// What those may take that catch up.
     pub throttles: Throttles,
+    /// The leaders that it just lost.
+    pub doubts: Doubts,
     /// The producer ids that it may give out.
     pub producer_ids: ProducerIds,
     /// What it counts.

@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use ottla_core::metadata::{
     Command, CreateTopics, MetadataImage, NewTopic, Reply, TopicErrorKind, TopicImage,
 };
-use ottla_types::{TopicId, TopicName};
+use ottla_types::{BrokerId, TopicId, TopicName};
 use ottla_wire::ErrorCode;
 use ottla_wire::apis::Metadata;
 use ottla_wire::messages::{
@@ -83,12 +84,14 @@ fn respond<'a>(call: &Call, request: &MetadataRequest<'a>, image: &'a MetadataIm
         port: i32::from(endpoint.port),
         rack: broker.rack.as_deref().map(Cow::Borrowed),
     });
+    let doubted = call.broker.doubts.now(image, Instant::now());
+    let view = View { image, doubted: &doubted };
     let operations = if request.include_topic_authorized_operations { TOPIC_OPERATIONS } else { i32::MIN };
-    let all = || image.topic_ids.values().map(|id| known(&image.topics[id], image, operations)).collect();
+    let all = || image.topic_ids.values().map(|id| known(&image.topics[id], view, operations)).collect();
     let topics = match &request.topics {
         None => all(),
         Some(topics) if topics.is_empty() && version == 0 => all(),
-        Some(topics) => topics.iter().map(|asked| topic(asked, image, operations)).collect(),
+        Some(topics) => topics.iter().map(|asked| topic(asked, view, operations)).collect(),
     };
     MetadataResponse {
         brokers: brokers.collect(),
@@ -103,9 +106,16 @@ fn respond<'a>(call: &Call, request: &MetadataRequest<'a>, image: &'a MetadataIm
     }
 }
 
+/// The metadata, and which leaders it may be wrong about.
+#[derive(Clone, Copy)]
+struct View<'a, 'd> {
+    image: &'a MetadataImage,
+    doubted: &'d [BrokerId],
+}
+
 fn topic<'a>(
     asked: &MetadataRequestTopic<'a>,
-    image: &'a MetadataImage,
+    view: View<'a, '_>,
     operations: i32,
 ) -> MetadataResponseTopic<'a> {
     let unknown = |error: ErrorCode, name: Option<&'a str>, topic_id| MetadataResponseTopic {
@@ -115,23 +125,23 @@ fn topic<'a>(
         ..Default::default()
     };
     match asked.name {
-        Some(name) => match image.topic(name) {
-            Some(topic) => known(topic, image, operations),
+        Some(name) => match view.image.topic(name) {
+            Some(topic) => known(topic, view, operations),
             None if TopicName::new(name).is_err() => {
                 unknown(ErrorCode::InvalidTopicException, Some(name), [0; 16])
             }
             None => unknown(ErrorCode::UnknownTopicOrPartition, Some(name), [0; 16]),
         },
-        None => match image.topics.get(&TopicId(asked.topic_id)) {
-            Some(topic) => known(topic, image, operations),
+        None => match view.image.topics.get(&TopicId(asked.topic_id)) {
+            Some(topic) => known(topic, view, operations),
             None => unknown(ErrorCode::UnknownTopicId, None, asked.topic_id),
         },
     }
 }
 
-fn known<'a>(topic: &'a TopicImage, image: &MetadataImage, operations: i32) -> MetadataResponseTopic<'a> {
+fn known<'a>(topic: &'a TopicImage, view: View<'_, '_>, operations: i32) -> MetadataResponseTopic<'a> {
     let partition = |(index, state): (ottla_types::PartitionIndex, &ottla_core::metadata::PartitionImage)| {
-        let told = told(image, state);
+        let told = told(view.image, state).in_doubt_of(view.doubted);
         MetadataResponsePartition {
             error_code: told.error.code(),
             partition_index: index.0,

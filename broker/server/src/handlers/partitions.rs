@@ -39,6 +39,16 @@ pub fn told(image: &MetadataImage, state: &PartitionImage) -> Told {
     }
 }
 
+impl Told {
+    /// The same, without a leader for the moment if it is one of `doubted`: clients then ask again soon.
+    pub fn in_doubt_of(self, doubted: &[BrokerId]) -> Self {
+        if !doubted.iter().any(|id| id.0 == self.leader_id) {
+            return self;
+        }
+        Self { error: ErrorCode::LeaderNotAvailable, leader_id: -1, ..self }
+    }
+}
+
 /// Node ids as the protocol has them.
 pub fn ids(brokers: &[BrokerId]) -> Vec<i32> {
     brokers.iter().map(|id| id.0).collect()

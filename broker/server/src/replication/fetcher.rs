@@ -99,9 +99,14 @@ impl Fetcher {
             self.wait_for_partitions().await;
             let connected = Instant::now();
             let error = match self.connect().await {
-                Ok(stream) => match self.follow(stream).await {
+                Ok((stream, leader_epoch)) => match self.follow(stream).await {
                     Ok(()) | Err(StreamError::RegisteredAgain) => continue,
-                    Err(error) => error,
+                    Err(error) => {
+                        if matches!(error, StreamError::Client(ClientError::Connection { .. })) {
+                            self.broker.doubts.lose(self.leader, leader_epoch, std::time::Instant::now());
+                        }
+                        error
+                    }
                 },
                 Err(error) => error,
             };
@@ -125,11 +130,13 @@ impl Fetcher {
         }
     }
 
-    async fn connect(&self) -> Result<Stream, StreamError> {
+    /// A stream, and the registration of the leader that it is from.
+    async fn connect(&self) -> Result<(Stream, BrokerEpoch), StreamError> {
         let image = self.broker.image();
         let name = &self.broker.config.listeners.inter_broker;
-        let endpoint = image.broker(self.leader).and_then(|leader| leader.listener(name));
-        let endpoint = endpoint.ok_or_else(|| StreamError::NoAddress(name.clone()))?;
+        let leader = image.broker(self.leader);
+        let leader = leader.and_then(|leader| Some((leader.epoch, leader.listener(name)?)));
+        let (leader_epoch, endpoint) = leader.ok_or_else(|| StreamError::NoAddress(name.clone()))?;
         let config = ClientConfig {
             client_id: format!("replica-{}", self.broker.config.node_id),
             connect_timeout: ANSWER_TIME_MAX,
@@ -139,10 +146,11 @@ impl Fetcher {
         let broker_epoch = self.broker.quorum.broker_epoch();
         let connection =
             Connection::connect(&format!("{}:{}", endpoint.host, endpoint.port), &config).await?;
+        self.broker.doubts.reach(self.leader);
         for key in self.broker.partitions.followed_from(self.leader) {
             self.ready.push(key);
         }
-        Ok(Stream {
+        let stream = Stream {
             connection: Arc::new(connection),
             broker_epoch,
             session_id: 0,
@@ -154,7 +162,8 @@ impl Fetcher {
             again_at: Instant::now(),
             held: HashSet::new(),
             held_until: Instant::now(),
-        })
+        };
+        Ok((stream, leader_epoch))
     }
 
     /// Asks and does what is answered, until there is nothing to follow any more.

@@ -4,6 +4,7 @@
 //! session in which a partition is asked for when its log is synced, and answered when there is something to say.
 //! Either side goes by a list of partitions in which something happened; nobody goes through all of them.
 
+mod doubts;
 mod fetcher;
 mod in_sync;
 mod mend;
@@ -12,6 +13,7 @@ mod session;
 mod streams;
 mod throttle;
 
+pub use doubts::Doubts;
 pub use in_sync::{keep_in_sync, propose};
 pub use mend::{mend, scrub};
 pub use serve::{ReplicaSessions, begin, is_replica_fetch};

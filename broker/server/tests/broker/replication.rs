@@ -323,6 +323,22 @@ async fn who_registers_again_joins_again() {
     cluster.end().await;
 }
 
+/// A client that lost a leader asks another broker, which has lost it too and doesn't know its successor yet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_was_just_lost_is_told_as_none() {
+    let cluster = TestCluster::start(&[]).await;
+    cluster.create_topic("t", &[]).await;
+    // Then each follower's stream is there, and no new one ends the doubt.
+    let leader = cluster.wait("t", "all in sync", |view| view.1 == [1, 2, 3]).await;
+    let server = cluster.brokers[0].as_ref().expect("it is here").server();
+    let epoch = server.image().broker(leader.into()).expect("it is registered").epoch;
+    server.doubts.lose(leader.into(), epoch, Instant::now());
+    assert_eq!(cluster.view("t").await.0, -1);
+    server.doubts.reach(leader.into());
+    assert_eq!(cluster.view("t").await.0, leader);
+    cluster.end().await;
+}
+
 /// A bit flips in a follower's segment while it is away, and in the leader's: the scrub finds both, and each is mended from
 /// the other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
