@@ -1,7 +1,8 @@
 //! What a partition knows of its idempotent producers: the rules that keep their records exactly once and in order.
 //!
 //! The rules are those of Kafka since 2.5: an unknown producer may begin with any sequence, a new epoch begins at 0,
-//! the last five batches are recognized when they come again. Not here: the file format (`snapshot`).
+//! the last five batches are recognized when they come again. One rule is ours: what was certainly appended before those
+//! is told apart from what is missing. Not here: the file format (`snapshot`).
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -10,8 +11,11 @@ use ottla_types::{Offset, ProducerEpoch, ProducerId};
 
 use crate::header::{BatchHeader, sequence_plus};
 
-/// The batches of a producer that are remembered; Kafka's clients have no more in flight.
-pub const BATCHES_MAX: usize = 5;
+/// The batches of a producer that are remembered; Kafka's clients have no more in flight on one connection.
+const BATCHES_MAX: usize = 5;
+
+/// A quarter of the sequence numbers: within it, older and newer ones can be told apart although they wrap.
+const RUN_MAX: u32 = 1 << 29;
 
 /// One appended batch of a producer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,8 +51,51 @@ pub struct ProducerEntry {
     pub epoch: ProducerEpoch,
     /// Its last batches in that epoch, oldest first, five at most.
     pub batches: VecDeque<BatchMeta>,
+    /// How many sequence numbers, ending with the newest, are known to be in the log without a gap; it stops at
+    /// [`RUN_MAX`]. A snapshot doesn't hold it: then it is those of the remembered batches.
+    pub run: u32,
     /// The greatest timestamp of its last batch, in ms; it is forgotten some time after that.
     pub timestamp_ms: i64,
+}
+
+impl ProducerEntry {
+    /// A producer that has written nothing in that epoch.
+    pub fn new(epoch: ProducerEpoch, timestamp_ms: i64) -> Self {
+        Self { epoch, batches: VecDeque::new(), run: 0, timestamp_ms }
+    }
+
+    /// Takes note of its newest batch.
+    pub fn push(&mut self, batch: BatchMeta) {
+        if !self.batches.is_empty() && batch.base_sequence != self.next_sequence() {
+            self.run = 0;
+        }
+        let count = sequences_between(batch.base_sequence, sequence_plus(batch.last_sequence, 1));
+        self.run = self.run.saturating_add(count).min(RUN_MAX);
+        if self.batches.len() == BATCHES_MAX {
+            self.batches.pop_front();
+        }
+        self.batches.push_back(batch);
+        assert!(self.batches.len() <= BATCHES_MAX);
+    }
+
+    fn next_sequence(&self) -> i32 {
+        self.batches.back().map_or(0, |last| sequence_plus(last.last_sequence, 1))
+    }
+
+    /// Whether all of the sequence numbers from `base` to `last` lie within the run before the remembered batches.
+    fn is_before_remembered(&self, base: i32, last: i32) -> bool {
+        let Some(oldest) = self.batches.front() else { return false };
+        let remembered = sequences_between(oldest.base_sequence, self.next_sequence());
+        let (from, to) =
+            (sequences_between(base, self.next_sequence()), sequences_between(last, self.next_sequence()));
+        remembered < to && to <= from && from <= self.run
+    }
+}
+
+/// The steps from one sequence number to a later one.
+fn sequences_between(from: i32, to: i32) -> u32 {
+    // Sequence numbers have 31 bits.
+    to.wrapping_sub(from).cast_unsigned() & 0x7fff_ffff
 }
 
 /// What is to be done with a batch.
@@ -72,6 +119,17 @@ pub enum SequenceError {
         /// The one that came.
         given: i32,
     },
+    /// It was appended before the batches that are remembered: Kafka's DUPLICATE_SEQUENCE_NUMBER, which clients take for
+    /// success. Kafka itself calls it out of order, and a client whose connection hung while its later batches were
+    /// appended by another leader then tries until its patience ends.
+    AppendedBefore {
+        /// The producer.
+        producer_id: ProducerId,
+        /// The sequence that came.
+        given: i32,
+        /// Its records lie below this offset.
+        below: Offset,
+    },
     /// A later incarnation of the producer has written: Kafka's INVALID_PRODUCER_EPOCH.
     Fenced {
         /// The producer.
@@ -88,6 +146,12 @@ impl fmt::Display for SequenceError {
         match self {
             Self::OutOfOrder { producer_id, expected, given } => {
                 write!(f, "producer {producer_id}: sequence {expected} is next, {given} was sent")
+            }
+            Self::AppendedBefore { producer_id, given, below } => {
+                write!(
+                    f,
+                    "producer {producer_id}: sequence {given} was appended before, below offset {below}"
+                )
             }
             Self::Fenced { producer_id, current, given } => {
                 write!(f, "producer {producer_id}: epoch {given} is fenced by epoch {current}")
@@ -153,7 +217,11 @@ impl ProducerStates {
             if let Some(batch) = entry.batches.iter().find(same) {
                 return Ok(SequenceCheck::Duplicate(*batch));
             }
-            entry.batches.back().map_or(0, |last| sequence_plus(last.last_sequence, 1))
+            if entry.is_before_remembered(given, header.last_sequence()) {
+                let below = entry.batches.front().map_or(Offset(0), |oldest| oldest.base_offset);
+                return Err(SequenceError::AppendedBefore { producer_id, given, below });
+            }
+            entry.next_sequence()
         };
         if given != expected {
             return Err(SequenceError::OutOfOrder { producer_id, expected, given });
@@ -167,7 +235,7 @@ impl ProducerStates {
         if id.0 < 0 {
             return;
         }
-        let new = || ProducerEntry { epoch, batches: VecDeque::new(), timestamp_ms };
+        let new = || ProducerEntry::new(epoch, timestamp_ms);
         let entry = self.producers.entry(id).or_insert_with(new);
         if epoch > entry.epoch {
             *entry = new();
@@ -176,11 +244,7 @@ impl ProducerStates {
         if header.is_control() || epoch < entry.epoch {
             return;
         }
-        if entry.batches.len() == BATCHES_MAX {
-            entry.batches.pop_front();
-        }
-        entry.batches.push_back(BatchMeta::of(header, base_offset, timestamp_ms));
-        assert!(entry.batches.len() <= BATCHES_MAX);
+        entry.push(BatchMeta::of(header, base_offset, timestamp_ms));
     }
 
     /// Takes note of a batch that is found in the log late, as it was damaged: what its producer wrote after it may be
@@ -247,6 +311,7 @@ mod tests {
                     format!("again {}..={}", old.base_offset, old.last_offset)
                 }
                 Err(SequenceError::OutOfOrder { expected, .. }) => format!("expected {expected}"),
+                Err(SequenceError::AppendedBefore { below, .. }) => format!("known, below {below}"),
                 Err(SequenceError::Fenced { current, .. }) => format!("fenced by {current}"),
             };
             report.push_str(&outcome);
@@ -276,7 +341,22 @@ mod tests {
             (
                 "five are remembered",
                 "1 0 0 1\n1 0 1 1\n1 0 2 1\n1 0 3 1\n1 0 4 1\n1 0 5 1\n1 0 1 1\n1 0 0 1",
-                "at 0\nat 1\nat 2\nat 3\nat 4\nat 5\nagain 1..=1\nexpected 6\n",
+                "at 0\nat 1\nat 2\nat 3\nat 4\nat 5\nagain 1..=1\nknown, below 1\n",
+            ),
+            (
+                "what an unknown producer sent before is not known",
+                "1 0 7 1\n1 0 8 1\n1 0 9 1\n1 0 10 1\n1 0 11 1\n1 0 12 1\n1 0 6 1\n1 0 6 2\n1 0 7 1",
+                "at 0\nat 1\nat 2\nat 3\nat 4\nat 5\nexpected 13\nexpected 13\nknown, below 1\n",
+            ),
+            (
+                "what reaches into the remembered is another batch",
+                "1 0 0 2\n1 0 2 2\n1 0 4 1\n1 0 5 1\n1 0 6 1\n1 0 7 1\n1 0 1 2\n1 0 0 1\n1 0 9 1",
+                "at 0\nat 2\nat 4\nat 5\nat 6\nat 7\nexpected 8\nknown, below 2\nexpected 8\n",
+            ),
+            (
+                "numbers wrap in what was before, too",
+                "1 0 2147483645 2\n1 0 2147483647 2\n1 0 1 1\n1 0 2 1\n1 0 3 1\n1 0 4 1\n1 0 2147483645 2",
+                "at 0\nat 2\nat 4\nat 5\nat 6\nat 7\nknown, below 2\n",
             ),
         ] {
             assert_eq!(check(lines), expected, "{name}");

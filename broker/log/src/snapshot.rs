@@ -4,13 +4,12 @@
 //! last: Kafka's reader lets the last entry of a producer win, ours joins them, so retries of all five are still
 //! recognized after a restart.
 
-use std::collections::VecDeque;
 use std::fmt;
 
 use ottla_types::{Offset, ProducerEpoch, ProducerId};
 
 use crate::header::sequence_plus;
-use crate::producers::{BATCHES_MAX, BatchMeta, ProducerEntry, ProducerStates};
+use crate::producers::{BatchMeta, ProducerEntry, ProducerStates};
 
 const VERSION: i16 = 1;
 const ENTRIES_AT: usize = 6;
@@ -104,12 +103,13 @@ fn join_entry(states: &mut ProducerStates, bytes: &[u8]) {
     let epoch = ProducerEpoch(i16::from_be_bytes([bytes[8], bytes[9]]));
     let (last_sequence, last_offset, delta) = (i32_at(10), i64_at(14), i32_at(22));
     let timestamp_ms = i64_at(26);
-    let mut batches: VecDeque<_> = match states.get(id) {
-        Some(known) if known.epoch == epoch => known.batches.clone(),
-        _ => VecDeque::new(),
+    let mut known = match states.get(id) {
+        Some(known) if known.epoch == epoch => known.clone(),
+        _ => ProducerEntry::new(epoch, timestamp_ms),
     };
+    known.timestamp_ms = timestamp_ms;
     if last_sequence >= 0 {
-        batches.push_back(BatchMeta {
+        known.push(BatchMeta {
             base_sequence: sequence_plus(last_sequence, delta.wrapping_neg()),
             last_sequence,
             base_offset: Offset(last_offset.saturating_sub(i64::from(delta))),
@@ -117,10 +117,7 @@ fn join_entry(states: &mut ProducerStates, bytes: &[u8]) {
             timestamp_ms,
         });
     }
-    if batches.len() > BATCHES_MAX {
-        batches.pop_front();
-    }
-    states.insert(id, ProducerEntry { epoch, batches, timestamp_ms });
+    states.insert(id, known);
 }
 
 #[cfg(test)]

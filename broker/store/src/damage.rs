@@ -113,7 +113,8 @@ impl PartitionLog {
         let known = state.producers.get(header.producer_id()).and_then(|known| known.batches.back());
         match state.producers.check(header) {
             _ if header.producer_id().0 < 0 => false,
-            Ok(SequenceCheck::Duplicate(_)) | Err(SequenceError::Fenced { .. }) => false,
+            Ok(SequenceCheck::Duplicate(_))
+            | Err(SequenceError::AppendedBefore { .. } | SequenceError::Fenced { .. }) => false,
             // It follows on a batch behind the damage.
             Ok(SequenceCheck::Append) => known.is_none_or(|last| last.last_offset < hidden_to),
             Err(SequenceError::OutOfOrder { .. }) => true,

@@ -115,7 +115,7 @@ public final class Load {
                 try {
                     producer.send(new ProducerRecord<>(topic, to, null, payload(sent)), (RecordMetadata at, Exception error) -> {
                         if (error == null) {
-                            write(process, start, "ok", send(sent, to, at.offset()));
+                            write(process, start, "ok", send(sent, to, at.hasOffset() ? at.offset() : null));
                             return;
                         }
                         // An earlier try may have been applied, whatever the last one was told.

@@ -25,6 +25,7 @@ pub fn append_error(error: &AppendError) -> ErrorCode {
     match error {
         AppendError::Batch(error) => batch_error(error),
         AppendError::Sequence(SequenceError::OutOfOrder { .. }) => ErrorCode::OutOfOrderSequenceNumber,
+        AppendError::Sequence(SequenceError::AppendedBefore { .. }) => ErrorCode::DuplicateSequenceNumber,
         AppendError::Sequence(SequenceError::Fenced { .. }) => ErrorCode::InvalidProducerEpoch,
         AppendError::Offset { .. } => ErrorCode::UnknownServerError,
         AppendError::NoSpace { .. } | AppendError::OutOfFiles { .. } | AppendError::Failed => {

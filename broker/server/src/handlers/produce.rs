@@ -127,21 +127,34 @@ fn append_partition(
     let records = records(call, &data.records)?;
     let unavailable = |why: Unavailable| (unavailable_error(&why), why.to_string());
     let led = call.broker.led_partition(topic, PartitionIndex(data.index)).map_err(unavailable)?;
-    let (appended, epoch) = led
-        .partition
-        .append(&records, acks == ACKS_ALL)
-        .map_err(|error| (produce_error(&error), error.to_string()))?;
-    Ok(OnePartition {
-        response: PartitionProduceResponse {
-            index: data.index,
-            base_offset: appended.base_offset.0,
-            log_append_time_ms: appended.log_append_time_ms,
-            log_start_offset: appended.log_start_offset.0,
-            ..Default::default()
-        },
-        pending: (led.partition.committed(appended.last_offset, epoch) != Committed::Yes)
-            .then(|| (Arc::clone(&led.partition), appended.last_offset, epoch)),
-    })
+    let pending = |last: Offset, epoch: LeaderEpoch| {
+        let is_waiting = led.partition.committed(last, epoch) != Committed::Yes;
+        is_waiting.then(|| (Arc::clone(&led.partition), last, epoch))
+    };
+    match led.partition.append(&records, acks == ACKS_ALL) {
+        Ok((appended, epoch)) => Ok(OnePartition {
+            response: PartitionProduceResponse {
+                index: data.index,
+                base_offset: appended.base_offset.0,
+                log_append_time_ms: appended.log_append_time_ms,
+                log_start_offset: appended.log_start_offset.0,
+                ..Default::default()
+            },
+            pending: pending(appended.last_offset, epoch),
+        }),
+        // Clients take this error for success, so it has to be as true as one.
+        Err(error @ ProduceError::AppendedBefore { last, epoch }) => Ok(OnePartition {
+            response: PartitionProduceResponse {
+                index: data.index,
+                error_code: ErrorCode::DuplicateSequenceNumber.code(),
+                base_offset: -1,
+                error_message: Some(Cow::Owned(error.to_string())),
+                ..Default::default()
+            },
+            pending: pending(last, epoch),
+        }),
+        Err(error) => Err((produce_error(&error), error.to_string())),
+    }
 }
 
 /// The batch as a slice of the frame's own memory.
@@ -161,6 +174,7 @@ fn produce_error(error: &ProduceError) -> ErrorCode {
         ProduceError::Refused(AppendRefusal::NotEnoughReplicas { .. }) | ProduceError::Mending => {
             ErrorCode::NotEnoughReplicas
         }
+        ProduceError::AppendedBefore { .. } => ErrorCode::DuplicateSequenceNumber,
         ProduceError::Log(error) => append_error(error),
     }
 }

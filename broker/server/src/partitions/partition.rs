@@ -11,6 +11,7 @@ use ottla_core::partition::{
     AppendRefusal, Assignment, Change, Committed, FetchAnswer, FetchRefusal, FetchSpec, FetchVerdict,
     FollowerFetch, FollowerStep, IsrProposal, LogFacts, Replica, RoleKind,
 };
+use ottla_log::SequenceError;
 use ottla_store::{AppendError, Appended, PartitionLog, StoreError};
 use ottla_types::{BrokerId, LeaderEpoch, Offset};
 use parking_lot::{Mutex, RwLock};
@@ -70,6 +71,14 @@ pub enum ProduceError {
         "records that the producer may have written last are damaged, and being mended: nothing was appended"
     )]
     Mending,
+    /// They were appended before, too long ago to say where.
+    #[error("these records were appended before offset {}", .last.0 + 1)]
+    AppendedBefore {
+        /// They are acknowledged once the record at this offset is.
+        last: Offset,
+        /// The epoch in which this was asked.
+        epoch: LeaderEpoch,
+    },
     /// The log doesn't.
     #[error(transparent)]
     Log(#[from] AppendError),
@@ -218,7 +227,12 @@ impl Partition {
         if self.has_peers() && self.log.hides_producer_of(records) {
             return Err(ProduceError::Mending);
         }
-        let appended = self.log.append(records, epoch, now_ms())?;
+        let appended = self.log.append(records, epoch, now_ms()).map_err(|error| match error {
+            AppendError::Sequence(SequenceError::AppendedBefore { below, .. }) => {
+                ProduceError::AppendedBefore { last: Offset(below.0 - 1), epoch }
+            }
+            error => error.into(),
+        })?;
         if !appended.duplicate {
             self.tell_watchers();
         }

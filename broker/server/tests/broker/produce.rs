@@ -114,9 +114,16 @@ async fn a_repeated_batch_of_an_idempotent_producer_gets_its_old_offset() {
     assert_eq!(client.produce("t", 0, &sequenced(0, &["a", "b"])).await, (ErrorCode::None, 0));
     assert_eq!(client.produce("t", 0, &sequenced(2, &["c"])).await, (ErrorCode::None, 2));
     assert_eq!(client.produce("t", 0, &sequenced(0, &["a", "b"])).await, (ErrorCode::None, 0));
+    for sequence in 3..8 {
+        let one_more = client.produce("t", 0, &sequenced(sequence, &["d"])).await;
+        assert_eq!(one_more, (ErrorCode::None, i64::from(sequence)));
+    }
+    // Its place is forgotten by now, but not that it was appended. Clients take this error for success.
+    let old = client.produce("t", 0, &sequenced(0, &["a", "b"])).await;
+    assert_eq!(old, (ErrorCode::DuplicateSequenceNumber, -1));
     let gap = client.produce("t", 0, &sequenced(9, &["x"])).await;
     assert_eq!(gap, (ErrorCode::OutOfOrderSequenceNumber, -1));
-    assert_eq!(client.values_from("t", 0, 0).await, ["a", "b", "c"]);
+    assert_eq!(client.values_from("t", 0, 0).await, ["a", "b", "c", "d", "d", "d", "d", "d"]);
     broker.stop().await;
 }
 
