@@ -30,11 +30,12 @@ pub fn run(folder: &Path, python: PathBuf, jars: Option<PathBuf>) -> Result<()> 
             jars: jars.context("--client-jars isn't set: use cargo xtask bench --failover")?,
         },
     };
-    for Failover { what, times, resumed_ms, longest_ms, goal } in failover(plan)? {
+    for Failover { what, client, times, resumed_ms, longest_ms, goal } in failover(plan)? {
+        let who = format!("{what}, {client}");
         let figure =
             |[p50, p99, max]: [u64; 3]| format!("p50 {p50} ms, p99 {p99} ms, max {max} ms ({times} times)");
-        report.add("to the next write", what, figure(resumed_ms), goal);
-        report.add("longest wait of a record", what, figure(longest_ms), "");
+        report.add("to the next write", &who, figure(resumed_ms), goal);
+        report.add("longest wait of a record", &who, figure(longest_ms), "");
     }
     crate::finish(&report);
     Ok(())

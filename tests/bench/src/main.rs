@@ -53,7 +53,7 @@ struct Options {
     /// How much lies on the disk when a broker is killed and started again, in GB
     #[arg(long, default_value_t = 10)]
     restart_gigabytes: u64,
-    /// Measure only how long writes pause when brokers fail (as root; some ten minutes)
+    /// Measure only how long writes pause when brokers fail (as root; some twenty minutes)
     #[arg(long)]
     failover: bool,
     /// For --failover: a Python that has confluent-kafka

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 
 use super::net::Net;
-use super::verdict::{Verdict, percentiles_ms};
+use super::verdict::{Pause, percentiles_ms};
 use super::world::{self, Plan, World};
 
 /// How long after a fault its broker returns: the others have long gone on.
@@ -13,14 +13,16 @@ const AWAY: Duration = Duration::from_secs(2);
 /// For how long a broker is stopped.
 const STOPPED: Duration = Duration::from_secs(6);
 
-/// What one kind of fault came to.
+/// What one kind of fault came to for one client.
 #[derive(Debug)]
 pub struct Failover {
     /// The fault.
     pub what: &'static str,
+    /// Who wrote. Clients differ in how long they wait before they ask again who leads.
+    pub client: String,
     /// How often.
     pub times: usize,
-    /// From the fault to the next acknowledged write, of the client and the partition that waited longest: p50, p99, max.
+    /// From the fault to the next acknowledged write, of the partition that waited longest: p50, p99, max.
     pub resumed_ms: [u64; 3],
     /// The longest that any record waited: p50, p99, max over the faults.
     pub longest_ms: [u64; 3],
@@ -36,8 +38,8 @@ struct Kind {
 }
 
 const KINDS: &[Kind] = &[
-    Kind { what: "kill -9 of a leader", times: 30, goal: "p99 < 1 s", round: kill_leader },
-    Kind { what: "kill -9 of the active controller", times: 25, goal: "p99 < 1 s", round: kill_controller },
+    Kind { what: "kill -9 of a leader", times: 50, goal: "p99 < 1 s", round: kill_leader },
+    Kind { what: "kill -9 of the active controller", times: 50, goal: "p99 < 1 s", round: kill_controller },
     Kind { what: "SIGSTOP of a leader", times: 8, goal: "< 5 s", round: stop_leader },
     Kind { what: "cut of a leader's wire", times: 8, goal: "< 5 s", round: unplug_leader },
     Kind { what: "controlled restart of a leader", times: 12, goal: "< 100 ms", round: restart_leader },
@@ -110,17 +112,20 @@ pub fn failover(plan: Plan) -> Result<Vec<Failover>> {
         .iter()
         .zip(begins)
         .zip(&ends)
-        .map(|((kind, from), to)| figures(kind, &verdict, from..*to))
+        .flat_map(|((kind, from), to)| {
+            verdict.pauses.iter().map(move |(client, pauses)| figures(kind, client, pauses, from..*to))
+        })
         .collect())
 }
 
-fn figures(kind: &Kind, verdict: &Verdict, events: std::ops::Range<usize>) -> Failover {
-    let worst = |of: fn(&super::verdict::Pause) -> u64| {
-        let of_event = |event| verdict.pauses.iter().filter(move |p| p.event == event).map(of).max();
+fn figures(kind: &Kind, client: &str, pauses: &[Pause], events: std::ops::Range<usize>) -> Failover {
+    let worst = |of: fn(&Pause) -> u64| {
+        let of_event = |event| pauses.iter().filter(move |p| p.event == event).map(of).max();
         percentiles_ms(events.clone().filter_map(of_event).collect())
     };
     Failover {
         what: kind.what,
+        client: client.to_owned(),
         times: events.len(),
         resumed_ms: worst(|p| p.resumed_ns),
         longest_ms: worst(|p| p.longest_ns),

@@ -33,8 +33,8 @@ pub struct Pause {
 pub struct Verdict {
     /// What the checks found.
     pub report: Report,
-    /// For each fault, client and partition.
-    pub pauses: Vec<Pause>,
+    /// Of each client, for each fault and partition.
+    pub pauses: BTreeMap<String, Vec<Pause>>,
     /// Clients and partitions that had nothing acknowledged after the last fault.
     pub silent: Vec<String>,
 }
@@ -42,7 +42,7 @@ pub struct Verdict {
 impl Verdict {
     /// The 50th, 99th and 100th percentile, in milliseconds.
     pub fn resumed_ms(&self) -> [u64; 3] {
-        percentiles_ms(self.pauses.iter().map(|p| p.resumed_ns).collect())
+        percentiles_ms(self.pauses.values().flatten().map(|p| p.resumed_ns).collect())
     }
 }
 
@@ -55,7 +55,7 @@ type Sent = (u64, u64);
 /// A file can't be read.
 pub fn judge(files: &[PathBuf], events: &[Event]) -> Result<Verdict> {
     let mut history = History::new();
-    let mut sends: BTreeMap<String, Vec<Sent>> = BTreeMap::new();
+    let mut sends: BTreeMap<(String, String), Vec<Sent>> = BTreeMap::new();
     for path in files {
         let file = File::open(path).with_context(|| path.display().to_string())?;
         for (at, line) in BufReader::new(file).lines().enumerate() {
@@ -65,18 +65,18 @@ pub fn judge(files: &[PathBuf], events: &[Event]) -> Result<Verdict> {
                 // A client that replaced its producer is the same client.
                 let client = operation.process.split('-').next().unwrap_or_default();
                 let sent = (operation.start, operation.end);
-                sends.entry(format!("{client} to {key}")).or_default().push(sent);
+                sends.entry((client.to_owned(), key.clone())).or_default().push(sent);
             }
             history.push(&operation);
         }
     }
-    let (mut found, mut silent) = (Vec::new(), Vec::new());
-    for (who, sends) in sends {
+    let (mut found, mut silent) = (BTreeMap::<String, Vec<Pause>>::new(), Vec::new());
+    for ((client, key), sends) in sends {
         let pauses = pauses(sends, events);
         if pauses.last().map_or(0, |p| p.event + 1) < events.len() {
-            silent.push(who);
+            silent.push(format!("{client} to {key}"));
         }
-        found.extend(pauses);
+        found.entry(client).or_default().extend(pauses);
     }
     Ok(Verdict { report: history.check(), pauses: found, silent })
 }
