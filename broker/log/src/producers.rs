@@ -255,17 +255,21 @@ impl ProducerStates {
         let (Some(entry), true) = (entry, is_known_epoch && !header.is_control()) else {
             return self.on_append(header, header.base_offset(), header.max_timestamp());
         };
-        let at = entry.batches.partition_point(|batch| batch.base_offset < header.base_offset());
-        let is_there = entry.batches.get(at).is_some_and(|batch| batch.base_offset == header.base_offset());
+        let batch = BatchMeta::of(header, header.base_offset(), header.max_timestamp());
+        let at = entry.batches.partition_point(|known| known.base_offset < batch.base_offset);
+        let is_there = entry.batches.get(at).is_some_and(|known| known.base_offset == batch.base_offset);
         // One that is older than all five isn't remembered.
         if is_there || at == 0 && entry.batches.len() == BATCHES_MAX {
             return;
         }
-        entry.batches.insert(at, BatchMeta::of(header, header.base_offset(), header.max_timestamp()));
+        if at == entry.batches.len() {
+            entry.timestamp_ms = batch.timestamp_ms;
+            return entry.push(batch);
+        }
+        entry.batches.insert(at, batch);
         if entry.batches.len() > BATCHES_MAX {
             entry.batches.pop_front();
         }
-        entry.timestamp_ms = entry.batches.back().map_or(entry.timestamp_ms, |last| last.timestamp_ms);
     }
 
     /// Forgets the producers whose last batch is older than `expiration_ms`. Returns how many.
