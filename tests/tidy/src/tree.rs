@@ -29,7 +29,7 @@ impl File {
         self.path.starts_with("tests/")
             || self.path.contains("/tests/")
             || name == "tests.rs"
-            || name.ends_with("_test.rs")
+            || name.ends_with("_tests.rs")
     }
 }
 

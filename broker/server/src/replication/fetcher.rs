@@ -242,16 +242,6 @@ impl Fetcher {
             return Ok(());
         }
         let limits = &self.broker.config.replication;
-        let topic = |(topic_id, partitions): (TopicId, _)| FetchTopic {
-            topic_id: topic_id.0,
-            partitions,
-            ..Default::default()
-        };
-        let forget = |(topic_id, partitions): (TopicId, _)| ForgottenTopic {
-            topic_id: topic_id.0,
-            partitions,
-            ..Default::default()
-        };
         let request = FetchRequest {
             replica_state: ReplicaState {
                 replica_id: self.broker.config.node_id.0,
@@ -262,8 +252,8 @@ impl Fetcher {
             max_bytes: limits.response_bytes_max,
             session_id: stream.session_id,
             session_epoch: epoch,
-            topics: topics.into_iter().map(topic).collect(),
-            forgotten_topics_data: forgotten.into_iter().map(forget).collect(),
+            topics: topics.into_iter().map(fetch_topic).collect(),
+            forgotten_topics_data: forgotten.into_iter().map(forgotten_topic).collect(),
             ..Default::default()
         };
         trace!(leader = self.leader.0, request = epoch, partitions = count, "asking");
@@ -421,6 +411,14 @@ async fn next_reply(
     let answered = (*epoch, reply.as_mut().await);
     in_flight.pop_front();
     Some(answered)
+}
+
+fn fetch_topic((topic_id, partitions): (TopicId, Vec<FetchPartition>)) -> FetchTopic<'static> {
+    FetchTopic { topic_id: topic_id.0, partitions, ..Default::default() }
+}
+
+fn forgotten_topic((topic_id, partitions): (TopicId, Vec<i32>)) -> ForgottenTopic<'static> {
+    ForgottenTopic { topic_id: topic_id.0, partitions, ..Default::default() }
 }
 
 /// Whether the question is the same, but for what needs no new one.
