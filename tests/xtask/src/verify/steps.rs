@@ -282,7 +282,7 @@ pub const STEPS: &[Step] = &[
         minutes: 20,
         needs: &["release", "python", "kafka-tools"],
         runner: Runner::Plain,
-        // Last, when nothing is built or fuzzed beside it: how long writes pause is among its figures.
+        // Last, when little is built or fuzzed beside it. It stands that, but its figures are of how long writes pause.
         run: |env| env.xtask(&["faults", "--seed", "1", "--minutes", "6", "--lanes", "2"]),
         ..CHECK
     },
