@@ -1,17 +1,20 @@
-//! A leader whose log was damaged while its broker was away.
+//! A leader that is sent batches again: after its log was damaged, and after its memory of them is gone.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ottla_core::partition::{Assignment, Peer};
+use ottla_core::partition::{Assignment, Committed, Peer};
 use ottla_log::BatchBuilder;
-use ottla_store::{AckDurability, Committer, LogConfig, Store, StoreConfig};
+use ottla_store::{AckDurability, Committer, LogConfig, PartitionLog, Store, StoreConfig};
 use ottla_types::{
     BrokerEpoch, BrokerId, ClusterId, DirectoryId, LeaderEpoch, Offset, PartitionEpoch, PartitionIndex,
     ProducerEpoch, ProducerId, TopicId, TopicName,
 };
 
 use super::{Partition, ProduceError, ReadyList};
+
+const TOPIC: TopicId = TopicId([2; 16]);
+const INDEX: PartitionIndex = PartitionIndex(0);
 
 fn batch(sequence: i32) -> Bytes {
     let builder = BatchBuilder::new(Offset(0), LeaderEpoch(-1));
@@ -43,13 +46,16 @@ fn led_by_the_first_of(replicas: i32) -> Assignment {
     }
 }
 
+fn create(store: &Store) -> Arc<PartitionLog> {
+    let config = LogConfig { ack_durability: AckDurability::Synced, ..LogConfig::default() };
+    store.create_partition(TopicName::new("t").unwrap(), TOPIC, INDEX, config).unwrap()
+}
+
 /// The leader is sent the second of a producer's batches again, which was damaged, and the snapshot of producers is lost.
 fn sent_again_to_one_of(replicas: i32) -> Result<(), ProduceError> {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
-    let config = LogConfig { ack_durability: AckDurability::Synced, ..LogConfig::default() };
-    let (topic, id, index) = (TopicName::new("t").unwrap(), TopicId([2; 16]), PartitionIndex(0));
-    let log = store.create_partition(topic, id, index, config).unwrap();
+    let log = create(&store);
     for sequence in 0..2 {
         log.append(&batch(sequence), LeaderEpoch(3), crate::clock::now_ms()).unwrap();
     }
@@ -62,7 +68,7 @@ fn sent_again_to_one_of(replicas: i32) -> Result<(), ProduceError> {
     file.set_len(half as u64).unwrap();
     std::fs::remove_file(dir.path().join(snapshot)).unwrap();
     let store = open(dir.path());
-    let log = store.partition(id, index).unwrap();
+    let log = store.partition(TOPIC, INDEX).unwrap();
     assert_eq!(log.damage(), [Offset(1)..Offset(2)]);
     let partition = Partition::new(BrokerId(1), log, Offset(2), Arc::default());
     partition.on_image(led_by_the_first_of(replicas), |_| Arc::<ReadyList>::default());
@@ -74,4 +80,24 @@ fn what_may_be_a_repetition_waits_until_a_peer_has_mended_the_log() {
     assert!(matches!(sent_again_to_one_of(3), Err(ProduceError::Mending)));
     // Nobody could mend it.
     sent_again_to_one_of(1).unwrap();
+}
+
+/// Clients take the answer to it for a success, so it has to wait for what a success waits for.
+#[test]
+fn what_was_appended_long_ago_is_no_success_before_it_is_acknowledged() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let partition = Partition::new(BrokerId(1), create(&store), Offset(0), Arc::default());
+    partition.on_image(led_by_the_first_of(2), |_| Arc::<ReadyList>::default());
+    for sequence in 0..7 {
+        partition.append(&batch(sequence), true).unwrap();
+    }
+    store.commit_now().unwrap();
+    let again = partition.append(&batch(0), true);
+    let Err(ProduceError::AppendedBefore { last, epoch }) = again else { panic!("{again:?}") };
+    assert_eq!((last, epoch), (Offset(1), LeaderEpoch(4)));
+    assert_eq!(partition.committed(last, epoch), Committed::Waiting, "the follower hasn't got it");
+    let alone = Assignment { partition_epoch: PartitionEpoch(2), ..led_by_the_first_of(1) };
+    partition.on_image(alone, |_| Arc::<ReadyList>::default());
+    assert_eq!(partition.committed(last, epoch), Committed::Yes);
 }
