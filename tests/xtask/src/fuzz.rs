@@ -1,5 +1,5 @@
 //! `cargo xtask fuzz`: builds the targets of `tests/fuzz` with coverage for libFuzzer, on the stable
-//! compiler, and runs each for a time, as many at once as there are cores.
+//! compiler, and runs each for a time, some at once.
 
 use std::fs;
 use std::path::PathBuf;
@@ -33,6 +33,9 @@ pub struct Options {
     /// How long each target runs
     #[arg(long, default_value_t = 60)]
     seconds: u64,
+    /// How many run at once; as many as there are cores unless told
+    #[arg(long)]
+    jobs: Option<usize>,
     /// Only these targets
     targets: Vec<String>,
 }
@@ -50,9 +53,10 @@ pub fn run(options: &Options) -> Result<bool> {
     build()?;
     let next = AtomicUsize::new(0);
     let failures = Mutex::new(Vec::new());
-    let cores = thread::available_parallelism().map_or(2, usize::from);
+    let cores = || thread::available_parallelism().map_or(2, usize::from);
+    let jobs = options.jobs.unwrap_or_else(cores).max(1);
     thread::scope(|scope| {
-        for _ in 0..cores {
+        for _ in 0..jobs {
             scope.spawn(|| {
                 while let Some(target) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
                     if let Err(error) = fuzz(target, options.seconds) {
@@ -114,7 +118,8 @@ fn fuzz(target: &str, seconds: u64) -> Result<()> {
         host.parent().and_then(|p| p.file_name()).context("a release folder lies below its target")?;
     let mut program = Command::new(folder().join(triple).join("release").join(target));
     program.arg(format!("-max_total_time={seconds}")).args([
-        "-timeout=10",
+        // An input takes milliseconds; the rest is for what runs beside it.
+        "-timeout=30",
         "-rss_limit_mb=1024",
         "-print_final_stats=1",
     ]);

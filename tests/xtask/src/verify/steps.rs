@@ -250,12 +250,13 @@ pub const STEPS: &[Step] = &[
         name: "fuzz",
         about: "each fuzz target for one minute",
         fast: false,
-        // A minute each however fast they go: what is tested beside them mostly waits, and goes first.
+        // A minute each however fast they go, and four at once: what is tested beside them mostly waits, and goes
+        // first.
         lane: Lane::Aside,
         minutes: 45,
         needs: &["packages"],
         runner: Runner::Plain,
-        run: |env| env.xtask(&["fuzz", "--seconds", "60"]),
+        run: |env| env.xtask(&["fuzz", "--seconds", "60", "--jobs", "4"]),
         ..CHECK
     },
     Step {
