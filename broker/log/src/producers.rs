@@ -82,13 +82,13 @@ impl ProducerEntry {
         self.batches.back().map_or(0, |last| sequence_plus(last.last_sequence, 1))
     }
 
-    /// Whether all of the sequence numbers from `base` to `last` lie within the run before the remembered batches.
-    fn is_before_remembered(&self, base: i32, last: i32) -> bool {
-        let Some(oldest) = self.batches.front() else { return false };
-        let remembered = sequences_between(oldest.base_sequence, self.next_sequence());
-        let (from, to) =
-            (sequences_between(base, self.next_sequence()), sequences_between(last, self.next_sequence()));
-        remembered < to && to <= from && from <= self.run
+    /// Below which offset all of the sequence numbers from `base` to `last` stand, if they lie within the run before the
+    /// remembered batches.
+    fn appended_below(&self, base: i32, last: i32) -> Option<Offset> {
+        let oldest = self.batches.front()?;
+        let behind = |sequence| sequences_between(sequence, self.next_sequence());
+        let (remembered, from, to) = (behind(oldest.base_sequence), behind(base), behind(last));
+        (remembered < to && to <= from && from <= self.run).then_some(oldest.base_offset)
     }
 }
 
@@ -217,8 +217,7 @@ impl ProducerStates {
             if let Some(batch) = entry.batches.iter().find(same) {
                 return Ok(SequenceCheck::Duplicate(*batch));
             }
-            if entry.is_before_remembered(given, header.last_sequence()) {
-                let below = entry.batches.front().map_or(Offset(0), |oldest| oldest.base_offset);
+            if let Some(below) = entry.appended_below(given, header.last_sequence()) {
                 return Err(SequenceError::AppendedBefore { producer_id, given, below });
             }
             entry.next_sequence()

@@ -20,6 +20,7 @@ use ottla_wire::messages::{
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, error, info, trace};
 
+use super::throttle::Held;
 use crate::broker::Broker;
 use crate::net::RateLimit;
 use crate::partitions::{Followed, Partition, PartitionKey, ReadyList};
@@ -81,9 +82,7 @@ struct Stream {
     /// What is to be asked for again, and when.
     again: Vec<PartitionKey>,
     again_at: Instant,
-    /// What the throttle holds back, and until when.
-    held: HashSet<PartitionKey>,
-    held_until: Instant,
+    held: Held,
 }
 
 impl Fetcher {
@@ -160,8 +159,7 @@ impl Fetcher {
             in_flight: VecDeque::new(),
             again: Vec::new(),
             again_at: Instant::now(),
-            held: HashSet::new(),
-            held_until: Instant::now(),
+            held: Held::default(),
         };
         Ok((stream, leader_epoch))
     }
@@ -172,7 +170,7 @@ impl Fetcher {
             if stream.has_room() && (stream.in_flight.is_empty() || !self.ready.is_empty()) {
                 self.ask(&mut stream).await?;
                 let is_idle =
-                    stream.in_flight.is_empty() && stream.again.is_empty() && stream.held.is_empty();
+                    stream.in_flight.is_empty() && stream.again.is_empty() && stream.held.until().is_none();
                 if is_idle && !self.broker.partitions.follows(self.leader) {
                     return Ok(());
                 }
@@ -184,7 +182,7 @@ impl Fetcher {
             }
             let has_room = stream.has_room();
             let (again_at, has_again) = (stream.again_at, !stream.again.is_empty());
-            let (held_until, has_held) = (stream.held_until, !stream.held.is_empty());
+            let held_until = stream.held.until();
             tokio::select! {
                 Some((epoch, reply)) = next_reply(&mut stream.in_flight) => {
                     self.on_reply(&mut stream, epoch, &reply?)?;
@@ -193,8 +191,8 @@ impl Fetcher {
                 () = sleep_until(again_at), if has_again => {
                     stream.again.drain(..).for_each(|key| self.ready.push(key));
                 }
-                () = sleep_until(held_until), if has_held => {
-                    stream.held.drain().for_each(|key| self.ready.push(key));
+                () = sleep_until(held_until.unwrap_or(again_at)), if held_until.is_some() => {
+                    stream.held.release(Instant::now()).for_each(|key| self.ready.push(key));
                 }
             }
         }
@@ -225,7 +223,7 @@ impl Fetcher {
                 continue;
             }
             if let Some(until) = partition.as_deref().and_then(|partition| self.held_until(partition)) {
-                stream.hold(key, until);
+                stream.held.hold(key, until);
                 continue;
             }
             let spec = partition.and_then(|partition| partition.fetch_spec());
@@ -393,13 +391,6 @@ impl Stream {
             0 => true,
             count => count < IN_FLIGHT_MAX && self.session_id != 0,
         }
-    }
-
-    fn hold(&mut self, key: PartitionKey, until: Instant) {
-        if self.held.is_empty() || until < self.held_until {
-            self.held_until = until;
-        }
-        self.held.insert(key);
     }
 }
 

@@ -3,7 +3,7 @@
 //! A partition is answered once with records, an error or a divergence; then it is left alone until the follower, which
 //! has synced meanwhile, asks again. A news of the high watermark alone leaves the question as it is.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use ottla_core::partition::{FetchRefusal, FetchVerdict, FollowerFetch};
@@ -13,8 +13,7 @@ use ottla_wire::ErrorCode;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::throttle::Throttle;
-
+use super::throttle::{Held, Throttle};
 use crate::handlers::read_error;
 use crate::partitions::{Partition, PartitionKey, Partitions, ReadyList};
 
@@ -63,9 +62,7 @@ struct State {
     /// The epoch of the newest request.
     epoch: i32,
     followed: HashMap<PartitionKey, FollowedPartition>,
-    /// What the throttle holds back, and until when.
-    held: HashSet<PartitionKey>,
-    held_until: Option<Instant>,
+    held: Held,
 }
 
 #[derive(Debug)]
@@ -124,21 +121,17 @@ impl ReplicaSession {
             return None;
         }
         let now = Instant::now();
-        if state.held_until.is_some_and(|until| until <= now) {
-            state.held_until = None;
-            state.held.drain().for_each(|key| self.ready.push(key));
-        }
+        state.held.release(now).for_each(|key| self.ready.push(key));
         let mut all = Vec::new();
         let mut left = max_bytes;
         while left > 0
             && let Some(key) = self.ready.pop()
         {
-            let State { followed, held, held_until, .. } = &mut *state;
+            let State { followed, held, .. } = &mut *state;
             let Some(followed) = followed.get_mut(&key) else { continue };
             let is_throttled = followed.is_throttled();
             if is_throttled && let Some(until) = throttle.held_until(now) {
-                held.insert(key);
-                *held_until = Some(held_until.map_or(until, |earlier| earlier.min(until)));
+                held.hold(key, until);
                 continue;
             }
             let Some(told) = followed.look(key, left) else { continue };
@@ -154,7 +147,7 @@ impl ReplicaSession {
 
     /// When to look again for what the throttle holds back; none if it holds nothing.
     pub fn held_until(&self) -> Option<Instant> {
-        self.state.lock().held_until
+        self.state.lock().held.until()
     }
 }
 

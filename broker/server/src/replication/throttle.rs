@@ -3,12 +3,15 @@
 //! As in Apache Kafka a topic's settings name the replicas, a broker's the rates, and a replica in sync is never held
 //! back: it would fall out, or delay what waits for acknowledgement. Here the bytes are spread evenly, without bursts.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use ottla_core::metadata::MetadataImage;
 use ottla_types::BrokerId;
 use parking_lot::Mutex;
 use tokio::time::Instant;
+
+use crate::partitions::PartitionKey;
 
 /// Which of a replica's ways a topic's settings hold to the broker's rates.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -87,6 +90,33 @@ impl Throttle {
         }
         let cost = Duration::from_secs_f64(bytes as f64 / state.rate as f64);
         state.paid_at = Some(state.paid_at.map_or(now, |paid_at| paid_at.max(now)) + cost);
+    }
+}
+
+/// The partitions that a throttle holds back.
+#[derive(Debug, Default)]
+pub struct Held {
+    partitions: HashSet<PartitionKey>,
+    until: Option<Instant>,
+}
+
+impl Held {
+    /// Holds one back; all are looked at again when the first of them is due.
+    pub fn hold(&mut self, key: PartitionKey, until: Instant) {
+        self.partitions.insert(key);
+        self.until = Some(self.until.map_or(until, |earlier| earlier.min(until)));
+    }
+
+    /// When to look again; none if nothing is held back.
+    pub fn until(&self) -> Option<Instant> {
+        self.until
+    }
+
+    /// Lets all of them go, once it is time.
+    pub fn release(&mut self, now: Instant) -> impl Iterator<Item = PartitionKey> {
+        let is_due = self.until.is_some_and(|until| until <= now);
+        let released = if is_due { std::mem::take(self).partitions } else { HashSet::new() };
+        released.into_iter()
     }
 }
 

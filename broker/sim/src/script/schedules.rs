@@ -41,6 +41,21 @@ fn until_the_leader_returns() -> (Script, Question) {
     (script, question)
 }
 
+/// Broker 2 was away while its leader, broker 1, appended this many records, and has them now; the leader's word that it
+/// joins is on its way.
+fn until_it_may_join(records: usize) -> (Script, IsrProposal) {
+    let mut script = Script::new(&[1, 2], 1);
+    script.fence(2);
+    script.learn(&[1]);
+    for _ in 0..records {
+        script.append(1);
+    }
+    script.unfence(2);
+    script.learn(&[1, 2]);
+    let join = script.catch_up(2, 1);
+    (script, join)
+}
+
 /// Broker 1 has heard something of broker 2; if it counts that, two records are acknowledged that broker 2 lacks.
 fn count_what_was_heard(script: &mut Script, proposal: Option<IsrProposal>) -> Result<(), Violation> {
     if let Some(proposal) = proposal {
@@ -96,14 +111,7 @@ fn fetch_from_before_a_power_loss() -> Result<(), Violation> {
 
 /// KIP-903: the delayed word of a leader that a follower is in sync, which has started again without what it had.
 fn join_from_before_a_power_loss() -> Result<(), Violation> {
-    let mut script = Script::new(&[1, 2], 1);
-    script.fence(2);
-    script.learn(&[1]);
-    script.append(1);
-    script.append(1);
-    script.unfence(2);
-    script.learn(&[1, 2]);
-    let late = script.catch_up(2, 1);
+    let (mut script, late) = until_it_may_join(2);
     script.lose(2, 0);
     script.propose(1, &late);
     script.judge()
@@ -132,13 +140,7 @@ fn join_that_comes_twice() -> Result<(), Violation> {
 /// The controller refuses that a follower joins, as it is out of service, and the leader goes on without it. Then a
 /// copy of the leader's word arrives, when the follower is in service again.
 fn join_that_was_refused() -> Result<(), Violation> {
-    let mut script = Script::new(&[1, 2], 1);
-    script.fence(2);
-    script.learn(&[1]);
-    script.append(1);
-    script.unfence(2);
-    script.learn(&[1, 2]);
-    let join = script.catch_up(2, 1);
+    let (mut script, join) = until_it_may_join(1);
     script.fence(2);
     assert!(!script.propose(1, &join), "it is out of service");
     script.refused(1, &join);
