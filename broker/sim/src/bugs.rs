@@ -141,7 +141,9 @@ mod tests {
             PlantedBug::FetchBeforeSync => Finder::Seed(27),
             PlantedBug::AcceptStaleFetchAnswer | PlantedBug::AcceptAnswerOnOlderLog => Finder::Seed(841),
             PlantedBug::SkipFetchEpochCheck
+            | PlantedBug::CompareOffsetsOnly
             | PlantedBug::KeepAcknowledgementsOfOldEpoch
+            | PlantedBug::KeepAfterPowerLoss
             | PlantedBug::AcceptStaleBrokerEpochInFetch
             | PlantedBug::AcceptForeignDirectoryInFetch
             | PlantedBug::RefuseWithoutNewEpoch

@@ -29,6 +29,8 @@ bugs! {
     SkipFetchEpochCheck,
     /// A leader doesn't compare the follower's last epoch with its log.
     SkipDivergenceCheck,
+    /// A leader compares where the follower's log ends, and not in which epoch, as before KIP-279.
+    CompareOffsetsOnly,
     /// A new follower cuts its log at its high watermark, as before KIP-101.
     TruncateToHighWatermark,
     /// A follower keeps what diverges.
@@ -73,6 +75,8 @@ bugs! {
     SkipPartitionEpochCheck,
     /// A replica stays in sync although its broker came back with another disk.
     ReuseWipedDisk,
+    /// A replica of a topic that acknowledges what is only written stays in sync after a power loss.
+    KeepAfterPowerLoss,
     /// A move is complete before what it adds is in sync.
     CompleteMoveTooEarly,
 }

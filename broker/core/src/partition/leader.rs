@@ -392,7 +392,12 @@ fn diverges(
         None if fetch.fetch_offset <= log.end => return None,
         None => (LeaderEpoch(-1), log.end),
         Some(last) => match end_offset_for(last) {
-            Some((epoch, end)) if epoch == last && end >= fetch.fetch_offset => return None,
+            Some((epoch, end))
+                if (epoch == last || planted(PlantedBug::CompareOffsetsOnly))
+                    && end >= fetch.fetch_offset =>
+            {
+                return None;
+            }
             Some(found) => found,
             // The leader's log begins in a later epoch: nothing of the follower's is known to be the same, unless it
             // ends before the leader's log begins; then it begins anew there.

@@ -133,12 +133,14 @@ impl Cluster {
         }
         let Some(shadow) = node.shadows.get_mut(&key) else { return Ok(()) };
         shadow.durable = shadow.durable.min(if reset { 0 } else { offset.0 });
-        let Some(hosted) = node.process.as_mut().and_then(|process| process.hosted.get_mut(&key)) else {
-            return Ok(());
-        };
+        let Some(process) = &mut node.process else { return Ok(()) };
+        let Some(hosted) = process.hosted.get_mut(&key) else { return Ok(()) };
         let cut = if reset { hosted.log.reset_to(offset) } else { hosted.log.truncate_to(offset) };
         if cut.is_err() {
-            // The store has failed, or there was no room to begin: nothing was cut then.
+            // The store has failed, or there was no room to begin: nothing was cut then, and what was synced still is.
+            if !process.store.has_failed() {
+                shadow.durable = facts(&hosted.log).synced.0;
+            }
             self.ask_later(n, key, 200);
             return Ok(());
         }

@@ -1,5 +1,6 @@
 //! Known schedules, step by step: the shipped controller and replicas of one partition, with every message and every
-//! loss in the script's hand. For what random schedules hardly ever come upon, as several rare things have to meet.
+//! loss in the script's hand. For what random schedules hardly ever come upon, as several rare things have to meet, and
+//! for what Kafka learned (KIP-101, 279, 320, 903, 966).
 //!
 //! Logs are lists of values here; what is written is acknowledged, and `lose` says what a power loss takes. Not here:
 //! time, stores and networks, which [`crate::run_cluster`] has.
@@ -255,6 +256,14 @@ impl Script {
         }
     }
 
+    /// One question and its answer.
+    fn fetch_once(&mut self, follower: i32, leader: i32) {
+        let question = self.ask(follower);
+        if let (Some(answer), _) = self.hear(leader, &question) {
+            self.take(follower, answer);
+        }
+    }
+
     /// A follower fetches until there is nothing more, which the leader hears of; what the leader proposes last.
     fn fetch(&mut self, follower: i32, leader: i32) -> Option<IsrProposal> {
         let mut proposed = None;
@@ -335,5 +344,23 @@ impl Script {
         }
         demand!(holders > 0 || self.acknowledged.is_empty(), "no disk of those that may lead is left");
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla_types::plant;
+
+    use super::*;
+
+    #[test]
+    fn each_schedule_finds_its_bug_and_nothing_else() {
+        for (bug, schedule) in schedules::ALL {
+            schedule().unwrap_or_else(|violation| panic!("{bug:?}: {violation}"));
+            plant(Some(*bug));
+            let found = schedule();
+            plant(None);
+            assert!(found.is_err(), "{bug:?} isn't found");
+        }
     }
 }

@@ -9,6 +9,10 @@ use crate::Violation;
 pub(super) const ALL: &[(PlantedBug, Schedule)] = &[
     (PlantedBug::KeepAcknowledgementsOfOldEpoch, acknowledgements_of_an_old_epoch),
     (PlantedBug::SkipFetchEpochCheck, fetch_of_an_old_epoch),
+    (PlantedBug::TruncateToHighWatermark, follower_that_knows_little),
+    (PlantedBug::CompareOffsetsOnly, elections_in_quick_succession),
+    (PlantedBug::IgnoreMinInsyncReplicas, last_replica_standing),
+    (PlantedBug::KeepAfterPowerLoss, last_replica_without_power),
     (PlantedBug::AcceptStaleBrokerEpochInFetch, fetch_from_before_a_power_loss),
     (PlantedBug::AcceptStaleBrokerEpochInIsr, join_from_before_a_power_loss),
     (PlantedBug::AcceptForeignDirectoryInFetch, fetch_with_another_disk),
@@ -84,6 +88,73 @@ fn fetch_of_an_old_epoch() -> Result<(), Violation> {
     count_what_was_heard(&mut script, proposal)
 }
 
+/// KIP-101: a follower doesn't know yet that what it has is acknowledged, and its next leader has less than it.
+fn follower_that_knows_little() -> Result<(), Violation> {
+    let mut script = Script::new(&[1, 3, 2], 2);
+    script.append(1);
+    script.append(1);
+    script.fetch_once(3, 1);
+    script.append(1);
+    script.fetch_once(2, 1);
+    // Their next questions tell the leader what they have.
+    for id in [2, 3] {
+        let question = script.ask(id);
+        script.hear(1, &question);
+    }
+    assert_eq!(script.acknowledged.len(), 2, "what both have");
+    script.fence(1);
+    script.learn(&[2, 3]);
+    script.fetch_once(2, 3);
+    script.judge()
+}
+
+/// KIP-279: broker 2 leads so briefly that nobody hears of its epoch. Its record stands where broker 3, which leads
+/// next, has one of the epoch before.
+fn elections_in_quick_succession() -> Result<(), Violation> {
+    let mut script = Script::new(&[1, 2, 3], 1);
+    script.append(1);
+    script.fetch(2, 1);
+    script.append(1);
+    script.append(1);
+    script.fetch(3, 1);
+    script.fence(1);
+    script.learn(&[2]);
+    script.append(2);
+    script.fence(2);
+    script.learn(&[3]);
+    assert_eq!(script.acknowledged.len(), 3, "what the only one in sync has");
+    script.unfence(2);
+    script.learn(&[2, 3]);
+    let join = script.catch_up(2, 3);
+    assert!(script.propose(3, &join), "it may join");
+    script.judge()
+}
+
+/// KIP-966: what the last replica in sync takes alone isn't acknowledged, as its disk may be lost.
+fn last_replica_standing() -> Result<(), Violation> {
+    let mut script = Script::new(&[1, 2], 2);
+    script.append(1);
+    script.fetch(2, 1);
+    script.fence(2);
+    script.learn(&[1]);
+    script.append(1);
+    script.destroy(1);
+    script.unfence(2);
+    script.judge()
+}
+
+/// KIP-966: the last replica in sync comes back without what it had only written. The one that was in sync before it
+/// has that.
+fn last_replica_without_power() -> Result<(), Violation> {
+    let mut script = Script::new(&[1, 2], 2);
+    script.append(1);
+    script.fetch(2, 1);
+    assert_eq!(script.acknowledged.len(), 1, "what both have");
+    script.fence(2);
+    script.lose(1, 0);
+    script.judge()
+}
+
 /// A follower's question arrives after the follower has lost what it acknowledged with it, and has joined again.
 fn fetch_from_before_a_power_loss() -> Result<(), Violation> {
     let mut script = Script::new(&[1, 2, 3], 2);
@@ -91,10 +162,7 @@ fn fetch_from_before_a_power_loss() -> Result<(), Violation> {
     script.fetch(2, 1);
     script.fetch(3, 1);
     script.append(1);
-    let question = script.ask(2);
-    if let (Some(answer), _) = script.hear(1, &question) {
-        script.take(2, answer);
-    }
+    script.fetch_once(2, 1);
     let late = script.ask(2);
     script.lose(2, 1);
     script.learn(&[1, 2, 3]);

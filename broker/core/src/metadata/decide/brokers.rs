@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ottla_types::{BrokerEpoch, BrokerId};
+use ottla_types::{BrokerEpoch, BrokerId, PlantedBug, planted};
 
 use super::super::command::{ControlledShutdown, FenceBroker, RegisterBroker, UnfenceBroker};
 use super::super::image::{BrokerImage, ClusterDefaults, MIN_INSYNC_REPLICAS, MetadataImage};
@@ -33,7 +33,8 @@ impl MetadataImage {
         }
         let current = self.broker(command.id);
         let lost_writes = !command.clean_shutdown
-            && current.is_none_or(|current| current.incarnation != command.incarnation);
+            && current.is_none_or(|current| current.incarnation != command.incarnation)
+            && !planted(PlantedBug::KeepAfterPowerLoss);
         let epoch = self.next_broker_epoch;
         let mut draft = Draft::new(self);
         draft.push(Record::BrokerRegistered(BrokerImage {
