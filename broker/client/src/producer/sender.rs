@@ -44,6 +44,11 @@ pub(super) struct Sender {
     /// Who this partition's batches are from, and the next sequence number.
     producer: Option<(ProducerId, ProducerEpoch, i32)>,
     in_flight: VecDeque<(Batch, Response)>,
+    /// What failed and is sent again, before anything new.
+    again: VecDeque<Batch>,
+    /// Whether a batch was acknowledged since the last failure. Until then only one is on its way at a time: if it is
+    /// refused, a leader that doesn't know the producer yet would take the next one, whatever its sequence number.
+    is_known: bool,
     /// The pause before the next further try; short again after a success.
     pause: Pause,
 }
@@ -52,8 +57,17 @@ impl Sender {
     /// Starts the task and returns the sink that it empties.
     pub(super) fn start(shared: Arc<Shared>, topic: Arc<str>, partition: i32) -> Arc<Sink> {
         let sink = Arc::new(Sink::new(partition));
-        let (producer, in_flight, pause) = (None, VecDeque::new(), Pause::default());
-        let sender = Self { shared, topic, partition, sink: sink.clone(), producer, in_flight, pause };
+        let sender = Self {
+            shared,
+            topic,
+            partition,
+            sink: sink.clone(),
+            producer: None,
+            in_flight: VecDeque::new(),
+            again: VecDeque::new(),
+            is_known: false,
+            pause: Pause::default(),
+        };
         tokio::spawn(sender.run());
         sink
     }
@@ -63,7 +77,11 @@ impl Sender {
         let in_flight_max = self.shared.config.in_flight_max.max(1);
         let sink = self.sink.clone();
         loop {
-            let may_send = self.in_flight.len() < in_flight_max;
+            let may_send = self.in_flight.len() < if self.is_known { in_flight_max } else { 1 };
+            if may_send && let Some(batch) = self.again.pop_front() {
+                self.send(batch).await;
+                continue;
+            }
             let oldest = self.in_flight.front_mut();
             let may_wait = oldest.is_some();
             let answered = async {
@@ -201,6 +219,7 @@ impl Sender {
                 }
             }
             Ok(offset) => {
+                self.is_known = true;
                 self.pause = Pause::default();
                 self.finish(batch, Ok(offset));
             }
@@ -211,26 +230,32 @@ impl Sender {
         error.is_retriable() && batch.gathered.since.elapsed() < self.shared.config.delivery_timeout
     }
 
-    /// Sends `first` and all that failed behind it again, in order.
+    /// Puts `first` and all that failed behind it in line again, in order.
     async fn recover(&mut self, first: Batch, error: ClientError) {
         tracing::debug!(topic = %self.topic, partition = self.partition, %error, "sending again");
         let mut failed = vec![first];
         failed.extend(self.collect_failed().await);
+        failed.into_iter().rev().for_each(|batch| self.again.push_front(batch));
+        self.is_known = false;
         let deadline = Instant::now() + self.shared.config.delivery_timeout;
         loop {
             self.pause.wait().await;
-            let refreshed = self.shared.lane.client.refresh_topic(&self.topic).await;
-            match refreshed {
+            match self.shared.lane.client.refresh_topic(&self.topic).await {
                 // A topic that the broker doesn't know may be one that it doesn't know yet: say so by sending.
-                Ok(_) => break,
+                Ok(_) => return,
                 Err(error) if error.is_retriable() && Instant::now() < deadline => {}
                 Err(error) => {
-                    return failed.into_iter().for_each(|batch| self.finish(batch, Err(error.clone())));
+                    self.give_up(&error);
+                    return self.restart_sequence().await;
                 }
             }
         }
-        for batch in failed {
-            self.send(batch).await;
+    }
+
+    /// What was to be sent again has failed for good.
+    fn give_up(&mut self, error: &ClientError) {
+        for batch in std::mem::take(&mut self.again) {
+            self.finish(batch, Err(error.clone()));
         }
     }
 
@@ -253,17 +278,21 @@ impl Sender {
 
     /// A stamped batch failed for good, so the sequence has a gap: what follows gets a new producer id.
     async fn restart_sequence(&mut self) {
+        if !self.shared.config.is_idempotent() {
+            return;
+        }
         let failed = self.collect_failed().await;
-        self.producer = None;
+        failed.into_iter().rev().for_each(|batch| self.again.push_front(batch));
+        self.is_known = false;
         match self.new_identity().await {
             Ok((id, epoch)) => {
                 self.producer = Some((id, epoch, 0));
-                for mut batch in failed {
-                    batch.stamp = None;
-                    self.send(batch).await;
-                }
+                self.again.iter_mut().for_each(|batch| batch.stamp = None);
             }
-            Err(error) => failed.into_iter().for_each(|batch| self.finish(batch, Err(error.clone()))),
+            Err(error) => {
+                self.producer = None;
+                self.give_up(&error);
+            }
         }
     }
 

@@ -244,7 +244,7 @@ impl State {
         Some(ProduceResponse { responses: vec![topic], ..Default::default() })
     }
 
-    /// Stores a batch once, in sequence.
+    /// Stores a batch once, in the producer's sequence.
     fn store(&mut self, topic: &str, partition: i32, batch: &[u8]) -> Result<i64, ErrorCode> {
         let header = ottla_log::check_batch(batch).expect("a client sends whole batches");
         let producer = (header.producer_id().0, topic.to_owned(), partition);
@@ -257,7 +257,7 @@ impl State {
             Some((sequence, _)) if header.base_sequence() != sequence + 1 => {
                 return Err(ErrorCode::OutOfOrderSequenceNumber);
             }
-            None if header.base_sequence() != 0 => return Err(ErrorCode::OutOfOrderSequenceNumber),
+            // As Kafka does, a producer that isn't known may begin with any.
             _ => {}
         }
         let last_sequence = header.last_sequence();
