@@ -132,19 +132,22 @@ fn run_step(step: &Step, limit: Instant) -> Outcome {
     Outcome { error, tally, took: began.elapsed(), lines, output }
 }
 
-/// One line for a step that passed; for one that failed, the end of its output too.
+/// One line for a step that passed; for one that failed, what failed and the end of its output too.
 fn show(step: &Step, outcome: &Outcome) {
     const LINES_MAX: usize = 150;
+    const FAILURES_MAX: usize = 20;
     let seconds = outcome.took.as_secs_f64();
     match &outcome.error {
         None => println!("ok   {:<12} {seconds:>7.1} s", step.name),
         Some(error) => {
             let lines: Vec<&str> = outcome.output.lines().collect();
             let tail = lines[lines.len().saturating_sub(LINES_MAX)..].join("\n");
-            println!(
-                "FAIL {:<12} {seconds:>7.1} s  {error}\n---- output of {} ----\n{tail}\n----",
-                step.name, step.name
-            );
+            println!("FAIL {:<12} {seconds:>7.1} s  {error}", step.name);
+            // First, as a log that is cut short keeps its beginning.
+            for failure in step.runner.failures(&outcome.output).iter().take(FAILURES_MAX) {
+                println!("  {failure}");
+            }
+            println!("---- output of {} ----\n{tail}\n----", step.name);
         }
     }
 }
@@ -170,6 +173,13 @@ fn report(chosen: &[&Step], board: &Board) -> bool {
         let outcome = board.get(step.name);
         if !outcome.lines.is_empty() {
             println!("{}:\n{}", step.name, outcome.lines.join("\n"));
+        }
+    }
+    for step in chosen {
+        let outcome = board.get(step.name);
+        if outcome.error.is_some() {
+            println!("\nfailed in {}:", step.name);
+            step.runner.failures(&outcome.output).iter().for_each(|failure| println!("  {failure}"));
         }
     }
     println!("\n{} passed, {} failed", sum.passed, sum.failed);

@@ -45,6 +45,33 @@ impl Runner {
         sum
     }
 
+    /// What failed, by the runner's own lines in `output`: names of tests and why, or the compiler's errors.
+    pub fn failures(self, output: &str) -> Vec<String> {
+        let mut failures = Vec::new();
+        let mut lines = output.lines().peekable();
+        while let Some(line) = lines.next() {
+            let is_panic = line.starts_with("thread '") && line.contains(" panicked at ");
+            if is_panic {
+                // What it says stands in the next line.
+                failures.push(format!("{line} {}", lines.peek().unwrap_or(&"")));
+            } else if self.names_failure(line) {
+                failures.push(line.to_owned());
+            }
+        }
+        failures
+    }
+
+    fn names_failure(self, line: &str) -> bool {
+        let is_compilers = line.starts_with("error: ") || line.starts_with("error[");
+        is_compilers
+            || match self {
+                Runner::Check => line.starts_with("Diff in "),
+                Runner::Cargo => line.starts_with("test ") && line.ends_with(" ... FAILED"),
+                Runner::Pytest => line.starts_with("FAILED ") || line.starts_with("ERROR "),
+                Runner::Plain => line.trim_start().starts_with("FAIL"),
+            }
+    }
+
     fn parse(self, line: &str) -> Option<Tally> {
         match self {
             Runner::Check => None,
@@ -101,6 +128,18 @@ mod tests {
         check(Runner::Pytest, "===== 12 passed in 0.10s =====", 12, 0);
         check(Runner::Pytest, "===== no tests ran in 0.01s =====", 0, 0);
         check(Runner::Pytest, "12 passed in the text of a test", 0, 0);
+    }
+
+    #[test]
+    fn failures_are_named_with_what_they_say() {
+        let output =
+            "test a::b ... ok\ntest a::c ... FAILED\n\nthread 'a::c' (7) panicked at src/a.rs:1:2:\nno\nmore";
+        let expected = ["test a::c ... FAILED", "thread 'a::c' (7) panicked at src/a.rs:1:2: no"];
+        assert_eq!(Runner::Cargo.failures(output), expected);
+        let output = "FAILED clients/test_x.py::test_y - E\nFAIL no";
+        assert_eq!(Runner::Pytest.failures(output), ["FAILED clients/test_x.py::test_y - E"]);
+        assert_eq!(Runner::Plain.failures("ok a\n  FAILED: b"), ["  FAILED: b"]);
+        assert_eq!(Runner::Check.failures("warning: w\nerror: e"), ["error: e"]);
     }
 
     #[test]
