@@ -75,6 +75,8 @@ pub struct Gauges {
     pub replicas: Totals,
     /// The metadata version.
     pub metadata_version: u64,
+    /// Tasks of the runtime.
+    pub tasks: usize,
     /// Whether the broker is ready.
     pub ready: bool,
 }
@@ -100,6 +102,7 @@ pub struct Metrics {
     durable_lag: Gauge,
     log_bytes: Gauge<u64, AtomicU64>,
     metadata_version: Gauge<u64, AtomicU64>,
+    tasks: Gauge,
     ready: Gauge,
     resident_bytes: Gauge<u64, AtomicU64>,
     open_files: Gauge<u64, AtomicU64>,
@@ -136,6 +139,7 @@ impl Metrics {
             durable_lag: Gauge::default(),
             log_bytes: Gauge::default(),
             metadata_version: Gauge::default(),
+            tasks: Gauge::default(),
             ready: Gauge::default(),
             resident_bytes: Gauge::default(),
             open_files: Gauge::default(),
@@ -166,6 +170,7 @@ impl Metrics {
         );
         registry.register("log_bytes", "Bytes of all partitions' logs", self.log_bytes.clone());
         registry.register("metadata_version", "Version of the metadata", self.metadata_version.clone());
+        registry.register("tasks", "Tasks: connections, and a fixed number besides", self.tasks.clone());
         registry.register("ready", "1 if the broker serves its partitions", self.ready.clone());
         registry.register("process_resident_bytes", "Resident memory", self.resident_bytes.clone());
         registry.register("process_open_files", "Open file descriptors", self.open_files.clone());
@@ -227,6 +232,7 @@ impl Metrics {
         set(&self.connections, gauges.connections);
         set(&self.request_bytes, gauges.request_bytes);
         set(&self.fetch_sessions, gauges.fetch_sessions);
+        set(&self.tasks, gauges.tasks);
         for (ack_durability, count) in
             [("synced", gauges.partitions_synced), ("written", gauges.partitions_written)]
         {

@@ -105,7 +105,7 @@ fn an_append_becomes_durable_by_itself_and_the_hook_hears_of_it() {
     let (sender, receiver) = std::sync::mpsc::channel();
     log.on_durable(Arc::new(move |offset| sender.send(offset).unwrap_or_default()));
     append(&log, &["a"]);
-    let heard = receiver.recv_timeout(std::time::Duration::from_secs(20)).unwrap();
+    let heard = receiver.recv_timeout(std::time::Duration::from_secs(120)).unwrap();
     assert_eq!((heard, log.durable_end_offset()), (Offset(1), Offset(1)));
 }
 
@@ -136,7 +136,7 @@ fn a_committer_that_ends_by_a_bug_stops_the_store() {
     let log = create(&store, LogConfig::default());
     log.on_durable(Arc::new(|_| panic!("a bug, for the test")));
     append(&log, &["a"]);
-    let fatal = receiver.recv_timeout(std::time::Duration::from_secs(20)).unwrap();
+    let fatal = receiver.recv_timeout(std::time::Duration::from_secs(120)).unwrap();
     assert!(fatal.to_string().contains("bug"), "{fatal}");
     assert!(matches!(log.append(&timed(1_000, &["b"]), LeaderEpoch(3), 1_000), Err(AppendError::Failed)));
     assert!(matches!(store.close(), Err(StoreError::Failed)), "no mark of a clean shutdown");

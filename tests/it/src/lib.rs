@@ -4,13 +4,12 @@
 //! folder and ports of its own, waits for what it can see with a deadline, and ends what it started.
 
 mod binary;
-mod ports;
 mod running;
 
 pub mod faults;
 
 pub use binary::ottla;
-pub use ports::free_ports;
+pub use ottla_ports::free_ports;
 pub use running::{Output, Up, run, run_with_input, signal, wait_gone};
 
 #[cfg(test)]
@@ -19,6 +18,8 @@ mod administration;
 mod apply;
 #[cfg(test)]
 mod crash;
+#[cfg(test)]
+mod idle;
 #[cfg(test)]
 mod messages;
 #[cfg(test)]

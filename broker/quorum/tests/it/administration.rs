@@ -14,9 +14,9 @@ use crate::harness::{Place, Running, live};
 async fn three_brokers() -> (Vec<Place>, Vec<Running>, ControlClient<Channel>) {
     let (mut places, mut nodes) = (Vec::new(), Vec::new());
     for id in 0..3 {
-        places.push(Place::new(id).await);
+        places.push(Place::new(id));
         let voters = Voters::Bootstrap(vec![places[0].address.to_string()]);
-        let place = places.last_mut().unwrap();
+        let place: &Place = places.last().unwrap();
         nodes.push(place.start(QuorumConfig { voter: id == 0, ..place.config(voters) }).await);
     }
     nodes[0].until("three brokers in service", |image| live(image) == 3).await;
@@ -72,7 +72,7 @@ async fn a_broker_is_marked_as_draining_if_the_others_can_take_what_it_holds() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_that_may_lack_records_leads_only_where_it_is_named_and_nobody_leads() {
-    let (mut places, mut nodes, mut client) = three_brokers().await;
+    let (places, mut nodes, mut client) = three_brokers().await;
     apply(&mut client, &[1, 2]).await;
     let request = |replica| proto::ElectUncleanRequest { topic: "t".to_owned(), partition: 0, replica };
     let led = client.elect_unclean(request(2)).await.unwrap_err();

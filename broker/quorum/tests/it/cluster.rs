@@ -11,7 +11,7 @@ use crate::harness::{all_equal, create_topic, leader_of, live, places, start_all
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_quorum_survives_its_leader_and_takes_it_back() {
     let began = Instant::now();
-    let mut places = places(3).await;
+    let mut places = places(3);
     let voters = voters_of(&places);
     let mut nodes = start_all(&mut places, |place| place.config(voters.clone())).await;
     for node in &nodes {
@@ -29,7 +29,7 @@ async fn a_quorum_survives_its_leader_and_takes_it_back() {
         assert_eq!(led.count(), 2, "leaders are spread");
     }
 
-    let mut place = places.remove(position);
+    let place = places.remove(position);
     nodes.remove(position).crash().await;
     let lost = Instant::now();
     create_topic(&nodes[0], "after-the-loss", 3).await;
@@ -58,7 +58,7 @@ async fn a_quorum_survives_its_leader_and_takes_it_back() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_is_there_after_all_have_crashed() {
-    let mut places = places(3).await;
+    let mut places = places(3);
     let voters = voters_of(&places);
     let nodes = start_all(&mut places, |place| place.config(voters.clone())).await;
     nodes[1].until("three brokers in service", |image| live(image) == 3).await;
@@ -85,7 +85,7 @@ async fn everything_is_there_after_all_have_crashed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_that_know_only_addresses_agree_on_a_cluster_id() {
-    let mut places = places(3).await;
+    let mut places = places(3);
     let voters = Voters::Bootstrap(places.iter().map(|place| place.address.to_string()).collect());
     let nodes =
         start_all(&mut places, |place| QuorumConfig { cluster_id: None, ..place.config(voters.clone()) })
@@ -102,7 +102,7 @@ async fn nodes_that_know_only_addresses_agree_on_a_cluster_id() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_does_not_vote_follows_and_submits() {
-    let mut places = places(2).await;
+    let mut places = places(2);
     let voters = Voters::Static(vec![places[0].voter()]);
     let nodes = start_all(&mut places, |place| QuorumConfig {
         voter: place.id == BrokerId(0),

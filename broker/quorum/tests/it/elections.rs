@@ -26,7 +26,7 @@ async fn in_service(nodes: &[Running], count: usize) {
 }
 
 async fn three(tuning: Tuning) -> (Vec<Place>, Vec<Running>) {
-    let mut places = places(3).await;
+    let mut places = places(3);
     let voters = voters_of(&places);
     let config = |place: &Place| QuorumConfig { tuning: tuning.clone(), ..place.config(voters.clone()) };
     let nodes = start_all(&mut places, config).await;
@@ -36,7 +36,7 @@ async fn three(tuning: Tuning) -> (Vec<Place>, Vec<Running>) {
 
 /// Three whose ways to each other can be cut.
 async fn three_apart(tuning: Tuning) -> (Vec<Place>, Ways, Vec<Running>) {
-    let mut places = places(3).await;
+    let mut places = places(3);
     let ways = Ways::between(&places).await;
     let config =
         |place: &Place| QuorumConfig { tuning: tuning.clone(), ..place.config(ways.seen_from(place.id)) };
@@ -53,7 +53,7 @@ async fn stop(nodes: Vec<Running>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_voter_that_comes_back_again_and_again_changes_no_term() {
-    let (mut places, mut nodes) = three(patient()).await;
+    let (places, mut nodes) = three(patient()).await;
     let voters = voters_of(&places);
     let leader = leader_of(&nodes).await;
     let (leader_id, follower) = (nodes[leader].id, (leader + 1) % 3);
@@ -73,7 +73,7 @@ async fn a_voter_that_comes_back_again_and_again_changes_no_term() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_voter_that_was_cut_off_changes_no_term() {
-    let mut places = places(3).await;
+    let mut places = places(3);
     let ways = Ways::between(&places).await;
     let hasty = BrokerId(2);
     let config = |place: &Place| {
@@ -170,7 +170,7 @@ async fn the_last_ones_that_stop_wait_for_nobody() {
 /// processes on a quiet machine.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fifty_kills_of_the_active_controller() {
-    let (mut places, mut nodes) = three(Tuning::default()).await;
+    let (places, mut nodes) = three(Tuning::default()).await;
     let voters = voters_of(&places);
     let (mut writes_ms, mut fenced_ms) = (Vec::new(), Vec::new());
     for round in 0..50 {

@@ -11,7 +11,7 @@ use crate::harness::{Place, Running, leader_of, live, places, start_all, voters_
 const FOREVER: Duration = Duration::from_secs(3_600);
 
 async fn three(session: Duration) -> (Vec<Place>, Vec<Running>) {
-    let mut places = places(3).await;
+    let mut places = places(3);
     let voters = voters_of(&places);
     let tuning = Tuning { broker_session: session, ..Tuning::default() };
     let nodes = start_all(&mut places, |place| QuorumConfig {

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ottla_control::proto;
 use ottla_core::metadata::{
     Command, CreateTopics, Endpoint, IncarnationId, MetadataImage, NewTopic, Reply, SecurityProtocol,
 };
+use ottla_ports::free_port;
 use ottla_quorum::{
     BrokerControl, ControlError, Quorum, QuorumConfig, QuorumDescription, Registration, SubmitError, Tuning,
     Voter, Voters, VotersError,
@@ -21,7 +22,7 @@ use tokio::runtime::Runtime;
 use tokio_stream::wrappers::TcpListenerStream;
 
 /// Everything that is waited for comes within this, also on a busy machine.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub const DEADLINE: Duration = Duration::from_secs(120);
 
 pub const CLUSTER: ClusterId = ClusterId([9; 16]);
 
@@ -48,21 +49,16 @@ pub struct Place {
     pub dir: Arc<TempDir>,
     pub address: SocketAddr,
     pub directory_id: DirectoryId,
-    /// Holds the port until the node listens on it.
-    listener: Option<TcpListener>,
 }
 
 impl Place {
-    pub async fn new(id: i32) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+    pub fn new(id: i32) -> Self {
         let directory_id = DirectoryId([u8::try_from(id).unwrap() + 1; 16]);
         Self {
             id: BrokerId(id),
             dir: Arc::new(tempfile::tempdir().unwrap()),
-            address,
+            address: SocketAddr::from(([127, 0, 0, 1], free_port())),
             directory_id,
-            listener: Some(listener),
         }
     }
 
@@ -102,16 +98,18 @@ impl Place {
 
     /// Starts the node; it keeps its port and data from its last life. It runs on a thread of its own, which is stopped
     /// or held for all of it at once.
-    pub async fn start(&mut self, config: QuorumConfig) -> Running {
+    pub async fn start(&self, config: QuorumConfig) -> Running {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let listener = self.listener.take();
-        let listener = listener.map(|listener| listener.into_std().unwrap());
-        let (address, directory_id) = (self.address, self.directory_id);
+        let (address, directory_id, deadline) = (self.address, self.directory_id, Instant::now() + DEADLINE);
         let started = runtime.spawn(async move {
-            let listener = match listener {
-                Some(listener) => TcpListener::from_std(listener).unwrap(),
-                None => TcpListener::bind(address).await.unwrap(),
+            // Its last life may still be about to let the port go.
+            let listener = loop {
+                match TcpListener::bind(address).await {
+                    Ok(listener) => break listener,
+                    Err(error) if Instant::now() > deadline => panic!("{address}: {error}"),
+                    Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+                }
             };
             let quorum = Quorum::new(config).unwrap();
             let server = tonic::transport::Server::builder().add_routes(quorum.services(Arc::new(NoServer)));
@@ -208,12 +206,8 @@ impl Running {
     }
 }
 
-pub async fn places(count: i32) -> Vec<Place> {
-    let mut places = Vec::new();
-    for id in 0..count {
-        places.push(Place::new(id).await);
-    }
-    places
+pub fn places(count: i32) -> Vec<Place> {
+    (0..count).map(Place::new).collect()
 }
 
 pub fn voters_of(places: &[Place]) -> Voters {

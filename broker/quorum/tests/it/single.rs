@@ -9,7 +9,7 @@ use tonic::Code;
 use crate::harness::{Place, Running, create_topic, live, within};
 
 async fn alone() -> (Place, Running) {
-    let mut place = Place::new(0).await;
+    let place = Place::new(0);
     let voters = Voters::Bootstrap(vec![place.address.to_string()]);
     let began = Instant::now();
     let node = place.start(QuorumConfig { cluster_id: None, ..place.config(voters) }).await;
@@ -20,7 +20,7 @@ async fn alone() -> (Place, Running) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_single_node_forms_its_cluster_and_finds_it_again() {
-    let (mut place, node) = alone().await;
+    let (place, node) = alone().await;
     create_topic(&node, "t", 3).await;
     let cluster_id = node.image().cluster_id;
     node.stop().await;
@@ -38,8 +38,8 @@ async fn a_single_node_forms_its_cluster_and_finds_it_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn contradictions_are_refused_with_the_remedy() {
-    let place = Place::new(0).await;
-    let other = Place::new(1).await;
+    let place = Place::new(0);
+    let other = Place::new(1);
     let refusal = |config| match ottla_quorum::Quorum::new(config) {
         Err(StartError::Config(text)) => text,
         _ => panic!("accepted"),

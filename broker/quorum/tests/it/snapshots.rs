@@ -35,7 +35,7 @@ fn same(one: &MetadataImage, other: &Arc<MetadataImage>) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_newcomer_gets_a_snapshot_and_a_restart_starts_from_one() {
-    let mut first = Place::new(0).await;
+    let first = Place::new(0);
     let voters = Voters::Static(vec![first.voter()]);
     let node = first.start(short_log(&first, &voters)).await;
     node.until("a broker in service", |image| live(image) == 1).await;
@@ -44,7 +44,7 @@ async fn a_newcomer_gets_a_snapshot_and_a_restart_starts_from_one() {
     poll("one snapshot, the newest", || (snapshots(&first).len() == 1).then_some(())).await;
     poll("purged entries", || first.metadata_folder().join("purged-log-id").exists().then_some(())).await;
 
-    let mut second = Place::new(1).await;
+    let second = Place::new(1);
     let newcomer = second.start(short_log(&second, &voters)).await;
     newcomer.until("two brokers in service", |image| live(image) == 2).await;
     poll("equal images", || same(&node.image(), &newcomer.image()).then_some(())).await;
@@ -64,10 +64,10 @@ async fn a_newcomer_gets_a_snapshot_and_a_restart_starts_from_one() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_newcomer_whose_disk_was_wiped_learns_again() {
-    let mut first = Place::new(0).await;
+    let first = Place::new(0);
     let voters = Voters::Static(vec![first.voter()]);
     let node = first.start(short_log(&first, &voters)).await;
-    let mut second = Place::new(1).await;
+    let mut second = Place::new(1);
     let learner = second.start(short_log(&second, &voters)).await;
     node.until("two brokers in service", |image| live(image) == 2).await;
     create_topic(&node, "t", 2).await;
@@ -88,7 +88,7 @@ async fn a_newcomer_whose_disk_was_wiped_learns_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_cannot_write_its_log_says_so() {
-    let mut place = Place::new(0).await;
+    let place = Place::new(0);
     let voters = Voters::Static(vec![place.voter()]);
     let node = place.start(short_log(&place, &voters)).await;
     node.until("a broker in service", |image| live(image) == 1).await;

@@ -322,6 +322,7 @@ async fn open_store(
     let store_config = StoreConfig {
         open_files_max: segment_files_max(),
         cluster_id: Some(cluster_id),
+        checkpoint_interval: config.checkpoint_interval,
         on_fatal: Arc::new(move |error: &FatalError| {
             failed.send_replace(Some(error.clone()));
         }),

@@ -111,6 +111,8 @@ impl Broker {
             log_bytes: totals.log_bytes,
             replicas: totals,
             metadata_version: self.image().version.0,
+            tasks: tokio::runtime::Handle::try_current()
+                .map_or(0, |runtime| runtime.metrics().num_alive_tasks()),
             ready: self.ready().is_ok(),
         }
     }

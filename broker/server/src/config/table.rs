@@ -96,6 +96,7 @@ pub const SETTINGS: &[Setting] = &[
     topic("message.max.bytes", "max.message.bytes", Kind::Int(0, I32), "1048588", "The largest record batch, in bytes."),
     topic("min.insync.replicas", "min.insync.replicas", Kind::Int(1, I32), "2", "The replicas that must have a record before acks=all is answered and it is seen; never more than the topic has. What the broker says that registered last holds for the whole cluster."),
     broker("log.retention.check.interval.ms", Kind::Long(1, I64), "300000", "How often segments are looked over for deletion, in milliseconds."),
+    broker("log.flush.offset.checkpoint.interval.ms", Kind::Int(1, I32), "30000", "How often it is written down how far each log is synced, which a start after a crash goes on from, in milliseconds. Files that weren't used since the time before are closed then."),
     // Ottla's own.
     broker("ottla.http.listener", Kind::Text, "127.0.0.1:0", "host:port of /livez, /readyz, /metrics and /loglevel; port 0: a free one; none: no such listener."),
     broker("ottla.log.filter", Kind::Text, "info,openraft=off", "What is logged, as in info,ottla_server=debug."),

@@ -117,6 +117,8 @@ pub struct Config {
     pub topics: TopicDefaults,
     /// How often segments are looked over for deletion.
     pub retention_check_interval: Duration,
+    /// How often it is written down how far the logs are synced.
+    pub checkpoint_interval: Duration,
     /// Where the HTTP listener is, if there is one.
     pub http: Option<HostPort>,
     /// What is logged.
@@ -153,6 +155,7 @@ impl Config {
             replication: replication(&values),
             topics: topic_defaults(&values)?,
             retention_check_interval: milliseconds(values.number_set("log.retention.check.interval.ms")),
+            checkpoint_interval: milliseconds(values.number_set("log.flush.offset.checkpoint.interval.ms")),
             http: http(&values)?,
             log_filter: values.text("ottla.log.filter").to_owned(),
             log_format: match values.text("ottla.log.format") {

@@ -1,9 +1,10 @@
 //! Starts a broker in this process on free ports and a folder of its own.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ottla_ports::free_port;
 use ottla_server::broker::{Broker, RunError, Running, start};
 use ottla_server::config::{Config, LogFormat, Sources};
 use ottla_server::logging::LogControl;
@@ -140,9 +141,4 @@ impl StoppedBroker {
     pub async fn start(self) -> TestBroker {
         TestBroker::start_in(self.folder, self.control_port, self.overrides).await.unwrap()
     }
-}
-
-/// A port that nobody has.
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

@@ -53,7 +53,7 @@ async fn a_client_that_leaves_a_long_poll_makes_room() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_idle_connection_is_closed() {
-    let broker = TestBroker::start(&["connections.max.idle.ms=300"]).await;
+    let broker = TestBroker::start(&["connections.max.idle.ms=2000"]).await;
     let mut client = broker.connect().await;
     client.call::<apis::ApiVersions>(0, &ApiVersionsRequest::default()).await;
     assert!(client.is_closed().await);

@@ -3,14 +3,15 @@
 use std::time::{Duration, Instant};
 
 use ottla_core::metadata::{Command, MetadataImage, RegisterBroker};
+use ottla_ports::free_port;
 use ottla_wire::messages::*;
 use ottla_wire::{ErrorCode, apis};
 
 use crate::client::{Client, batch, fetch_request, produce_request, values};
-use crate::harness::{TestBroker, free_port};
+use crate::harness::TestBroker;
 
 /// How long anything may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Three brokers with the ids 1 to 3, all of them voters; one may be away.
 struct TestCluster {
