@@ -4,11 +4,12 @@
 //! for (for Produce: the disk) may go on beside that. So a client's pipelined requests keep their order and
 //! still share one sync. Not here: what requests mean.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -19,7 +20,7 @@ use tracing::debug;
 
 use super::frame::{Frame, FrameError, FrameReader};
 use super::limits::{ConnectionSlot, Limits, Refusal};
-use super::output::Response;
+use super::output::{self, Response};
 
 /// Requests of one connection that may be begun and not yet answered.
 const PIPELINE_MAX: usize = 32;
@@ -170,14 +171,45 @@ impl<S: Service> Connection<S> {
         mut receiver: mpsc::Receiver<LaterResponse>,
         unanswered: &AtomicUsize,
     ) {
-        while let Some(later) = receiver.recv().await {
-            let Some(response) = later.await else { return };
-            match timeout(WRITE_TIME_MAX, response.write(socket.as_ref())).await {
+        let mut waiting = None;
+        loop {
+            let Some((responses, closes)) = next_responses(&mut receiver, &mut waiting).await else { return };
+            match timeout(WRITE_TIME_MAX, output::write(&responses, socket.as_ref())).await {
                 Ok(Ok(sent)) => self.service.count_bytes(0, sent),
                 Ok(Err(error)) => return debug!(peer = %self.context.peer, %error, "cannot write a response"),
                 Err(_) => return debug!(peer = %self.context.peer, "the client does not take its response"),
             }
-            unanswered.fetch_sub(1, Ordering::Relaxed);
+            if closes {
+                return;
+            }
+            unanswered.fetch_sub(responses.len(), Ordering::Relaxed);
         }
     }
+}
+
+/// The next response, and those after it that are there already, as one sync may have been what all waited for; and
+/// whether the connection is to be closed after them. None if there will be none. `waiting` is one that was taken from
+/// `receiver` and isn't there yet.
+async fn next_responses(
+    receiver: &mut mpsc::Receiver<LaterResponse>,
+    waiting: &mut Option<LaterResponse>,
+) -> Option<(Vec<Response>, bool)> {
+    let first = match waiting.take() {
+        Some(first) => first,
+        None => receiver.recv().await?,
+    };
+    let mut responses = vec![first.await?];
+    while responses.len() < PIPELINE_MAX
+        && let Ok(mut next) = receiver.try_recv()
+    {
+        match poll_fn(|context| Poll::Ready(next.as_mut().poll(context))).await {
+            Poll::Ready(Some(response)) => responses.push(response),
+            Poll::Ready(None) => return Some((responses, true)),
+            Poll::Pending => {
+                *waiting = Some(next);
+                break;
+            }
+        }
+    }
+    Some((responses, false))
 }

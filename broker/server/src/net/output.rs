@@ -2,6 +2,7 @@
 
 use std::io::{self, IoSlice};
 
+use bytes::Bytes;
 use ottla_store::ReadSlice;
 use ottla_wire::{EncodedFrame, Part};
 use rustix::net::{SendAncillaryBuffer, SendFlags};
@@ -20,45 +21,49 @@ pub struct Response {
     pub slices: Vec<ReadSlice>,
 }
 
-impl Response {
-    /// Writes everything and returns how many bytes that were.
-    ///
-    /// # Errors
-    /// When the connection fails, or a file is shorter than its range.
-    pub async fn write(&self, socket: &TcpStream) -> io::Result<usize> {
-        let mut parts = self.frame.parts().peekable();
-        while let Some(part) = parts.next() {
+/// Writes whole responses, one after the other, and returns how many bytes that were. What follows each other in memory
+/// goes in one call.
+///
+/// # Errors
+/// When the connection fails, or a file is shorter than its range.
+pub async fn write(responses: &[Response], socket: &TcpStream) -> io::Result<usize> {
+    let mut bytes = Vec::new();
+    for response in responses {
+        for part in response.frame.parts() {
             match part {
-                Part::Bytes(bytes) => send(socket, &bytes, parts.peek().is_some()).await?,
+                Part::Bytes(part) => bytes.push(part),
                 Part::Splice(splice) => {
-                    let slice = &self.slices[splice.token];
+                    send(socket, &std::mem::take(&mut bytes), true).await?;
+                    let slice = &response.slices[splice.token];
                     assert_eq!(slice.len, splice.length, "the splice was made for this slice");
                     send_slice(socket, slice).await?;
                 }
             }
         }
-        Ok(self.frame.length())
     }
+    send(socket, &bytes, false).await?;
+    Ok(responses.iter().map(|response| response.frame.length()).sum())
 }
 
-/// Sends `bytes`; `more` tells the kernel to wait for what follows instead of sending a small packet.
-async fn send(socket: &TcpStream, mut bytes: &[u8], more: bool) -> io::Result<()> {
+/// Sends `parts`; `more` tells the kernel to wait for what follows instead of sending a small packet.
+async fn send(socket: &TcpStream, parts: &[Bytes], more: bool) -> io::Result<()> {
     let flags = if more { SendFlags::NOSIGNAL | SendFlags::MORE } else { SendFlags::NOSIGNAL };
-    while !bytes.is_empty() {
+    let mut slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
+    let mut rest = &mut slices[..];
+    while !rest.is_empty() {
         let send = || {
-            let slices = [IoSlice::new(bytes)];
-            rustix::net::sendmsg(socket, &slices, &mut SendAncillaryBuffer::default(), flags)
+            rustix::net::sendmsg(socket, rest, &mut SendAncillaryBuffer::default(), flags)
                 .map_err(io::Error::from)
         };
         let sent = socket.async_io(Interest::WRITABLE, send).await?;
-        bytes = &bytes[sent..];
+        IoSlice::advance_slices(&mut rest, sent);
     }
     Ok(())
 }
 
 async fn send_slice(socket: &TcpStream, slice: &ReadSlice) -> io::Result<()> {
     if slice.fd().is_none() {
-        return send(socket, &slice.to_bytes()?, false).await;
+        return send(socket, &[slice.to_bytes()?], false).await;
     }
     let (mut position, mut left) = (slice.position, slice.len);
     while left > 0 {
@@ -119,7 +124,7 @@ mod tests {
         let (_dir, file) = file(&content);
         let response = response(file, 7, 2_500_000);
         let (mut client, server) = connect().await;
-        let writer = tokio::spawn(async move { response.write(&server).await });
+        let writer = tokio::spawn(async move { write(&[response], &server).await });
         let mut received = Vec::new();
         client.read_to_end(&mut received).await.unwrap();
 
@@ -131,10 +136,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn responses_that_go_together_keep_their_order() {
+        let (_dir, file) = file(b"0123456789");
+        let plain = |text: &str| {
+            let mut encoder = Encoder::for_frame(BytesMut::new());
+            encoder.put(text.as_bytes());
+            Response { frame: encoder.finish_frame().unwrap(), slices: Vec::new() }
+        };
+        let all = [plain("a"), plain("bc"), response(file, 2, 3), plain("d"), plain("e")];
+        let (mut client, server) = connect().await;
+        let sent = write(&all, &server).await.unwrap();
+        drop(server);
+        let mut received = Vec::new();
+        client.read_to_end(&mut received).await.unwrap();
+        assert_eq!(received, b"\0\0\0\x01a\0\0\0\x02bc\0\0\0\x0bhead234tail\0\0\0\x01d\0\0\0\x01e");
+        assert_eq!(sent, received.len());
+    }
+
+    #[tokio::test]
     async fn a_file_that_became_shorter_ends_the_connection() {
         let (_dir, file) = file(b"");
         let (_client, server) = connect().await;
-        let error = response(file, 0, 10).write(&server).await.unwrap_err();
+        let error = write(&[response(file, 0, 10)], &server).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     }
 }
