@@ -12,47 +12,61 @@ use crate::start::ottla;
 use crate::throughput::Load;
 
 const PARTITIONS: [i32; 4] = [1, 10, 100, 1_000];
+/// Kafka's default, and that of our own producer.
+const BATCHES_KIB: [usize; 2] = [16, 256];
+/// What is compared; topics have these names too.
+const DURABILITIES: [&str; 2] = ["synced", "written"];
 /// How often each is measured; the medians count.
 const TURNS: usize = 3;
 /// For the latency: records a second, and how many in all.
 const RATE: &str = "500";
 const RATED_RECORDS: &str = "2500";
 
-/// Measures both in turn on one broker.
+/// Measures both in turn, on one broker for each number of partitions.
 ///
 /// # Errors
 /// When the broker fails.
 pub fn measure(report: &mut Report, dir: &Path, load: &Load) -> Result<()> {
-    let (server, port) = ottla(dir, &format!("durability-{}", free_ports()))?;
-    wait_for_metadata(port)?;
     for partitions in PARTITIONS {
-        let topic = |durability: &str| format!("{durability}-{partitions}");
-        for durability in ["synced", "written"] {
-            create_topic(port, &topic(durability), partitions, 1, &[("ack.durability", durability)])?;
+        let name = format!("durability-{}", free_ports());
+        let (server, port) = ottla(dir, &name)?;
+        wait_for_metadata(port)?;
+        for durability in DURABILITIES {
+            create_topic(port, durability, partitions, 1, &[("ack.durability", durability)])?;
         }
-        let records = (load.megabytes * 1_000_000 / load.record_size / 4).to_string();
-        let mut ratios = Vec::new();
+        for batch_kib in BATCHES_KIB {
+            let mut rates = [Vec::new(), Vec::new()];
+            for _ in 0..TURNS {
+                for (durability, rates) in DURABILITIES.into_iter().zip(&mut rates) {
+                    rates.push(full_speed(port, durability, batch_kib, load)?);
+                }
+            }
+            let who = format!("{partitions} partitions, batches of {batch_kib} KiB");
+            let ratio = rates[0].iter().zip(&rates[1]).map(|(synced, written)| synced / written);
+            report.add("synced : written, MB/s", &who, format!("{:.2}", median(ratio.collect())), "> 0.75");
+            let [synced, written] = rates.map(median);
+            report.add("synced and written", &who, format!("{synced:.0} and {written:.0} MB/s"), "");
+        }
         let mut slower = Vec::new();
         for _ in 0..TURNS {
-            let rate = |durability| full_speed(port, &topic(durability), &records, load);
-            ratios.push(rate("synced")? / rate("written")?);
-            let p99 = |durability| p99_ms(port, &topic(durability));
-            slower.push(p99("synced")? - p99("written")?);
+            slower.push(p99_ms(port, "synced")? - p99_ms(port, "written")?);
         }
         let who = format!("{partitions} partitions");
-        report.add("synced : written, MB/s", &who, format!("{:.2}", median(ratios)), "> 0.75");
         report.add("synced \u{2212} written, p99", &who, format!("{:.1} ms", median(slower)), "< 3 ms");
+        server.stop()?;
+        std::fs::remove_dir_all(dir.join(&name)).context("can't clear a broker's folder")?;
     }
-    server.stop()
+    Ok(())
 }
 
-fn full_speed(port: u16, topic: &str, records: &str, load: &Load) -> Result<f64> {
-    let size = load.record_size.to_string();
-    // Small batches, so that all partitions are active at any time.
+/// Half the load in each turn: with less, the first sync of each new file is what is measured.
+fn full_speed(port: u16, topic: &str, batch_kib: usize, load: &Load) -> Result<f64> {
+    let records = (load.megabytes * 1_000_000 / load.record_size / 2).to_string();
+    let (size, batch) = (load.record_size.to_string(), (batch_kib << 10).to_string());
     produce(
         port,
         topic,
-        &["-n", records, "--record-size", &size, "--batch-size", "16384"],
+        &["-n", &records, "--record-size", &size, "--batch-size", &batch],
         "megabytesPerSecond",
     )
 }

@@ -24,6 +24,8 @@ use super::output::{self, Response};
 
 /// Requests of one connection that may be begun and not yet answered.
 const PIPELINE_MAX: usize = 32;
+/// Responses are written together up to about so many bytes: a large one goes alone.
+const TOGETHER_BYTES_MAX: usize = 64 << 10;
 /// A client that takes nothing of a response for so long is given up.
 const WRITE_TIME_MAX: Duration = Duration::from_secs(120);
 
@@ -199,11 +201,15 @@ async fn next_responses(
         None => receiver.recv().await?,
     };
     let mut responses = vec![first.await?];
-    while responses.len() < PIPELINE_MAX
+    let mut bytes = responses[0].frame.length();
+    while bytes < TOGETHER_BYTES_MAX
         && let Ok(mut next) = receiver.try_recv()
     {
         match poll_fn(|context| Poll::Ready(next.as_mut().poll(context))).await {
-            Poll::Ready(Some(response)) => responses.push(response),
+            Poll::Ready(Some(response)) => {
+                bytes += response.frame.length();
+                responses.push(response);
+            }
             Poll::Ready(None) => return Some((responses, true)),
             Poll::Pending => {
                 *waiting = Some(next);
@@ -212,4 +218,58 @@ async fn next_responses(
         }
     }
     Some((responses, false))
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+    use ottla_wire::Encoder;
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    fn response(bytes: usize) -> Response {
+        let mut encoder = Encoder::for_frame(BytesMut::new());
+        encoder.put(&vec![7; bytes]);
+        Response { frame: encoder.finish_frame().unwrap(), slices: Vec::new() }
+    }
+
+    async fn queue(laters: Vec<LaterResponse>) -> mpsc::Receiver<LaterResponse> {
+        let (sender, receiver) = mpsc::channel(PIPELINE_MAX);
+        for later in laters {
+            sender.send(later).await.unwrap();
+        }
+        receiver
+    }
+
+    fn now(bytes: usize) -> LaterResponse {
+        Box::pin(std::future::ready(Some(response(bytes))))
+    }
+
+    #[tokio::test]
+    async fn what_is_there_goes_together_and_what_is_not_waits() {
+        let (sender, late) = oneshot::channel();
+        let late: LaterResponse = Box::pin(async { Some(late.await.unwrap()) });
+        let mut receiver = queue(vec![now(1), now(2), late, now(4)]).await;
+        let mut waiting = None;
+        let (first, closes) = next_responses(&mut receiver, &mut waiting).await.unwrap();
+        assert_eq!((first.len(), closes), (2, false));
+        assert!(waiting.is_some(), "it keeps its place");
+        sender.send(response(3)).unwrap();
+        let (second, _) = next_responses(&mut receiver, &mut waiting).await.unwrap();
+        let lengths: Vec<usize> = second.iter().map(|response| response.frame.length() - 4).collect();
+        assert_eq!(lengths, [3, 4]);
+        assert!(next_responses(&mut receiver, &mut waiting).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_large_one_goes_alone_and_what_closes_comes_last() {
+        let mut receiver =
+            queue(vec![now(TOGETHER_BYTES_MAX), now(1), Box::pin(std::future::ready(None)), now(2)]).await;
+        let mut waiting = None;
+        let (large, closes) = next_responses(&mut receiver, &mut waiting).await.unwrap();
+        assert_eq!((large.len(), closes), (1, false));
+        let (last, closes) = next_responses(&mut receiver, &mut waiting).await.unwrap();
+        assert_eq!((last.len(), closes), (1, true));
+    }
 }
