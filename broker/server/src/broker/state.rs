@@ -1,12 +1,12 @@
 //! What the broker's parts share.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ottla_control::proto;
 use ottla_core::metadata::{BrokerImage, Endpoint, MetadataImage};
 use ottla_quorum::Quorum;
-use ottla_types::MetadataVersion;
+use ottla_types::{BrokerId, MetadataVersion};
 use tokio::sync::watch;
 use tracing::warn;
 
@@ -20,6 +20,13 @@ use crate::net::{ConnectionContext, Frame, Limits, Outcome, RateLimit, Refusal, 
 use crate::partitions::Partitions;
 use crate::producer_ids::ProducerIds;
 use crate::replication::{Doubts, ReplicaSessions, Throttles};
+
+/// For how long a leader in doubt is waited for: mostly there is another by then. A client that is told of none, or of one
+/// that doesn't know it yet, asks again after a while of its own (librdkafka: up to a second).
+const DOUBT_WAIT: Duration = Duration::from_millis(500);
+
+/// How often it is looked whether a doubt has ended by itself.
+const DOUBT_LOOK: Duration = Duration::from_millis(20);
 
 /// A running broker.
 pub struct Broker {
@@ -57,6 +64,24 @@ impl Broker {
     /// The metadata as it is now.
     pub fn image(&self) -> Arc<MetadataImage> {
         Arc::clone(&self.images.borrow())
+    }
+
+    /// The metadata, once no leader in doubt leads what `concerns` is about, or a moment later. It gets the image and those
+    /// in doubt.
+    pub async fn image_without_doubt(
+        &self,
+        concerns: impl Fn(&MetadataImage, &[BrokerId]) -> bool,
+    ) -> Arc<MetadataImage> {
+        let mut images = self.images.clone();
+        let deadline = Instant::now() + DOUBT_WAIT;
+        loop {
+            let image = Arc::clone(&images.borrow_and_update());
+            let doubted = self.doubts.now(&image, Instant::now());
+            if doubted.is_empty() || !concerns(&image, &doubted) || Instant::now() >= deadline {
+                return image;
+            }
+            let _ = tokio::time::timeout(DOUBT_LOOK, images.changed()).await;
+        }
     }
 
     /// The live brokers that have the listener `name`, and their address on it.

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Instant;
 
 use ottla_core::metadata::{
@@ -15,10 +16,11 @@ use ottla_wire::messages::{
     MetadataResponsePartition, MetadataResponseTopic,
 };
 
-use super::call::{Begun, Call};
+use super::call::{Begun, Call, CallError};
 use super::partitions::told;
 use super::rights::{CLUSTER_OPERATIONS, TOPIC_OPERATIONS};
-use crate::broker::random_topic_id;
+use crate::broker::{TopicRef, random_topic_id};
+use crate::net::{Outcome, Response};
 
 /// Topics that one request may create.
 const CREATED_MAX: usize = 100;
@@ -30,10 +32,39 @@ pub fn begin(call: Call) -> Begun {
         if request.allow_auto_topic_creation && call.broker.config.topics.auto_create {
             create_missing(&call, &request).await;
         }
-        let image = call.broker.image();
-        let response = respond(&call, &request, &image);
-        call.respond::<Metadata>(&response)
+        drop(request);
+        Ok(Outcome::Later(Box::pin(async move {
+            let answer = answer(&call).await;
+            answer.inspect_err(|error| tracing::error!(%error, "cannot encode a metadata response")).ok()
+        })))
     })
+}
+
+/// Made when its turn to be sent has come, and not before: what the requests before it waited for may have been who
+/// leads.
+async fn answer(call: &Call) -> Result<Response, CallError> {
+    let request = call.decode::<Metadata>()?;
+    let by_any_of = |topic: &TopicImage, doubted: &[BrokerId]| {
+        topic
+            .partitions
+            .iter()
+            .any(|partition| partition.leader.is_some_and(|leader| doubted.contains(&leader)))
+    };
+    let concerns = |image: &MetadataImage, doubted: &[BrokerId]| match &request.topics {
+        Some(topics) if !topics.is_empty() => {
+            topics.iter().filter_map(|asked| find(asked, image)).any(|topic| by_any_of(topic, doubted))
+        }
+        _ => image.topics.values().any(|topic| by_any_of(topic, doubted)),
+    };
+    let image = call.broker.image_without_doubt(concerns).await;
+    let doubted = call.broker.doubts.now(&image, Instant::now());
+    let response = respond(call, &request, &image, &doubted);
+    Ok(call.replier.encode::<Metadata>(&response, Vec::new())?)
+}
+
+/// The topic that is asked for, by name or id.
+fn find<'i>(asked: &MetadataRequestTopic<'_>, image: &'i MetadataImage) -> Option<&'i Arc<TopicImage>> {
+    TopicRef::new(asked.name.is_none(), asked.name.unwrap_or_default(), asked.topic_id).find(image)
 }
 
 /// Creates the topics that are asked for by name and don't exist. One that can't be created is then answered
@@ -75,7 +106,12 @@ async fn create_missing(call: &Call, request: &MetadataRequest<'_>) {
     }
 }
 
-fn respond<'a>(call: &Call, request: &MetadataRequest<'a>, image: &'a MetadataImage) -> MetadataResponse<'a> {
+fn respond<'a>(
+    call: &Call,
+    request: &MetadataRequest<'a>,
+    image: &'a MetadataImage,
+    doubted: &[BrokerId],
+) -> MetadataResponse<'a> {
     let version = call.replier.version;
     let live = call.broker.live_brokers(image, &call.context.listener);
     let brokers = live.into_iter().map(|(broker, endpoint)| MetadataResponseBroker {
@@ -84,8 +120,7 @@ fn respond<'a>(call: &Call, request: &MetadataRequest<'a>, image: &'a MetadataIm
         port: i32::from(endpoint.port),
         rack: broker.rack.as_deref().map(Cow::Borrowed),
     });
-    let doubted = call.broker.doubts.now(image, Instant::now());
-    let view = View { image, doubted: &doubted };
+    let view = View { image, doubted };
     let operations = if request.include_topic_authorized_operations { TOPIC_OPERATIONS } else { i32::MIN };
     let all = || image.topic_ids.values().map(|id| known(&image.topics[id], view, operations)).collect();
     let topics = match &request.topics {

@@ -7,12 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use ottla_core::metadata::MetadataImage;
 use ottla_core::partition::{AppendRefusal, Committed};
 use ottla_log::BatchHeader;
-use ottla_types::{LeaderEpoch, Offset, PartitionIndex};
+use ottla_types::{BrokerId, LeaderEpoch, Offset, PartitionIndex};
 use ottla_wire::apis::Produce;
 use ottla_wire::messages::{
-    PartitionProduceData, PartitionProduceResponse, ProduceResponse, TopicProduceData, TopicProduceResponse,
+    PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceData,
+    TopicProduceResponse,
 };
 use ottla_wire::{EncodeError, ErrorCode, Records, Uuid};
 use tokio::time::Instant;
@@ -46,6 +48,7 @@ pub fn begin(call: Call) -> Begun {
     Box::pin(async move {
         let request = call.decode::<Produce>()?;
         let acks = request.acks;
+        hear_who_leads(&call, &request).await;
         let refused = refusal(acks, request.transactional_id);
         let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0)).min(TIMEOUT_MAX);
         let append = |topic: &TopicProduceData<'_>| append_topic(&call, topic, refused, acks);
@@ -69,6 +72,34 @@ pub fn begin(call: Call) -> Begun {
                 .ok()
         })))
     })
+}
+
+/// A client may have heard before this broker that it leads now. Then the leader that this one knows is in doubt and the
+/// word on its way, or it is here and not applied yet: a refusal would send the client to sleep.
+async fn hear_who_leads(call: &Call, request: &ProduceRequest<'_>) {
+    let by_id = call.replier.version >= 13;
+    let concerns = |image: &MetadataImage, doubted: &[BrokerId]| {
+        request.topic_data.iter().any(|topic| {
+            let known = TopicRef::new(by_id, topic.name, topic.topic_id).find(image);
+            let leader =
+                |data: &PartitionProduceData<'_>| known?.partition(PartitionIndex(data.index))?.leader;
+            topic.partition_data.iter().filter_map(leader).any(|leader| doubted.contains(&leader))
+        })
+    };
+    let image = call.broker.image_without_doubt(concerns).await;
+    if *call.broker.partitions.applied().borrow() >= image.version {
+        return;
+    }
+    let is_refused = |topic: &TopicProduceData<'_>| {
+        let named = TopicRef::new(by_id, topic.name, topic.topic_id);
+        let refused = |data: &PartitionProduceData<'_>| {
+            call.broker.led_partition(named, PartitionIndex(data.index)).is_err()
+        };
+        topic.partition_data.iter().any(refused)
+    };
+    if request.topic_data.iter().any(is_refused) {
+        call.broker.wait_applied(image.version).await;
+    }
 }
 
 /// What refuses the whole request.

@@ -1,8 +1,8 @@
 //! Leaders that may be gone: one whose stream just ended, while the controller hasn't said yet who leads instead.
 //!
-//! Clients that lose a leader ask another broker at once, mostly before there is a new one. Told of the old leader, some
-//! of them (librdkafka) look again only after a second; told that there is none for the moment, they ask again
-//! within a tenth of it. Nothing but that answer depends on a doubt.
+//! Clients that lose a leader ask another broker at once, mostly before there is a new one. Told of the old leader, or that
+//! there is none, some of them (librdkafka) look again only after a second. So an answer waits for a moment while one is
+//! in doubt. Nothing else depends on it.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};

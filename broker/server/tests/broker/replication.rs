@@ -340,6 +340,28 @@ async fn a_leader_that_was_just_lost_is_told_as_none() {
     cluster.end().await;
 }
 
+/// Before that it waits for a moment: for word of the successor, or for the leader itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_waits_for_a_doubt_to_end() {
+    let cluster = TestCluster::start(&[]).await;
+    cluster.create_topic("t", &[]).await;
+    let leader = cluster.wait("t", "all in sync", |view| view.1 == [1, 2, 3]).await;
+    let server = cluster.brokers[0].as_ref().expect("it is here").server();
+    let epoch = server.image().broker(leader.into()).expect("it is registered").epoch;
+    let mut told = Vec::new();
+    // On a slow machine a wait may be over before the doubt is.
+    while told.len() < 20 && !told.contains(&leader) {
+        server.doubts.lose(leader.into(), epoch, Instant::now());
+        let end = async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            server.doubts.reach(leader.into());
+        };
+        told.push(tokio::join!(cluster.view("t"), end).0.0);
+    }
+    assert!(told.contains(&leader), "{told:?}");
+    cluster.end().await;
+}
+
 /// A bit flips in a follower's segment while it is away, and in the leader's: the scrub finds both, and each is mended from
 /// the other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
