@@ -290,7 +290,9 @@ impl Sender {
                 self.again.iter_mut().for_each(|batch| batch.stamp = None);
             }
             Err(error) => {
+                // The shared one can't be begun again from 0 by whoever has used it.
                 self.producer = None;
+                *self.shared.identity.lock().await = None;
                 self.give_up(&error);
             }
         }

@@ -333,8 +333,13 @@ async fn a_leader_that_was_just_lost_is_told_as_none() {
     let leader = cluster.wait("t", "all in sync", |view| view.1 == [1, 2, 3]).await;
     let server = cluster.brokers[0].as_ref().expect("it is here").server();
     let epoch = server.image().broker(leader.into()).expect("it is registered").epoch;
-    server.doubts.lose(leader.into(), epoch, Instant::now());
-    assert_eq!(cluster.view("t").await.0, -1);
+    let mut told = Vec::new();
+    // A doubt ends after two seconds, which may pass before a slow machine answers.
+    while told.len() < 20 && !told.contains(&-1) {
+        server.doubts.lose(leader.into(), epoch, Instant::now());
+        told.push(cluster.view("t").await.0);
+    }
+    assert!(told.contains(&-1), "{told:?}");
     server.doubts.reach(leader.into());
     assert_eq!(cluster.view("t").await.0, leader);
     cluster.end().await;
