@@ -129,7 +129,8 @@ fn run_step(step: &Step, limit: Instant) -> Outcome {
         Ok(()) if tally.passed == 0 => Some("it ran no test".to_owned()),
         Ok(()) => None,
     };
-    Outcome { error, tally, took: began.elapsed(), lines, output }
+    let failures = if error.is_some() { step.runner.failures(&output) } else { Vec::new() };
+    Outcome { error, tally, took: began.elapsed(), lines, failures, output }
 }
 
 /// One line for a step that passed; for one that failed, what failed and the end of its output too.
@@ -144,7 +145,7 @@ fn show(step: &Step, outcome: &Outcome) {
             let tail = lines[lines.len().saturating_sub(LINES_MAX)..].join("\n");
             println!("FAIL {:<12} {seconds:>7.1} s  {error}", step.name);
             // First, as a log that is cut short keeps its beginning.
-            for failure in step.runner.failures(&outcome.output).iter().take(FAILURES_MAX) {
+            for failure in outcome.failures.iter().take(FAILURES_MAX) {
                 println!("  {failure}");
             }
             println!("---- output of {} ----\n{tail}\n----", step.name);
@@ -179,7 +180,7 @@ fn report(chosen: &[&Step], board: &Board) -> bool {
         let outcome = board.get(step.name);
         if outcome.error.is_some() {
             println!("\nfailed in {}:", step.name);
-            step.runner.failures(&outcome.output).iter().for_each(|failure| println!("  {failure}"));
+            outcome.failures.iter().for_each(|failure| println!("  {failure}"));
         }
     }
     println!("\n{} passed, {} failed", sum.passed, sum.failed);

@@ -235,8 +235,7 @@ impl Sender {
         tracing::debug!(topic = %self.topic, partition = self.partition, %error, "sending again");
         let mut failed = vec![first];
         failed.extend(self.collect_failed().await);
-        failed.into_iter().rev().for_each(|batch| self.again.push_front(batch));
-        self.is_known = false;
+        self.line_up_again(failed);
         let deadline = Instant::now() + self.shared.config.delivery_timeout;
         loop {
             self.pause.wait().await;
@@ -250,6 +249,12 @@ impl Sender {
                 }
             }
         }
+    }
+
+    /// Puts what failed before all that waits to be sent.
+    fn line_up_again(&mut self, failed: Vec<Batch>) {
+        failed.into_iter().rev().for_each(|batch| self.again.push_front(batch));
+        self.is_known = false;
     }
 
     /// What was to be sent again has failed for good.
@@ -282,8 +287,7 @@ impl Sender {
             return;
         }
         let failed = self.collect_failed().await;
-        failed.into_iter().rev().for_each(|batch| self.again.push_front(batch));
-        self.is_known = false;
+        self.line_up_again(failed);
         match self.new_identity().await {
             Ok((id, epoch)) => {
                 self.producer = Some((id, epoch, 0));

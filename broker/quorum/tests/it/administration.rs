@@ -16,7 +16,7 @@ async fn three_brokers() -> (Vec<Place>, Vec<Running>, ControlClient<Channel>) {
     for id in 0..3 {
         places.push(Place::new(id));
         let voters = Voters::Bootstrap(vec![places[0].address.to_string()]);
-        let place: &Place = places.last().unwrap();
+        let place = places.last().unwrap();
         nodes.push(place.start(QuorumConfig { voter: id == 0, ..place.config(voters) }).await);
     }
     nodes[0].until("three brokers in service", |image| live(image) == 3).await;

@@ -13,7 +13,7 @@ async fn a_quorum_survives_its_leader_and_takes_it_back() {
     let began = Instant::now();
     let mut places = places(3);
     let voters = voters_of(&places);
-    let mut nodes = start_all(&mut places, |place| place.config(voters.clone())).await;
+    let mut nodes = start_all(&places, |place| place.config(voters.clone())).await;
     for node in &nodes {
         node.until("three brokers in service", |image| live(image) == 3).await;
     }
@@ -58,16 +58,16 @@ async fn a_quorum_survives_its_leader_and_takes_it_back() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_is_there_after_all_have_crashed() {
-    let mut places = places(3);
+    let places = places(3);
     let voters = voters_of(&places);
-    let nodes = start_all(&mut places, |place| place.config(voters.clone())).await;
+    let nodes = start_all(&places, |place| place.config(voters.clone())).await;
     nodes[1].until("three brokers in service", |image| live(image) == 3).await;
     create_topic(&nodes[1], "kept", 3).await;
     let before = nodes[1].image();
     for node in nodes {
         node.crash().await;
     }
-    let nodes = start_all(&mut places, |place| place.config(voters.clone())).await;
+    let nodes = start_all(&places, |place| place.config(voters.clone())).await;
     for node in &nodes {
         let again = |image: &MetadataImage| {
             live(image) == 3 && image.brokers.values().all(|broker| broker.epoch >= before.next_broker_epoch)
@@ -85,11 +85,10 @@ async fn everything_is_there_after_all_have_crashed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_that_know_only_addresses_agree_on_a_cluster_id() {
-    let mut places = places(3);
+    let places = places(3);
     let voters = Voters::Bootstrap(places.iter().map(|place| place.address.to_string()).collect());
     let nodes =
-        start_all(&mut places, |place| QuorumConfig { cluster_id: None, ..place.config(voters.clone()) })
-            .await;
+        start_all(&places, |place| QuorumConfig { cluster_id: None, ..place.config(voters.clone()) }).await;
     for node in &nodes {
         node.until("three brokers in service", |image| live(image) == 3).await;
     }
@@ -102,9 +101,9 @@ async fn nodes_that_know_only_addresses_agree_on_a_cluster_id() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_does_not_vote_follows_and_submits() {
-    let mut places = places(2);
+    let places = places(2);
     let voters = Voters::Static(vec![places[0].voter()]);
-    let nodes = start_all(&mut places, |place| QuorumConfig {
+    let nodes = start_all(&places, |place| QuorumConfig {
         voter: place.id == BrokerId(0),
         ..place.config(voters.clone())
     })

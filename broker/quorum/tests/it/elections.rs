@@ -26,21 +26,21 @@ async fn in_service(nodes: &[Running], count: usize) {
 }
 
 async fn three(tuning: Tuning) -> (Vec<Place>, Vec<Running>) {
-    let mut places = places(3);
+    let places = places(3);
     let voters = voters_of(&places);
     let config = |place: &Place| QuorumConfig { tuning: tuning.clone(), ..place.config(voters.clone()) };
-    let nodes = start_all(&mut places, config).await;
+    let nodes = start_all(&places, config).await;
     in_service(&nodes, 3).await;
     (places, nodes)
 }
 
 /// Three whose ways to each other can be cut.
 async fn three_apart(tuning: Tuning) -> (Vec<Place>, Ways, Vec<Running>) {
-    let mut places = places(3);
+    let places = places(3);
     let ways = Ways::between(&places).await;
     let config =
         |place: &Place| QuorumConfig { tuning: tuning.clone(), ..place.config(ways.seen_from(place.id)) };
-    let nodes = start_all(&mut places, config).await;
+    let nodes = start_all(&places, config).await;
     in_service(&nodes, 3).await;
     (places, ways, nodes)
 }
@@ -73,7 +73,7 @@ async fn a_voter_that_comes_back_again_and_again_changes_no_term() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_voter_that_was_cut_off_changes_no_term() {
-    let mut places = places(3);
+    let places = places(3);
     let ways = Ways::between(&places).await;
     let hasty = BrokerId(2);
     let config = |place: &Place| {
@@ -85,7 +85,7 @@ async fn a_voter_that_was_cut_off_changes_no_term() {
         }
         QuorumConfig { tuning, ..place.config(ways.seen_from(place.id)) }
     };
-    let nodes = start_all(&mut places, config).await;
+    let nodes = start_all(&places, config).await;
     in_service(&nodes, 3).await;
     let leader = leader_of(&nodes).await;
     assert_ne!(nodes[leader].id, hasty);

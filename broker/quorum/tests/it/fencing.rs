@@ -11,14 +11,12 @@ use crate::harness::{Place, Running, leader_of, live, places, start_all, voters_
 const FOREVER: Duration = Duration::from_secs(3_600);
 
 async fn three(session: Duration) -> (Vec<Place>, Vec<Running>) {
-    let mut places = places(3);
+    let places = places(3);
     let voters = voters_of(&places);
     let tuning = Tuning { broker_session: session, ..Tuning::default() };
-    let nodes = start_all(&mut places, |place| QuorumConfig {
-        tuning: tuning.clone(),
-        ..place.config(voters.clone())
-    })
-    .await;
+    let nodes =
+        start_all(&places, |place| QuorumConfig { tuning: tuning.clone(), ..place.config(voters.clone()) })
+            .await;
     for node in &nodes {
         node.until("three brokers in service", |image| live(image) == 3).await;
     }

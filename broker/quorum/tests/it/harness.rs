@@ -214,8 +214,8 @@ pub fn voters_of(places: &[Place]) -> Voters {
     Voters::Static(places.iter().map(Place::voter).collect())
 }
 
-pub async fn start_all(places: &mut [Place], config: impl Fn(&Place) -> QuorumConfig) -> Vec<Running> {
-    let starts = places.iter_mut().map(|place| {
+pub async fn start_all(places: &[Place], config: impl Fn(&Place) -> QuorumConfig) -> Vec<Running> {
+    let starts = places.iter().map(|place| {
         let config = config(place);
         place.start(config)
     });

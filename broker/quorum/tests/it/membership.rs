@@ -28,9 +28,9 @@ fn short_log(place: &Place, voters: &Voters) -> QuorumConfig {
 }
 
 async fn three() -> (Vec<Place>, Vec<Running>) {
-    let mut places = places(3);
+    let places = places(3);
     let voters = voters_of(&places);
-    let nodes = start_all(&mut places, |place| short_log(place, &voters)).await;
+    let nodes = start_all(&places, |place| short_log(place, &voters)).await;
     for node in &nodes {
         node.until("three brokers in service", |image| live(image) == 3).await;
     }
@@ -198,10 +198,10 @@ async fn a_second_node_with_the_id_of_one_that_lives_is_refused() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn voters_change_from_one_to_three_to_five_and_back() {
-    let mut places = places(5);
+    let places = places(5);
     let voters = Voters::Static(vec![places[0].voter()]);
     let config = |place: &Place| QuorumConfig { voter: place.id == BrokerId(0), ..short_log(place, &voters) };
-    let mut nodes = start_all(&mut places, config).await;
+    let mut nodes = start_all(&places, config).await;
     for node in &nodes {
         node.until("five brokers in service", |image| live(image) == 5).await;
     }

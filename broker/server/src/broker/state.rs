@@ -66,19 +66,19 @@ impl Broker {
         Arc::clone(&self.images.borrow())
     }
 
-    /// The metadata, once no leader in doubt leads what `concerns` is about, or a moment later. It gets the image and those
-    /// in doubt.
+    /// The metadata and who is in doubt, once nobody in doubt leads what `concerns` is about, or a moment later. It gets
+    /// the same two.
     pub async fn image_without_doubt(
         &self,
         concerns: impl Fn(&MetadataImage, &[BrokerId]) -> bool,
-    ) -> Arc<MetadataImage> {
+    ) -> (Arc<MetadataImage>, Vec<BrokerId>) {
         let mut images = self.images.clone();
         let deadline = Instant::now() + DOUBT_WAIT;
         loop {
             let image = Arc::clone(&images.borrow_and_update());
             let doubted = self.doubts.now(&image, Instant::now());
             if doubted.is_empty() || !concerns(&image, &doubted) || Instant::now() >= deadline {
-                return image;
+                return (image, doubted);
             }
             let _ = tokio::time::timeout(DOUBT_LOOK, images.changed()).await;
         }

@@ -3,12 +3,11 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Instant;
 
 use ottla_core::metadata::{
     Command, CreateTopics, MetadataImage, NewTopic, Reply, TopicErrorKind, TopicImage,
 };
-use ottla_types::{BrokerId, TopicId, TopicName};
+use ottla_types::{BrokerId, TopicName};
 use ottla_wire::ErrorCode;
 use ottla_wire::apis::Metadata;
 use ottla_wire::messages::{
@@ -56,8 +55,7 @@ async fn answer(call: &Call) -> Result<Response, CallError> {
         }
         _ => image.topics.values().any(|topic| by_any_of(topic, doubted)),
     };
-    let image = call.broker.image_without_doubt(concerns).await;
-    let doubted = call.broker.doubts.now(&image, Instant::now());
+    let (image, doubted) = call.broker.image_without_doubt(concerns).await;
     let response = respond(call, &request, &image, &doubted);
     Ok(call.replier.encode::<Metadata>(&response, Vec::new())?)
 }
@@ -159,18 +157,13 @@ fn topic<'a>(
         topic_id,
         ..Default::default()
     };
-    match asked.name {
-        Some(name) => match view.image.topic(name) {
-            Some(topic) => known(topic, view, operations),
-            None if TopicName::new(name).is_err() => {
-                unknown(ErrorCode::InvalidTopicException, Some(name), [0; 16])
-            }
-            None => unknown(ErrorCode::UnknownTopicOrPartition, Some(name), [0; 16]),
-        },
-        None => match view.image.topics.get(&TopicId(asked.topic_id)) {
-            Some(topic) => known(topic, view, operations),
-            None => unknown(ErrorCode::UnknownTopicId, None, asked.topic_id),
-        },
+    match (find(asked, view.image), asked.name) {
+        (Some(topic), _) => known(topic, view, operations),
+        (None, Some(name)) if TopicName::new(name).is_err() => {
+            unknown(ErrorCode::InvalidTopicException, Some(name), [0; 16])
+        }
+        (None, Some(name)) => unknown(ErrorCode::UnknownTopicOrPartition, Some(name), [0; 16]),
+        (None, None) => unknown(ErrorCode::UnknownTopicId, None, asked.topic_id),
     }
 }
 

@@ -86,7 +86,7 @@ async fn hear_who_leads(call: &Call, request: &ProduceRequest<'_>) {
             topic.partition_data.iter().filter_map(leader).any(|leader| doubted.contains(&leader))
         })
     };
-    let image = call.broker.image_without_doubt(concerns).await;
+    let (image, _) = call.broker.image_without_doubt(concerns).await;
     if *call.broker.partitions.applied().borrow() >= image.version {
         return;
     }

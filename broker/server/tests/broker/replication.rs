@@ -98,6 +98,14 @@ impl TestCluster {
         })
     }
 
+    /// The first broker takes this leader for lost.
+    fn doubt(&self, leader: i32) -> &ottla_server::replication::Doubts {
+        let server = self.broker(1).server();
+        let epoch = server.image().broker(leader.into()).expect("it is registered").epoch;
+        server.doubts.lose(leader.into(), epoch, Instant::now());
+        &server.doubts
+    }
+
     /// Waits until the partition is as it should be, and returns its leader.
     async fn wait(&self, topic: &str, what: &str, is_so: impl Fn(&View) -> bool) -> i32 {
         let deadline = Instant::now() + PATIENCE;
@@ -331,16 +339,14 @@ async fn a_leader_that_was_just_lost_is_told_as_none() {
     cluster.create_topic("t", &[]).await;
     // Then each follower's stream is there, and no new one ends the doubt.
     let leader = cluster.wait("t", "all in sync", |view| view.1 == [1, 2, 3]).await;
-    let server = cluster.brokers[0].as_ref().expect("it is here").server();
-    let epoch = server.image().broker(leader.into()).expect("it is registered").epoch;
     let mut told = Vec::new();
     // A doubt ends after two seconds, which may pass before a slow machine answers.
     while told.len() < 20 && !told.contains(&-1) {
-        server.doubts.lose(leader.into(), epoch, Instant::now());
+        cluster.doubt(leader);
         told.push(cluster.view("t").await.0);
     }
     assert!(told.contains(&-1), "{told:?}");
-    server.doubts.reach(leader.into());
+    cluster.broker(1).server().doubts.reach(leader.into());
     assert_eq!(cluster.view("t").await.0, leader);
     cluster.end().await;
 }
@@ -351,15 +357,13 @@ async fn an_answer_waits_for_a_doubt_to_end() {
     let cluster = TestCluster::start(&[]).await;
     cluster.create_topic("t", &[]).await;
     let leader = cluster.wait("t", "all in sync", |view| view.1 == [1, 2, 3]).await;
-    let server = cluster.brokers[0].as_ref().expect("it is here").server();
-    let epoch = server.image().broker(leader.into()).expect("it is registered").epoch;
     let mut told = Vec::new();
     // On a slow machine a wait may be over before the doubt is.
     while told.len() < 20 && !told.contains(&leader) {
-        server.doubts.lose(leader.into(), epoch, Instant::now());
+        let doubts = cluster.doubt(leader);
         let end = async {
             tokio::time::sleep(Duration::from_millis(50)).await;
-            server.doubts.reach(leader.into());
+            doubts.reach(leader.into());
         };
         told.push(tokio::join!(cluster.view("t"), end).0.0);
     }

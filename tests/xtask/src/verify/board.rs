@@ -17,6 +17,8 @@ pub struct Outcome {
     pub took: Duration,
     /// Its runner's closing lines.
     pub lines: Vec<String>,
+    /// What failed, and why.
+    pub failures: Vec<String>,
     /// All that it printed.
     pub output: String,
 }
