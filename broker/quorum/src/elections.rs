@@ -33,6 +33,9 @@ pub const LEASE: Duration = Duration::from_millis(250);
 /// How long a voter may take to answer a canvass. It may have to ask whether the active controller is gone.
 const CANVASS_LIMIT: Duration = Duration::from_millis(500);
 
+/// How long a voter that is canvassed asks whether the active controller is gone.
+const ASKED_GONE_LIMIT: Duration = Duration::from_millis(200);
+
 /// How long an election may take before the next one is thought of.
 const ELECTION_LIMIT: Duration = Duration::from_millis(500);
 
@@ -159,7 +162,8 @@ impl Node {
         let enough = self.config.tuning.election_timeout_min * 2 / 3;
         if running.elections.silence(followed).is_some_and(|silence| silence < enough) {
             // It is heard here. Is it gone all the same?
-            if followed.is_none() || canvass.gone != followed || !self.finds_gone(running, &metrics).await {
+            let may_be = followed.is_some() && canvass.gone == followed;
+            if !may_be || !self.finds_gone(running, &metrics, ASKED_GONE_LIMIT).await {
                 return Canvassed::No;
             }
         }
@@ -171,13 +175,13 @@ impl Node {
         Canvassed::Yes(u64::try_from(left.as_millis()).unwrap_or(u64::MAX) + u64::from(!left.is_zero()))
     }
 
-    /// Asks for itself whether the process of the active controller is gone, and remembers it.
-    pub async fn finds_gone(&self, running: &Running, metrics: &RaftMetrics) -> bool {
+    /// Asks for itself, for at most so long, whether the process of the active controller is gone, and remembers it.
+    pub async fn finds_gone(&self, running: &Running, metrics: &RaftMetrics, for_at_most: Duration) -> bool {
         let (Some(leadership), Some((_, address))) = (followed(metrics), self.leader_of(metrics)) else {
             return false;
         };
         let since = Instant::now();
-        let gone = probe::is_gone(&address, || running.elections.heard_since(since)).await;
+        let gone = probe::is_gone(&address, for_at_most, || running.elections.heard_since(since)).await;
         if !gone || running.elections.heard_since(since) {
             return false;
         }

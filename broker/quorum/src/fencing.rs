@@ -68,17 +68,25 @@ async fn suspect(node: &Node, id: BrokerId, epoch: BrokerEpoch) {
         broker.control_address.clone()
     };
     let answered = || !node.is_active() || running.sessions.heard_since(id, epoch, since);
-    if probe::is_gone(&address, answered).await && node.is_active() {
-        tracing::warn!(broker = id.0, epoch = epoch.0, address, "fencing a broker that is gone");
-        fence(running, id, epoch).await;
+    // After the session's time it is fenced for its silence.
+    if !probe::is_gone(&address, node.config.tuning.broker_session, answered).await {
+        return;
+    }
+    tracing::warn!(broker = id.0, epoch = epoch.0, address, "fencing a broker that is gone");
+    let mut backoff = Backoff::for_peers();
+    while node.is_active() && !*node.stopping.borrow() && !fence(running, id, epoch).await {
+        backoff.pause().await;
     }
 }
 
-async fn fence(running: &Running, id: BrokerId, epoch: BrokerEpoch) {
+/// Whether it is decided: fenced, or of another registration by now.
+async fn fence(running: &Running, id: BrokerId, epoch: BrokerEpoch) -> bool {
     let command = Command::FenceBroker(FenceBroker { id, epoch });
-    if let Err(reason) = running.controller.decide(command).await {
-        tracing::debug!(%reason, broker = id.0, "a broker is not fenced yet");
+    let decided = running.controller.decide(command).await;
+    if let Err(reason) = &decided {
+        tracing::info!(%reason, broker = id.0, "a broker is not fenced yet");
     }
+    decided.is_ok()
 }
 
 /// While this node is the active controller, fences the brokers of which nothing is heard.

@@ -52,7 +52,9 @@ pub async fn hold(node: Arc<Node>) {
                 let status = stream(&node, leader, &address, &mut backoff).await;
                 tracing::debug!(%status, controller = leader.0, "the stream to the active controller ended");
                 if leader != node.config.node_id {
-                    node.finds_gone(running, &metrics).await;
+                    // Any longer, and its silence is reason enough to stand.
+                    let limit = node.config.tuning.election_timeout_min;
+                    node.finds_gone(running, &metrics, limit).await;
                 }
                 backoff.pause().await;
             };

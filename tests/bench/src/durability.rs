@@ -1,9 +1,10 @@
-//! What "synced" costs beside "written": throughput and latency, with few and many active partitions.
+//! What "synced" costs beside "written": throughput and latency, with few and many active partitions, with one
+//! replica and with three.
 
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use ottla_it::{free_ports, run};
+use ottla_it::{Up, free_ports, run};
 use serde_json::Value;
 
 use crate::ask::{create_topic, wait_for_metadata};
@@ -22,31 +23,16 @@ const TURNS: usize = 3;
 const RATE: &str = "500";
 const RATED_RECORDS: &str = "2500";
 
-/// Measures both in turn, on one broker for each number of partitions.
+/// Measures both in turn: on one broker, and on three that replicate, for each number of partitions.
 ///
 /// # Errors
-/// When the broker fails.
+/// When a broker fails.
 pub fn measure(report: &mut Report, dir: &Path, load: &Load) -> Result<()> {
     for partitions in PARTITIONS {
         let name = format!("durability-{}", free_ports());
         let (server, port) = ottla(dir, &name)?;
         wait_for_metadata(port)?;
-        for durability in DURABILITIES {
-            create_topic(port, durability, partitions, 1, &[("ack.durability", durability)])?;
-        }
-        for batch_kib in BATCHES_KIB {
-            let mut rates = [Vec::new(), Vec::new()];
-            for _ in 0..TURNS {
-                for (durability, rates) in DURABILITIES.into_iter().zip(&mut rates) {
-                    rates.push(full_speed(port, durability, batch_kib, load)?);
-                }
-            }
-            let who = format!("{partitions} partitions, batches of {batch_kib} KiB");
-            let ratio = rates[0].iter().zip(&rates[1]).map(|(synced, written)| synced / written);
-            report.add("synced : written, MB/s", &who, format!("{:.2}", median(ratio.collect())), "> 0.75");
-            let [synced, written] = rates.map(median);
-            report.add("synced and written", &who, format!("{synced:.0} and {written:.0} MB/s"), "");
-        }
+        throughput(report, port, partitions, 1, load)?;
         let mut slower = Vec::new();
         for _ in 0..TURNS {
             slower.push(p99_ms(port, "synced")? - p99_ms(port, "written")?);
@@ -55,6 +41,34 @@ pub fn measure(report: &mut Report, dir: &Path, load: &Load) -> Result<()> {
         report.add("synced \u{2212} written, p99", &who, format!("{:.1} ms", median(slower)), "< 3 ms");
         server.stop()?;
         std::fs::remove_dir_all(dir.join(&name)).context("can't clear a broker's folder")?;
+    }
+    for partitions in PARTITIONS {
+        let (folder, port) = (dir.join("replicated"), free_ports());
+        let up = Up::start(&folder, port, &[]);
+        throughput(report, port, partitions, 3, load)?;
+        up.interrupt();
+        std::fs::remove_dir_all(&folder).context("can't clear the brokers' folder")?;
+    }
+    Ok(())
+}
+
+/// Creates the two topics and adds what full speed is with each.
+fn throughput(report: &mut Report, port: u16, partitions: i32, replicas: i16, load: &Load) -> Result<()> {
+    for durability in DURABILITIES {
+        create_topic(port, durability, partitions, replicas, &[("ack.durability", durability)])?;
+    }
+    for batch_kib in BATCHES_KIB {
+        let mut rates = [Vec::new(), Vec::new()];
+        for _ in 0..TURNS {
+            for (durability, rates) in DURABILITIES.into_iter().zip(&mut rates) {
+                rates.push(full_speed(port, durability, batch_kib, load)?);
+            }
+        }
+        let who = format!("{partitions} partitions, {replicas} replicas, batches of {batch_kib} KiB");
+        let ratio = rates[0].iter().zip(&rates[1]).map(|(synced, written)| synced / written);
+        report.add("synced : written, MB/s", &who, format!("{:.2}", median(ratio.collect())), "> 0.75");
+        let [synced, written] = rates.map(median);
+        report.add("synced and written", &who, format!("{synced:.0} and {written:.0} MB/s"), "");
     }
     Ok(())
 }

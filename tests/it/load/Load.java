@@ -81,7 +81,7 @@ public final class Load {
         settings.put("enable.idempotence", true);
         settings.put("linger.ms", 2);
         // A broker that is stopped or cut off answers nothing: clients must notice before the faults are over.
-        settings.put("request.timeout.ms", 5000);
+        settings.put("request.timeout.ms", 3000);
         settings.put("delivery.timeout.ms", 60_000);
         settings.put("max.block.ms", 30_000);
         settings.put("retry.backoff.ms", 50);
@@ -150,7 +150,7 @@ public final class Load {
         settings.put("enable.auto.commit", false);
         settings.put("auto.offset.reset", "earliest");
         settings.put("fetch.max.wait.ms", 100);
-        settings.put("request.timeout.ms", 5000);
+        settings.put("request.timeout.ms", 3000);
         settings.put("retry.backoff.ms", 50);
         settings.put("retry.backoff.max.ms", 200);
         settings.put("reconnect.backoff.max.ms", 500);

@@ -16,7 +16,7 @@ REPEATS = 5  # A value is written this often into its record, so that a record h
 UNREADABLE = 2**63  # What stands for a record that isn't one of ours.
 DRAIN_SECONDS = 60
 # A broker that is stopped or cut off answers nothing: clients must notice before the faults are over.
-COMMON = {"socket.timeout.ms": 6000, "topic.metadata.refresh.interval.ms": 5000, "reconnect.backoff.max.ms": 500,
+COMMON = {"socket.timeout.ms": 3000, "topic.metadata.refresh.interval.ms": 5000, "reconnect.backoff.max.ms": 500,
           "topic.metadata.refresh.fast.interval.ms": 100, "log_level": 2}
 
 
@@ -67,7 +67,7 @@ class Sender:
         self.incarnation += 1
         self.fatal = False
         return Producer({"bootstrap.servers": self.options.bootstrap, "enable.idempotence": True, "acks": "all",
-                         "linger.ms": 2, "request.timeout.ms": 5000, "message.timeout.ms": 60_000,
+                         "linger.ms": 2, "request.timeout.ms": 3000, "message.timeout.ms": 60_000,
                          "retry.backoff.ms": 50, "error_cb": self.on_error, **COMMON})
 
     def on_error(self, error):
@@ -125,7 +125,7 @@ class Sender:
 def consumer(options):
     reader = Consumer({"bootstrap.servers": options.bootstrap, "group.id": "unused", "enable.auto.commit": False,
                        "auto.offset.reset": "earliest", "fetch.wait.max.ms": 100, "fetch.error.backoff.ms": 50,
-                       "socket.timeout.ms": 6000, **COMMON})
+                       "socket.timeout.ms": 3000, **COMMON})
     reader.assign([TopicPartition(options.topic, p, OFFSET_BEGINNING) for p in range(options.partitions)])
     return reader
 

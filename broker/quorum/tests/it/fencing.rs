@@ -1,11 +1,13 @@
 //! Who is gone is fenced at once, who is silent after a while.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use ottla_quorum::{QuorumConfig, Tuning};
 use ottla_types::BrokerId;
+use tokio::net::TcpListener;
 
-use crate::harness::{Place, Running, leader_of, live, places, start_all, voters_of};
+use crate::harness::{Place, Running, leader_of, live, places, start_all, voters_of, within};
 
 /// Longer than any test: silence fences nobody.
 const FOREVER: Duration = Duration::from_secs(3_600);
@@ -39,6 +41,41 @@ async fn a_broker_that_crashed_is_fenced_without_waiting_for_silence() {
     let node = nodes.iter().find(|node| node.id == survivor).unwrap();
     node.until("the crashed broker to be fenced", |image| is_fenced(image, id)).await;
     println!("a crashed broker was fenced after {} ms", crashed.elapsed().as_millis());
+    for node in nodes {
+        node.stop().await;
+    }
+}
+
+/// The kernel closes a dying process's port when it comes to it: after threads that are busy with the disk, for one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_whose_port_outlives_its_stream_is_fenced_once_the_port_closes() {
+    let places = places(3);
+    let voters = voters_of(&places);
+    let mut ports = HashMap::new();
+    for place in &places {
+        ports.insert(place.id, TcpListener::bind("127.0.0.1:0").await.unwrap());
+    }
+    let tuning = Tuning { broker_session: FOREVER, ..Tuning::default() };
+    let config = |place: &Place| {
+        let control_address = ports[&place.id].local_addr().unwrap().to_string();
+        QuorumConfig { tuning: tuning.clone(), control_address, ..place.config(voters.clone()) }
+    };
+    let mut nodes = start_all(&places, config).await;
+    for node in &nodes {
+        node.until("three brokers in service", |image| live(image) == 3).await;
+    }
+    let victim = (leader_of(&nodes).await + 1) % 3;
+    let crashed = nodes.remove(victim);
+    let (id, port) = (crashed.id, ports.remove(&crashed.id).unwrap());
+    crashed.crash().await;
+    for _ in 0..20 {
+        within("somebody to ask whether it is gone", port.accept()).await.unwrap();
+    }
+    assert!(nodes.iter().all(|node| !is_fenced(&node.image(), id)), "it may be alive");
+    drop(port);
+    for node in &nodes {
+        node.until("the crashed broker to be fenced", |image| is_fenced(image, id)).await;
+    }
     for node in nodes {
         node.stop().await;
     }

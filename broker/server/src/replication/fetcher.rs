@@ -240,12 +240,14 @@ impl Fetcher {
             return Ok(());
         }
         let limits = &self.broker.config.replication;
+        // The first answer brings the session's name, without which what is ready meanwhile couldn't be asked for.
+        let wait = if epoch == 0 { Duration::ZERO } else { limits.fetch_wait_max };
         let request = FetchRequest {
             replica_state: ReplicaState {
                 replica_id: self.broker.config.node_id.0,
                 replica_epoch: stream.broker_epoch.map_or(-1, |epoch| epoch.0),
             },
-            max_wait_ms: i32::try_from(limits.fetch_wait_max.as_millis()).unwrap_or(i32::MAX),
+            max_wait_ms: i32::try_from(wait.as_millis()).unwrap_or(i32::MAX),
             min_bytes: 1,
             max_bytes: limits.response_bytes_max,
             session_id: stream.session_id,
@@ -255,7 +257,7 @@ impl Fetcher {
             ..Default::default()
         };
         trace!(leader = self.leader.0, request = epoch, partitions = count, "asking");
-        let reply = stream.connection.start::<Fetch>(&request, Vec::new(), limits.fetch_wait_max).await?;
+        let reply = stream.connection.start::<Fetch>(&request, Vec::new(), wait).await?;
         stream.in_flight.push_back((epoch, Box::pin(reply)));
         stream.epoch = epoch.checked_add(1).unwrap_or(1);
         Ok(())

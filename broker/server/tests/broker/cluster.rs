@@ -7,13 +7,13 @@ use crate::client::Client;
 use crate::harness::TestBroker;
 
 /// The error code and words for one partition.
-type Outcome = (ErrorCode, String);
+pub type Outcome = (ErrorCode, String);
 
 fn outcome(code: i16, message: Option<&str>) -> Outcome {
     (ErrorCode::from_wire(code), message.unwrap_or_default().to_owned())
 }
 
-async fn elect(client: &mut Client, election_type: i8, partitions: Option<Vec<i32>>) -> Vec<Outcome> {
+pub async fn elect(client: &mut Client, election_type: i8, partitions: Option<Vec<i32>>) -> Vec<Outcome> {
     let topic = |partitions| ElectLeadersTopic { topic: "t", partitions };
     let topic_partitions = partitions.map(|partitions| vec![topic(partitions)]);
     let request = ElectLeadersRequest { election_type, topic_partitions, ..Default::default() };

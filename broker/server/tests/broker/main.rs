@@ -10,6 +10,7 @@ mod fetch;
 mod garbage;
 mod harness;
 mod limits;
+mod lost_leaders;
 mod offsets;
 mod produce;
 mod replication;

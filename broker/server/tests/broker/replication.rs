@@ -11,37 +11,42 @@ use crate::client::{Client, batch, fetch_request, produce_request, values};
 use crate::harness::TestBroker;
 
 /// How long anything may take.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Three brokers with the ids 1 to 3, all of them voters; one may be away.
-struct TestCluster {
+pub struct TestCluster {
     brokers: Vec<Option<TestBroker>>,
 }
 
 /// A partition as brokers tell of it: leader, and those in sync.
-type View = (i32, Vec<i32>);
+pub type View = (i32, Vec<i32>);
 
 impl TestCluster {
-    async fn start(overrides: &[&str]) -> Self {
+    pub async fn start(overrides: &[&str]) -> Self {
+        Self::start_with(|_| overrides.iter().map(|text| (*text).to_owned()).collect()).await
+    }
+
+    /// Starts them with settings of their own, by id.
+    pub async fn start_with(overrides: impl Fn(i32) -> Vec<String>) -> Self {
         let ports = [free_port(), free_port(), free_port()];
         let voters: Vec<String> =
             (1..).zip(ports).map(|(id, port)| format!("{id}@127.0.0.1:{port}")).collect();
         let voters = format!("controller.quorum.voters={}", voters.join(","));
         let one = |index: usize| {
-            let (id, rack) = (format!("node.id={}", index + 1), format!("broker.rack=rack-{}", index + 1));
-            let mut all = vec![id, rack, voters.clone()];
-            all.extend(overrides.iter().map(|text| (*text).to_owned()));
+            let id = index as i32 + 1;
+            let mut all = vec![format!("node.id={id}"), format!("broker.rack=rack-{id}"), voters.clone()];
+            all.extend(overrides(id));
             TestBroker::start_on(ports[index], all)
         };
         let (one, two, three) = tokio::join!(one(0), one(1), one(2));
         Self { brokers: vec![Some(one), Some(two), Some(three)] }
     }
 
-    fn broker(&self, id: i32) -> &TestBroker {
+    pub fn broker(&self, id: i32) -> &TestBroker {
         self.brokers[id as usize - 1].as_ref().expect("it is here")
     }
 
-    async fn client(&self, id: i32) -> Client {
+    pub async fn client(&self, id: i32) -> Client {
         self.broker(id).connect().await
     }
 
@@ -50,16 +55,16 @@ impl TestCluster {
         self.brokers.iter().flatten().next().expect("one is here").connect().await
     }
 
-    async fn stop(&mut self, id: i32) -> StoppedBroker {
+    pub async fn stop(&mut self, id: i32) -> StoppedBroker {
         let broker = self.brokers[id as usize - 1].take().expect("it is here");
         StoppedBroker { id, stopped: broker.stop_for_now().await }
     }
 
-    async fn start_again(&mut self, broker: StoppedBroker) {
+    pub async fn start_again(&mut self, broker: StoppedBroker) {
         self.brokers[broker.id as usize - 1] = Some(broker.stopped.start().await);
     }
 
-    async fn create_topic(&self, name: &str, configs: &[(&str, &str)]) {
+    pub async fn create_topic(&self, name: &str, configs: &[(&str, &str)]) {
         let configs = configs.iter().map(|(name, value)| NamedConfig { name, value: Some(value) });
         let topic = CreatableTopic {
             name,
@@ -85,7 +90,7 @@ impl TestCluster {
         assert_eq!(response.error_code, 0, "{:?}", response.error_message);
     }
 
-    async fn view(&self, topic: &str) -> View {
+    pub async fn view(&self, topic: &str) -> View {
         let topics = Some(vec![MetadataRequestTopic { name: Some(topic), ..Default::default() }]);
         let request = MetadataRequest { topics, ..Default::default() };
         let answer = self.any().await.call::<apis::Metadata>(12, &request).await;
@@ -98,16 +103,8 @@ impl TestCluster {
         })
     }
 
-    /// The first broker takes this leader for lost.
-    fn doubt(&self, leader: i32) -> &ottla_server::replication::Doubts {
-        let server = self.broker(1).server();
-        let epoch = server.image().broker(leader.into()).expect("it is registered").epoch;
-        server.doubts.lose(leader.into(), epoch, Instant::now());
-        &server.doubts
-    }
-
     /// Waits until the partition is as it should be, and returns its leader.
-    async fn wait(&self, topic: &str, what: &str, is_so: impl Fn(&View) -> bool) -> i32 {
+    pub async fn wait(&self, topic: &str, what: &str, is_so: impl Fn(&View) -> bool) -> i32 {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let view = self.view(topic).await;
@@ -146,7 +143,7 @@ impl TestCluster {
         }
     }
 
-    async fn end(self) {
+    pub async fn end(self) {
         let all = self.brokers.into_iter().flatten().map(TestBroker::stop);
         let all: Vec<_> = all.map(tokio::spawn).collect();
         for one in all {
@@ -155,7 +152,7 @@ impl TestCluster {
     }
 }
 
-struct StoppedBroker {
+pub struct StoppedBroker {
     id: i32,
     stopped: crate::harness::StoppedBroker,
 }
@@ -329,45 +326,6 @@ async fn who_registers_again_joins_again() {
     assert!(is_known(&server.image()));
     cluster.wait("t", "all in sync again", |view| view.1 == [1, 2, 3]).await;
     cluster.produce("t", "after").await;
-    cluster.end().await;
-}
-
-/// A client that lost a leader asks another broker, which has lost it too and doesn't know its successor yet.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_leader_that_was_just_lost_is_told_as_none() {
-    let cluster = TestCluster::start(&[]).await;
-    cluster.create_topic("t", &[]).await;
-    // Then each follower's stream is there, and no new one ends the doubt.
-    let leader = cluster.wait("t", "all in sync", |view| view.1 == [1, 2, 3]).await;
-    let mut told = Vec::new();
-    // A doubt ends after two seconds, which may pass before a slow machine answers.
-    while told.len() < 20 && !told.contains(&-1) {
-        cluster.doubt(leader);
-        told.push(cluster.view("t").await.0);
-    }
-    assert!(told.contains(&-1), "{told:?}");
-    cluster.broker(1).server().doubts.reach(leader.into());
-    assert_eq!(cluster.view("t").await.0, leader);
-    cluster.end().await;
-}
-
-/// Before that it waits for a moment: for word of the successor, or for the leader itself.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_answer_waits_for_a_doubt_to_end() {
-    let cluster = TestCluster::start(&[]).await;
-    cluster.create_topic("t", &[]).await;
-    let leader = cluster.wait("t", "all in sync", |view| view.1 == [1, 2, 3]).await;
-    let mut told = Vec::new();
-    // On a slow machine a wait may be over before the doubt is.
-    while told.len() < 20 && !told.contains(&leader) {
-        let doubts = cluster.doubt(leader);
-        let end = async {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            doubts.reach(leader.into());
-        };
-        told.push(tokio::join!(cluster.view("t"), end).0.0);
-    }
-    assert!(told.contains(&leader), "{told:?}");
     cluster.end().await;
 }
 
