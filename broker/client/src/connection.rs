@@ -50,8 +50,16 @@ struct Waiters {
 }
 
 impl Waiters {
+    /// Lets it wait, unless the connection is closed: then it knows at once, as its sender is dropped.
     fn push(&self, waiter: Waiter) {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).push_back(waiter);
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.is_closed() {
+            queue.push_back(waiter);
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
     }
 
     fn pop(&self) -> Option<Waiter> {
@@ -192,7 +200,7 @@ impl Connection {
 
     /// Whether the connection has ended.
     pub fn is_closed(&self) -> bool {
-        self.waiters.closed.load(Ordering::Acquire)
+        self.waiters.is_closed()
     }
 
     /// The newest version of an API that both sides have.
@@ -334,6 +342,10 @@ async fn write(
     let mut batch = Vec::with_capacity(WRITE_BATCH_MAX);
     let mut outgoing = Outgoing::default();
     while requests.recv_many(&mut batch, WRITE_BATCH_MAX).await > 0 {
+        // The other side may have ended what it sends, and what is written would still go out.
+        if waiters.is_closed() {
+            break;
+        }
         for request in batch.drain(..) {
             outgoing.push(&request.frame, &request.spliced);
             request.waiter.into_iter().for_each(|waiter| waiters.push(waiter));

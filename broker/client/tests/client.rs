@@ -5,12 +5,15 @@ mod support;
 use std::time::Duration;
 
 use ottla_client::{
-    Acks, Client, ClientConfig, ClientError, Codec, Consumer, ConsumerConfig, Producer, ProducerConfig, Start,
+    Acks, Client, ClientConfig, ClientError, Codec, Connection, Consumer, ConsumerConfig, Producer,
+    ProducerConfig, Start,
 };
 use ottla_log::{BatchBuilder, BatchHeader};
 use ottla_types::{LeaderEpoch, Offset};
-use ottla_wire::{ApiKey, ErrorCode};
+use ottla_wire::messages::MetadataRequest;
+use ottla_wire::{ApiKey, ErrorCode, apis};
 use support::{Fault, TestBroker};
+use tokio::net::{TcpListener, TcpStream};
 
 const CODECS: [Codec; 5] = [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd];
 
@@ -272,6 +275,27 @@ async fn older_brokers_are_spoken_to_in_their_versions() {
     assert_eq!(read_all(&client, "orders", 1).await, numbered(1));
 }
 
+/// The reading side knows of the end before the writing side does, which could still write a request.
+#[tokio::test]
+async fn a_request_on_a_connection_that_has_ended_fails_at_once() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let broker = TestBroker::start(&[]).await;
+    let to = broker.address();
+    let way = tokio::spawn(async move {
+        let (mut near, _) = listener.accept().await.unwrap();
+        let mut far = TcpStream::connect(to).await.unwrap();
+        tokio::io::copy_bidirectional(&mut near, &mut far).await
+    });
+    let connection = Connection::connect(&address, &ClientConfig::new("")).await.unwrap();
+    way.abort();
+    while !connection.is_closed() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let outcome = connection.call::<apis::Metadata>(&MetadataRequest::default()).await;
+    assert!(matches!(outcome, Err(ClientError::Connection { .. })), "{outcome:?}");
+}
+
 #[tokio::test]
 async fn an_unknown_topic_and_an_absent_broker_are_said_by_name() {
     let broker = TestBroker::start(&[]).await;
@@ -282,7 +306,7 @@ async fn an_unknown_topic_and_an_absent_broker_are_said_by_name() {
     let error = producer.send("nothing", None, None, None).await.unwrap_err();
     assert_eq!(error.to_string(), "nothing: UNKNOWN_TOPIC_OR_PARTITION");
     // A port that was free a moment ago, and is again.
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     drop(listener);
     let error = Client::connect(ClientConfig::new(&address)).await.unwrap_err();

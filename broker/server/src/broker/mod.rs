@@ -1,5 +1,6 @@
 //! The running broker: what its parts share, and how it starts and stops.
 
+mod absences;
 mod front;
 mod lookup;
 mod start;

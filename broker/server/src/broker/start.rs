@@ -17,6 +17,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tracing::{error, info, warn};
 
 use super::Broker;
+use super::absences::Absences;
 use super::front::Front;
 use crate::config::{Config, HostPort, Listener};
 use crate::fetch::SessionCache;
@@ -124,6 +125,7 @@ pub async fn start(config: Config, log_control: Arc<LogControl>) -> Result<Runni
         replica_sessions: ReplicaSessions::default(),
         throttles: Throttles::default(),
         doubts: Doubts::default(),
+        absences: Absences::default(),
         sessions: SessionCache::new(config.fetch.sessions_max),
         producer_ids: ProducerIds::default(),
         metrics: Metrics::new(&SERVED.iter().map(|served| served.key.name()).collect::<Vec<_>>()),
@@ -365,6 +367,7 @@ async fn follow_metadata(broker: Arc<Broker>) {
     loop {
         let image = Arc::clone(&images.borrow_and_update());
         broker.throttles.on_image(&image, broker.config.node_id);
+        broker.absences.look(&image, std::time::Instant::now());
         let settle = !broker.partitions.is_settled() && broker.is_in_service(&image).is_ok();
         let partitions = Arc::clone(&broker.partitions);
         let (old, new) = (before.take(), Arc::clone(&image));

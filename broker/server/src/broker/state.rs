@@ -10,6 +10,7 @@ use ottla_types::{BrokerId, MetadataVersion};
 use tokio::sync::watch;
 use tracing::warn;
 
+use super::absences::Absences;
 use crate::config::Config;
 use crate::fetch::SessionCache;
 use crate::handlers;
@@ -44,6 +45,8 @@ pub struct Broker {
     pub throttles: Throttles,
     /// The leaders that it just lost.
     pub doubts: Doubts,
+    /// The brokers that went out of service lately.
+    pub absences: Absences,
     /// The producer ids that it may give out.
     pub producer_ids: ProducerIds,
     /// What it counts.
@@ -84,13 +87,17 @@ impl Broker {
         }
     }
 
-    /// The live brokers that have the listener `name`, and their address on it.
-    pub fn live_brokers<'a>(
+    /// The brokers that clients are told of, and their address on the listener `name`: those in service, and those that
+    /// were until a moment ago.
+    pub fn brokers_for_clients<'a>(
         &self,
-        image: &'a MetadataImage,
+        image: &'a Arc<MetadataImage>,
         name: &str,
     ) -> Vec<(&'a BrokerImage, &'a Endpoint)> {
-        image.live_brokers().filter_map(|broker| Some((&**broker, broker.listener(name)?))).collect()
+        let absent = self.absences.look(image, Instant::now());
+        let is_told = |broker: &&Arc<BrokerImage>| !broker.fenced || absent.contains(&broker.id);
+        let told = image.brokers.values().filter(is_told);
+        told.filter_map(|broker| Some((&**broker, broker.listener(name)?))).collect()
     }
 
     /// The id that clients are told as the controller's: the active one if it is a live broker, else this one.

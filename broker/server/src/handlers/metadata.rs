@@ -1,8 +1,9 @@
-//! Metadata: live brokers, topics, partitions and their leaders; creates topics that are asked for, if enabled.
+//! Metadata: brokers, topics, partitions and their leaders; creates topics that are asked for, if enabled.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ottla_core::metadata::{
     Command, CreateTopics, MetadataImage, NewTopic, Reply, TopicErrorKind, TopicImage,
@@ -14,6 +15,7 @@ use ottla_wire::messages::{
     MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseBroker,
     MetadataResponsePartition, MetadataResponseTopic,
 };
+use tokio::time::{Instant, sleep_until};
 
 use super::call::{Begun, Call, CallError};
 use super::partitions::told;
@@ -32,11 +34,21 @@ pub fn begin(call: Call) -> Begun {
             create_missing(&call, &request).await;
         }
         drop(request);
+        let no_sooner = Instant::now() + settling(call.context.since.elapsed());
         Ok(Outcome::Later(Box::pin(async move {
+            sleep_until(no_sooner).await;
             let answer = answer(&call).await;
             answer.inspect_err(|error| tracing::error!(%error, "cannot encode a metadata response")).ok()
         })))
     })
+}
+
+/// How long a client waits for an answer at the least, by the age of its connection: whoever has been connected for long
+/// may ask because it has just lost a leader, by a connection that broke a moment before this broker's.
+fn settling(connected: Duration) -> Duration {
+    const NEW: Duration = Duration::from_secs(1);
+    const SETTLING: Duration = Duration::from_millis(15);
+    if connected < NEW { Duration::ZERO } else { SETTLING }
 }
 
 /// Made when its turn to be sent has come, and not before: what the requests before it waited for may have been who
@@ -107,12 +119,12 @@ async fn create_missing(call: &Call, request: &MetadataRequest<'_>) {
 fn respond<'a>(
     call: &Call,
     request: &MetadataRequest<'a>,
-    image: &'a MetadataImage,
+    image: &'a Arc<MetadataImage>,
     doubted: &[BrokerId],
 ) -> MetadataResponse<'a> {
     let version = call.replier.version;
-    let live = call.broker.live_brokers(image, &call.context.listener);
-    let brokers = live.into_iter().map(|(broker, endpoint)| MetadataResponseBroker {
+    let shown = call.broker.brokers_for_clients(image, &call.context.listener);
+    let brokers = shown.into_iter().map(|(broker, endpoint)| MetadataResponseBroker {
         node_id: broker.id.0,
         host: Cow::Borrowed(endpoint.host.as_str()),
         port: i32::from(endpoint.port),

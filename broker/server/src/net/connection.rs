@@ -36,6 +36,8 @@ pub struct ConnectionContext {
     pub peer: SocketAddr,
     /// The name of the listener that it came by.
     pub listener: Arc<str>,
+    /// When it was accepted.
+    pub since: Instant,
 }
 
 /// A response that isn't there yet; none closes the connection.

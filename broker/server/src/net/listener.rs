@@ -9,6 +9,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tracing::warn;
 
 use super::connection::{Connection, ConnectionContext, Service};
@@ -103,7 +104,7 @@ impl BoundListener {
                 }
             };
             set_options(&socket, limits.config());
-            let context = ConnectionContext { peer, listener: Arc::clone(&self.name) };
+            let context = ConnectionContext { peer, listener: Arc::clone(&self.name), since: Instant::now() };
             let (service, limits, stopping) = (Arc::clone(&service), Arc::clone(&limits), stopping.clone());
             connections.spawn(Connection { service, context, limits, _slot: slot, stopping }.serve(socket));
         }

@@ -91,16 +91,7 @@ impl TestCluster {
     }
 
     pub async fn view(&self, topic: &str) -> View {
-        let topics = Some(vec![MetadataRequestTopic { name: Some(topic), ..Default::default() }]);
-        let request = MetadataRequest { topics, ..Default::default() };
-        let answer = self.any().await.call::<apis::Metadata>(12, &request).await;
-        let response = answer.decode::<apis::Metadata>();
-        let mut partitions = response.topics[0].partitions.iter();
-        partitions.next().map_or((-1, Vec::new()), |p| {
-            let mut isr = p.isr_nodes.clone();
-            isr.sort_unstable();
-            (p.leader_id, isr)
-        })
+        view_of(&mut self.any().await, topic).await
     }
 
     /// Waits until the partition is as it should be, and returns its leader.
@@ -117,7 +108,7 @@ impl TestCluster {
     }
 
     /// Produces with acks=all until it is acknowledged or refused for good.
-    async fn produce(&self, topic: &str, value: &str) -> i64 {
+    pub async fn produce(&self, topic: &str, value: &str) -> i64 {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let leader = self.wait(topic, "a leader", |view| view.0 > 0).await;
@@ -150,6 +141,20 @@ impl TestCluster {
             one.await.unwrap();
         }
     }
+}
+
+/// The topic's only partition as a broker tells of it.
+pub async fn view_of(client: &mut Client, topic: &str) -> View {
+    let topics = Some(vec![MetadataRequestTopic { name: Some(topic), ..Default::default() }]);
+    let request = MetadataRequest { topics, ..Default::default() };
+    let answer = client.call::<apis::Metadata>(12, &request).await;
+    let response = answer.decode::<apis::Metadata>();
+    let mut partitions = response.topics[0].partitions.iter();
+    partitions.next().map_or((-1, Vec::new()), |p| {
+        let mut isr = p.isr_nodes.clone();
+        isr.sort_unstable();
+        (p.leader_id, isr)
+    })
 }
 
 pub struct StoppedBroker {
