@@ -10,11 +10,12 @@ use crate::report::Report;
 /// Measures and prints it. As root: it goes on in namespaces of its own.
 ///
 /// # Errors
-/// A tool is missing, or the cluster loses something.
-pub fn run(folder: &Path, python: PathBuf, jars: Option<PathBuf>) -> Result<()> {
+/// A tool is missing, or the cluster loses something. With `keep`, what there is to read stays in `folder`.
+pub fn run(folder: &Path, python: PathBuf, jars: Option<PathBuf>, keep: bool) -> Result<()> {
     ottla_it::ottla();
     enter()?;
-    let dir = tempfile::Builder::new().prefix(".ottla-bench-").tempdir_in(folder)?;
+    let mut dir = tempfile::Builder::new().prefix(".ottla-bench-").tempdir_in(folder)?;
+    dir.disable_cleanup(keep);
     let mut report = Report::default();
     let plan = Plan {
         name: "failover",

@@ -62,6 +62,9 @@ struct Options {
     /// For --failover: a folder with the jars of Apache Kafka's clients
     #[arg(long, value_name = "DIR")]
     client_jars: Option<PathBuf>,
+    /// For --failover: leave the brokers' logs and the clients' histories in the folder
+    #[arg(long)]
+    keep: bool,
     /// Where the data goes while it is measured; it should be a disk, not memory
     #[arg(long, value_name = "DIR", default_value = ".")]
     folder: PathBuf,
@@ -76,7 +79,7 @@ fn main() -> Result<()> {
         return copy::receive(file);
     }
     if options.failover {
-        return failover::run(&options.folder, options.python, options.client_jars);
+        return failover::run(&options.folder, options.python, options.client_jars, options.keep);
     }
     let dir = tempfile::Builder::new().prefix(".ottla-bench-").tempdir_in(&options.folder)?;
     let wanted = |name: &str| options.only.iter().any(|only| only == name);

@@ -105,6 +105,7 @@ pub fn failover(plan: Plan) -> Result<Vec<Failover>> {
         ends.push(world.faults());
     }
     let verdict = world.finish()?;
+    world.tell_slow(&verdict);
     let found: Vec<String> = verdict.report.findings().take(5).collect();
     ensure!(found.is_empty(), "{} violations: {}", verdict.report.violations(), found.join("; "));
     let begins = std::iter::once(0).chain(ends.iter().copied());

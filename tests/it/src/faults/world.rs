@@ -18,6 +18,9 @@ pub const TOPIC: &str = "load";
 /// How long a cluster may take until it is whole, after its start and after each fault.
 pub const WHOLE: Duration = Duration::from_secs(60);
 
+/// A pause that is told of by itself.
+const SLOW: Duration = Duration::from_secs(1);
+
 /// How much is done.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -100,6 +103,21 @@ impl World {
     /// Tells what isn't a fault.
     pub fn tell(&self, what: &str) {
         eprintln!("{:18} {:6.1} s  {what}", self.plan.name, self.began.elapsed().as_secs_f64());
+    }
+
+    /// Tells after which faults writes paused for long, and when that was: where to look in the brokers' logs.
+    pub fn tell_slow(&self, verdict: &Verdict) {
+        for (client, pauses) in &verdict.pauses {
+            for (number, event) in self.events.iter().enumerate() {
+                let of_event = pauses.iter().filter(|pause| pause.event == number);
+                let longest = of_event.map(|pause| pause.resumed_ns.max(pause.longest_ns)).max();
+                if let Some(ns) = longest.filter(|ns| *ns > SLOW.as_nanos() as u64) {
+                    let (seconds, ms) = (event.at_ns / 1_000_000_000, event.at_ns / 1_000_000 % 1_000);
+                    let what = &event.what;
+                    self.tell(&format!("{client}: {} ms after {what} (@{seconds}.{ms:03})", ns / 1_000_000));
+                }
+            }
+        }
     }
 
     /// Counts what a fault did, in units of its own: a fault that did nothing proves nothing.
