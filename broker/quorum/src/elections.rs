@@ -24,7 +24,7 @@ use crate::handover::Departure;
 use crate::network::CANVASS;
 use crate::node::{Node, Running};
 use crate::probe;
-use crate::raft_types::{LogId, Member, RaftMetrics, Vote};
+use crate::raft_types::{LogId, Member, RaftServerMetrics, Vote};
 
 /// For how long after a message of the active controller openraft votes for nobody else, and how long a request for a
 /// vote may take.
@@ -142,7 +142,7 @@ impl Elections {
 }
 
 /// The leadership that a node follows.
-pub fn followed(metrics: &RaftMetrics) -> Option<Leadership> {
+pub fn followed(metrics: &RaftServerMetrics) -> Option<Leadership> {
     leadership(&metrics.vote)
 }
 
@@ -153,7 +153,7 @@ fn leadership(vote: &Vote) -> Option<Leadership> {
 impl Node {
     /// Whether this node would vote for the one that asks.
     pub async fn canvassed(&self, running: &Running, canvass: &Canvass) -> Canvassed {
-        let metrics = running.raft.metrics().borrow().clone();
+        let metrics = running.raft.server_metrics().borrow().clone();
         let last_log = running.raft.data_metrics().borrow().last_log;
         if canvass.last_log < last_log || metrics.current_leader == Some(self.config.node_id) {
             return Canvassed::No;
@@ -176,7 +176,12 @@ impl Node {
     }
 
     /// Asks for itself, for at most so long, whether the process of the active controller is gone, and remembers it.
-    pub async fn finds_gone(&self, running: &Running, metrics: &RaftMetrics, for_at_most: Duration) -> bool {
+    pub async fn finds_gone(
+        &self,
+        running: &Running,
+        metrics: &RaftServerMetrics,
+        for_at_most: Duration,
+    ) -> bool {
         let (Some(leadership), Some((_, address))) = (followed(metrics), self.leader_of(metrics)) else {
             return false;
         };
@@ -192,7 +197,7 @@ impl Node {
     }
 
     /// Asks all voters whether they would vote for this node. If enough would, after which time.
-    async fn canvass(&self, running: &Running, metrics: &RaftMetrics) -> Option<Duration> {
+    async fn canvass(&self, running: &Running, metrics: &RaftServerMetrics) -> Option<Duration> {
         let membership = metrics.membership_config.membership();
         let canvass = Canvass {
             candidate: self.config.node_id,
@@ -258,14 +263,13 @@ pub async fn stand(node: Arc<Node>) {
 }
 
 /// Waits until this voter has a reason to stand; none when the consensus has ended.
-async fn reason(node: &Node, running: &Running, backoff: &mut Backoff) -> Option<RaftMetrics> {
+async fn reason(node: &Node, running: &Running, backoff: &mut Backoff) -> Option<RaftServerMetrics> {
     let tuning = &node.config.tuning;
     let spread = tuning.election_timeout_max.saturating_sub(tuning.election_timeout_min);
     let patience = tuning.election_timeout_min + spread.mul_f64(fraction());
     let mut server = running.raft.server_metrics();
     loop {
-        server.borrow_and_update();
-        let metrics = running.raft.metrics().borrow().clone();
+        let metrics = server.borrow_and_update().clone();
         let voter = metrics.membership_config.membership().voter_ids().any(|id| id == metrics.id);
         let left = if !voter || metrics.current_leader == Some(metrics.id) {
             Duration::MAX
@@ -287,7 +291,7 @@ async fn reason(node: &Node, running: &Running, backoff: &mut Backoff) -> Option
 }
 
 /// Has openraft elect this node, unless somebody was elected meanwhile, and waits for the outcome.
-async fn elect(running: &Running, before: &RaftMetrics) {
+async fn elect(running: &Running, before: &RaftServerMetrics) {
     let mut server = running.raft.server_metrics();
     if server.borrow_and_update().vote != before.vote || !running.elections.yielding().is_zero() {
         return;

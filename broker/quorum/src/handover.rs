@@ -173,7 +173,7 @@ impl Node {
     /// The active controller asks whether this node would take over, or says that it is to.
     pub async fn stand_as_asked(&self, running: &Running, stand: Stand) -> Result<Standing, Status> {
         let (Stand::Would(after) | Stand::Now(after)) = stand;
-        let follows = *running.raft.metrics().borrow().vote.leader_id() == after;
+        let follows = *running.raft.server_metrics().borrow().vote.leader_id() == after;
         let departure = *self.departure.borrow();
         match stand {
             _ if !follows || departure == Departure::Leaves => Ok(Standing::No),

@@ -21,7 +21,7 @@ use crate::elections::Elections;
 use crate::error::SubmitError;
 use crate::handover::Departure;
 use crate::peers::Peers;
-use crate::raft_types::{Identity, Raft, RaftMetrics, Vote};
+use crate::raft_types::{Identity, Raft, RaftMetrics, RaftServerMetrics, Vote};
 use crate::sessions::Sessions;
 
 /// One node: its configuration, its connections and, once started, its consensus.
@@ -86,8 +86,14 @@ impl Node {
         Some(self.running.get()?.raft.metrics().borrow().clone())
     }
 
+    /// Who leads the consensus, by the vote that this node follows. openraft updates this first, and `metrics` a moment
+    /// later: whoever is woken by the one and looks at the other would miss the change for good.
+    fn server(&self) -> Option<RaftServerMetrics> {
+        Some(self.running.get()?.raft.server_metrics().borrow().clone())
+    }
+
     pub fn active_controller(&self) -> Option<BrokerId> {
-        self.metrics()?.current_leader
+        self.server()?.current_leader
     }
 
     /// Whether this node is the active controller, as far as it knows.
@@ -97,11 +103,11 @@ impl Node {
 
     /// The active controller and its address.
     pub fn leader(&self) -> Option<(BrokerId, String)> {
-        self.leader_of(&self.metrics()?)
+        self.leader_of(&self.server()?)
     }
 
     /// The active controller that `metrics` names, and its address.
-    pub fn leader_of(&self, metrics: &RaftMetrics) -> Option<(BrokerId, String)> {
+    pub fn leader_of(&self, metrics: &RaftServerMetrics) -> Option<(BrokerId, String)> {
         let leader = metrics.current_leader?;
         let configured = self.configured_addresses().remove(&leader);
         let in_log =
@@ -246,9 +252,9 @@ impl Node {
         epoch: BrokerEpoch,
     ) -> Result<proto::HeartbeatResponse, Status> {
         let running = self.running()?;
-        let metrics = running.raft.metrics().borrow().clone();
-        if metrics.current_leader != Some(self.config.node_id) {
-            return Err(unavailable(&Unavailable::NotActive(metrics.current_leader)));
+        let leader = self.active_controller();
+        if leader != Some(self.config.node_id) {
+            return Err(unavailable(&Unavailable::NotActive(leader)));
         }
         if epoch.0 == 0 {
             return Ok(proto::HeartbeatResponse { fenced: true, register: false });

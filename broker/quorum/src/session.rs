@@ -38,14 +38,14 @@ pub async fn hold(node: Arc<Node>) {
         let mut backoff = Backoff::for_peers();
         loop {
             let mut server = running.raft.server_metrics();
-            let Some((leader, address)) = node.leader() else {
+            let metrics = server.borrow_and_update().clone();
+            let Some((leader, address)) = node.leader_of(&metrics) else {
                 // An error means that the consensus has ended.
                 if server.changed().await.is_err() {
                     return;
                 }
                 continue;
             };
-            let metrics = running.raft.metrics().borrow().clone();
             let replaced =
                 async { server.wait_for(|server| server.current_leader != Some(leader)).await.is_ok() };
             let broken = async {
