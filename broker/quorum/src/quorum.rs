@@ -368,3 +368,42 @@ async fn tell_who_leads(raft: Raft) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Tuning, Voter, Voters};
+
+    const CLUSTER: ClusterId = ClusterId([9; 16]);
+
+    /// openraft updates one view of itself after the other; ours is the first.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn whoever_hears_of_an_election_finds_its_outcome() {
+        for _ in 0..30 {
+            let dir = tempfile::tempdir().unwrap();
+            let (id, address) = (BrokerId(1), "127.0.0.1:1".to_owned());
+            let config = QuorumConfig {
+                node_id: id,
+                voter: true,
+                cluster_id: Some(CLUSTER),
+                voters: Voters::Static(vec![Voter { id, address: address.clone() }]),
+                control_address: address,
+                registration: None,
+                log_dir: dir.path().to_owned(),
+                tuning: Tuning::default(),
+            };
+            let quorum = Quorum::new(config).unwrap();
+            quorum.start(CLUSTER, DirectoryId([1; 16])).await.unwrap();
+            let node = quorum.node.clone();
+            let heard = tokio::task::spawn_blocking(move || {
+                let server = node.running.get().unwrap().raft.server_metrics();
+                while server.borrow().current_leader.is_none() {
+                    std::hint::spin_loop();
+                }
+                node.is_active()
+            });
+            assert!(heard.await.unwrap());
+            quorum.stop().await;
+        }
+    }
+}
