@@ -204,7 +204,7 @@ pub struct BrokerImage {
     pub control_address: String,
     /// `broker.rack`.
     pub rack: Option<String>,
-    /// Fenced: silent, stopping, or not yet caught up. It leads nothing and isn't shown to clients.
+    /// Fenced: silent, stopping, or not yet caught up. It leads nothing, and clients are soon no longer told of it.
     pub fenced: bool,
     /// It said that it is stopping. Until it is fenced it hands its leaderships over.
     pub in_controlled_shutdown: bool,

@@ -1,8 +1,8 @@
 //! Brokers that were in service a moment ago. Clients are still told where they are.
 //!
-//! A client learns who leads now from the answer in which the former leader would be missing. librdkafka (2.10 to 2.16)
-//! then ends that broker's thread, which on its way out takes back the partitions that were just given to the new
-//! leader; they stand still until its next look at all topics, up to a second later.
+//! A client learns who leads now from the answer in which the former leader would be missing. librdkafka (seen with
+//! 2.16.0) then ends that broker's thread, which on its way out takes back the partitions that were just given to the
+//! new leader; they stand still until its next look at all topics, up to a second later.
 
 use std::collections::HashMap;
 use std::sync::Arc;
