@@ -65,10 +65,10 @@ fn view(node: &Node) -> proto::ClusterView {
 }
 
 fn view_of(node: &Node, image: &MetadataImage) -> proto::ClusterView {
-    let metrics = node.metrics();
+    let server = node.server();
     let voters: Vec<BrokerId> =
-        metrics.iter().flat_map(|metrics| metrics.membership_config.membership().voter_ids()).collect();
-    cluster_view(image, metrics.and_then(|metrics| metrics.current_leader), &voters)
+        server.iter().flat_map(|server| server.membership_config.membership().voter_ids()).collect();
+    cluster_view(image, server.and_then(|server| server.current_leader), &voters)
 }
 
 #[tonic::async_trait]

@@ -88,7 +88,7 @@ impl Node {
 
     /// Who leads the consensus, by the vote that this node follows. openraft updates this first, and `metrics` a moment
     /// later: whoever is woken by the one and looks at the other would miss the change for good.
-    fn server(&self) -> Option<RaftServerMetrics> {
+    pub fn server(&self) -> Option<RaftServerMetrics> {
         Some(self.running.get()?.raft.server_metrics().borrow().clone())
     }
 

@@ -215,12 +215,11 @@ impl Node {
 
     /// The members of the quorum, all of the log applied, if this node is the active controller.
     pub fn members_as_leader(&self, running: &Running) -> Result<BTreeMap<BrokerId, Member>, Status> {
-        let metrics = running.raft.metrics();
-        let metrics = metrics.borrow();
-        if metrics.current_leader != Some(self.config.node_id) {
-            return Err(unavailable(&Unavailable::NotActive(metrics.current_leader)));
+        let server = running.raft.server_metrics().borrow().clone();
+        if server.current_leader != Some(self.config.node_id) {
+            return Err(unavailable(&Unavailable::NotActive(server.current_leader)));
         }
-        let membership = metrics.membership_config.membership();
+        let membership = server.membership_config.membership();
         Ok(membership.nodes().map(|(id, member)| (*id, member.clone())).collect())
     }
 
@@ -228,14 +227,14 @@ impl Node {
     async fn tend_voters(&self, running: &Running) -> Result<(), Status> {
         let _one_at_a_time = running.membership_changes.lock().await;
         let members = self.members_as_leader(running)?;
-        let metrics = running.raft.metrics().borrow().clone();
+        let server = running.raft.server_metrics().borrow().clone();
         let caught_up = |id: &BrokerId, member: &Member| {
             *id == self.config.node_id
                 || self.contacts.caught_up_within(*id, member.identity, CAUGHT_UP_WITHIN)
         };
         let view = View {
             me: self.config.node_id,
-            configs: metrics.membership_config.membership().get_joint_config(),
+            configs: server.membership_config.membership().get_joint_config(),
             wanted: wanted(&members),
             caught_up: members.iter().filter(|(id, m)| caught_up(id, m)).map(|(id, _)| *id).collect(),
         };

@@ -124,8 +124,7 @@ class Sender:
 
 def consumer(options):
     reader = Consumer({"bootstrap.servers": options.bootstrap, "group.id": "unused", "enable.auto.commit": False,
-                       "auto.offset.reset": "earliest", "fetch.wait.max.ms": 100, "fetch.error.backoff.ms": 50,
-                       "socket.timeout.ms": 3000, **COMMON})
+                       "auto.offset.reset": "earliest", "fetch.wait.max.ms": 100, "fetch.error.backoff.ms": 50, **COMMON})
     reader.assign([TopicPartition(options.topic, p, OFFSET_BEGINNING) for p in range(options.partitions)])
     return reader
 

@@ -6,7 +6,7 @@ use ottla_core::metadata::MetadataImage;
 use ottla_quorum::{QuorumConfig, Voters};
 use ottla_types::{BrokerId, PartitionIndex};
 
-use crate::harness::{all_equal, create_topic, leader_of, live, places, start_all, voters_of};
+use crate::harness::{all_equal, create_topic, in_service, leader_of, live, places, start_all, voters_of};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_quorum_survives_its_leader_and_takes_it_back() {
@@ -14,9 +14,7 @@ async fn a_quorum_survives_its_leader_and_takes_it_back() {
     let mut places = places(3);
     let voters = voters_of(&places);
     let mut nodes = start_all(&places, |place| place.config(voters.clone())).await;
-    for node in &nodes {
-        node.until("three brokers in service", |image| live(image) == 3).await;
-    }
+    in_service(&nodes, 3).await;
     println!("three brokers in service after {} ms", began.elapsed().as_millis());
 
     let position = leader_of(&nodes).await;
@@ -89,9 +87,7 @@ async fn nodes_that_know_only_addresses_agree_on_a_cluster_id() {
     let voters = Voters::Bootstrap(places.iter().map(|place| place.address.to_string()).collect());
     let nodes =
         start_all(&places, |place| QuorumConfig { cluster_id: None, ..place.config(voters.clone()) }).await;
-    for node in &nodes {
-        node.until("three brokers in service", |image| live(image) == 3).await;
-    }
+    in_service(&nodes, 3).await;
     all_equal(&nodes).await;
     assert!(!nodes[0].image().cluster_id.is_zero());
     for node in nodes {

@@ -6,8 +6,8 @@ use ottla_quorum::{QuorumConfig, SubmitError, Tuning};
 use ottla_types::BrokerId;
 
 use crate::harness::{
-    Place, Running, all_equal, create, create_topic, leader_of, live, places, poll, start_all, voters_of,
-    within,
+    Place, Running, all_equal, create, create_topic, in_service, leader_of, live, places, poll, start_all,
+    voters_of, within,
 };
 use crate::ways::Ways;
 
@@ -17,12 +17,6 @@ const FOREVER: Duration = Duration::from_secs(3_600);
 /// Nobody stands because of silence, however slow the machine is.
 fn patient() -> Tuning {
     Tuning { election_timeout_min: FOREVER, election_timeout_max: FOREVER, ..Tuning::default() }
-}
-
-async fn in_service(nodes: &[Running], count: usize) {
-    for node in nodes {
-        node.until("all brokers in service", |image| live(image) == count).await;
-    }
 }
 
 async fn three(tuning: Tuning) -> (Vec<Place>, Vec<Running>) {

@@ -7,7 +7,7 @@ use ottla_quorum::{QuorumConfig, Tuning};
 use ottla_types::BrokerId;
 use tokio::net::TcpListener;
 
-use crate::harness::{Place, Running, leader_of, live, places, start_all, voters_of, within};
+use crate::harness::{Place, Running, in_service, leader_of, places, start_all, voters_of, within};
 
 /// Longer than any test: silence fences nobody.
 const FOREVER: Duration = Duration::from_secs(3_600);
@@ -19,9 +19,7 @@ async fn three(session: Duration) -> (Vec<Place>, Vec<Running>) {
     let nodes =
         start_all(&places, |place| QuorumConfig { tuning: tuning.clone(), ..place.config(voters.clone()) })
             .await;
-    for node in &nodes {
-        node.until("three brokers in service", |image| live(image) == 3).await;
-    }
+    in_service(&nodes, 3).await;
     (places, nodes)
 }
 
@@ -61,9 +59,7 @@ async fn a_broker_whose_port_outlives_its_stream_is_fenced_once_the_port_closes(
         QuorumConfig { tuning: tuning.clone(), control_address, ..place.config(voters.clone()) }
     };
     let mut nodes = start_all(&places, config).await;
-    for node in &nodes {
-        node.until("three brokers in service", |image| live(image) == 3).await;
-    }
+    in_service(&nodes, 3).await;
     let victim = (leader_of(&nodes).await + 1) % 3;
     let crashed = nodes.remove(victim);
     let (id, port) = (crashed.id, ports.remove(&crashed.id).unwrap());
@@ -108,9 +104,7 @@ async fn a_broker_that_froze_is_fenced_by_its_silence() {
         node.until("the frozen broker to be fenced", |image| is_fenced(image, id)).await;
     }
     drop(frozen);
-    for node in &nodes {
-        node.until("the broker to be back in service", |image| live(image) == 3).await;
-    }
+    in_service(&nodes, 3).await;
     for node in nodes {
         node.stop().await;
     }

@@ -253,6 +253,13 @@ pub fn live(image: &MetadataImage) -> usize {
     image.live_brokers().count()
 }
 
+/// Waits until each of these nodes knows so many brokers in service.
+pub async fn in_service(nodes: &[Running], count: usize) {
+    for node in nodes {
+        node.until("all brokers in service", |image| live(image) == count).await;
+    }
+}
+
 pub fn create(name: &str, partitions: i32) -> Command {
     let mut id = [0; 16];
     id[..name.len().min(16)].copy_from_slice(&name.as_bytes()[..name.len().min(16)]);

@@ -9,8 +9,8 @@ use ottla_types::{BrokerId, DirectoryId};
 use tonic::Code;
 
 use crate::harness::{
-    CLUSTER, DEADLINE, Place, Running, all_equal, create, create_topic, leader_of, live, places, start_all,
-    voters_of,
+    CLUSTER, DEADLINE, Place, Running, all_equal, create, create_topic, in_service, leader_of, live, places,
+    start_all, voters_of,
 };
 
 fn ids(ids: &[i32]) -> BTreeSet<BrokerId> {
@@ -31,9 +31,7 @@ async fn three() -> (Vec<Place>, Vec<Running>) {
     let places = places(3);
     let voters = voters_of(&places);
     let nodes = start_all(&places, |place| short_log(place, &voters)).await;
-    for node in &nodes {
-        node.until("three brokers in service", |image| live(image) == 3).await;
-    }
+    in_service(&nodes, 3).await;
     (places, nodes)
 }
 
@@ -202,9 +200,7 @@ async fn voters_change_from_one_to_three_to_five_and_back() {
     let voters = Voters::Static(vec![places[0].voter()]);
     let config = |place: &Place| QuorumConfig { voter: place.id == BrokerId(0), ..short_log(place, &voters) };
     let mut nodes = start_all(&places, config).await;
-    for node in &nodes {
-        node.until("five brokers in service", |image| live(image) == 5).await;
-    }
+    in_service(&nodes, 5).await;
     for wanted in [&[0, 1, 2][..], &[0, 1, 2, 3, 4], &[1, 2, 3]] {
         // From any node, the active controller's own vote included.
         nodes[4].set_voters(ids(wanted)).await.unwrap();

@@ -25,11 +25,9 @@ fn doubt(cluster: &TestCluster, at: i32, leader: i32) -> &Doubts {
 /// A client that lost a leader asks another broker, which has lost it too and doesn't know its successor yet.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_was_just_lost_is_told_as_none() {
-    let cluster = TestCluster::start(&[]).await;
-    cluster.create_topic("t", &[]).await;
+    let (cluster, leader) = TestCluster::start_with_topic().await;
     // Acknowledged by all: then each follower's stream is there, and no new one ends the doubt.
     cluster.produce("t", "a").await;
-    let leader = cluster.wait("t", "all in sync", |view| view.1 == [1, 2, 3]).await;
     let mut told = Vec::new();
     // A doubt ends after two seconds, which may pass before a slow machine answers.
     while told.len() < 20 && !told.contains(&-1) {
@@ -45,9 +43,7 @@ async fn a_leader_that_was_just_lost_is_told_as_none() {
 /// Before that it waits for a moment: for word of the successor, or for the leader itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_waits_for_a_doubt_to_end() {
-    let cluster = TestCluster::start(&[]).await;
-    cluster.create_topic("t", &[]).await;
-    let leader = cluster.wait("t", "all in sync", |view| view.1 == [1, 2, 3]).await;
+    let (cluster, leader) = TestCluster::start_with_topic().await;
     let mut told = Vec::new();
     // On a slow machine a wait may be over before the doubt is.
     while told.len() < 20 && !told.contains(&leader) {
@@ -65,9 +61,7 @@ async fn an_answer_waits_for_a_doubt_to_end() {
 /// It may ask before this broker's own stream from the leader has ended, which gets a moment to come to light.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_to_an_old_connection_takes_a_moment() {
-    let cluster = TestCluster::start(&[]).await;
-    cluster.create_topic("t", &[]).await;
-    let leader = cluster.wait("t", "all in sync", |view| view.1 == [1, 2, 3]).await;
+    let (cluster, leader) = TestCluster::start_with_topic().await;
     let mut client = cluster.client(1).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     let mut quickest = Duration::MAX;

@@ -26,6 +26,14 @@ impl TestCluster {
         Self::start_with(|_| overrides.iter().map(|text| (*text).to_owned()).collect()).await
     }
 
+    /// Starts them and creates `t`; with it, who leads it.
+    pub async fn start_with_topic() -> (Self, i32) {
+        let cluster = Self::start(&[]).await;
+        cluster.create_topic("t", &[]).await;
+        let leader = cluster.wait("t", "all in sync", |view| view.1 == [1, 2, 3]).await;
+        (cluster, leader)
+    }
+
     /// Starts them with settings of their own, by id.
     pub async fn start_with(overrides: impl Fn(i32) -> Vec<String>) -> Self {
         let ports = [free_port(), free_port(), free_port()];
@@ -240,9 +248,7 @@ async fn below_the_minimum_nothing_is_acknowledged_and_nothing_lost() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn consumers_read_in_their_rack() {
-    let cluster = TestCluster::start(&[]).await;
-    cluster.create_topic("t", &[]).await;
-    let leader = cluster.wait("t", "all in sync", |view| view.1 == [1, 2, 3]).await;
+    let (cluster, leader) = TestCluster::start_with_topic().await;
     cluster.produce("t", "a").await;
     let near = if leader == 3 { 2 } else { 3 };
     let rack = format!("rack-{near}");
@@ -276,9 +282,7 @@ async fn consumers_read_in_their_rack() {
 /// The partition's replicas move from three brokers to one: the others delete theirs, nothing is lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_moved_away_is_deleted_once_others_have_it() {
-    let cluster = TestCluster::start(&[]).await;
-    cluster.create_topic("t", &[]).await;
-    let leader = cluster.wait("t", "all in sync", |view| view.1 == [1, 2, 3]).await;
+    let (cluster, leader) = TestCluster::start_with_topic().await;
     cluster.produce("t", "a").await;
     let target = if leader == 1 { 2 } else { 1 };
     let partitions = vec![ReassignablePartition { partition_index: 0, replicas: Some(vec![target]) }];
@@ -308,9 +312,7 @@ async fn what_was_moved_away_is_deleted_once_others_have_it() {
 /// said in them was said by its former registration.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_registers_again_joins_again() {
-    let cluster = TestCluster::start(&[]).await;
-    cluster.create_topic("t", &[]).await;
-    let leader = cluster.wait("t", "all in sync", |view| view.1 == [1, 2, 3]).await;
+    let (cluster, leader) = TestCluster::start_with_topic().await;
     let follower = if leader == 3 { 2 } else { 3 };
     let server = cluster.broker(follower).server();
     let me = server.image().broker(follower.into()).expect("it is registered").as_ref().clone();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 
 use super::net::Net;
-use super::verdict::{Pause, percentiles_ms};
+use super::verdict::{Pause, percentiles_ms, worst};
 use super::world::{self, Plan, World};
 
 /// How long after a fault its broker returns: the others have long gone on.
@@ -120,10 +120,8 @@ pub fn failover(plan: Plan) -> Result<Vec<Failover>> {
 }
 
 fn figures(kind: &Kind, client: &str, pauses: &[Pause], events: std::ops::Range<usize>) -> Failover {
-    let worst = |of: fn(&Pause) -> u64| {
-        let of_event = |event| pauses.iter().filter(move |p| p.event == event).map(of).max();
-        percentiles_ms(events.clone().filter_map(of_event).collect())
-    };
+    let worst =
+        |of: fn(&Pause) -> u64| percentiles_ms(events.clone().filter_map(|e| worst(pauses, e, of)).collect());
     Failover {
         what: kind.what,
         client: client.to_owned(),

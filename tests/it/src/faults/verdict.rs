@@ -103,6 +103,11 @@ fn pauses(mut sends: Vec<Sent>, events: &[Event]) -> Vec<Pause> {
     found
 }
 
+/// The longest time of any pause after one fault, in nanoseconds; none if nothing was acknowledged after it.
+pub fn worst(pauses: &[Pause], event: usize, time: impl Fn(&Pause) -> u64) -> Option<u64> {
+    pauses.iter().filter(|pause| pause.event == event).map(time).max()
+}
+
 /// The 50th, 99th and 100th percentile of times, in milliseconds.
 pub fn percentiles_ms(mut times_ns: Vec<u64>) -> [u64; 3] {
     times_ns.sort_unstable();

@@ -11,7 +11,7 @@ use super::copies::difference;
 use super::load::{Load, Programs, Target};
 use super::net::Net;
 use super::random::Random;
-use super::verdict::{Event, Verdict, judge};
+use super::verdict::{Event, Verdict, judge, worst};
 
 /// The topic under load.
 pub const TOPIC: &str = "load";
@@ -109,8 +109,7 @@ impl World {
     pub fn tell_slow(&self, verdict: &Verdict) {
         for (client, pauses) in &verdict.pauses {
             for (number, event) in self.events.iter().enumerate() {
-                let of_event = pauses.iter().filter(|pause| pause.event == number);
-                let longest = of_event.map(|pause| pause.resumed_ns.max(pause.longest_ns)).max();
+                let longest = worst(pauses, number, |pause| pause.resumed_ns.max(pause.longest_ns));
                 if let Some(ns) = longest.filter(|ns| *ns > SLOW.as_nanos() as u64) {
                     let (seconds, ms) = (event.at_ns / 1_000_000_000, event.at_ns / 1_000_000 % 1_000);
                     let what = &event.what;
