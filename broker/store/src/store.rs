@@ -78,7 +78,7 @@ impl StoreConfig {
             open_files_max: 4_096,
             committer: Committer::Thread,
             checkpoint_interval: Duration::from_secs(30),
-            journal_file_bytes: 64 << 20,
+            journal_file_bytes: 128 << 20,
             producer_expiration: Duration::from_secs(24 * 3_600),
             sync_threads: 4,
             bug: None,

@@ -9,7 +9,7 @@ use bytes::BytesMut;
 use ottla_wire::{ApiKey, Decoder, RequestHeader, encode_unsupported_api_versions};
 
 use crate::broker::Broker;
-use crate::net::{ConnectionContext, Frame, Outcome, Response};
+use crate::net::{ConnectionContext, Frame, LaterResponse, Outcome, Response};
 
 mod add_raft_voter;
 mod alter_configs;
@@ -64,16 +64,18 @@ pub async fn begin(broker: &Arc<Broker>, context: &ConnectionContext, frame: Fra
         return unsupported_version(served, version, correlation_id);
     }
     let call = Call::new(Arc::clone(broker), context, frame, version, correlation_id);
+    let timed = |later: LaterResponse| -> LaterResponse {
+        let broker = Arc::clone(broker);
+        Box::pin(async move {
+            let response = later.await;
+            broker.metrics.api(position).observe(started.elapsed());
+            response
+        })
+    };
     match (served.begin)(call).await {
         Err(error) => Outcome::Close(format!("{} version {version}: {error}", served.key)),
-        Ok(Outcome::Later(later)) => {
-            let broker = Arc::clone(broker);
-            Outcome::Later(Box::pin(async move {
-                let response = later.await;
-                broker.metrics.api(position).observe(started.elapsed());
-                response
-            }))
-        }
+        Ok(Outcome::Later(later)) => Outcome::Later(timed(later)),
+        Ok(Outcome::LaterBrief(later)) => Outcome::LaterBrief(timed(later)),
         Ok(outcome) => {
             broker.metrics.api(position).observe(started.elapsed());
             outcome

@@ -22,13 +22,15 @@ use tokio::time::Instant;
 use super::call::{Begun, Call, Replier};
 use super::errors::{append_error, unavailable_error};
 use crate::broker::{Broker, TopicRef, Unavailable};
-use crate::net::{Outcome, Response};
+use crate::net::{LaterResponse, Outcome, Response};
 use crate::partitions::{Partition, ProduceError};
 
 /// Acknowledge once all replicas in sync have the records.
 const ACKS_ALL: i16 = -1;
 /// A longer time-out than this isn't waited for.
 const TIMEOUT_MAX: Duration = Duration::from_secs(300);
+/// Requests with no more topics and partitions are brief to wait with.
+const BRIEF_PARTS_MAX: usize = 4;
 
 /// What became of one partition's batch.
 struct Outcomes {
@@ -65,12 +67,14 @@ pub fn begin(call: Call) -> Begun {
             return Ok(Outcome::Respond(asked.answer(outcomes)?));
         }
         let deadline = Instant::now() + timeout;
-        Ok(Outcome::Later(Box::pin(async move {
+        let parts = outcomes.iter().map(|topic| 1 + topic.partitions.len()).sum::<usize>();
+        let later: LaterResponse = Box::pin(async move {
             asked
                 .answer(wait(outcomes, deadline).await)
                 .inspect_err(|error| tracing::error!(%error, "cannot encode a produce response"))
                 .ok()
-        })))
+        });
+        Ok(if parts <= BRIEF_PARTS_MAX { Outcome::LaterBrief(later) } else { Outcome::Later(later) })
     })
 }
 

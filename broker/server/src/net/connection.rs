@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedWriteHalf;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
 
@@ -24,6 +24,9 @@ use super::output::{self, Response};
 
 /// Requests of one connection that may be begun and not yet answered.
 const PIPELINE_MAX: usize = 32;
+/// Those of one connection when what they wait with is brief. A client that sends each partition's batch by itself, as
+/// librdkafka does, has a few of each partition on the way: with fewer places the disk's syncs are of a few each.
+const BRIEF_PIPELINE_MAX: usize = 1_024;
 /// Responses are written together up to about so many bytes: a large one goes alone.
 const TOGETHER_BYTES_MAX: usize = 64 << 10;
 /// A client that takes nothing of a response for so long is given up.
@@ -49,10 +52,18 @@ pub enum Outcome {
     Respond(Response),
     /// It is begun; the answer follows.
     Later(LaterResponse),
+    /// As `Later`, and neither what waits nor the answer takes more than about a KiB: many may wait.
+    LaterBrief(LaterResponse),
     /// It is done and wants no answer.
     Silent,
     /// The connection is to be closed after the answers to earlier requests, for this reason.
     Close(String),
+}
+
+/// A request that is begun, and its place among those that are.
+struct Begun {
+    response: LaterResponse,
+    _place: OwnedSemaphorePermit,
 }
 
 /// What requests are given to.
@@ -91,7 +102,7 @@ impl<S: Service> Connection<S> {
     /// Serves `socket` until either side ends it.
     pub(super) async fn serve(self, socket: TcpStream) {
         let (read_half, write_half) = socket.into_split();
-        let (sender, receiver) = mpsc::channel(PIPELINE_MAX);
+        let (sender, receiver) = mpsc::channel(BRIEF_PIPELINE_MAX);
         let unanswered = AtomicUsize::new(0);
         let read = self.read_requests(FrameReader::new(read_half), sender, &unanswered);
         let write = self.write_responses(write_half, receiver, &unanswered);
@@ -108,9 +119,10 @@ impl<S: Service> Connection<S> {
     async fn read_requests(
         &self,
         mut reader: FrameReader,
-        sender: mpsc::Sender<LaterResponse>,
+        sender: mpsc::Sender<Begun>,
         unanswered: &AtomicUsize,
     ) -> ReadingEnded {
+        let places = Arc::new(Semaphore::new(PIPELINE_MAX));
         loop {
             let frame = match self.next_frame(&mut reader, unanswered).await {
                 Ok(Ok(frame)) => frame,
@@ -122,14 +134,17 @@ impl<S: Service> Connection<S> {
                 Err(error) => return self.refuse(&error.to_string()),
             };
             self.service.count_bytes(frame.bytes.len() + 4, 0);
-            let later: LaterResponse = match self.service.begin(&self.context, frame).await {
-                Outcome::Respond(response) => Box::pin(std::future::ready(Some(response))),
-                Outcome::Later(later) => later,
-                Outcome::Silent => continue,
-                Outcome::Close(reason) => return self.refuse(&reason),
-            };
+            let (response, is_brief): (LaterResponse, _) =
+                match self.service.begin(&self.context, frame).await {
+                    Outcome::Respond(response) => (Box::pin(std::future::ready(Some(response))), false),
+                    Outcome::Later(later) => (later, false),
+                    Outcome::LaterBrief(later) => (later, true),
+                    Outcome::Silent => continue,
+                    Outcome::Close(reason) => return self.refuse(&reason),
+                };
             unanswered.fetch_add(1, Ordering::Relaxed);
-            if sender.send(later).await.is_err() {
+            let place = self.limits.place(&places, is_brief).await;
+            if sender.send(Begun { response, _place: place }).await.is_err() {
                 return ReadingEnded::ByBroker;
             }
         }
@@ -172,7 +187,7 @@ impl<S: Service> Connection<S> {
     async fn write_responses(
         &self,
         socket: OwnedWriteHalf,
-        mut receiver: mpsc::Receiver<LaterResponse>,
+        mut receiver: mpsc::Receiver<Begun>,
         unanswered: &AtomicUsize,
     ) {
         let mut waiting = None;
@@ -195,19 +210,19 @@ impl<S: Service> Connection<S> {
 /// whether the connection is to be closed after them. None if there will be none. `waiting` is one that was taken from
 /// `receiver` and isn't there yet.
 async fn next_responses(
-    receiver: &mut mpsc::Receiver<LaterResponse>,
-    waiting: &mut Option<LaterResponse>,
+    receiver: &mut mpsc::Receiver<Begun>,
+    waiting: &mut Option<Begun>,
 ) -> Option<(Vec<Response>, bool)> {
     let first = match waiting.take() {
         Some(first) => first,
         None => receiver.recv().await?,
     };
-    let mut responses = vec![first.await?];
+    let mut responses = vec![first.response.await?];
     let mut bytes = responses[0].frame.length();
     while bytes < TOGETHER_BYTES_MAX
         && let Ok(mut next) = receiver.try_recv()
     {
-        match poll_fn(|context| Poll::Ready(next.as_mut().poll(context))).await {
+        match poll_fn(|context| Poll::Ready(next.response.as_mut().poll(context))).await {
             Poll::Ready(Some(response)) => {
                 bytes += response.frame.length();
                 responses.push(response);
@@ -236,10 +251,12 @@ mod tests {
         Response { frame: encoder.finish_frame().unwrap(), slices: Vec::new() }
     }
 
-    async fn queue(laters: Vec<LaterResponse>) -> mpsc::Receiver<LaterResponse> {
+    async fn queue(laters: Vec<LaterResponse>) -> mpsc::Receiver<Begun> {
         let (sender, receiver) = mpsc::channel(PIPELINE_MAX);
-        for later in laters {
-            sender.send(later).await.unwrap();
+        let places = Arc::new(Semaphore::new(PIPELINE_MAX));
+        for response in laters {
+            let place = Arc::clone(&places).acquire_owned().await.unwrap();
+            sender.send(Begun { response, _place: place }).await.unwrap();
         }
         receiver
     }

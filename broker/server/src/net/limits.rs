@@ -9,6 +9,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::ConnectionLimits;
 
+/// Requests of all connections that may wait beyond what each connection may have: some 32 MiB.
+const SHARED_PLACES: usize = 32 << 10;
+
 /// Why a connection is closed as soon as it is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -26,6 +29,7 @@ pub struct Limits {
     config: ConnectionLimits,
     open: Mutex<OpenConnections>,
     request_bytes: Arc<Semaphore>,
+    shared_places: Arc<Semaphore>,
 }
 
 #[derive(Debug, Default)]
@@ -46,7 +50,8 @@ impl Limits {
     pub fn new(config: ConnectionLimits) -> Arc<Self> {
         assert!(config.queued_bytes_max >= config.request_bytes_max, "a largest request must fit");
         let request_bytes = Arc::new(Semaphore::new(config.queued_bytes_max));
-        Arc::new(Self { config, open: Mutex::default(), request_bytes })
+        let shared_places = Arc::new(Semaphore::new(SHARED_PLACES));
+        Arc::new(Self { config, open: Mutex::default(), request_bytes, shared_places })
     }
 
     /// What was configured.
@@ -89,6 +94,19 @@ impl Limits {
         let permits = u32::try_from(bytes).expect("request_bytes_max is a 32-bit number");
         let semaphore = Arc::clone(&self.request_bytes);
         semaphore.acquire_many_owned(permits).await.expect("the semaphore is never closed")
+    }
+
+    /// Waits for one of a connection's own places for a request that is begun. One that waits with little memory may
+    /// have one of those that all connections share, too.
+    pub async fn place(&self, own: &Arc<Semaphore>, is_brief: bool) -> OwnedSemaphorePermit {
+        let own = Arc::clone(own).acquire_owned();
+        let place = if is_brief {
+            let shared = Arc::clone(&self.shared_places).acquire_owned();
+            tokio::select! { biased; place = own => place, place = shared => place }
+        } else {
+            own.await
+        };
+        place.expect("the semaphores are never closed")
     }
 }
 
@@ -133,6 +151,29 @@ mod tests {
         drop(first);
         assert!(limits.admit("::ffff:10.0.0.1".parse().unwrap()).is_ok());
         assert_eq!(limits.connections(), 2);
+    }
+
+    #[tokio::test]
+    async fn brief_requests_have_more_places_than_others_and_all_connections_together_not_many() {
+        let (limits, own) = (limits(1, 1), Arc::new(Semaphore::new(1)));
+        let first = limits.place(&own, false).await;
+        let has_none = async |is_brief| {
+            tokio::select! { biased;
+                _ = limits.place(&own, is_brief) => false,
+                () = std::future::ready(()) => true,
+            }
+        };
+        assert!(has_none(false).await, "its own is taken");
+        let mut shared = Vec::new();
+        for _ in 0..SHARED_PLACES {
+            shared.push(limits.place(&own, true).await);
+        }
+        assert!(has_none(true).await && has_none(false).await);
+        drop(first);
+        assert!(!has_none(true).await && !has_none(false).await, "it is given back at once");
+        let _first = limits.place(&own, false).await;
+        shared.pop();
+        assert!(has_none(false).await && !has_none(true).await);
     }
 
     #[tokio::test]

@@ -40,8 +40,11 @@ pub(crate) const JOURNAL_FOLDER: &str = "ottla-journal";
 
 const CUTS_FILE: &str = "cuts";
 
-/// What one partition may put into one group; more is synced in place.
+/// A larger append is synced in place.
 const SMALL_BYTES_MAX: usize = 64 << 10;
+
+/// What one partition may put into one group: with so much, one sync of its segment is as good as the group's.
+const MEMBER_BYTES_MAX: usize = 1 << 20;
 
 /// What a group holds at most.
 const GROUP_BYTES_MAX: usize = 8 << 20;
@@ -172,9 +175,10 @@ impl Journal {
         let mut open = self.open.lock();
         let is_new = state.slot.group != open.group_number;
         let before = if is_new { 0 } else { state.slot.bytes };
-        let small_max = SMALL_BYTES_MAX.min(self.group_bytes_max / 2);
+        let half = self.group_bytes_max / 2;
         if open.closed
-            || before + bytes > small_max
+            || bytes > SMALL_BYTES_MAX.min(half)
+            || before + bytes > MEMBER_BYTES_MAX.min(half)
             || open.group.padded_bytes() + bytes > self.group_bytes_max
         {
             return false;

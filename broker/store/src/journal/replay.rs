@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
-use std::path::Path;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_log::{FileKind, JournalCuts, JournalEntry, JournalKey, decode_cuts, read_journal};
@@ -28,7 +29,8 @@ pub(crate) struct Ignore {
 pub(crate) struct Replay {
     /// The logs that were cut lately, perhaps not to the end.
     cuts: JournalCuts,
-    files: Vec<Vec<u8>>,
+    /// What is to be written stays there until its partition asks for it: a journal may be larger than the memory.
+    files: Vec<(PathBuf, Arc<dyn DiskFile>)>,
     entries: HashMap<JournalKey, Vec<(usize, JournalEntry)>>,
 }
 
@@ -132,7 +134,7 @@ impl Replay {
                 self.entries.entry(entry.key).or_default().push((at, entry));
             }
         }
-        self.files.push(bytes);
+        self.files.push((path, file));
         Ok(())
     }
 
@@ -181,10 +183,22 @@ impl Replay {
                     opened => opened.map_err(StoreError::io("open", &path))?,
                 },
             };
-            let bytes = &self.files[*file][write.bytes.clone()];
-            segment.write_at(write.position, &[bytes]).map_err(StoreError::io("write", path))?;
+            let bytes = self.read(*file, &write.bytes)?;
+            segment.write_at(write.position, &[&bytes]).map_err(StoreError::io("write", path))?;
             replayed.files.insert(write.segment, segment);
         }
         Ok(replayed)
+    }
+
+    /// The bytes of an entry. They were looked at when the file was opened; what the disk does to them since, the
+    /// batches' own checksums find.
+    fn read(&self, file: usize, range: &Range<usize>) -> Result<Vec<u8>, StoreError> {
+        let (path, file) = &self.files[file];
+        let mut bytes = vec![0; range.len()];
+        let read = file.read_at(range.start as u64, &mut bytes).map_err(StoreError::io("read", path))?;
+        if read < bytes.len() {
+            return Err(StoreError::io("read", path)(io::Error::from(io::ErrorKind::UnexpectedEof)));
+        }
+        Ok(bytes)
     }
 }
