@@ -414,6 +414,9 @@ fn start_threads(inner: &Arc<Inner>, interval: Duration) -> Result<Vec<JoinHandl
     ])
 }
 
+/// So many partitions of a checkpoint are done before the journal is looked at again.
+const CHECKPOINT_STEP: usize = 64;
+
 /// Stops the store when its thread ends by a bug: otherwise appends would wait for ever.
 struct FailOnPanic<'a>(&'a Shared);
 
@@ -486,8 +489,14 @@ impl Inner {
         }
     }
 
-    /// Syncs the segments that the journal speaks of, so that its files can be used again.
+    /// Lets the journal's files be used again.
     fn release(&self) -> Result<(), StoreError> {
+        if self.release_with_marks()? { Ok(()) } else { self.checkpoint() }
+    }
+
+    /// Syncs the segments that the journal speaks of, and lets its files go. Returns whether there was room to write
+    /// down how far the segments are synced.
+    pub(crate) fn release_with_marks(&self) -> Result<bool, StoreError> {
         self.shared.journal.take_wants_release();
         let boundary = self.shared.journal.boundary();
         let logs = self.logs();
@@ -498,17 +507,23 @@ impl Inner {
             };
             each(&logs, self.sync_threads, synced).map_err(|_| StoreError::Failed)?;
         }
-        if self.release_before(boundary, &logs)? { Ok(()) } else { self.checkpoint() }
+        self.release_before(boundary, &logs)
     }
 
     fn checkpoint(&self) -> Result<(), StoreError> {
         let boundary = self.shared.journal.boundary();
         let logs = self.logs();
         self.shared.checkpoint_begins();
-        each(&logs, self.sync_threads, |log| {
-            log.sync_in_place().map_err(|_| StoreError::Failed)?;
-            log.sync_side_files()
-        })?;
+        for logs in logs.chunks(CHECKPOINT_STEP) {
+            each(logs, self.sync_threads, |log| {
+                log.sync_in_place().map_err(|_| StoreError::Failed)?;
+                log.sync_side_files()
+            })?;
+            // With thousands of partitions it takes longer than it takes to fill the journal.
+            if self.shared.journal.wants_release() {
+                self.release_with_marks()?;
+            }
+        }
         self.shared.save_offsets(&logs)?;
         self.release_before(boundary, &logs).map(drop)
     }
@@ -525,7 +540,7 @@ impl Inner {
             if state.deleted || self.shared.saved_recovery_point(&log.topic_partition()) >= synced_end {
                 continue;
             }
-            newest = journal.mark(log.journal_key(), &mut state, synced_end);
+            newest = journal.mark_for_release(log.journal_key(), &mut state, synced_end);
             if newest.is_none() {
                 return Ok(false);
             }

@@ -119,14 +119,25 @@ impl Files {
         self.live.len() >= FILES_MAX
     }
 
-    pub(super) fn has_room(&self, bytes: usize) -> bool {
-        self.current.as_ref().is_some_and(|current| current.position + bytes as u64 <= current.filled)
+    pub(super) fn has_room(&self, bytes: usize, is_marks: bool) -> bool {
+        let room_end = self.room_end(is_marks);
+        let fits = |current: &Current| current.position + bytes as u64 <= current.filled.min(room_end);
+        self.current.as_ref().is_some_and(fits)
     }
 
-    /// Makes room for a group: fills more of the file, or begins the next one. Returns whether that was possible.
-    pub(super) fn make_room(&mut self, bytes: usize) -> Result<bool, FatalError> {
+    /// Where groups of the current file have to end. The last one keeps some of it for the marks without which no file
+    /// can be released.
+    fn room_end(&self, is_marks: bool) -> u64 {
+        let reserved = (self.file_bytes / 16).next_multiple_of(BLOCK_BYTES as u64);
+        if self.is_last() && !is_marks { self.file_bytes.saturating_sub(reserved) } else { self.file_bytes }
+    }
+
+    /// Makes room for a group, `is_marks` if it holds nothing else: fills more of the file, or begins the next one.
+    /// Returns whether that was possible.
+    pub(super) fn make_room(&mut self, bytes: usize, is_marks: bool) -> Result<bool, FatalError> {
         let needed = bytes as u64;
-        if self.current.as_ref().is_none_or(|current| current.position + needed > self.file_bytes) {
+        let room_end = self.room_end(is_marks);
+        if self.current.as_ref().is_none_or(|current| current.position + needed > room_end) {
             if self.is_last() {
                 return Ok(false);
             }

@@ -18,6 +18,8 @@
 
 mod files;
 mod replay;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -82,8 +84,17 @@ struct Open {
     group_number: u64,
     /// The next entry's number.
     next_number: u64,
-    /// Whether there is no room: appends are refused then.
-    closed: bool,
+    takes: Takes,
+}
+
+/// What there is room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Takes {
+    Everything,
+    /// The marks with which files are released: appends are refused until then.
+    ReleaseMarks,
+    /// The journal has ended.
+    Nothing,
 }
 
 /// A group that was taken out: what became of it, and for whom.
@@ -112,8 +123,10 @@ pub(crate) struct Journal {
     cuts: Mutex<Cuts>,
     /// Entries below it are in no file any more.
     oldest: AtomicU64,
-    /// Entries below it are durable.
+    /// Entries below it are durable, except those below `lost`, of which nothing is known.
     durable: AtomicU64,
+    /// The last group that there was no room for ended here.
+    lost: AtomicU64,
     /// Whether segments have to be synced so that a file can be used again.
     wants_release: AtomicBool,
     group_bytes_max: usize,
@@ -140,7 +153,8 @@ impl Journal {
         // Numbers of this process are greater than all that were ever given.
         let next_number = (found.generation + 1) << 32;
         let group = JournalGroup::default();
-        let open = Open { group, members: Vec::new(), group_number: 1, next_number, closed: false };
+        let open =
+            Open { group, members: Vec::new(), group_number: 1, next_number, takes: Takes::Everything };
         let files = Files::new(Arc::clone(disk), folder.clone(), file_bytes, found.generation, found.files);
         let journal = Self {
             disk: Arc::clone(disk),
@@ -152,6 +166,7 @@ impl Journal {
             tells: Mutex::new(()),
             cuts: Mutex::new(Cuts { saved: found.cuts, under_way: BTreeSet::new() }),
             durable: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
             wants_release: AtomicBool::new(false),
             group_bytes_max,
             file_bytes,
@@ -176,7 +191,7 @@ impl Journal {
         let is_new = state.slot.group != open.group_number;
         let before = if is_new { 0 } else { state.slot.bytes };
         let half = self.group_bytes_max / 2;
-        if open.closed
+        if open.takes != Takes::Everything
             || bytes > SMALL_BYTES_MAX.min(half)
             || before + bytes > MEMBER_BYTES_MAX.min(half)
             || open.group.padded_bytes() + bytes > self.group_bytes_max
@@ -207,8 +222,17 @@ impl Journal {
     /// Notes that a partition's segments are synced up to `end`: recovery then knows that nothing below it is a torn
     /// tail. Returns the entry's number; `None` when there is no room.
     pub(crate) fn mark(&self, key: JournalKey, state: &mut State, end: Offset) -> Option<u64> {
+        self.push_mark(key, state, end, &[Takes::Everything])
+    }
+
+    /// As [`Self::mark`], for files to be released, which there is more room for.
+    pub(crate) fn mark_for_release(&self, key: JournalKey, state: &mut State, end: Offset) -> Option<u64> {
+        self.push_mark(key, state, end, &[Takes::Everything, Takes::ReleaseMarks])
+    }
+
+    fn push_mark(&self, key: JournalKey, state: &mut State, end: Offset, when: &[Takes]) -> Option<u64> {
         let mut open = self.open.lock();
-        if open.closed || open.group.padded_bytes() > self.group_bytes_max {
+        if !when.contains(&open.takes) || open.group.padded_bytes() > self.group_bytes_max {
             return None;
         }
         open.group.push_mark(key, end);
@@ -236,7 +260,7 @@ impl Journal {
     pub(crate) fn abandon(&self) {
         let members = {
             let mut open = self.open.lock();
-            open.closed = true;
+            open.takes = Takes::Nothing;
             std::mem::take(&mut open.members)
         };
         // With them a log may go, which is not to happen under the lock.
@@ -256,23 +280,23 @@ impl Journal {
     pub(crate) fn flush(&self) -> Result<Flushed<'_>, FatalError> {
         let mut files = self.files.lock();
         let (mut group, members, first_number, has_room) = loop {
-            let bytes = {
+            let (bytes, is_marks) = {
                 let mut open = self.open.lock();
-                let bytes = open.group.padded_bytes();
+                let (bytes, is_marks) = (open.group.padded_bytes(), open.members.is_empty());
                 if open.group.entries() == 0 {
                     drop(open);
                     return Ok(Flushed { members: Vec::new(), durable: true, told: self.tells.lock() });
                 }
-                if files.has_room(bytes) {
+                if files.has_room(bytes, is_marks) {
                     break open.take(&mut files.idle_group, true);
                 }
-                bytes
+                (bytes, is_marks)
             };
-            if !files.make_room(bytes)? {
+            if !files.make_room(bytes, is_marks)? {
                 // A full disk is tried again at the next checkpoint.
                 self.wants_release.store(files.is_last(), Ordering::Release);
                 let mut open = self.open.lock();
-                open.closed = true;
+                open.close_to_appends();
                 break open.take(&mut files.idle_group, false);
             }
             if files.is_last() {
@@ -284,7 +308,8 @@ impl Journal {
         if durable {
             self.durable.store(first_number + entries, Ordering::Release);
         } else {
-            self.open.lock().closed = true;
+            self.lost.store(first_number + entries, Ordering::Release);
+            self.open.lock().close_to_appends();
         }
         group.clear();
         files.idle_group = group;
@@ -295,7 +320,7 @@ impl Journal {
 
     /// Whether the entry of that number is durable.
     pub(crate) fn is_durable(&self, number: u64) -> bool {
-        number < self.durable.load(Ordering::Acquire)
+        number < self.durable.load(Ordering::Acquire) && number >= self.lost.load(Ordering::Acquire)
     }
 
     /// Whether [`Self::release`] should be made possible; asking answers for good.
@@ -354,7 +379,10 @@ impl Journal {
             cuts.saved = kept;
         }
         drop(cuts);
-        self.open.lock().closed = false;
+        let mut open = self.open.lock();
+        if open.takes == Takes::ReleaseMarks {
+            open.takes = Takes::Everything;
+        }
         Ok(())
     }
 
@@ -412,7 +440,7 @@ impl Journal {
     /// # Errors
     /// When the disk fails.
     pub(crate) fn remove(&self) -> Result<(), StoreError> {
-        self.open.lock().closed = true;
+        self.open.lock().takes = Takes::Nothing;
         let _files = self.files.lock();
         replay::remove(&*self.disk, &self.folder)
     }
@@ -422,6 +450,13 @@ impl Open {
     /// The number of the group's first entry, or of the next one.
     fn first_number(&self) -> u64 {
         self.next_number - u64::from(self.group.entries())
+    }
+
+    /// There is no room for appends until files are released.
+    fn close_to_appends(&mut self) {
+        if self.takes == Takes::Everything {
+            self.takes = Takes::ReleaseMarks;
+        }
     }
 
     /// Takes the group out and puts an empty one in its place: group, members, the first entry's number, `has_room`.
