@@ -36,7 +36,7 @@ pub enum Finder {
     Schedule,
 }
 
-const STORE_BUGS: [DiskBug; 14] = [
+const STORE_BUGS: [DiskBug; 16] = [
     DiskBug::SkipSyncOfSegments,
     DiskBug::SkipSyncOfFolders,
     DiskBug::SkipSyncOfIdentity,
@@ -51,6 +51,8 @@ const STORE_BUGS: [DiskBug; 14] = [
     DiskBug::InStore(StoreBug::IgnoreGeneration),
     DiskBug::InStore(StoreBug::OvertakeUnsynced),
     DiskBug::InStore(StoreBug::SkipReplay),
+    DiskBug::InStore(StoreBug::GroupWithoutLimit),
+    DiskBug::InStore(StoreBug::KeepFilesOpen),
 ];
 
 impl fmt::Display for Planted {
@@ -164,6 +166,8 @@ mod tests {
             DiskBug::SkipSyncOfJournal => 8,
             DiskBug::InStore(bug) => match bug {
                 StoreBug::ReplayWithoutCuts | StoreBug::CutWithoutFence => 2,
+                StoreBug::GroupWithoutLimit => 783,
+                StoreBug::KeepFilesOpen => 0,
                 StoreBug::SkipReplay => 3,
                 StoreBug::IgnoreGeneration => 37,
                 StoreBug::ReleaseWithoutMarks => 124,

@@ -9,6 +9,7 @@ mod cluster;
 mod disk;
 #[cfg(test)]
 mod disk_tests;
+mod memory;
 mod rng;
 mod schedule;
 mod script;

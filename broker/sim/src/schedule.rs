@@ -50,6 +50,8 @@ struct Life {
     was_full: bool,
     bug: Option<StoreBug>,
     journal_file_bytes: u64,
+    /// Hardly anything is committed, so that much waits for it.
+    is_lazy: bool,
     report: Report,
 }
 
@@ -69,13 +71,15 @@ pub fn run_store(seed: u64, steps: u64, bug: Option<PlantedBug>) -> Result<Repor
         is_full: false,
         was_full: false,
         journal_file_bytes: (8 << 10) << (seed % 2),
+        is_lazy: seed % 8 == 7,
         bug: if let Some(PlantedBug::InStore(bug)) = bug { Some(bug) } else { None },
         report: Report::default(),
     };
     life.open()?;
     for step in 0..steps {
         life.now_ms += life.rng.below(50) as i64;
-        life.step().map_err(|violation| life.explain(seed, step, &violation))?;
+        let stepped = life.step().and_then(|()| life.check_memory());
+        stepped.map_err(|violation| life.explain(seed, step, &violation))?;
     }
     life.disk.set_bytes_max(None);
     life.restart(true).map_err(|violation| life.explain(seed, steps, &violation))?;
@@ -105,6 +109,7 @@ impl Life {
         match self.rng.below(100) {
             0..41 => self.append(partition)?,
             41..42 => return self.damage_and_kill(),
+            42..58 if self.is_lazy => self.note("no commit"),
             42..58 => self.commit()?,
             58..66 => self.checkpoint(),
             66..75 => self.read(partition)?,
@@ -135,6 +140,10 @@ impl Life {
             _ => self.truncate(partition)?,
         }
         self.recover_if_down()
+    }
+
+    fn check_memory(&self) -> Result<(), Violation> {
+        self.store.as_ref().map_or(Ok(()), crate::memory::check_store)
     }
 
     fn log(&self, partition: usize) -> Arc<PartitionLog> {

@@ -42,8 +42,8 @@ pub use partition::{DurableHook, PartitionLog};
 pub use read::{ReadSlice, UpTo};
 pub use real::RealDisk;
 pub use scrub::ScrubReport;
-pub use shared::FatalHook;
 #[doc(hidden)]
 pub use shared::StoreBug;
+pub use shared::{FatalHook, StoreMemory};
 pub use store::{Committer, Store, StoreConfig};
 pub use time::TimestampOffset;

@@ -65,6 +65,19 @@ struct Upkeep {
     wanted: bool,
 }
 
+/// What a store holds in memory beyond what each partition takes, and what it may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreMemory {
+    /// The bytes of the journal's group that is being filled. As many again may be on their way to the disk.
+    pub journal_bytes: usize,
+    /// Their limit.
+    pub journal_bytes_max: usize,
+    /// The files that are held open, beyond those with unsynced bytes.
+    pub open_files: usize,
+    /// Their limit.
+    pub open_files_max: usize,
+}
+
 /// The bugs that the simulation plants to see whether it finds them: what the store then leaves out.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +96,10 @@ pub enum StoreBug {
     OvertakeUnsynced,
     /// The journal isn't replayed.
     SkipReplay,
+    /// A group of the journal takes whatever comes.
+    GroupWithoutLimit,
+    /// Files that were opened stay open.
+    KeepFilesOpen,
 }
 
 pub(crate) struct Shared {
@@ -339,7 +356,7 @@ impl Shared {
         }
         let file = self.disk.open(path, mode)?;
         open.files.insert(key, (Arc::clone(&file), now));
-        if open.files.len() > self.open_files_max {
+        if open.files.len() > self.open_files_max && self.bug != Some(StoreBug::KeepFilesOpen) {
             let mut used: Vec<u64> = open.files.values().map(|(_, used)| *used).collect();
             let keep_from = used.len() / 8;
             let oldest_kept = *used.select_nth_unstable(keep_from).1;
@@ -365,6 +382,17 @@ impl Shared {
     /// The number of files that are held open.
     pub(crate) fn open_files(&self) -> usize {
         self.open_files.lock().files.len()
+    }
+
+    /// What is held in memory, and what may be.
+    pub(crate) fn memory(&self) -> StoreMemory {
+        let (journal_bytes, journal_bytes_max) = self.journal.memory();
+        StoreMemory {
+            journal_bytes,
+            journal_bytes_max,
+            open_files: self.open_files(),
+            open_files_max: self.open_files_max,
+        }
     }
 
     /// Takes note that a name was made in the data directory; returns its number.

@@ -23,7 +23,7 @@ use crate::partition::PartitionLog;
 use crate::real::RealDisk;
 use crate::recover::{Recovery, create_partition, remove_folder};
 use crate::scrub::ScrubCursor;
-use crate::shared::{FatalHook, Shared, StoreBug};
+use crate::shared::{FatalHook, Shared, StoreBug, StoreMemory};
 
 /// Who drives the commits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,6 +133,7 @@ impl Store {
         let ignore = Ignore {
             cuts: bug == Some(StoreBug::ReplayWithoutCuts),
             generation: bug == Some(StoreBug::IgnoreGeneration),
+            limit: bug == Some(StoreBug::GroupWithoutLimit),
         };
         let (journal, replay) = Journal::open(&disk, &dir, config.journal_file_bytes, clean, ignore)?;
         let shared =
@@ -192,6 +193,11 @@ impl Store {
     /// The number of files that are held open, for metrics.
     pub fn open_files(&self) -> usize {
         self.inner.shared.open_files()
+    }
+
+    /// What is held in memory, and what may be.
+    pub fn memory(&self) -> StoreMemory {
+        self.inner.shared.memory()
     }
 
     /// All partitions in the directory, sorted.

@@ -10,7 +10,7 @@ use super::plan::{HEALING_MS, Plan};
 use super::quorum::Quorum;
 use super::trace::{Trace, say};
 use super::{ClusterOptions, ClusterReport};
-use crate::{Rng, Violation};
+use crate::{Rng, Violation, memory};
 
 /// Something that happens at a time. Numbers of processes tell those of one incarnation.
 #[derive(Debug)]
@@ -140,7 +140,16 @@ impl Cluster {
         if let Some(event) = self.unless_paused(event) {
             self.happen(event)?;
         }
+        self.check_memory()?;
         self.bury_the_dead()
+    }
+
+    fn check_memory(&self) -> Result<(), Violation> {
+        for process in self.nodes.iter().filter_map(|node| node.process.as_ref()) {
+            memory::check_store(&process.store)?;
+            process.hosted.values().try_for_each(|hosted| memory::check_replica(&hosted.replica))?;
+        }
+        Ok(())
     }
 
     /// What happens in a stopped process happens when it goes on.

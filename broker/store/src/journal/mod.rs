@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use ottla_log::{JournalCut, JournalCuts, JournalGroup, JournalKey, encode_cuts};
+use ottla_log::{BLOCK_BYTES, JournalCut, JournalCuts, JournalGroup, JournalKey, encode_cuts};
 use ottla_types::Offset;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
@@ -130,6 +130,8 @@ pub(crate) struct Journal {
     /// Whether segments have to be synced so that a file can be used again.
     wants_release: AtomicBool,
     group_bytes_max: usize,
+    /// A bug that the simulation plants.
+    has_no_limit: bool,
     file_bytes: u64,
     /// Whether a spare file couldn't be filled: once is enough.
     has_no_spare: AtomicBool,
@@ -148,6 +150,7 @@ impl Journal {
         let folder = dir.join(JOURNAL_FOLDER);
         disk.create_dir(&folder).map_err(StoreError::io("create", &folder))?;
         disk.sync_dir(dir).map_err(StoreError::io("sync", dir))?;
+        let has_no_limit = ignore.limit;
         let found = replay::read(&**disk, &folder, clean, ignore)?;
         let group_bytes_max = GROUP_BYTES_MAX.min(file_bytes as usize / 2);
         // Numbers of this process are greater than all that were ever given.
@@ -169,6 +172,7 @@ impl Journal {
             lost: AtomicU64::new(0),
             wants_release: AtomicBool::new(false),
             group_bytes_max,
+            has_no_limit,
             file_bytes,
             has_no_spare: AtomicBool::new(false),
         };
@@ -191,10 +195,11 @@ impl Journal {
         let is_new = state.slot.group != open.group_number;
         let before = if is_new { 0 } else { state.slot.bytes };
         let half = self.group_bytes_max / 2;
+        let is_full = before + bytes > MEMBER_BYTES_MAX.min(half)
+            || open.group.padded_bytes() + bytes > self.group_bytes_max;
         if open.takes != Takes::Everything
             || bytes > SMALL_BYTES_MAX.min(half)
-            || before + bytes > MEMBER_BYTES_MAX.min(half)
-            || open.group.padded_bytes() + bytes > self.group_bytes_max
+            || (is_full && !self.has_no_limit)
         {
             return false;
         }
@@ -316,6 +321,11 @@ impl Journal {
         let told = self.tells.lock();
         drop(files);
         Ok(Flushed { members, durable, told })
+    }
+
+    /// The bytes of the group that is being filled, and their limit: that of appends, and the heads of one entry more.
+    pub(crate) fn memory(&self) -> (usize, usize) {
+        (self.open.lock().group.padded_bytes(), self.group_bytes_max + BLOCK_BYTES)
     }
 
     /// Whether the entry of that number is durable.

@@ -22,6 +22,8 @@ const FILE_BYTES_MAX: usize = 4 << 30;
 pub(crate) struct Ignore {
     pub(crate) cuts: bool,
     pub(crate) generation: bool,
+    /// What a group takes.
+    pub(crate) limit: bool,
 }
 
 /// The journal's entries, for each partition in their order.
