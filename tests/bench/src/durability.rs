@@ -61,6 +61,7 @@ fn throughput(report: &mut Report, port: u16, partitions: i32, replicas: i16, lo
         let mut rates = [Vec::new(), Vec::new()];
         for _ in 0..TURNS {
             for (durability, rates) in DURABILITIES.into_iter().zip(&mut rates) {
+                touch_memory(usize::try_from(load.megabytes * 1_000_000)? * usize::try_from(replicas)?);
                 rates.push(full_speed(port, durability, batch_kib, load)?);
             }
         }
@@ -71,6 +72,13 @@ fn throughput(report: &mut Report, port: u16, partitions: i32, replicas: i16, lo
         report.add("synced and written", &who, format!("{synced:.0} and {written:.0} MB/s"), "");
     }
     Ok(())
+}
+
+/// Takes as much memory as the page cache is about to, and gives it back. The host of a virtual machine may have taken
+/// back what was free, and then each first touch of a page costs more than the write that is measured: up to two seconds
+/// for a gigabyte, now in one turn and now in the next.
+fn touch_memory(bytes: usize) {
+    drop(std::hint::black_box(vec![1_u8; bytes]));
 }
 
 /// Half the load in each turn: with less, the first sync of each new file is what is measured.
