@@ -321,8 +321,12 @@ async fn open_store(
     cluster_id: ClusterId,
     failed: watch::Sender<Option<FatalError>>,
 ) -> Result<Arc<Store>, StoreError> {
+    let volume = rustix::fs::statvfs(&config.data_dir);
     let store_config = StoreConfig {
         open_files_max: segment_files_max(),
+        journal_file_bytes: journal_file_bytes(
+            volume.map_or(u64::MAX, |volume| volume.f_blocks.saturating_mul(volume.f_frsize)),
+        ),
         cluster_id: Some(cluster_id),
         checkpoint_interval: config.checkpoint_interval,
         on_fatal: Arc::new(move |error: &FatalError| {
@@ -339,6 +343,14 @@ fn segment_files_max() -> usize {
     const MOST: u64 = 4_096;
     let allowed = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(MOST * 2);
     usize::try_from((allowed / 2).min(MOST)).expect("4,096 is a size")
+}
+
+/// Each of the journal's two files may take a 64th of the volume, in whole MiB. The larger they are, the fewer segments
+/// are synced for each byte.
+fn journal_file_bytes(volume_bytes: u64) -> u64 {
+    const LEAST: u64 = 16;
+    const MOST: u64 = 128;
+    (volume_bytes / 64 >> 20).clamp(LEAST, MOST) << 20
 }
 
 /// Carries the control API and the quorum, until it is told that the quorum has ended.
@@ -450,5 +462,17 @@ pub fn random_topic_id() -> TopicId {
         if !id.is_zero() && !id.to_string().starts_with('-') {
             return id;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_journal_is_smaller_on_a_small_volume() {
+        let mib = |volume_gib: u64| journal_file_bytes(volume_gib << 30) >> 20;
+        assert_eq!([0, 1, 2, 5, 8, 100].map(mib), [16, 16, 32, 80, 128, 128]);
+        assert_eq!(journal_file_bytes(u64::MAX) >> 20, 128, "a volume of unknown size");
     }
 }

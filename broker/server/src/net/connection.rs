@@ -241,9 +241,12 @@ async fn next_responses(
 mod tests {
     use bytes::BytesMut;
     use ottla_wire::Encoder;
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
     use tokio::sync::oneshot;
 
     use super::*;
+    use crate::config::ConnectionLimits;
 
     fn response(bytes: usize) -> Response {
         let mut encoder = Encoder::for_frame(BytesMut::new());
@@ -290,5 +293,54 @@ mod tests {
         assert_eq!((large.len(), closes), (1, false));
         let (last, closes) = next_responses(&mut receiver, &mut waiting).await.unwrap();
         assert_eq!((last.len(), closes), (1, true));
+    }
+
+    /// Begins requests and never answers them.
+    struct Unanswered {
+        begun: watch::Sender<usize>,
+    }
+
+    impl Service for Unanswered {
+        async fn begin(&self, _: &ConnectionContext, _: Frame) -> Outcome {
+            self.begun.send_modify(|begun| *begun += 1);
+            Outcome::LaterBrief(Box::pin(std::future::pending()))
+        }
+        fn count_bytes(&self, _: usize, _: usize) {}
+        fn refuse(&self, _: &ConnectionContext, _: &str) {}
+        fn count_refusal(&self, _: Refusal) {}
+    }
+
+    #[tokio::test]
+    async fn many_brief_requests_wait_together() {
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(socket.local_addr().unwrap()).await.unwrap();
+        let (accepted, peer) = socket.accept().await.unwrap();
+        let limits = Limits::new(ConnectionLimits {
+            request_bytes_max: 100,
+            queued_bytes_max: 100,
+            connections_max: 1,
+            connections_per_address_max: 1,
+            idle_max: None,
+            backlog: 1,
+            send_buffer_bytes: None,
+            receive_buffer_bytes: None,
+        });
+        let (begun, mut counted) = watch::channel(0);
+        let (_stop, stopping) = watch::channel(false);
+        let connection = Connection {
+            service: Arc::new(Unanswered { begun }),
+            context: ConnectionContext { peer, listener: "test".into(), since: Instant::now() },
+            _slot: limits.admit(peer.ip()).unwrap(),
+            limits,
+            stopping,
+        };
+        let serving = tokio::spawn(connection.serve(accepted));
+        let many = BRIEF_PIPELINE_MAX / 2;
+        let frame = [&20_u32.to_be_bytes()[..], &[0; 20]].concat();
+        client.write_all(&frame.repeat(many)).await.unwrap();
+        let all = timeout(Duration::from_secs(30), counted.wait_for(|begun| *begun == many)).await.is_ok();
+        assert!(all, "only {} of {many} were begun", *counted.borrow());
+        drop(client);
+        serving.await.unwrap();
     }
 }
