@@ -350,7 +350,7 @@ fn segment_files_max() -> usize {
 fn journal_file_bytes(volume_bytes: u64) -> u64 {
     const LEAST: u64 = 16;
     const MOST: u64 = 128;
-    (volume_bytes / 64 >> 20).clamp(LEAST, MOST) << 20
+    ((volume_bytes / 64) >> 20).clamp(LEAST, MOST) << 20
 }
 
 /// Carries the control API and the quorum, until it is told that the quorum has ended.
