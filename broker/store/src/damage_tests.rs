@@ -21,7 +21,7 @@ use crate::{
 const TOPIC: TopicId = TopicId([2; 16]);
 const P0: PartitionIndex = PartitionIndex(0);
 
-fn config(dir: &Path) -> StoreConfig {
+pub(crate) fn config(dir: &Path) -> StoreConfig {
     let cluster_id = Some(ClusterId([1; 16]));
     StoreConfig { cluster_id, committer: Committer::Manual, ..StoreConfig::new(dir, BrokerId(1)) }
 }
@@ -38,7 +38,7 @@ fn create(store: &Store) -> Arc<PartitionLog> {
     log
 }
 
-fn batch(value: &[u8]) -> Bytes {
+pub(crate) fn batch(value: &[u8]) -> Bytes {
     BatchBuilder::new(Offset(0), LeaderEpoch(-1)).record(1_000, None, Some(value)).build().into()
 }
 

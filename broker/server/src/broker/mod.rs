@@ -5,7 +5,9 @@ mod front;
 mod lookup;
 mod start;
 mod state;
+mod volume;
 
 pub use lookup::{Led, TopicRef, Unavailable};
 pub use start::{RunError, Running, random_topic_id, start};
 pub use state::Broker;
+pub use volume::Volume;

@@ -19,6 +19,7 @@ use tracing::{error, info, warn};
 use super::Broker;
 use super::absences::Absences;
 use super::front::Front;
+use super::volume::Volume;
 use crate::config::{Config, HostPort, Listener};
 use crate::fetch::SessionCache;
 use crate::handlers::SERVED;
@@ -321,12 +322,8 @@ async fn open_store(
     cluster_id: ClusterId,
     failed: watch::Sender<Option<FatalError>>,
 ) -> Result<Arc<Store>, StoreError> {
-    let volume = rustix::fs::statvfs(&config.data_dir);
-    let store_config = StoreConfig {
+    let mut store_config = StoreConfig {
         open_files_max: segment_files_max(),
-        journal_file_bytes: journal_file_bytes(
-            volume.map_or(u64::MAX, |volume| volume.f_blocks.saturating_mul(volume.f_frsize)),
-        ),
         cluster_id: Some(cluster_id),
         checkpoint_interval: config.checkpoint_interval,
         on_fatal: Arc::new(move |error: &FatalError| {
@@ -334,7 +331,11 @@ async fn open_store(
         }),
         ..StoreConfig::new(&config.data_dir, config.node_id)
     };
-    let open = tokio::task::spawn_blocking(move || Store::open(store_config));
+    let open = tokio::task::spawn_blocking(move || {
+        let volume_bytes = Volume::of(&store_config.dir).map_or(u64::MAX, |volume| volume.total_bytes);
+        store_config.journal_file_bytes = journal_file_bytes(volume_bytes);
+        Store::open(store_config)
+    });
     open.await.expect("opening the store does not panic").map(Arc::new)
 }
 

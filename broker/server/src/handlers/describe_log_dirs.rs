@@ -13,6 +13,7 @@ use ottla_wire::messages::{
 };
 
 use super::call::{Begun, Call};
+use crate::broker::Volume;
 use crate::partitions::Partition;
 
 /// Measures what is asked for.
@@ -21,7 +22,7 @@ pub fn begin(call: Call) -> Begun {
         let request = call.decode::<DescribeLogDirs>()?;
         let folder = call.broker.config.data_dir.clone();
         // A disk that hangs must not hold up other connections.
-        let volume = tokio::task::spawn_blocking(move || volume(&folder)).await.unwrap_or(UNKNOWN);
+        let volume = tokio::task::spawn_blocking(move || measured_volume(&folder)).await.unwrap_or(UNKNOWN);
         let image = call.broker.image();
         let result = DescribeLogDirsResult {
             error_code: ErrorCode::None.code(),
@@ -39,11 +40,11 @@ pub fn begin(call: Call) -> Begun {
 
 const UNKNOWN: (i64, i64) = (-1, -1);
 
-/// The size of the volume that the folder is on, and what can be used of it, in bytes.
-fn volume(folder: &Path) -> (i64, i64) {
-    let Ok(volume) = rustix::fs::statvfs(folder) else { return UNKNOWN };
-    let bytes = |blocks: u64| i64::try_from(blocks.saturating_mul(volume.f_frsize)).unwrap_or(i64::MAX);
-    (bytes(volume.f_blocks), bytes(volume.f_bavail))
+/// The volume's size and what can be used of it, in bytes, as the answer has them.
+fn measured_volume(folder: &Path) -> (i64, i64) {
+    let Ok(volume) = Volume::of(folder) else { return UNKNOWN };
+    let wire = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+    (wire(volume.total_bytes), wire(volume.usable_bytes))
 }
 
 fn topics<'a>(

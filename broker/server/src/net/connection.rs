@@ -246,7 +246,7 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::config::ConnectionLimits;
+    use crate::net::limits::tests::limits;
 
     fn response(bytes: usize) -> Response {
         let mut encoder = Encoder::for_frame(BytesMut::new());
@@ -315,16 +315,7 @@ mod tests {
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = TcpStream::connect(socket.local_addr().unwrap()).await.unwrap();
         let (accepted, peer) = socket.accept().await.unwrap();
-        let limits = Limits::new(ConnectionLimits {
-            request_bytes_max: 100,
-            queued_bytes_max: 100,
-            connections_max: 1,
-            connections_per_address_max: 1,
-            idle_max: None,
-            backlog: 1,
-            send_buffer_bytes: None,
-            receive_buffer_bytes: None,
-        });
+        let limits = limits(1, 1);
         let (begun, mut counted) = watch::channel(0);
         let (_stop, stopping) = watch::channel(false);
         let connection = Connection {
@@ -336,7 +327,7 @@ mod tests {
         };
         let serving = tokio::spawn(connection.serve(accepted));
         let many = BRIEF_PIPELINE_MAX / 2;
-        let frame = [&20_u32.to_be_bytes()[..], &[0; 20]].concat();
+        let frame = [&10_u32.to_be_bytes()[..], &[0; 10]].concat();
         client.write_all(&frame.repeat(many)).await.unwrap();
         let all = timeout(Duration::from_secs(30), counted.wait_for(|begun| *begun == many)).await.is_ok();
         assert!(all, "only {} of {many} were begun", *counted.borrow());

@@ -123,10 +123,11 @@ impl Drop for ConnectionSlot {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn limits(connections_max: usize, connections_per_address_max: usize) -> Arc<Limits> {
+    /// Room for two requests of ten bytes.
+    pub fn limits(connections_max: usize, connections_per_address_max: usize) -> Arc<Limits> {
         Limits::new(ConnectionLimits {
             request_bytes_max: 10,
             queued_bytes_max: 20,

@@ -87,14 +87,14 @@ struct Open {
     takes: Takes,
 }
 
-/// What there is room for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What there is room for, from the least on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Takes {
-    Everything,
-    /// The marks with which files are released: appends are refused until then.
-    ReleaseMarks,
     /// The journal has ended.
     Nothing,
+    /// The marks with which files are released: appends are refused until then.
+    ReleaseMarks,
+    Everything,
 }
 
 /// A group that was taken out: what became of it, and for whom.
@@ -227,17 +227,17 @@ impl Journal {
     /// Notes that a partition's segments are synced up to `end`: recovery then knows that nothing below it is a torn
     /// tail. Returns the entry's number; `None` when there is no room.
     pub(crate) fn mark(&self, key: JournalKey, state: &mut State, end: Offset) -> Option<u64> {
-        self.push_mark(key, state, end, &[Takes::Everything])
+        self.push_mark(key, state, end, Takes::Everything)
     }
 
     /// As [`Self::mark`], for files to be released, which there is more room for.
     pub(crate) fn mark_for_release(&self, key: JournalKey, state: &mut State, end: Offset) -> Option<u64> {
-        self.push_mark(key, state, end, &[Takes::Everything, Takes::ReleaseMarks])
+        self.push_mark(key, state, end, Takes::ReleaseMarks)
     }
 
-    fn push_mark(&self, key: JournalKey, state: &mut State, end: Offset, when: &[Takes]) -> Option<u64> {
+    fn push_mark(&self, key: JournalKey, state: &mut State, end: Offset, least: Takes) -> Option<u64> {
         let mut open = self.open.lock();
-        if !when.contains(&open.takes) || open.group.padded_bytes() > self.group_bytes_max {
+        if open.takes < least || open.group.padded_bytes() > self.group_bytes_max {
             return None;
         }
         open.group.push_mark(key, end);
@@ -464,9 +464,7 @@ impl Open {
 
     /// There is no room for appends until files are released.
     fn close_to_appends(&mut self) {
-        if self.takes == Takes::Everything {
-            self.takes = Takes::ReleaseMarks;
-        }
+        self.takes = self.takes.min(Takes::ReleaseMarks);
     }
 
     /// Takes the group out and puts an empty one in its place: group, members, the first entry's number, `has_room`.

@@ -2,34 +2,20 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use ottla_log::BatchBuilder;
-use ottla_types::{BrokerId, ClusterId, LeaderEpoch, Offset, PartitionIndex, TopicId, TopicName};
+use ottla_types::{LeaderEpoch, Offset, PartitionIndex, TopicId, TopicName};
 
 use super::Takes;
-use crate::store::Committer;
+use crate::damage_tests::{batch, config};
 use crate::{LogConfig, PartitionLog, Store, StoreConfig};
-
-fn records(value: &[u8]) -> Bytes {
-    let mut builder = BatchBuilder::new(Offset(0), LeaderEpoch(-1));
-    builder.push(1_000, None, Some(value), &[]);
-    builder.build().into()
-}
 
 /// A store with one log, whose journal is full; nobody commits but the test.
 fn full(dir: &std::path::Path) -> (Store, Arc<PartitionLog>) {
-    let config = StoreConfig {
-        cluster_id: Some(ClusterId([1; 16])),
-        committer: Committer::Manual,
-        journal_file_bytes: 64 << 10,
-        ..StoreConfig::new(dir, BrokerId(1))
-    };
-    let store = Store::open(config).unwrap();
+    let store = Store::open(StoreConfig { journal_file_bytes: 64 << 10, ..config(dir) }).unwrap();
     let topic = TopicName::new("orders").unwrap();
     let log =
         store.create_partition(topic, TopicId([2; 16]), PartitionIndex(0), LogConfig::default()).unwrap();
     let shared = Arc::clone(&log.shared);
-    let append = || log.append(&records(&[7; 16_000]), LeaderEpoch(3), 1_000).unwrap();
+    let append = || log.append(&batch(&[7; 16_000]), LeaderEpoch(3), 1_000).unwrap();
     // A new segment is synced itself, as its name is.
     append();
     log.sync().unwrap();
@@ -51,7 +37,7 @@ fn a_full_journal_has_room_for_the_marks_that_release_it() {
     assert!(log.durable_end_offset() < log.end_offset(), "the last one waits for its segment");
     assert!(store.inner.release_with_marks().unwrap(), "without a checkpoint");
     assert_eq!(log.durable_end_offset(), log.end_offset());
-    let durable = log.append(&records(b"more"), LeaderEpoch(3), 1_000).unwrap().last_offset;
+    let durable = log.append(&batch(b"more"), LeaderEpoch(3), 1_000).unwrap().last_offset;
     log.shared.commit_journal().unwrap();
     assert!(log.durable_end_offset() > durable, "it takes appends again");
 }
