@@ -82,6 +82,9 @@ pub struct Tuning {
     pub snapshot_after_entries: u64,
     /// How many entries before a snapshot stay in the log, so that a slow node needs no snapshot.
     pub entries_kept: u64,
+    /// At which size in bytes a segment of the log ends. Twice as much is allocated for the last one: on a disk that others
+    /// have filled the metadata goes on for at least this much, for topics to be deleted and settings to be changed.
+    pub log_segment_bytes: u64,
     /// How many commands wait at the active controller; more are refused.
     pub commands_queued_max: usize,
 }
@@ -97,6 +100,7 @@ impl Default for Tuning {
             broker_session: Duration::from_secs(2),
             snapshot_after_entries: 5_000,
             entries_kept: 1_000,
+            log_segment_bytes: 4 << 20,
             commands_queued_max: 1_000,
         }
     }

@@ -14,9 +14,13 @@ use ottla_types::{BrokerId, MetadataVersion};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::raft_types::{Applied, Change, Raft};
+use crate::room::Room;
 
 /// How many commands go into one entry.
 const COMMANDS_PER_ENTRY_MAX: usize = 64;
+
+/// With so many changes an entry takes no further command: a large entry holds up everybody.
+const CHANGES_PER_ENTRY: usize = 1_000;
 
 /// How often a refused decision is made again before its commands are given back.
 const ATTEMPTS_MAX: usize = 20;
@@ -36,6 +40,9 @@ pub enum Unavailable {
     /// It has too much to do.
     #[error("the active controller has too many commands waiting: try again")]
     Busy,
+    /// The disk of this node, the active controller as far as it knows, is full.
+    #[error("the disk of node {0} is full, so that it can't be the active controller: make room there")]
+    NoRoom(BrokerId),
     /// This node is stopping, or its disk failed.
     #[error("this node's quorum has stopped")]
     Stopped,
@@ -47,6 +54,8 @@ pub struct Controller {
     queue: mpsc::Sender<Queued>,
     /// Whether it takes commands: not while it hands over.
     open: Arc<AtomicBool>,
+    node_id: BrokerId,
+    room: Arc<Room>,
 }
 
 struct Queued {
@@ -55,11 +64,17 @@ struct Queued {
 }
 
 impl Controller {
-    /// Starts the controller of this node. It ends with the last handle.
-    pub fn start(raft: Raft, image: watch::Receiver<Arc<MetadataImage>>, queued_max: usize) -> Self {
+    /// Starts the controller of this node, whose log waits in `room`. It ends with the last handle.
+    pub fn start(
+        raft: Raft,
+        node_id: BrokerId,
+        image: watch::Receiver<Arc<MetadataImage>>,
+        room: Arc<Room>,
+        queued_max: usize,
+    ) -> Self {
         let (queue, waiting) = mpsc::channel(queued_max);
         tokio::spawn(Task { raft, image }.run(waiting));
-        Self { queue, open: Arc::new(AtomicBool::new(true)) }
+        Self { queue, open: Arc::new(AtomicBool::new(true)), node_id, room }
     }
 
     /// Takes commands from now on, or no longer.
@@ -74,6 +89,9 @@ impl Controller {
     pub async fn decide(&self, command: Command) -> Result<Outcome, Unavailable> {
         if !self.open.load(Ordering::Relaxed) {
             return Err(Unavailable::NotActive(None));
+        }
+        if self.room.is_short() {
+            return Err(Unavailable::NoRoom(self.node_id));
         }
         let (answer, outcome) = oneshot::channel();
         self.queue.try_send(Queued { command, answer }).map_err(|error| match error {
@@ -95,31 +113,35 @@ impl Task {
         while waiting.recv_many(&mut batch, COMMANDS_PER_ENTRY_MAX).await > 0 {
             // Who gave up needs no decision any more.
             batch.retain(|queued| !queued.answer.is_closed());
-            let (commands, answers): (Vec<Command>, Vec<_>) =
+            let (mut commands, mut answers): (Vec<Command>, Vec<_>) =
                 batch.drain(..).map(|queued| (queued.command, queued.answer)).unzip();
-            match self.carry_out(&commands).await {
-                Ok((outcomes, version)) => {
-                    for (answer, outcome) in answers.into_iter().zip(outcomes) {
-                        let _ = answer.send(Ok((outcome, version)));
+            while !commands.is_empty() {
+                match self.carry_out(&commands).await {
+                    Ok((outcomes, version)) => {
+                        commands.drain(..outcomes.len());
+                        for (answer, outcome) in answers.drain(..outcomes.len()).zip(outcomes) {
+                            let _ = answer.send(Ok((outcome, version)));
+                        }
                     }
-                }
-                Err(unavailable) => {
-                    for answer in answers {
-                        let _ = answer.send(Err(unavailable.clone()));
+                    Err(unavailable) => {
+                        commands.clear();
+                        for answer in answers.drain(..) {
+                            let _ = answer.send(Err(unavailable.clone()));
+                        }
                     }
                 }
             }
         }
     }
 
-    /// Decides the commands one after the other and commits what they lead to in one entry.
+    /// Decides the commands one after the other, or the first ones if they lead to much, and commits that in one entry.
     async fn carry_out(
         &self,
         commands: &[Command],
     ) -> Result<(Vec<Result<Reply, Rejection>>, MetadataVersion), Unavailable> {
         for _ in 0..ATTEMPTS_MAX {
             let image = self.image.borrow().clone();
-            let (records, outcomes) = decide_all(&image, commands);
+            let (records, outcomes) = decide_first(&image, commands);
             if records.is_empty() {
                 self.confirm().await?;
                 if self.image.borrow().changed == image.changed {
@@ -165,9 +187,10 @@ impl Task {
     }
 }
 
-fn decide_all(image: &MetadataImage, commands: &[Command]) -> (Vec<Record>, Vec<Result<Reply, Rejection>>) {
+/// Decides as many of the commands as one entry takes: the records, and an outcome for each.
+fn decide_first(image: &MetadataImage, commands: &[Command]) -> (Vec<Record>, Vec<Result<Reply, Rejection>>) {
     let mut working = image.clone();
-    let mut records = Vec::new();
+    let (mut records, mut changed) = (Vec::new(), 0);
     let mut outcomes = Vec::with_capacity(commands.len());
     for command in commands {
         let decision = working.decide(command);
@@ -176,8 +199,81 @@ fn decide_all(image: &MetadataImage, commands: &[Command]) -> (Vec<Record>, Vec<
             let version = MetadataVersion(working.version.0 + 1);
             working.apply(version, &decision.records);
         }
+        changed += decision.records.iter().map(changes).sum::<usize>();
         records.extend(decision.records);
         outcomes.push(decision.outcome);
+        if changed >= CHANGES_PER_ENTRY {
+            break;
+        }
     }
     (records, outcomes)
+}
+
+/// How many things a record changes.
+fn changes(record: &Record) -> usize {
+    match record {
+        Record::PartitionsChanged(partitions) => partitions.len(),
+        Record::PartitionsCreated { partitions, .. } => partitions.len(),
+        _ => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla_core::metadata::{CreateTopics, IncarnationId, NewTopic, RegisterBroker};
+    use ottla_types::{BrokerEpoch, ClusterId, DirectoryId, TopicId};
+
+    use super::*;
+
+    fn register(id: i32) -> Command {
+        Command::RegisterBroker(RegisterBroker {
+            id: BrokerId(id),
+            incarnation: IncarnationId(1),
+            directory_id: DirectoryId([1; 16]),
+            listeners: vec![],
+            control_address: String::new(),
+            rack: None,
+            clean_shutdown: true,
+            min_insync_replicas: None,
+            default_replication_factor: None,
+            acks_written: false,
+        })
+    }
+
+    fn create(number: u8, partitions: i32) -> Command {
+        let name = format!("topic-{number}");
+        let topic = NewTopic {
+            name,
+            id: TopicId([number + 1; 16]),
+            partitions,
+            replication_factor: 1,
+            assignments: vec![],
+            config: vec![],
+        };
+        Command::CreateTopics(CreateTopics {
+            topics: vec![topic],
+            validate_only: false,
+            default_partitions: 1,
+            default_replication_factor: 1,
+        })
+    }
+
+    #[test]
+    fn an_entry_takes_commands_until_it_is_large() {
+        let mut image = MetadataImage::new(ClusterId([1; 16]));
+        let unfence = ottla_core::metadata::UnfenceBroker { id: BrokerId(0), epoch: BrokerEpoch(1) };
+        for (version, command) in [(1, register(0)), (2, Command::UnfenceBroker(unfence))] {
+            image.apply(MetadataVersion(version), &image.decide(&command).records);
+        }
+        let small = |count: u8| (0..count).map(|number| create(number, 1)).collect::<Vec<_>>();
+        let large = |count: u8| (0..count).map(|number| create(number, 700)).collect::<Vec<_>>();
+        for (commands, taken) in [(small(60), 60), (large(60), 2), (large(1), 1)] {
+            let (records, outcomes) = decide_first(&image, &commands);
+            assert!(outcomes.iter().all(|outcome| matches!(
+                outcome,
+                Ok(Reply::TopicsCreated(created)) if created[0].is_ok()
+            )));
+            assert_eq!((outcomes.len(), records.is_empty()), (taken, false));
+        }
+    }
 }

@@ -293,7 +293,8 @@ async fn reason(node: &Node, running: &Running, backoff: &mut Backoff) -> Option
 /// Has openraft elect this node, unless somebody was elected meanwhile, and waits for the outcome.
 async fn elect(running: &Running, before: &RaftServerMetrics) {
     let mut server = running.raft.server_metrics();
-    if server.borrow_and_update().vote != before.vote || !running.elections.yielding().is_zero() {
+    let has_changed = server.borrow_and_update().vote != before.vote;
+    if has_changed || !running.elections.yielding().is_zero() || running.room.is_short() {
         return;
     }
     tracing::info!(after = %before.vote, "standing for election");

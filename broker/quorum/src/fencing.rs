@@ -100,7 +100,7 @@ pub async fn fence_the_silent(node: Arc<Node>) {
             _ = ticks.tick() => {}
             _ = stopping.wait_for(|stopping| *stopping) => return,
         }
-        if !node.is_active() {
+        if !node.is_active() || running.room.is_short() {
             continue;
         }
         let image = node.image.borrow().clone();

@@ -25,6 +25,7 @@ mod peers;
 mod probe;
 mod quorum;
 mod raft_types;
+mod room;
 mod segments;
 mod services;
 mod session;

@@ -17,14 +17,15 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use crate::raft_types::{Entry, EntryPayload, LogId, StorageError, TypeConfig, Vote};
-use crate::segments::{Located, SEGMENT_BYTES, Segments};
+use crate::room::Room;
+use crate::segments::{Located, Segments};
 
 const VOTE_FILE: &str = "quorum-state";
 const PURGED_FILE: &str = "purged-log-id";
 const STATE_BYTES_MAX: usize = 64 << 10;
 
 /// How many bytes of entries are read at a time, to send to another node.
-const READ_BYTES_MAX: usize = 4 << 20;
+const READ_BYTES_MAX: usize = 1 << 20;
 
 /// How many writes may wait for the disk.
 const JOBS_MAX: usize = 256;
@@ -89,16 +90,17 @@ pub fn exists(folder: &Path) -> bool {
 }
 
 impl LogStore {
-    /// Opens the log in `folder`, which exists, and starts its thread. The thread ends with the last handle.
+    /// Opens the log in `folder`, which exists, and starts its thread. The thread ends with the last handle. On a full
+    /// disk it waits in `room`.
     ///
     /// # Errors
     /// The disk's, and `InvalidData` when a file is damaged.
-    pub fn open(disk: Arc<dyn Disk>, folder: &Path) -> io::Result<Self> {
+    pub fn open(disk: Arc<dyn Disk>, folder: &Path, segment_bytes: u64, room: Arc<Room>) -> io::Result<Self> {
         let state = State {
             vote: read_state(disk.as_ref(), folder, VOTE_FILE)?,
             purged: read_state(disk.as_ref(), folder, PURGED_FILE)?,
         };
-        let mut segments = Segments::open(disk.clone(), folder, SEGMENT_BYTES)?;
+        let mut segments = Segments::open(disk.clone(), folder, segment_bytes)?;
         if let Some(purged) = state.purged
             && segments.indexes().end <= purged.index
         {
@@ -106,7 +108,7 @@ impl LogStore {
         }
         let shared = Arc::new(Shared { segments: Mutex::new(segments), state: Mutex::new(state) });
         let (jobs, waiting) = mpsc::sync_channel(JOBS_MAX);
-        let writer = Writer { disk, folder: folder.to_owned(), shared: shared.clone() };
+        let writer = Writer { disk, folder: folder.to_owned(), shared: shared.clone(), room };
         let thread = std::thread::Builder::new().name("metadata-log".to_owned());
         let handle = Some(thread.spawn(move || writer.run(&waiting))?);
         Ok(Self { shared, thread: Arc::new(Thread { jobs: Some(jobs), handle }) })
@@ -163,6 +165,7 @@ struct Writer {
     disk: Arc<dyn Disk>,
     folder: PathBuf,
     shared: Arc<Shared>,
+    room: Arc<Room>,
 }
 
 impl Writer {
@@ -206,8 +209,12 @@ impl Writer {
     fn write(&self, entries: &[Encoded]) -> io::Result<()> {
         let now_ms = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let now_ms = i64::try_from(now_ms.as_millis()).unwrap_or(i64::MAX);
-        let mut segments = lock(&self.shared.segments);
-        entries.iter().try_for_each(|entry| segments.append(entry.index, entry.term, now_ms, &entry.value))
+        // An entry that wasn't written is written again in its place, and readers go on while this waits.
+        entries.iter().try_for_each(|entry| {
+            self.room.wait_for("the metadata log", || {
+                lock(&self.shared.segments).append(entry.index, entry.term, now_ms, &entry.value)
+            })
+        })
     }
 
     /// Syncs, then answers everybody who waits for that.
@@ -244,7 +251,7 @@ impl Writer {
 
     fn replace(&self, name: &str, value: &impl Serialize) -> io::Result<()> {
         let content = serde_json::to_vec(value)?;
-        replace_file(self.disk.as_ref(), &self.folder, name, &content)
+        self.room.wait_for(name, || replace_file(self.disk.as_ref(), &self.folder, name, &content))
     }
 }
 

@@ -16,12 +16,13 @@ use ottla_types::{BrokerId, ClusterId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::{Code, Status};
 
 use crate::contacts::{Contacts, Moment};
 use crate::node::{Node, Running};
-use crate::peers::Peers;
-use crate::raft_types::{Identity, Member, TypeConfig, Vote};
+use crate::peers::{Peers, too_late};
+use crate::raft_types::{Identity, LogId, Member, TypeConfig, Vote};
 
 /// A canvass before an election; see `elections`.
 pub const CANVASS: &str = "canvass";
@@ -31,6 +32,9 @@ pub const STAND: &str = "stand";
 const APPEND: &str = "append";
 const VOTE: &str = "vote";
 const SNAPSHOT: &str = "snapshot";
+
+/// How long entries may be under way before they are sent again.
+const ENTRIES_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long a node that can't be reached is left alone.
 const UNREACHABLE_BACKOFF: Duration = Duration::from_millis(100);
@@ -54,31 +58,103 @@ impl RaftNetworkFactory<TypeConfig> for Network {
 
     async fn new_client(&mut self, target: BrokerId, node: &Member) -> Connection {
         Connection {
-            cluster_id: self.cluster_id,
-            peers: self.peers.clone(),
+            line: Line {
+                cluster_id: self.cluster_id,
+                peers: self.peers.clone(),
+                target,
+                address: self.configured.get(&target).unwrap_or(&node.addr).clone(),
+                addressee: node.identity,
+            },
             contacts: self.contacts.clone(),
             stand_down: self.stand_down.clone(),
-            target,
-            address: self.configured.get(&target).unwrap_or(&node.addr).clone(),
-            addressee: node.identity,
+            under_way: None,
         }
     }
 }
 
 /// The way to one node.
 pub struct Connection {
-    cluster_id: ClusterId,
-    peers: Arc<Peers>,
+    line: Line,
     contacts: Arc<Contacts>,
     stand_down: watch::Receiver<Option<Vote>>,
+    under_way: Option<UnderWay>,
+}
+
+/// Whom to call, and where.
+#[derive(Clone)]
+struct Line {
+    cluster_id: ClusterId,
+    peers: Arc<Peers>,
     target: BrokerId,
     address: String,
     addressee: Identity,
 }
 
 type CallError<E> = RPCError<BrokerId, Member, RaftError<BrokerId, E>>;
+type Appended = Result<AppendEntriesResponse<BrokerId>, CallError<Infallible>>;
+
+/// Entries that are under way to a node.
+///
+/// openraft gives a message the time between two heartbeats, then sends it again. Entries can have megabytes, and the
+/// network or the disk be slow: they would be sent again and again and never be taken. So they stay under way, and to
+/// send them again is to wait for the answer.
+struct UnderWay {
+    vote: Vote,
+    /// The entry before them.
+    before: Option<LogId>,
+    last: LogId,
+    sent: Moment,
+    answer: AbortOnDropHandle<Appended>,
+}
+
+impl UnderWay {
+    /// Whether these are the first entries of a message, or all of them.
+    fn begins(&self, message: &AppendEntriesRequest<TypeConfig>) -> bool {
+        (self.vote, self.before) == (message.vote, message.prev_log_id)
+            && message.entries.iter().any(|entry| entry.log_id == self.last)
+    }
+}
 
 impl Connection {
+    /// Has entries taken, the last of which is `last`. Those that are under way aren't sent again; then it may be only
+    /// the first ones that were taken.
+    async fn carry(&mut self, message: &AppendEntriesRequest<TypeConfig>, last: LogId) -> Appended {
+        if !self.under_way.as_ref().is_some_and(|under_way| under_way.begins(message)) {
+            let (line, payload) = (self.line.clone(), encode(message)?);
+            let call = async move {
+                match tokio::time::timeout(ENTRIES_LIMIT, line.call(APPEND, payload)).await {
+                    Ok(answer) => answer,
+                    Err(_) => Err(RPCError::Network(NetworkError::new(&too_late(ENTRIES_LIMIT)))),
+                }
+            };
+            self.under_way = Some(UnderWay {
+                vote: message.vote,
+                before: message.prev_log_id,
+                last,
+                sent: Moment::now(),
+                answer: AbortOnDropHandle::new(tokio::spawn(call)),
+            });
+        }
+        let under_way = self.under_way.as_mut().expect("it just was, or was before");
+        // openraft may give up here, and come back.
+        let answer =
+            (&mut under_way.answer).await.map_err(|error| RPCError::Network(NetworkError::new(&error)));
+        let (taken, sent) = (under_way.last, under_way.sent);
+        self.under_way = None;
+        let answer = answer??;
+        self.tell_contacts(&answer, sent, Some(taken) >= message.leader_commit);
+        let is_part = taken != last && matches!(answer, AppendEntriesResponse::Success);
+        Ok(if is_part { AppendEntriesResponse::PartialSuccess(Some(taken)) } else { answer })
+    }
+
+    fn tell_contacts(&self, answer: &AppendEntriesResponse<BrokerId>, sent: Moment, caught_up: bool) {
+        if answer.is_success() {
+            self.contacts.answered(self.line.target, self.line.addressee, sent, caught_up);
+        }
+    }
+}
+
+impl Line {
     async fn call<Reply, E>(&self, kind: &str, payload: Vec<u8>) -> Result<Reply, CallError<E>>
     where
         Reply: DeserializeOwned,
@@ -119,13 +195,12 @@ impl RaftNetwork<TypeConfig> for Connection {
         {
             return Ok(AppendEntriesResponse::HigherVote(higher));
         }
-        let sent = Moment::now();
-        let end = rpc.entries.last().map(|entry| entry.log_id).or(rpc.prev_log_id);
-        let caught_up = end >= rpc.leader_commit;
-        let answer: AppendEntriesResponse<BrokerId> = self.call(APPEND, encode(&rpc)?).await?;
-        if answer.is_success() {
-            self.contacts.answered(self.target, self.addressee, sent, caught_up);
+        if let Some(last) = rpc.entries.last().map(|entry| entry.log_id) {
+            return self.carry(&rpc, last).await;
         }
+        let (sent, caught_up) = (Moment::now(), rpc.prev_log_id >= rpc.leader_commit);
+        let answer = self.line.call(APPEND, encode(&rpc)?).await?;
+        self.tell_contacts(&answer, sent, caught_up);
         Ok(answer)
     }
 
@@ -141,7 +216,7 @@ impl RaftNetwork<TypeConfig> for Connection {
         payload.extend_from_slice(&u32::try_from(head.len()).expect("a head is small").to_be_bytes());
         payload.extend_from_slice(&head);
         payload.extend_from_slice(&data);
-        self.call(SNAPSHOT, payload).await
+        self.line.call(SNAPSHOT, payload).await
     }
 
     async fn vote(
@@ -149,7 +224,7 @@ impl RaftNetwork<TypeConfig> for Connection {
         rpc: VoteRequest<BrokerId>,
         _option: RPCOption,
     ) -> Result<VoteResponse<BrokerId>, CallError<Infallible>> {
-        self.call(VOTE, encode(&rpc)?).await
+        self.line.call(VOTE, encode(&rpc)?).await
     }
 
     fn backoff(&self) -> Backoff {
@@ -165,7 +240,12 @@ pub async fn answer(node: &Node, running: &Running, message: RaftMessage) -> Res
     let raft = &running.raft;
     let payload = match message.kind.as_str() {
         APPEND => {
-            let answer = raft.append_entries(decode(&message.payload)?).await;
+            let request: AppendEntriesRequest<TypeConfig> = decode(&message.payload)?;
+            // Taking many entries may last longer than a voter's patience.
+            if raft.server_metrics().borrow().vote == request.vote {
+                running.elections.hear();
+            }
+            let answer = raft.append_entries(request).await;
             if answer.as_ref().is_ok_and(|answer| !matches!(answer, AppendEntriesResponse::HigherVote(_))) {
                 running.elections.hear();
             }

@@ -22,6 +22,7 @@ use crate::error::SubmitError;
 use crate::handover::Departure;
 use crate::peers::Peers;
 use crate::raft_types::{Identity, Raft, RaftMetrics, RaftServerMetrics, Vote};
+use crate::room::Room;
 use crate::sessions::Sessions;
 
 /// One node: its configuration, its connections and, once started, its consensus.
@@ -49,6 +50,8 @@ pub struct Running {
     pub stand_down: watch::Sender<Option<Vote>>,
     /// Which log this node has.
     pub identity: Identity,
+    /// Whether its disk has room for more.
+    pub room: Arc<Room>,
     /// Held while this node changes the members of the quorum: openraft refuses a second change meanwhile.
     pub membership_changes: Mutex<()>,
 }
@@ -135,6 +138,15 @@ impl Node {
             ))),
             None => Err(Status::unavailable("this node does not know its cluster yet: try again")),
         }
+    }
+
+    /// Refuses what would have openraft write while it stands still for lack of room: it would wait with the rest, without
+    /// limit.
+    pub fn check_room(&self, running: &Running) -> Result<(), Status> {
+        if running.room.is_short() {
+            return Err(unavailable(&Unavailable::NoRoom(self.config.node_id)));
+        }
+        Ok(())
     }
 
     /// What there is once the node has started.
@@ -263,6 +275,7 @@ impl Node {
         let Some(broker) = image.broker(id).filter(|broker| broker.epoch == epoch) else {
             // A broker's registration is in its own image before it sends this, but perhaps not yet in that of an
             // active controller that was just elected: asked again, it either is or never will be.
+            self.check_room(running)?;
             let confirmed = running.raft.ensure_linearizable().await.is_ok();
             let known = self.image.borrow().broker(id).is_some_and(|broker| broker.epoch == epoch);
             return match (confirmed, known) {
@@ -302,7 +315,7 @@ fn pinned(mut command: Command, image: &MetadataImage) -> Command {
 pub fn unavailable(reason: &Unavailable) -> Status {
     let code = match reason {
         Unavailable::Busy => Code::ResourceExhausted,
-        Unavailable::NotActive(_) | Unavailable::Stopped => Code::Unavailable,
+        Unavailable::NotActive(_) | Unavailable::NoRoom(_) | Unavailable::Stopped => Code::Unavailable,
     };
     Status::new(code, reason.to_string())
 }

@@ -29,6 +29,7 @@ use crate::network::Network;
 use crate::node::{Node, Running};
 use crate::peers::MESSAGE_BYTES_MAX;
 use crate::raft_types::{Identity, Raft, Vote};
+use crate::room::Room;
 use crate::services::QuorumService;
 use crate::session;
 use crate::sessions::Sessions;
@@ -42,6 +43,7 @@ const SUBMIT_LIMIT: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub struct Quorum {
     node: Arc<Node>,
+    disk: Arc<dyn Disk>,
 }
 
 impl Quorum {
@@ -50,8 +52,16 @@ impl Quorum {
     /// # Errors
     /// When the configuration contradicts itself.
     pub fn new(config: QuorumConfig) -> Result<Self, StartError> {
+        Self::on(Arc::new(RealDisk), config)
+    }
+
+    /// The same with its log on another disk than the operating system's.
+    ///
+    /// # Errors
+    /// When the configuration contradicts itself.
+    pub fn on(disk: Arc<dyn Disk>, config: QuorumConfig) -> Result<Self, StartError> {
         check(&config)?;
-        Ok(Self { node: Arc::new(Node::new(config)) })
+        Ok(Self { node: Arc::new(Node::new(config)), disk })
     }
 
     /// The services `Control` and `Quorum`, for the CONTROLLER listener. It must listen before
@@ -84,14 +94,18 @@ impl Quorum {
     pub async fn start(&self, cluster_id: ClusterId, directory_id: DirectoryId) -> Result<(), StartError> {
         self.node.cluster_id.send_replace(Some(cluster_id));
         let stand_down = watch::Sender::new(None);
-        let (raft, identity) = open(&self.node, cluster_id, directory_id, stand_down.subscribe()).await?;
+        let room = Arc::new(Room::default());
+        let opened = open(&self.node, &self.disk, &room, cluster_id, directory_id, stand_down.subscribe());
+        let (raft, identity) = opened.await?;
         // When to elect is decided in `elections`.
         raft.runtime_config().elect(false);
         let tuning = &self.node.config.tuning;
         let running = Running {
             controller: Controller::start(
                 raft.clone(),
+                self.node.config.node_id,
                 self.node.image.subscribe(),
+                room.clone(),
                 tuning.commands_queued_max,
             ),
             sessions: Sessions::new(tuning.broker_session, Instant::now()),
@@ -99,12 +113,14 @@ impl Quorum {
             stand_down,
             raft: raft.clone(),
             identity,
+            room: room.clone(),
             membership_changes: tokio::sync::Mutex::new(()),
         };
         if self.node.running.set(running).is_err() {
             return Err(StartError::Config("the quorum was started twice".to_owned()));
         }
         tokio::spawn(tell_who_leads(raft.clone()));
+        tokio::spawn(stop_the_clock_without_room(raft, room));
         self.spawn_membership();
         tokio::spawn(elections::stand(self.node.clone()));
         tokio::spawn(session::hold(self.node.clone()));
@@ -256,9 +272,9 @@ impl Quorum {
     /// Stops without a word to the others, as a crash would.
     pub async fn abort(&self) {
         self.node.stopping.send_replace(true);
-        if let Some(running) = self.node.running.get()
-            && let Err(error) = running.raft.shutdown().await
-        {
+        let Some(running) = self.node.running.get() else { return };
+        running.room.close();
+        if let Err(error) = running.raft.shutdown().await {
             tracing::warn!(%error, "the metadata quorum did not stop in order");
         }
     }
@@ -296,6 +312,8 @@ fn check(config: &QuorumConfig) -> Result<(), StartError> {
 
 async fn open(
     node: &Node,
+    disk: &Arc<dyn Disk>,
+    room: &Arc<Room>,
     cluster_id: ClusterId,
     directory_id: DirectoryId,
     stand_down: watch::Receiver<Option<Vote>>,
@@ -303,8 +321,7 @@ async fn open(
     let folder = node.folder();
     let failed =
         |error: &dyn std::fmt::Display| StartError::Log { path: folder.clone(), reason: error.to_string() };
-    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-    let (log, machine) = open_files(node, &disk, &folder, cluster_id).map_err(|error| failed(&error))?;
+    let (log, machine) = open_files(node, disk, room, &folder, cluster_id).map_err(|error| failed(&error))?;
     let identity = identity::load(disk.as_ref(), &folder, directory_id).map_err(|error| failed(&error))?;
     let network = Network {
         cluster_id,
@@ -321,13 +338,15 @@ async fn open(
 fn open_files(
     node: &Node,
     disk: &Arc<dyn Disk>,
+    room: &Arc<Room>,
     folder: &Path,
     cluster_id: ClusterId,
 ) -> std::io::Result<(LogStore, StateMachine)> {
     disk.create_dir(folder)?;
     disk.sync_dir(&node.config.log_dir)?;
-    let machine = StateMachine::open(disk.clone(), folder, cluster_id, node.image.clone())?;
-    Ok((LogStore::open(disk.clone(), folder)?, machine))
+    let machine = StateMachine::open(disk.clone(), folder, cluster_id, node.image.clone(), room.clone())?;
+    let segment_bytes = node.config.tuning.log_segment_bytes;
+    Ok((LogStore::open(disk.clone(), folder, segment_bytes, room.clone())?, machine))
 }
 
 fn raft_config(tuning: &Tuning) -> openraft::Config {
@@ -345,6 +364,23 @@ fn raft_config(tuning: &Tuning) -> openraft::Config {
         snapshot_max_chunk_size: 1 << 20,
         max_in_snapshot_log_to_keep: tuning.entries_kept,
         ..openraft::Config::default()
+    }
+}
+
+/// Keeps openraft's clock from ticking while openraft waits for room, as ticks that it doesn't take pile up. Ends with the
+/// consensus.
+async fn stop_the_clock_without_room(raft: Raft, room: Arc<Room>) {
+    let (mut waiting, mut metrics) = (room.waiting(), raft.metrics());
+    let ended = metrics.wait_for(|metrics| metrics.running_state.is_err());
+    let ticking = async {
+        while waiting.changed().await.is_ok() {
+            let waits = *waiting.borrow_and_update() > 0;
+            raft.runtime_config().tick(!waits);
+        }
+    };
+    tokio::select! {
+        () = ticking => {}
+        _ = ended => {}
     }
 }
 

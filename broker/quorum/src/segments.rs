@@ -10,11 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_log::{BatchBuilder, BatchHeader, ByteSource, Depth, FileKind, Records, check_batch, scan};
-use ottla_store::{Disk, DiskFile, OpenMode};
+use ottla_store::{Disk, DiskFile, OpenMode, is_no_space};
 use ottla_types::{LeaderEpoch, Offset};
-
-/// At which size a segment ends, unless somebody says otherwise.
-pub const SEGMENT_BYTES: u64 = 4 << 20;
 
 /// The largest entry that is read back; more is damage.
 const BATCH_BYTES_MAX: usize = 64 << 20;
@@ -39,7 +36,7 @@ struct Segment {
 pub struct Segments {
     disk: Arc<dyn Disk>,
     folder: PathBuf,
-    /// At which size a segment ends.
+    /// At which size a segment ends. Twice as much is allocated for the last one.
     segment_bytes: u64,
     segments: Vec<Segment>,
     /// The index of the first entry of `positions`.
@@ -132,6 +129,9 @@ impl Segments {
             file.truncate(end.position)?;
             file.sync()?;
         }
+        if last {
+            allocate(file.as_ref(), 2 * self.segment_bytes);
+        }
         self.segments.push(Segment { base, path, file, bytes: end.position });
         Ok(())
     }
@@ -157,8 +157,14 @@ impl Segments {
             self.first = index;
         }
         assert_eq!(index, self.next_index(), "entries follow one another");
-        if self.segments.last().is_none_or(|segment| segment.bytes >= self.segment_bytes) {
-            self.roll(index)?;
+        match self.segments.last().map(|segment| segment.bytes) {
+            Some(bytes) if bytes < self.segment_bytes => {}
+            // On a full disk what is allocated is used up first.
+            Some(bytes) if bytes < 2 * self.segment_bytes => match self.roll(index) {
+                Err(error) if is_no_space(&error) => {}
+                rolled => rolled?,
+            },
+            _ => self.roll(index)?,
         }
         let epoch = LeaderEpoch(i32::try_from(term).map_err(|_| io::Error::other("the term is too large"))?);
         let batch = BatchBuilder::new(offset(index), epoch).record(timestamp_ms, None, Some(value)).build();
@@ -183,7 +189,14 @@ impl Segments {
         let path = self.folder.join(FileKind::Log.file_name(offset(base)));
         let file = self.disk.open(&path, OpenMode::CreateIfMissing)?;
         file.truncate(0)?;
-        self.disk.sync_dir(&self.folder)?;
+        self.disk.sync_dir(&self.folder).map_err(sync_failed)?;
+        // From here on there must be no error for lack of space: the log would go on before a segment that exists.
+        if let Some(before) = self.segments.last()
+            && let Err(error) = before.file.truncate(before.bytes)
+        {
+            tracing::debug!(%error, "what is allocated beyond a segment's end stays so");
+        }
+        allocate(file.as_ref(), 2 * self.segment_bytes);
         self.segments.push(Segment { base, path, file, bytes: 0 });
         Ok(())
     }
@@ -193,7 +206,7 @@ impl Segments {
     /// # Errors
     /// The disk's; then nothing more may be acknowledged.
     fn sync(&mut self) -> io::Result<()> {
-        self.unsynced().map_or(Ok(()), |file| file.sync())?;
+        self.unsynced().map_or(Ok(()), |file| file.sync()).map_err(sync_failed)?;
         self.synced();
         Ok(())
     }
@@ -248,6 +261,9 @@ impl Segments {
             segment.file.sync()?;
             segment.bytes = position.start;
         }
+        if let Some(segment) = self.segments.last() {
+            allocate(segment.file.as_ref(), 2 * self.segment_bytes);
+        }
         self.positions.truncate(kept);
         Ok(())
     }
@@ -272,6 +288,18 @@ impl Segments {
         self.first = first;
         self.disk.sync_dir(&self.folder)
     }
+}
+
+/// Allocates space, if there is some: without it the log is as right, and waits sooner on a full disk.
+fn allocate(file: &dyn DiskFile, bytes: u64) {
+    if let Err(error) = file.preallocate(bytes) {
+        tracing::debug!(%error, "no space is allocated for the metadata log");
+    }
+}
+
+/// A sync that found no space is a failed sync like any other: it must not be tried again.
+fn sync_failed(error: io::Error) -> io::Error {
+    io::Error::other(format!("a sync failed: {error}"))
 }
 
 /// Whether a whole entry comes somewhere after `start`: then what is wrong there is no torn end.
@@ -325,6 +353,7 @@ fn offset(index: u64) -> Offset {
 
 #[cfg(test)]
 mod tests {
+    use ottla_sim::SimDisk;
     use ottla_store::RealDisk;
     use tempfile::TempDir;
 
@@ -389,6 +418,43 @@ mod tests {
             log.sync().unwrap();
             check(&open(&dir).unwrap(), 0..10);
         }
+    }
+
+    #[test]
+    fn a_full_disk_takes_what_was_allocated() {
+        let (disk, folder) = (SimDisk::new(1, None), Path::new("/log"));
+        disk.create_dir(folder).unwrap();
+        let reopen = || Segments::open(Arc::new(disk.clone()), folder, SMALL).unwrap();
+        for reopened in [false, true] {
+            let mut log = reopen();
+            let start = log.next_index();
+            log.append(start, start / 4, 0, &value(start)).unwrap();
+            if reopened {
+                log.truncate(start).unwrap();
+                log = reopen();
+            }
+            disk.set_bytes_max(Some(disk.bytes()));
+            let append = |log: &mut Segments| {
+                let index = log.next_index();
+                log.append(index, index / 4, 0, &value(index))
+            };
+            let error = std::iter::repeat_with(|| append(&mut log)).find_map(Result::err).unwrap();
+            assert!(is_no_space(&error), "{error}");
+            let last = log.segments.last().unwrap();
+            assert!(last.bytes > SMALL && last.bytes <= 2 * SMALL, "{} bytes", last.bytes);
+            log.sync().unwrap();
+            let end = log.next_index();
+            check(&reopen(), 0..end);
+            disk.set_bytes_max(None);
+            append(&mut log).unwrap();
+            log.sync().unwrap();
+            check(&reopen(), 0..end + 1);
+        }
+    }
+
+    #[test]
+    fn a_sync_that_found_no_space_is_not_for_another_try() {
+        assert!(!is_no_space(&sync_failed(io::Error::from(io::ErrorKind::StorageFull))));
     }
 
     #[test]

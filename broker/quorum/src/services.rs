@@ -39,6 +39,7 @@ impl Quorum for QuorumService {
                 self.node.config.node_id, running.identity
             )));
         }
+        self.node.check_room(running)?;
         let answer = network::answer(&self.node, running, message).await?;
         Ok(Response::new(answer))
     }

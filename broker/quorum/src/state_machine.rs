@@ -15,7 +15,11 @@ use crate::raft_types::{
     Applied, Change, Entry, EntryPayload, LogId, Snapshot, SnapshotMeta, StorageError, StoredMembership,
     TypeConfig,
 };
+use crate::room::Room;
 use crate::snapshot_file;
+
+/// What waits for room, as the log says.
+const SNAPSHOT: &str = "a metadata snapshot";
 
 /// The image under construction, and where its snapshots are.
 pub struct StateMachine {
@@ -25,10 +29,12 @@ pub struct StateMachine {
     last_applied: Option<LogId>,
     membership: StoredMembership,
     published: watch::Sender<Arc<MetadataImage>>,
+    room: Arc<Room>,
 }
 
 impl StateMachine {
-    /// Starts from the newest snapshot in `folder`, or from a new cluster's image.
+    /// Starts from the newest snapshot in `folder`, or from a new cluster's image. On a full disk snapshots wait in
+    /// `room`.
     ///
     /// # Errors
     /// The disk's, and `InvalidData` for a damaged snapshot.
@@ -37,6 +43,7 @@ impl StateMachine {
         folder: &Path,
         cluster_id: ClusterId,
         published: watch::Sender<Arc<MetadataImage>>,
+        room: Arc<Room>,
     ) -> io::Result<Self> {
         let (image, meta) = match snapshot_file::load(disk.as_ref(), folder)? {
             Some(bytes) => snapshot_file::decode(cluster_id, &bytes)?,
@@ -50,6 +57,7 @@ impl StateMachine {
             last_applied: meta.last_log_id,
             membership: meta.last_membership,
             published,
+            room,
         })
     }
 
@@ -101,6 +109,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         SnapshotBuilder {
             disk: self.disk.clone(),
             folder: self.folder.clone(),
+            room: self.room.clone(),
             image: self.image.clone(),
             meta: SnapshotMeta {
                 last_log_id: self.last_applied,
@@ -122,10 +131,9 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let bytes = snapshot.into_inner();
         let failed = |error: io::Error| StorageIOError::write_snapshot(Some(meta.signature()), &error);
         let (image, inner) = snapshot_file::decode(self.image.cluster_id, &bytes).map_err(failed)?;
-        let (disk, folder) = (self.disk.clone(), self.folder.clone());
-        blocking(move || snapshot_file::save(disk.as_ref(), &folder, &inner, &bytes))
-            .await
-            .map_err(failed)?;
+        let (disk, folder, room) = (self.disk.clone(), self.folder.clone(), self.room.clone());
+        let save = move || snapshot_file::save(disk.as_ref(), &folder, &inner, &bytes);
+        blocking(move || room.wait_for(SNAPSHOT, save)).await.map_err(failed)?;
         self.last_applied = meta.last_log_id;
         self.membership = meta.last_membership.clone();
         self.image = image;
@@ -148,17 +156,18 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
 pub struct SnapshotBuilder {
     disk: Arc<dyn Disk>,
     folder: PathBuf,
+    room: Arc<Room>,
     image: MetadataImage,
     meta: SnapshotMeta,
 }
 
 impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
     async fn build_snapshot(&mut self) -> Result<Snapshot, StorageError> {
-        let (disk, folder) = (self.disk.clone(), self.folder.clone());
+        let (disk, folder, room) = (self.disk.clone(), self.folder.clone(), self.room.clone());
         let (image, meta) = (self.image.clone(), self.meta.clone());
         let written = blocking(move || {
             let bytes = snapshot_file::encode(&image, &meta)?;
-            snapshot_file::save(disk.as_ref(), &folder, &meta, &bytes)?;
+            room.wait_for(SNAPSHOT, || snapshot_file::save(disk.as_ref(), &folder, &meta, &bytes))?;
             Ok(bytes)
         });
         let bytes = written
@@ -187,7 +196,10 @@ mod tests {
     fn open(dir: &tempfile::TempDir) -> (StateMachine, watch::Receiver<Arc<MetadataImage>>) {
         let published = watch::Sender::new(Arc::new(MetadataImage::new(CLUSTER)));
         let seen = published.subscribe();
-        (StateMachine::open(Arc::new(RealDisk), dir.path(), CLUSTER, published).unwrap(), seen)
+        (
+            StateMachine::open(Arc::new(RealDisk), dir.path(), CLUSTER, published, Arc::default()).unwrap(),
+            seen,
+        )
     }
 
     fn entry(index: u64, payload: EntryPayload) -> Entry {

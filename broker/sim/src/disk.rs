@@ -14,9 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use ottla_store::{DirEntry, Disk, DiskFile, DiskLock, OpenMode, StoreBug};
 
 use crate::Rng;
-
-/// Bytes that reach the platter together.
-pub const SECTOR_BYTES: usize = 512;
+use crate::disk_ops::{DirOp, FileOp, NodeId, apply_dir, survive_file, write_into};
 
 /// A bug that the store could have, played by the disk: what the store asks for is not done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,21 +37,7 @@ pub enum PlantedBug {
     InStore(StoreBug),
 }
 
-type NodeId = u64;
 const ROOT: NodeId = 0;
-
-#[derive(Clone, Debug)]
-enum FileOp {
-    Write(u64, Vec<u8>),
-    Truncate(u64),
-}
-
-#[derive(Clone, Debug)]
-enum DirOp {
-    Add(String, NodeId),
-    Remove(String),
-    Rename(String, String, NodeId),
-}
 
 #[derive(Clone, Debug)]
 enum Node {
@@ -73,6 +57,8 @@ impl Node {
 
 struct World {
     nodes: BTreeMap<NodeId, Node>,
+    /// How much is allocated for files, where that is more than their size.
+    allocated: BTreeMap<NodeId, u64>,
     next_node: NodeId,
     rng: Rng,
     generation: u64,
@@ -104,6 +90,7 @@ impl SimDisk {
     pub fn new(seed: u64, bug: Option<PlantedBug>) -> Self {
         let world = World {
             nodes: BTreeMap::from([(ROOT, Node::dir())]),
+            allocated: BTreeMap::new(),
             next_node: 1,
             rng: Rng::new(seed),
             generation: 0,
@@ -224,8 +211,23 @@ impl World {
     }
 
     fn bytes(&self) -> u64 {
-        let size = |node: &Node| if let Node::File { current, .. } = node { current.len() as u64 } else { 0 };
-        self.nodes.values().map(size).sum()
+        let size = |(id, node): (&NodeId, &Node)| match node {
+            Node::File { current, .. } => self.taken(*id, current),
+            Node::Dir { .. } => 0,
+        };
+        self.nodes.iter().map(size).sum()
+    }
+
+    /// The bytes that a file takes.
+    fn taken(&self, id: NodeId, content: &[u8]) -> u64 {
+        self.allocated.get(&id).copied().unwrap_or(0).max(content.len() as u64)
+    }
+
+    /// The bytes that a file of this content may take at most. It isn't among the nodes meanwhile.
+    fn space_for(&self, id: NodeId, content: &[u8]) -> u64 {
+        let others = self.bytes();
+        let free = self.bytes_max.map_or(u64::MAX, |bytes_max| bytes_max.saturating_sub(others));
+        free.max(self.taken(id, content))
     }
 
     fn entries(&self, id: NodeId) -> io::Result<&BTreeMap<String, NodeId>> {
@@ -288,52 +290,6 @@ impl World {
                     current.clone_from(durable);
                 }
                 None => {}
-            }
-        }
-    }
-}
-
-fn apply_dir(names: &mut BTreeMap<String, NodeId>, op: &DirOp) {
-    match op {
-        DirOp::Add(name, id) => {
-            names.insert(name.clone(), *id);
-        }
-        DirOp::Remove(name) => {
-            names.remove(name);
-        }
-        DirOp::Rename(from, to, id) => {
-            // The old name may never have reached the platter.
-            names.remove(from);
-            names.insert(to.clone(), *id);
-        }
-    }
-}
-
-fn write_into(content: &mut Vec<u8>, position: usize, bytes: &[u8]) {
-    let end = position + bytes.len();
-    if content.len() < end {
-        content.resize(end, 0);
-    }
-    content[position..end].copy_from_slice(bytes);
-}
-
-fn survive_file(durable: &mut Vec<u8>, op: &FileOp, survival: u64, rng: &mut Rng) {
-    match op {
-        FileOp::Truncate(bytes) => {
-            if rng.percent(survival) {
-                durable.resize(*bytes as usize, 0);
-            }
-        }
-        FileOp::Write(position, bytes) => {
-            let (mut at, end) = (*position as usize, *position as usize + bytes.len());
-            while at < end {
-                let sector_end = (at / SECTOR_BYTES + 1) * SECTOR_BYTES;
-                let to = sector_end.min(end);
-                if rng.percent(survival) {
-                    let from = at - *position as usize;
-                    write_into(durable, at, &bytes[from..from + (to - at)]);
-                }
-                at = to;
             }
         }
     }
@@ -504,13 +460,11 @@ impl DiskFile for SimFile {
     fn write_at(&self, position: u64, buffers: &[&[u8]]) -> io::Result<()> {
         self.with(|world, _, current, unsynced| {
             let mut bytes = buffers.concat();
-            let grows = (position + bytes.len() as u64).saturating_sub(current.len() as u64);
-            let used = world.bytes() + current.len() as u64;
-            let space = world.bytes_max.map_or(u64::MAX, |bytes_max| bytes_max.saturating_sub(used));
-            let full = grows > space;
+            let fits = world.space_for(self.id, current).saturating_sub(position);
+            let full = bytes.len() as u64 > fits;
             if full {
                 // What fits is written before the disk says so.
-                bytes.truncate(bytes.len() - (grows - space).min(bytes.len() as u64) as usize);
+                bytes.truncate(fits as usize);
             }
             write_into(current, position as usize, &bytes);
             unsynced.push(FileOp::Write(position, bytes));
@@ -523,15 +477,22 @@ impl DiskFile for SimFile {
     }
 
     fn truncate(&self, bytes: u64) -> io::Result<()> {
-        self.with(|_, _, current, unsynced| {
+        self.with(|world, _, current, unsynced| {
+            world.allocated.remove(&self.id);
             current.resize(bytes as usize, 0);
             unsynced.push(FileOp::Truncate(bytes));
             Ok(())
         })
     }
 
-    fn preallocate(&self, _bytes: u64) -> io::Result<()> {
-        Ok(())
+    fn preallocate(&self, bytes: u64) -> io::Result<()> {
+        self.with(|world, _, current, _| {
+            if bytes > world.space_for(self.id, current) {
+                return Err(io::Error::from(io::ErrorKind::StorageFull));
+            }
+            world.allocated.insert(self.id, bytes);
+            Ok(())
+        })
     }
 
     fn sync(&self) -> io::Result<()> {

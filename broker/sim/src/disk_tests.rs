@@ -60,6 +60,22 @@ fn a_full_disk_takes_what_fits() {
 }
 
 #[test]
+fn allocated_space_is_taken_and_is_there_on_a_full_disk() {
+    let disk = SimDisk::new(1, None);
+    let file = disk.open(path("/a"), OpenMode::CreateNew).unwrap();
+    disk.set_bytes_max(Some(5));
+    assert_eq!(file.preallocate(6).unwrap_err().kind(), io::ErrorKind::StorageFull);
+    file.preallocate(4).unwrap();
+    assert_eq!((disk.bytes(), file.bytes().unwrap()), (4, 0));
+    disk.set_bytes_max(Some(0));
+    file.write_at(0, &[b"abcd"]).unwrap();
+    assert_eq!(file.write_at(4, &[b"e"]).unwrap_err().kind(), io::ErrorKind::StorageFull);
+    file.truncate(1).unwrap();
+    assert_eq!(disk.bytes(), 1, "what was allocated is free again");
+    assert!(file.write_at(1, &[b"b"]).is_err());
+}
+
+#[test]
 fn a_crash_comes_at_its_operation_and_ends_all() {
     let disk = SimDisk::new(1, None);
     disk.crash_after(1);

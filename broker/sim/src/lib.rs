@@ -7,6 +7,7 @@
 mod bugs;
 mod cluster;
 mod disk;
+mod disk_ops;
 #[cfg(test)]
 mod disk_tests;
 mod memory;
@@ -17,7 +18,8 @@ mod shadow;
 
 pub use bugs::{Finder, Planted, SEEDS_PER_BUG};
 pub use cluster::{ClusterOptions, ClusterReport, TRACE_LINES_MAX, run_cluster};
-pub use disk::{PlantedBug, SECTOR_BYTES, SimDisk};
+pub use disk::{PlantedBug, SimDisk};
+pub use disk_ops::SECTOR_BYTES;
 pub use rng::Rng;
 pub use schedule::{Report, run_store};
 pub use script::{Schedule, schedule_for};

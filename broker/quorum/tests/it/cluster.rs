@@ -1,12 +1,14 @@
 //! Three voters: the same metadata everywhere, through the loss and return of the active controller.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ottla_core::metadata::MetadataImage;
-use ottla_quorum::{QuorumConfig, Voters};
+use ottla_quorum::{QuorumConfig, Tuning, Voters};
 use ottla_types::{BrokerId, PartitionIndex};
 
-use crate::harness::{all_equal, create_topic, in_service, leader_of, live, places, start_all, voters_of};
+use crate::harness::{
+    Place, all_equal, create_topic, in_service, leader_of, live, places, start_all, voters_of,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_quorum_survives_its_leader_and_takes_it_back() {
@@ -112,6 +114,22 @@ async fn a_broker_that_does_not_vote_follows_and_submits() {
         .collect();
     assert!(leaders.contains(&Some(BrokerId(0))) && leaders.contains(&Some(BrokerId(1))), "{leaders:?}");
     for node in nodes.into_iter().rev() {
+        node.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_entry_that_takes_longer_than_a_heartbeat_is_taken() {
+    let places = places(3);
+    let voters = voters_of(&places);
+    // Less than an entry for thousands of partitions takes to be sent, read and written.
+    let tuning = Tuning { raft_heartbeat: Duration::from_millis(5), ..Tuning::default() };
+    let config = |place: &Place| QuorumConfig { tuning: tuning.clone(), ..place.config(voters.clone()) };
+    let nodes = start_all(&places, config).await;
+    in_service(&nodes, 3).await;
+    create_topic(&nodes[0], "large", 10_000).await;
+    all_equal(&nodes).await;
+    for node in nodes {
         node.stop().await;
     }
 }

@@ -15,6 +15,7 @@ use ottla_quorum::{
     BrokerControl, ControlError, Quorum, QuorumConfig, QuorumDescription, Registration, SubmitError, Tuning,
     Voter, Voters, VotersError,
 };
+use ottla_store::{Disk, RealDisk};
 use ottla_types::{BrokerId, ClusterId, DirectoryId, TopicId};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -49,6 +50,8 @@ pub struct Place {
     pub dir: Arc<TempDir>,
     pub address: SocketAddr,
     pub directory_id: DirectoryId,
+    /// Where the metadata log is.
+    pub disk: Arc<dyn Disk>,
 }
 
 impl Place {
@@ -59,6 +62,7 @@ impl Place {
             dir: Arc::new(tempfile::tempdir().unwrap()),
             address: SocketAddr::from(([127, 0, 0, 1], free_port())),
             directory_id,
+            disk: Arc::new(RealDisk),
         }
     }
 
@@ -102,6 +106,7 @@ impl Place {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (address, directory_id, deadline) = (self.address, self.directory_id, Instant::now() + DEADLINE);
+        let disk = self.disk.clone();
         let started = runtime.spawn(async move {
             // Its last life may still be about to let the port go.
             let listener = loop {
@@ -111,7 +116,7 @@ impl Place {
                     Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
                 }
             };
-            let quorum = Quorum::new(config).unwrap();
+            let quorum = Quorum::on(disk, config).unwrap();
             let server = tonic::transport::Server::builder().add_routes(quorum.services(Arc::new(NoServer)));
             tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
             let cluster_id = within("a cluster id", quorum.cluster_id()).await.unwrap();

@@ -8,6 +8,7 @@ mod elections;
 mod fencing;
 mod harness;
 mod membership;
+mod room;
 mod single;
 mod snapshots;
 mod ways;

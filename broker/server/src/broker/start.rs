@@ -133,6 +133,7 @@ pub async fn start(config: Config, log_control: Arc<LogControl>) -> Result<Runni
         limits: Limits::new(config.connections),
         stopping: stopping.clone(),
         refusals: RateLimit::new(10),
+        storage_errors: RateLimit::new(1),
         log_control,
         images: quorum.image(),
         quorum,

@@ -57,6 +57,8 @@ pub struct Broker {
     pub stopping: watch::Receiver<bool>,
     /// How often a refused connection is logged.
     pub refusals: RateLimit,
+    /// How often it is logged that records can't be written.
+    pub storage_errors: RateLimit,
     /// What changes the log level.
     pub log_control: Arc<LogControl>,
     /// The metadata, now and after each change.

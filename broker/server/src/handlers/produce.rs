@@ -188,7 +188,15 @@ fn append_partition(
             },
             pending: pending(last, epoch),
         }),
-        Err(error) => Err((produce_error(&error), error.to_string())),
+        Err(error) => {
+            let code = produce_error(&error);
+            if code == ErrorCode::KafkaStorageError
+                && let Some(untold) = call.broker.storage_errors.allow()
+            {
+                tracing::warn!(%error, untold, "records are refused");
+            }
+            Err((code, error.to_string()))
+        }
     }
 }
 

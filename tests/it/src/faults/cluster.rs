@@ -172,9 +172,8 @@ impl Cluster {
             ..ApplyTopicRequest::default()
         };
         let began = Instant::now();
-        loop {
-            let applied = self.apply(&request);
-            match applied {
+        for attempt in 0.. {
+            match self.apply(&request, attempt) {
                 Ok(()) => return Ok(()),
                 Err(error) if began.elapsed() > Duration::from_secs(60) => {
                     return Err(error.context(format!("topic {name}\n{}", self.last_words())));
@@ -182,15 +181,18 @@ impl Cluster {
                 Err(_) => std::thread::sleep(LOOK),
             }
         }
+        unreachable!("attempts don't end by themselves")
     }
 
-    fn apply(&mut self, request: &ApplyTopicRequest) -> Result<()> {
-        let id =
-            self.brokers.iter_mut().find_map(|b| b.answers().then(|| b.id())).context("no broker runs")?;
+    /// Asks one of the brokers that answer, another one at each attempt.
+    fn apply(&mut self, request: &ApplyTopicRequest, attempt: usize) -> Result<()> {
+        let answering: Vec<usize> =
+            self.brokers.iter_mut().filter_map(|b| b.answers().then(|| b.id())).collect();
+        let id = *answering.get(attempt % answering.len().max(1)).context("no broker runs")?;
         self.runtime.block_on(async {
             let answer =
                 async { Ok(connect(&self.net.address(id)).await?.apply_topic(request.clone()).await?) };
-            tokio::time::timeout(Duration::from_secs(10), answer).await?.map(drop)
+            tokio::time::timeout(Duration::from_secs(3), answer).await?.map(drop)
         })
     }
 

@@ -52,6 +52,7 @@ pub const SCENARIOS: &[Scenario] = &[
     scenario("power_loss_all", "all brokers lose power at once", power_loss_all),
     scenario("sync_fails", "a disk fails to sync (EIO)", sync_fails),
     scenario("disk_full", "a leader's disk is full", disk_full),
+    scenario("controller_disk_full", "the active controller's disk is full", controller_disk_full),
     scenario("bit_flip", "bits of a replica's segments flip", bit_flip),
     scenario("truncated_segment", "a replica's segment is cut short", truncated_segment),
     scenario("stale_disk", "a broker returns with an older copy of its disk", stale_disk),
@@ -239,21 +240,52 @@ fn sync_fails(world: &mut World) -> Result<()> {
 
 fn disk_full(world: &mut World) -> Result<()> {
     let id = world.any_leader()?;
-    let before = {
-        let mut volume = world.broker(id).disk.volume();
-        let before = volume.capacity;
-        volume.capacity = volume.used();
-        volume.refusals = 0;
-        before
-    };
+    let before = fill_disk(world, id);
     world.note(format!("the disk of broker {id}, a leader, is full"));
     let time = world.between(2000, 6000);
     world.rest(time);
+    make_room(world, id, before)
+}
+
+/// Metadata can't be written there either: another controller has to take over, and nothing may end.
+fn controller_disk_full(world: &mut World) -> Result<()> {
+    let id = world.cluster.controller()?;
+    let before = fill_disk(world, id);
+    world.note(format!("the disk of broker {id}, the active controller, is full"));
+    let others = world.cluster.others(id);
+    let mut topics = Vec::new();
+    // Each needs some of a page more; the last page isn't full yet.
+    while world.cluster.controller()? == id {
+        ensure!(topics.len() < 100, "broker {id} has no room and is still the active controller");
+        topics.push(format!("small-{}", topics.len()));
+        world.cluster.create_topic(&topics[topics.len() - 1], 6, &others, &[])?;
+    }
+    world.tell(&format!("another controller after {} topics", topics.len()));
+    world.cluster.create_topic("without-it", 6, &others, &[])?;
+    make_room(world, id, before)?;
+    for topic in topics.iter().map(String::as_str).chain(["without-it"]) {
+        world.cluster.wait_whole(topic, super::world::WHOLE)?;
+        world.cluster.delete_topic(topic)?;
+    }
+    Ok(())
+}
+
+/// Leaves a broker's disk no room for more. Says how large it was.
+fn fill_disk(world: &mut World, id: usize) -> u64 {
+    let mut volume = world.broker(id).disk.volume();
+    let before = volume.capacity;
+    volume.capacity = volume.used();
+    volume.refusals = 0;
+    before
+}
+
+/// Gives the broker's disk its room again; it has to have lived without.
+fn make_room(world: &mut World, id: usize, capacity: u64) -> Result<()> {
     let lives = world.broker(id).runs();
     ensure!(lives, "a full disk ended broker {id}:\n{}", world.broker(id).last_words());
     let refusals = {
         let mut volume = world.broker(id).disk.volume();
-        volume.capacity = before;
+        volume.capacity = capacity;
         volume.refusals
     };
     world.did(refusals);
