@@ -17,7 +17,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Who waits for room.
 #[derive(Debug)]
 pub struct Room {
-    /// How many do.
+    /// For how many openraft waits.
     waiting: watch::Sender<usize>,
     closed: Mutex<bool>,
     closing: Condvar,
@@ -30,12 +30,12 @@ impl Default for Room {
 }
 
 impl Room {
-    /// Whether somebody waits.
+    /// Whether openraft waits for somebody who waits.
     pub fn is_short(&self) -> bool {
         *self.waiting.borrow() > 0
     }
 
-    /// How many wait, now and after each change.
+    /// For how many openraft waits, now and after each change.
     pub fn waiting(&self) -> watch::Receiver<usize> {
         self.waiting.subscribe()
     }
@@ -46,18 +46,30 @@ impl Room {
         self.closing.notify_all();
     }
 
-    /// Does the work, again and again as long as it finds no room. So it must be of a kind that can be begun again; a
-    /// sync is not. Blocks.
+    /// Does the work, for which openraft waits, again and again as long as it finds no room. So it must be of a kind that
+    /// can be begun again; a sync is not. Blocks.
     ///
     /// # Errors
     /// The work's, that there is no room only once this is closed.
-    pub fn wait_for<T>(&self, what: &str, mut work: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    pub fn wait_for<T>(&self, what: &str, work: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+        self.wait(what, 1, work)
+    }
+
+    /// The same for work for which nobody waits.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn wait_aside<T>(&self, what: &str, work: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+        self.wait(what, 0, work)
+    }
+
+    fn wait<T>(&self, what: &str, counts: usize, mut work: impl FnMut() -> io::Result<T>) -> io::Result<T> {
         let no_room = match work() {
             Err(error) if is_no_space(&error) => error,
             outcome => return outcome,
         };
         tracing::warn!(error = %no_room, "{what} waits for room on the disk");
-        self.waiting.send_modify(|waiting| *waiting += 1);
+        self.waiting.send_modify(|waiting| *waiting += counts);
         let outcome = loop {
             let closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
             let waited = self.closing.wait_timeout_while(closed, PAUSE, |closed| !*closed);
@@ -67,7 +79,7 @@ impl Room {
                 outcome => break outcome,
             }
         };
-        self.waiting.send_modify(|waiting| *waiting -= 1);
+        self.waiting.send_modify(|waiting| *waiting -= counts);
         if outcome.is_ok() {
             tracing::info!("{what} found room on the disk");
         }
@@ -95,6 +107,18 @@ mod tests {
             if tries.fetch_add(1, Ordering::Relaxed) < 3 { Err(full()) } else { Ok(7) }
         });
         assert_eq!((done.unwrap(), tries.into_inner(), room.is_short()), (7, 4, false));
+    }
+
+    #[test]
+    fn nobody_is_held_up_by_what_waits_aside() {
+        let room = Room::default();
+        let mut tries = 0;
+        let done = room.wait_aside("a test", || {
+            tries += 1;
+            assert!(!room.is_short());
+            if tries < 3 { Err(full()) } else { Ok(()) }
+        });
+        assert!(done.is_ok());
     }
 
     #[test]

@@ -167,7 +167,7 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
         let (image, meta) = (self.image.clone(), self.meta.clone());
         let written = blocking(move || {
             let bytes = snapshot_file::encode(&image, &meta)?;
-            room.wait_for(SNAPSHOT, || snapshot_file::save(disk.as_ref(), &folder, &meta, &bytes))?;
+            room.wait_aside(SNAPSHOT, || snapshot_file::save(disk.as_ref(), &folder, &meta, &bytes))?;
             Ok(bytes)
         });
         let bytes = written

@@ -9,6 +9,7 @@ use ottla_control::proto::{self, quorum_client::QuorumClient};
 use ottla_core::metadata::Reply;
 use ottla_quorum::{QuorumConfig, SubmitError, Tuning};
 use ottla_sim::SimDisk;
+use ottla_store::Disk;
 use tonic::Code;
 
 use crate::harness::{
@@ -80,6 +81,32 @@ async fn a_single_node_waits_until_there_is_room() {
 async fn a_node_that_waits_for_room_can_be_stopped() {
     let (node, ..) = alone_on_a_full_disk().await;
     within("the node to stop", node.stop()).await;
+}
+
+/// The log has room of its own, and purging it can wait.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_that_waits_for_room_holds_nothing_up() {
+    let mut places = places(1);
+    let disk = on_a_sim_disk(&mut places[0]);
+    let tuning = Tuning { snapshot_after_entries: 10, entries_kept: 5, ..Tuning::default() };
+    let voters = voters_of(&places);
+    let config = |place: &Place| QuorumConfig { tuning: tuning.clone(), ..place.config(voters.clone()) };
+    let nodes = start_all(&places, config).await;
+    in_service(&nodes, 1).await;
+    disk.set_bytes_max(Some(0));
+    for number in 0..40 {
+        create_topic(&nodes[0], &format!("small-{number}"), 1).await;
+    }
+    let has_snapshot = || {
+        let names = disk.list(&places[0].metadata_folder()).unwrap();
+        names.iter().any(|entry| entry.name.ends_with(".checkpoint")).then_some(())
+    };
+    assert!(has_snapshot().is_none(), "it had room");
+    disk.set_bytes_max(None);
+    poll("the snapshot that waited", has_snapshot).await;
+    for node in nodes {
+        node.stop().await;
+    }
 }
 
 /// It waits already: more would pile up.
