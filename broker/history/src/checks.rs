@@ -111,7 +111,7 @@ fn values(history: &History) -> impl Iterator<Item = (&KeyFacts, u64, &Fact)> {
 
 fn duplicates(history: &History) -> Findings {
     let mut findings = Findings::default();
-    for (key, value, fact) in values(history) {
+    for (key, value, fact) in values(history).filter(|(_, _, fact)| !history.was_renumbered(fact)) {
         if let Some((low, high)) = fact.offsets.filter(|(low, high)| low != high) {
             findings.add(|| format!("{}: value {value} is at offset {low} and at {high}", key.name));
         }

@@ -126,6 +126,8 @@ pub struct History {
     pub(crate) conflicts: Findings,
     pub(crate) sent_twice: Findings,
     pub(crate) own_sends: Findings,
+    /// By which process, by number, and when sends under way got new numbers.
+    renumbered: Vec<(usize, u64)>,
     /// Operations of unknown outcome with several sends, which are all or nothing.
     torn: Vec<Vec<(usize, u64)>>,
 }
@@ -159,6 +161,7 @@ impl History {
                         self.find_own_sends(&operation.process, &sent, key, records);
                     }
                 }
+                Step::Renumbered => self.renumbered.push((process, operation.start)),
             }
         }
         if operation.outcome == Outcome::Unknown && sent.len() > 1 {
@@ -248,6 +251,14 @@ impl History {
                 )
             });
         }
+    }
+
+    /// Whether the value's client numbered it anew while it was under way, so that nobody can know it again.
+    pub(crate) fn was_renumbered(&self, fact: &Fact) -> bool {
+        let (process, start) = fact.sent;
+        let under_way = start..=fact.acknowledged_ns;
+        fact.writer != Writer::Nobody
+            && self.renumbered.iter().any(|(whose, at)| *whose == process && under_way.contains(at))
     }
 
     /// All keys.

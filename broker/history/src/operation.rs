@@ -55,6 +55,8 @@ pub enum Step {
     Send(String, u64, Option<i64>),
     /// For each key that was asked for, the offsets and values that came, in the order in which they came.
     Poll(BTreeMap<String, Vec<(i64, u64)>>),
+    /// The client gave what was under way new sequence numbers, by itself: what a broker had by then it takes for new.
+    Renumbered,
 }
 
 impl Operation {

@@ -359,3 +359,27 @@ fn a_line_that_is_no_operation_is_refused() {
     assert_eq!(operation.to_line().unwrap(), line);
     assert_eq!(operation.steps[0], Step::Send("a-0".to_owned(), 5, None));
 }
+
+/// A client that numbers anew what is under way sends it as something new: no broker can know it again.
+#[test]
+fn what_its_client_numbered_anew_may_be_there_twice() {
+    let duplicates = |process: &str, at_ns: u64| {
+        let operation = |process: &str, start, end, step| Operation {
+            process: process.to_owned(),
+            start,
+            end,
+            outcome: Outcome::Ok,
+            steps: vec![step],
+            rebalanced: Vec::new(),
+            is_final: false,
+        };
+        let mut history = History::new();
+        history.push(&operation("p", 10, 50, Step::Send("k".to_owned(), 5, Some(2))));
+        history.push(&operation(process, at_ns, at_ns, Step::Renumbered));
+        history.push(&operation("c", 60, 70, Step::Poll([("k".to_owned(), vec![(1, 5), (2, 5)])].into())));
+        history.check().violations()
+    };
+    assert_eq!([10, 30, 50].map(|at| duplicates("p", at)), [0; 3], "it was under way");
+    assert_eq!([9, 51].map(|at| duplicates("p", at)), [1; 2], "it was not, or not any more");
+    assert_eq!(duplicates("q", 30), 1, "that was another's");
+}

@@ -10,7 +10,7 @@ use crate::report::Report;
 /// Measures and prints it. As root: it goes on in namespaces of its own.
 ///
 /// # Errors
-/// A tool is missing, or the cluster loses something. With `keep`, what there is to read stays in `folder`.
+/// A tool is missing, or the cluster loses something. Then, or with `keep`, what there is to read stays in `folder`.
 pub fn run(folder: &Path, python: PathBuf, jars: Option<PathBuf>, keep: bool) -> Result<()> {
     ottla_it::ottla();
     enter()?;
@@ -31,7 +31,13 @@ pub fn run(folder: &Path, python: PathBuf, jars: Option<PathBuf>, keep: bool) ->
             jars: jars.context("--client-jars isn't set: use cargo xtask bench --failover")?,
         },
     };
-    for Failover { what, client, times, resumed_ms, longest_ms, goal } in failover(plan)? {
+    let measured = failover(plan);
+    if measured.is_err() {
+        // What it was is to be read there.
+        eprintln!("the brokers' logs and the clients' histories stay in {}", dir.path().display());
+        dir.disable_cleanup(true);
+    }
+    for Failover { what, client, times, resumed_ms, longest_ms, goal } in measured? {
         let who = format!("{what}, {client}");
         let figure =
             |[p50, p99, max]: [u64; 3]| format!("p50 {p50} ms, p99 {p99} ms, max {max} ms ({times} times)");

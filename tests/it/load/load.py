@@ -6,6 +6,7 @@ with --final it reads everything once, from the beginning, and ends.
 
 import argparse
 import json
+import logging
 import sys
 import threading
 import time
@@ -51,6 +52,22 @@ def value_of(record):
     return value if record == payload(value) else UNREADABLE
 
 
+class Renumberings(logging.Handler):
+    """librdkafka (2.16.0) may send a partition's later batch to a new leader before it sends the one again that timed out
+    at the old one. That is out of order, upon which it raises the producer's epoch and numbers anew what is under way,
+    in all partitions: what a broker had by then is appended twice. It says so only in its log, in its order among the
+    deliveries."""
+
+    def __init__(self, sender):
+        super().__init__()
+        self.sender = sender
+
+    def emit(self, record):
+        if "bumped epoch" in record.getMessage():
+            now = time.time_ns()
+            self.sender.history.write(self.sender.process, now, now, "ok", "renumbered")
+
+
 class Sender:
     """Sends to all partitions in turn. A producer that fails for good is replaced, as another process."""
 
@@ -66,9 +83,14 @@ class Sender:
         self.process = f"rdkafka-send-{self.options.name}-{self.incarnation}"
         self.incarnation += 1
         self.fatal = False
+        logger = logging.getLogger(self.process)
+        logger.propagate = False
+        logger.setLevel(logging.DEBUG)
+        logger.addHandler(Renumberings(self))
         return Producer({"bootstrap.servers": self.options.bootstrap, "enable.idempotence": True, "acks": "all",
                          "linger.ms": 2, "request.timeout.ms": 3000, "message.timeout.ms": 60_000,
-                         "retry.backoff.ms": 50, "error_cb": self.on_error, **COMMON})
+                         "retry.backoff.ms": 50, "error_cb": self.on_error, **COMMON,
+                         "debug": "eos", "log_level": 7}, logger=logger)
 
     def on_error(self, error):
         if error.code() == KafkaError._FATAL:
