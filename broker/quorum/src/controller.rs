@@ -220,25 +220,11 @@ fn changes(record: &Record) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use ottla_core::metadata::{CreateTopics, IncarnationId, NewTopic, RegisterBroker};
-    use ottla_types::{BrokerEpoch, ClusterId, DirectoryId, TopicId};
+    use ottla_core::metadata::{CreateTopics, NewTopic, UnfenceBroker};
+    use ottla_types::{BrokerEpoch, ClusterId, TopicId};
 
     use super::*;
-
-    fn register(id: i32) -> Command {
-        Command::RegisterBroker(RegisterBroker {
-            id: BrokerId(id),
-            incarnation: IncarnationId(1),
-            directory_id: DirectoryId([1; 16]),
-            listeners: vec![],
-            control_address: String::new(),
-            rack: None,
-            clean_shutdown: true,
-            min_insync_replicas: None,
-            default_replication_factor: None,
-            acks_written: false,
-        })
-    }
+    use crate::test_commands::register;
 
     fn create(number: u8, partitions: i32) -> Command {
         let name = format!("topic-{number}");
@@ -261,8 +247,9 @@ mod tests {
     #[test]
     fn an_entry_takes_commands_until_it_is_large() {
         let mut image = MetadataImage::new(ClusterId([1; 16]));
-        let unfence = ottla_core::metadata::UnfenceBroker { id: BrokerId(0), epoch: BrokerEpoch(1) };
-        for (version, command) in [(1, register(0)), (2, Command::UnfenceBroker(unfence))] {
+        let unfence = UnfenceBroker { id: BrokerId(0), epoch: BrokerEpoch(1) };
+        let register = Command::RegisterBroker(register(BrokerId(0)));
+        for (version, command) in [(1, register), (2, Command::UnfenceBroker(unfence))] {
             image.apply(MetadataVersion(version), &image.decide(&command).records);
         }
         let small = |count: u8| (0..count).map(|number| create(number, 1)).collect::<Vec<_>>();

@@ -32,6 +32,8 @@ mod session;
 mod sessions;
 mod snapshot_file;
 mod state_machine;
+#[cfg(test)]
+mod test_commands;
 mod voters;
 
 pub use config::{QuorumConfig, Registration, Tuning, Voter, Voters};

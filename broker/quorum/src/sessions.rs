@@ -68,10 +68,11 @@ impl Sessions {
 
 #[cfg(test)]
 mod tests {
-    use ottla_core::metadata::{Command, IncarnationId, RegisterBroker, UnfenceBroker};
-    use ottla_types::{ClusterId, DirectoryId, MetadataVersion};
+    use ottla_core::metadata::{Command, UnfenceBroker};
+    use ottla_types::{ClusterId, MetadataVersion};
 
     use super::*;
+    use crate::test_commands::register;
 
     const LIMIT: Duration = Duration::from_secs(2);
     const TICK: Duration = Duration::from_millis(100);
@@ -79,20 +80,8 @@ mod tests {
     fn image_with_a_live_broker() -> MetadataImage {
         let mut image = MetadataImage::new(ClusterId([1; 16]));
         let id = BrokerId(7);
-        let register = RegisterBroker {
-            id,
-            incarnation: IncarnationId(1),
-            directory_id: DirectoryId([2; 16]),
-            listeners: vec![],
-            control_address: String::new(),
-            rack: None,
-            clean_shutdown: true,
-            min_insync_replicas: None,
-            default_replication_factor: None,
-            acks_written: false,
-        };
         let unfence = UnfenceBroker { id, epoch: BrokerEpoch(1) };
-        for command in [Command::RegisterBroker(register), Command::UnfenceBroker(unfence)] {
+        for command in [Command::RegisterBroker(register(id)), Command::UnfenceBroker(unfence)] {
             let records = image.decide(&command).records;
             image.apply(MetadataVersion(image.version.0 + 1), &records);
         }

@@ -125,10 +125,11 @@ fn names(disk: &dyn Disk, folder: &Path) -> io::Result<Vec<String>> {
 mod tests {
     use ottla_core::metadata::{Command, IncarnationId, RegisterBroker};
     use ottla_store::RealDisk;
-    use ottla_types::{BrokerId, DirectoryId};
+    use ottla_types::BrokerId;
 
     use super::*;
     use crate::raft_types::LogId;
+    use crate::test_commands::register;
 
     const CLUSTER: ClusterId = ClusterId([4; 16]);
 
@@ -136,16 +137,9 @@ mod tests {
         let mut image = MetadataImage::new(CLUSTER);
         for id in 0..brokers {
             let command = Command::RegisterBroker(RegisterBroker {
-                id: BrokerId(id),
                 incarnation: IncarnationId(u128::MAX),
-                directory_id: DirectoryId([1; 16]),
-                listeners: vec![],
                 control_address: "here:1".to_owned(),
-                rack: None,
-                clean_shutdown: true,
-                min_insync_replicas: None,
-                default_replication_factor: None,
-                acks_written: false,
+                ..register(BrokerId(id))
             });
             let records = image.decide(&command).records;
             image.apply(MetadataVersion(image.version.0 + 1), &records);

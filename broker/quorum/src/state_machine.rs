@@ -185,11 +185,12 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send
 #[cfg(test)]
 mod tests {
     use openraft::CommittedLeaderId;
-    use ottla_core::metadata::{Command, IncarnationId, Record, RegisterBroker};
+    use ottla_core::metadata::{Command, Record};
     use ottla_store::RealDisk;
-    use ottla_types::{BrokerId, DirectoryId};
+    use ottla_types::BrokerId;
 
     use super::*;
+    use crate::test_commands::register;
 
     const CLUSTER: ClusterId = ClusterId([6; 16]);
 
@@ -207,19 +208,7 @@ mod tests {
     }
 
     fn registration(image: &MetadataImage, id: i32) -> Vec<Record> {
-        let command = RegisterBroker {
-            id: BrokerId(id),
-            incarnation: IncarnationId(1),
-            directory_id: DirectoryId([1; 16]),
-            listeners: vec![],
-            control_address: String::new(),
-            rack: None,
-            clean_shutdown: true,
-            min_insync_replicas: None,
-            default_replication_factor: None,
-            acks_written: false,
-        };
-        image.decide(&Command::RegisterBroker(command)).records
+        image.decide(&Command::RegisterBroker(register(BrokerId(id)))).records
     }
 
     #[tokio::test]
