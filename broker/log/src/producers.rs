@@ -54,14 +54,16 @@ pub struct ProducerEntry {
     /// How many sequence numbers, ending with the newest, are known to be in the log without a gap; it stops at
     /// [`RUN_MAX`]. A snapshot doesn't hold it: then it is those of the remembered batches.
     pub run: u32,
-    /// The greatest timestamp of its last batch, in ms; it is forgotten some time after that.
-    pub timestamp_ms: i64,
+    /// When something was last heard of it, in ms of this broker's clock: it is forgotten some time after that. None if
+    /// it is known from files that don't say: then it counts as heard when the next sweep comes. Its records' own times
+    /// say nothing of that, as what they hold may be old.
+    pub heard_ms: Option<i64>,
 }
 
 impl ProducerEntry {
     /// A producer that has written nothing in that epoch.
-    pub fn new(epoch: ProducerEpoch, timestamp_ms: i64) -> Self {
-        Self { epoch, batches: VecDeque::new(), run: 0, timestamp_ms }
+    pub fn new(epoch: ProducerEpoch, heard_ms: Option<i64>) -> Self {
+        Self { epoch, batches: VecDeque::new(), run: 0, heard_ms }
     }
 
     /// Takes note of its newest batch.
@@ -228,18 +230,25 @@ impl ProducerStates {
         Ok(SequenceCheck::Append)
     }
 
-    /// Takes note of a batch that was appended at `base_offset`, by a client or a leader, or is found in the log.
-    pub fn on_append(&mut self, header: BatchHeader<'_>, base_offset: Offset, timestamp_ms: i64) {
+    /// Takes note of a batch that was appended at `base_offset` at `heard_ms`, by a client or a leader; none if it is
+    /// found in the log.
+    pub fn on_append(
+        &mut self,
+        header: BatchHeader<'_>,
+        base_offset: Offset,
+        timestamp_ms: i64,
+        heard_ms: Option<i64>,
+    ) {
         let (id, epoch) = (header.producer_id(), header.producer_epoch());
         if id.0 < 0 {
             return;
         }
-        let new = || ProducerEntry::new(epoch, timestamp_ms);
+        let new = || ProducerEntry::new(epoch, heard_ms);
         let entry = self.producers.entry(id).or_insert_with(new);
         if epoch > entry.epoch {
             *entry = new();
         }
-        entry.timestamp_ms = timestamp_ms;
+        entry.heard_ms = heard_ms;
         if header.is_control() || epoch < entry.epoch {
             return;
         }
@@ -252,7 +261,7 @@ impl ProducerStates {
         let entry = self.producers.get_mut(&header.producer_id());
         let is_known_epoch = entry.as_ref().is_some_and(|entry| entry.epoch == header.producer_epoch());
         let (Some(entry), true) = (entry, is_known_epoch && !header.is_control()) else {
-            return self.on_append(header, header.base_offset(), header.max_timestamp());
+            return self.on_append(header, header.base_offset(), header.max_timestamp(), None);
         };
         let batch = BatchMeta::of(header, header.base_offset(), header.max_timestamp());
         let at = entry.batches.partition_point(|known| known.base_offset < batch.base_offset);
@@ -262,7 +271,6 @@ impl ProducerStates {
             return;
         }
         if at == entry.batches.len() {
-            entry.timestamp_ms = batch.timestamp_ms;
             return entry.push(batch);
         }
         entry.batches.insert(at, batch);
@@ -271,10 +279,34 @@ impl ProducerStates {
         }
     }
 
-    /// Forgets the producers whose last batch is older than `expiration_ms`. Returns how many.
+    /// Takes note that a producer has sent something again at `heard_ms`. Returns whether it is known.
+    pub fn hear(&mut self, id: ProducerId, heard_ms: i64) -> bool {
+        let entry = self.producers.get_mut(&id);
+        entry.map(|entry| entry.heard_ms = Some(heard_ms)).is_some()
+    }
+
+    /// Takes over when producers were heard from what was known before the state was read from the files again.
+    pub fn keep_heard(&mut self, before: &Self) {
+        for (id, entry) in &mut self.producers {
+            entry.heard_ms = before.get(*id).and_then(|before| before.heard_ms);
+        }
+    }
+
+    /// What files say of when producers were heard isn't all: each counts as heard at the next sweep.
+    pub fn forget_heard(&mut self) {
+        self.producers.values_mut().for_each(|entry| entry.heard_ms = None);
+    }
+
+    /// Forgets the producers of which nothing was heard for `expiration_ms`. Returns how many.
+    ///
+    /// A time that is still to come is that of a clock that was put back since, and counts as now.
     pub fn expire(&mut self, now_ms: i64, expiration_ms: i64) -> usize {
         let before = self.producers.len();
-        self.producers.retain(|_, entry| now_ms.saturating_sub(entry.timestamp_ms) < expiration_ms);
+        self.producers.retain(|_, entry| {
+            let heard_ms = entry.heard_ms.map_or(now_ms, |heard_ms| heard_ms.min(now_ms));
+            entry.heard_ms = Some(heard_ms);
+            now_ms.saturating_sub(heard_ms) < expiration_ms
+        });
         before - self.producers.len()
     }
 }
@@ -306,7 +338,7 @@ mod tests {
             let header = BatchHeader::new(&bytes).unwrap();
             let outcome = match states.check(header) {
                 Ok(SequenceCheck::Append) => {
-                    states.on_append(header, Offset(next), 1);
+                    states.on_append(header, Offset(next), 1, None);
                     next += n[3];
                     format!("at {}", next - n[3])
                 }
@@ -376,7 +408,7 @@ mod tests {
         let mut states = ProducerStates::default();
         // 2 and 3 were damaged, and so was 9; 0 is older than five batches by then.
         for offset in [1, 4, 5, 6] {
-            states.on_append(BatchHeader::new(&at(offset)).unwrap(), Offset(offset), 1);
+            states.on_append(BatchHeader::new(&at(offset)).unwrap(), Offset(offset), 1, None);
         }
         for offset in [2, 3, 3, 0, 9] {
             states.fill_in(BatchHeader::new(&at(offset)).unwrap());
@@ -388,12 +420,26 @@ mod tests {
     }
 
     #[test]
-    fn producers_are_forgotten_after_a_while() {
+    fn producers_are_forgotten_when_nothing_was_heard_for_a_while() {
         let mut states = ProducerStates::default();
         let bytes = batch(1, 0, 0, 1);
-        states.on_append(BatchHeader::new(&bytes).unwrap(), Offset(0), 1_000);
-        assert_eq!(states.expire(1_099, 100), 0);
-        assert_eq!(states.expire(1_100, 100), 1);
+        let header = BatchHeader::new(&bytes).unwrap();
+        let append = |states: &mut ProducerStates, heard_ms| states.on_append(header, Offset(0), 1, heard_ms);
+        append(&mut states, Some(1_000));
+        assert_eq!(states.expire(1_099, 100), 0, "the record's time, 1, is of no account");
+        assert!(states.hear(ProducerId(1), 1_050) && !states.hear(ProducerId(2), 1_050));
+        assert_eq!(states.expire(1_149, 100), 0, "it sent something again");
+        assert_eq!(states.expire(1_150, 100), 1);
+        append(&mut states, None);
+        assert_eq!(states.expire(9_000, 100), 0, "nothing says when it was heard: it is as if that were now");
+        assert_eq!(states.expire(9_099, 100), 0);
+        let mut reread = states.clone();
+        reread.forget_heard();
+        assert_eq!(reread.expire(9_500, 100), 0);
+        reread.keep_heard(&states);
+        assert_eq!((states.expire(9_100, 100), reread.expire(9_100, 100)), (1, 1));
+        append(&mut states, Some(5_000));
+        assert_eq!((states.expire(2_000, 100), states.expire(2_100, 100)), (0, 1), "the clock was put back");
         assert!(states.is_empty());
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Kafka keeps one entry a producer: its last batch. We write one for each batch that is remembered, the last one
 //! last: Kafka's reader lets the last entry of a producer win, ours joins them, so retries of all five are still
-//! recognized after a restart.
+//! recognized after a restart. The last batch is written once more, with the time at which the producer was last heard
+//! in the place of the batch's: a reader takes that field for the producer's age.
 
 use std::fmt;
 
@@ -40,11 +41,15 @@ pub fn encode_snapshot(states: &ProducerStates) -> Vec<u8> {
     let mut count = 0i32;
     for (id, entry) in producers {
         if entry.batches.is_empty() {
-            put_entry(&mut bytes, id, entry.epoch, None, entry.timestamp_ms);
+            put_entry(&mut bytes, id, entry.epoch, None, entry.heard_ms.unwrap_or(-1));
             count += 1;
         }
         for batch in &entry.batches {
             put_entry(&mut bytes, id, entry.epoch, Some(batch), batch.timestamp_ms);
+            count += 1;
+        }
+        if let (Some(last), Some(heard_ms)) = (entry.batches.back(), entry.heard_ms) {
+            put_entry(&mut bytes, id, entry.epoch, Some(last), heard_ms);
             count += 1;
         }
     }
@@ -105,17 +110,20 @@ fn join_entry(states: &mut ProducerStates, bytes: &[u8]) {
     let timestamp_ms = i64_at(26);
     let mut known = match states.get(id) {
         Some(known) if known.epoch == epoch => known.clone(),
-        _ => ProducerEntry::new(epoch, timestamp_ms),
+        _ => ProducerEntry::new(epoch, None),
     };
-    known.timestamp_ms = timestamp_ms;
-    if last_sequence >= 0 {
-        known.push(BatchMeta {
-            base_sequence: sequence_plus(last_sequence, delta.wrapping_neg()),
-            last_sequence,
-            base_offset: Offset(last_offset.saturating_sub(i64::from(delta))),
-            last_offset: Offset(last_offset),
-            timestamp_ms,
-        });
+    let batch = BatchMeta {
+        base_sequence: sequence_plus(last_sequence, delta.wrapping_neg()),
+        last_sequence,
+        base_offset: Offset(last_offset.saturating_sub(i64::from(delta))),
+        last_offset: Offset(last_offset),
+        timestamp_ms,
+    };
+    let is_again = known.batches.back().is_some_and(|last| BatchMeta { timestamp_ms, ..*last } == batch);
+    if last_sequence < 0 || is_again {
+        known.heard_ms = (timestamp_ms >= 0).then_some(timestamp_ms);
+    } else {
+        known.push(batch);
     }
     states.insert(id, known);
 }
@@ -128,13 +136,15 @@ mod tests {
 
     fn states() -> ProducerStates {
         let mut states = ProducerStates::default();
-        for (id, sequence, offset) in [(7, i32::MAX, 0), (7, 1, 2), (9, 0, 4), (7, 3, 6)] {
+        for (id, sequence, offset, heard_ms) in
+            [(7, i32::MAX, 0, Some(900)), (7, 1, 2, Some(1_000)), (9, 0, 4, None), (7, 3, 6, Some(1_100))]
+        {
             let batch = BatchBuilder::new(Offset(0), LeaderEpoch(0))
                 .producer(ProducerId(id), ProducerEpoch(2), sequence)
                 .record(50, None, None)
                 .record(60, None, None)
                 .build();
-            states.on_append(BatchHeader::new(&batch).unwrap(), Offset(offset), 60);
+            states.on_append(BatchHeader::new(&batch).unwrap(), Offset(offset), 60, heard_ms);
         }
         states
     }
@@ -142,7 +152,7 @@ mod tests {
     #[test]
     fn all_remembered_batches_survive() {
         let bytes = encode_snapshot(&states());
-        assert_eq!(bytes.len(), 10 + 4 * ENTRY_BYTES);
+        assert_eq!(bytes.len(), 10 + 5 * ENTRY_BYTES, "of one it is known when it was heard");
         assert_eq!(decode_snapshot(&bytes), Ok(states()));
         assert_eq!(encode_snapshot(&states()), bytes);
         let empty = ProducerStates::default();

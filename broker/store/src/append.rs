@@ -70,6 +70,7 @@ impl PartitionLog {
             appended.last_offset = old.last_offset;
             appended.log_append_time_ms = append_time.map_or(-1, |_| old.timestamp_ms);
             appended.duplicate = true;
+            state.heard_again |= state.producers.hear(header.producer_id(), now_ms);
             return Ok(appended);
         }
         let patched = patch_header(records, appended.base_offset, leader_epoch, append_time);
@@ -193,7 +194,8 @@ impl PartitionLog {
         self.shared.count_written(bytes);
         for header in headers {
             state.active().push_batch(*header, header.base_offset(), header.max_timestamp());
-            state.producers.on_append(*header, header.base_offset(), header.max_timestamp());
+            let heard_ms = Some(now_ms);
+            state.producers.on_append(*header, header.base_offset(), header.max_timestamp(), heard_ms);
             state.epochs_unsaved |= state.epochs.assign(header.leader_epoch(), header.base_offset());
         }
         assert_eq!(
@@ -268,7 +270,7 @@ impl PartitionLog {
             file.write_at(0, &[&content])
         });
         match written {
-            Ok(()) => state.snapshot_at = Some(offset),
+            Ok(()) => (state.snapshot_at, state.heard_again) = (Some(offset), false),
             Err(error) => tracing::warn!(path = %path.display(), %error, "producer snapshot not written"),
         }
     }

@@ -194,6 +194,7 @@ impl PartitionLog {
         self.shared.sync_dir(&folder).map_err(StoreError::io("sync", &folder))?;
         let (incarnation, slot) = (state.incarnation, state.slot);
         let before = std::mem::replace(state, loaded.state);
+        state.producers.keep_heard(&before.producers);
         let known = before.damaged;
         // No checksum covers a batch's epoch, so what the batches say now is worth less than what they said.
         state.epochs_unsaved |= state.epochs != before.epochs;

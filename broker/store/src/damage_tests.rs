@@ -284,17 +284,60 @@ fn what_a_producer_has_written_is_not_known_until_damage_is_mended() {
     assert!(!log.append(&of_producer(10), LeaderEpoch(3), 1_000).unwrap().duplicate);
 }
 
+const DAY_MS: i64 = 24 * 3_600_000;
+
 #[test]
-fn silent_producers_are_forgotten_by_the_sweep() {
+fn producers_of_old_records_are_forgotten_only_when_they_are_silent() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
     let log = create(&store);
-    log.append(&of_producer(0), LeaderEpoch(0), 1_000).unwrap();
-    let day = 24 * 3_600_000;
-    store.enforce_retention(1_000 + day - 1);
-    assert!(log.append(&of_producer(5), LeaderEpoch(0), 1_000).is_err(), "a sequence is missing");
-    store.enforce_retention(1_000 + day);
-    assert!(log.append(&of_producer(5), LeaderEpoch(0), 1_000).is_ok(), "it may begin anywhere");
+    // The records are of the year 1970, and three days pass.
+    let heard_ms = 1_700_000_000_000;
+    let append = |log: &Arc<PartitionLog>, sequence, now_ms| {
+        log.append(&of_producer(sequence), LeaderEpoch(0), now_ms).map(|appended| appended.duplicate)
+    };
+    assert!(!append(&log, 0, heard_ms).unwrap());
+    store.enforce_retention(heard_ms + DAY_MS - 1);
+    assert!(append(&log, 0, heard_ms + DAY_MS - 1).unwrap(), "it is known, and heard again");
+    store.enforce_retention(heard_ms + 2 * DAY_MS - 2);
+    assert!(append(&log, 5, heard_ms).is_err(), "a sequence is missing");
+    store.enforce_retention(heard_ms + 2 * DAY_MS - 1);
+    assert!(append(&log, 5, heard_ms).is_ok(), "it may begin anywhere");
+}
+
+#[test]
+fn a_restart_makes_no_producer_older_and_each_is_forgotten_some_day() {
+    for clean in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path());
+        let log = create(&store);
+        let heard_ms = 1_700_000_000_000;
+        log.append(&of_producer(0), LeaderEpoch(0), heard_ms).unwrap();
+        store.commit_now().unwrap();
+        store.checkpoint().unwrap();
+        // After the snapshot it is heard once more.
+        let again_ms = heard_ms + DAY_MS / 2;
+        assert!(log.append(&of_producer(0), LeaderEpoch(0), again_ms).unwrap().duplicate);
+        if clean {
+            store.close().unwrap();
+        }
+        drop((store, log));
+        let store = open(dir.path());
+        let log = store.partition(TOPIC, P0).unwrap();
+        let knows = |log: &PartitionLog| log.state.lock().producers.len() == 1;
+        // After a crash nothing says when it was heard: the first sweep counts as that.
+        let sweep_ms = again_ms + DAY_MS - 1;
+        store.enforce_retention(sweep_ms);
+        assert!(knows(&log), "clean: {clean}");
+        log.truncate_to(Offset(0)).unwrap();
+        log.append(&of_producer(0), LeaderEpoch(0), sweep_ms).unwrap();
+        log.append(&of_producer(1), LeaderEpoch(0), sweep_ms).unwrap();
+        log.truncate_to(Offset(1)).unwrap();
+        store.enforce_retention(sweep_ms + DAY_MS - 1);
+        assert!(knows(&log), "clean: {clean}, what is cut is read again");
+        store.enforce_retention(sweep_ms + DAY_MS);
+        assert!(!knows(&log), "clean: {clean}");
+    }
 }
 
 /// A disk that has too many files open for some syncs of folders.

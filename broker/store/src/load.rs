@@ -110,6 +110,7 @@ pub(crate) fn load_log(recovery: &Recovery<'_>, folder: &Path, known: Known) -> 
         epochs: loader.epochs,
         epochs_unsaved: loader.epochs_changed,
         producers,
+        heard_again: false,
         snapshot_at,
         unsynced_files: Vec::new(),
         folder_unsynced,
@@ -545,6 +546,10 @@ impl Loader<'_> {
             Some((at, states)) => (at, states),
             None => (Offset(0), ProducerStates::default()),
         };
+        if !self.recovery.clean {
+            // Nothing says what was heard after it was written.
+            states.forget_heard();
+        }
         let snapshot_at = (!states.is_empty() || from > Offset(0)).then_some(from);
         for segment in segments.iter().filter(|segment| segment.end > from && segment.bytes > 0) {
             let mut start = self.replay_start(segment, from)?;
@@ -552,7 +557,7 @@ impl Loader<'_> {
                 // A damaged header must not say what a producer has written; what comes behind it may.
                 let end = self.walk(segment.base, position..segment.bytes, offset, Depth::Crc, |batch| {
                     let header = batch.header();
-                    states.on_append(header, header.base_offset(), header.max_timestamp());
+                    states.on_append(header, header.base_offset(), header.max_timestamp(), None);
                     true
                 })?;
                 start = self.next_start(segment, &end, Offset(end.next_offset.0 + 1))?;

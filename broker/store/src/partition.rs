@@ -49,6 +49,8 @@ pub(crate) struct State {
     pub(crate) epochs: LeaderEpochs,
     pub(crate) epochs_unsaved: bool,
     pub(crate) producers: ProducerStates,
+    /// Whether a producer has sent something again since the newest snapshot: it isn't as old as that says.
+    pub(crate) heard_again: bool,
     /// The offset of the newest producer snapshot.
     pub(crate) snapshot_at: Option<Offset>,
     /// Files whose content has to be synced before the folder's names are.

@@ -218,6 +218,7 @@ pub(crate) fn create_partition(
         epochs: LeaderEpochs::default(),
         epochs_unsaved: false,
         producers: ProducerStates::default(),
+        heard_again: false,
         snapshot_at: None,
         unsynced_files,
         folder_unsynced: true,

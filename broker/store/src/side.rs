@@ -94,7 +94,8 @@ impl PartitionLog {
         {
             let mut state = self.state.lock();
             let end = state.end();
-            let has_snapshot = end == Offset(0) || state.snapshot_at == Some(end);
+            let is_newest = state.snapshot_at == Some(end) && !state.heard_again;
+            let has_snapshot = end == Offset(0) || is_newest;
             let is_complete = self.recovery_point() == Some(end);
             if state.deleted || (!state.touched && has_snapshot && is_complete) {
                 return Ok(());

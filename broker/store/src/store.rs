@@ -57,7 +57,8 @@ pub struct StoreConfig {
     /// The size of one of the journal's two files in bytes: segments are synced whenever one is full. With 0 there is
     /// no journal, and each segment is synced for itself.
     pub journal_file_bytes: u64,
-    /// How long an idempotent producer is remembered after its last batch: Kafka's `producer.id.expiration.ms`.
+    /// How long an idempotent producer is remembered after it was last heard: Kafka's `producer.id.expiration.ms`, which
+    /// counts from the time of its records there.
     pub producer_expiration: Duration,
     /// How many partitions are synced, opened or closed at once.
     pub sync_threads: usize,
