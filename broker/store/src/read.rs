@@ -42,6 +42,8 @@ pub struct ReadSlice {
     pub base_offset: Offset,
     /// The offset after the last record.
     pub next_offset: Offset,
+    /// Whether it reaches to the end of what may be read of the segment: what comes next is in another one.
+    pub ends_file: bool,
 }
 
 impl ReadSlice {
@@ -166,7 +168,8 @@ impl PartitionLog {
         let (end, next_offset) = self.verify(&view, position..end, base_offset, next_offset)?;
         self.remember(next_offset, view.base, end);
         let len = (end - position) as usize;
-        Ok(Some(ReadSlice { file: view.source.0, position, len, base_offset, next_offset }))
+        let ends_file = end == view.limit;
+        Ok(Some(ReadSlice { file: view.source.0, position, len, base_offset, next_offset, ends_file }))
     }
 
     /// As [`Self::read`], but copies the bytes; empty when there are none.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_core::partition::RoleKind;
+use ottla_log::HEADER_BYTES;
 use ottla_store::{ReadSlice, UpTo};
 use ottla_types::{BrokerId, LeaderEpoch, Offset, PartitionIndex, TopicId};
 use ottla_wire::apis::Fetch;
@@ -64,9 +65,23 @@ struct Found {
     high_watermark: Offset,
     log_start_offset: Offset,
     slice: Option<ReadSlice>,
+    /// What waiting could add to `slice`.
+    room: Room,
     partition: Option<Arc<Partition>>,
     /// The replica that the consumer should rather read from.
     preferred: Option<BrokerId>,
+}
+
+/// What waiting could add to what was found of a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Room {
+    /// More records, once there are some: all that may be read is in the answer, and there is room for a batch.
+    More,
+    /// Nothing, as the partition's limit is reached; other partitions may have more.
+    None,
+    /// Nothing, and it is no use to wait for others: this partition's next records don't fit into the answer, be it for the
+    /// response's limit or because they are in another file, of which an answer holds a range of one only.
+    Overfull,
 }
 
 /// Reads, then answers or goes on to wait.
@@ -85,13 +100,14 @@ pub fn begin(call: Call) -> Begun {
         };
         let size = |number: i32| usize::try_from(number).unwrap_or(0);
         let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)).min(WAIT_MAX);
+        let max_bytes = size(request.max_bytes).min(call.broker.config.fetch.response_bytes_max);
         let waiting = Waiting {
             broker: Arc::clone(&call.broker),
             replier: call.replier,
             session,
             requests,
-            min_bytes: size(request.min_bytes),
-            max_bytes: size(request.max_bytes).min(call.broker.config.fetch.response_bytes_max),
+            min_bytes: size(request.min_bytes).min(max_bytes),
+            max_bytes,
             read_committed: request.isolation_level == 1,
             listener: Arc::clone(&call.context.listener),
             rack: request.rack_id.into(),
@@ -208,7 +224,16 @@ impl Waiting {
         let bytes = request.max_bytes.min(left);
         let found = match log.read(from, bytes, is_first, UpTo::Offset(limit)) {
             Ok(_) if preferred.is_some() => Found::error(ErrorCode::None),
-            Ok(slice) => Found { slice, ..Found::error(ErrorCode::None) },
+            Ok(slice) => {
+                let next = slice.as_ref().map_or(from, |slice| slice.next_offset);
+                let room = match &slice {
+                    // The first batch is sent however large it is.
+                    None if is_first => Room::More,
+                    Some(slice) if slice.ends_file && next < limit => Room::Overfull,
+                    slice => room(request.max_bytes, left, slice.as_ref().map_or(0, |s| s.len), next < limit),
+                };
+                Found { slice, room, ..Found::error(ErrorCode::None) }
+            }
             // This follower may just not have it yet.
             Err(_) if led.standing.role != RoleKind::Leader && from > log.end_offset() => {
                 Found::error(ErrorCode::OffsetNotAvailable)
@@ -224,10 +249,12 @@ impl Waiting {
         }
     }
 
+    /// Whether there is as much as the client wants, or as much as it lets be sent: waiting would bring it nothing.
     fn is_enough(&self, found: &[Found]) -> bool {
         let bytes: usize = found.iter().filter_map(|found| Some(found.slice.as_ref()?.len)).sum();
         bytes >= self.min_bytes
-            || found.is_empty()
+            || found.iter().all(|found| found.room == Room::None)
+            || found.iter().any(|found| found.room == Room::Overfull)
             || found.iter().any(|found| found.error != ErrorCode::None || found.preferred.is_some())
             || Instant::now() >= self.deadline
     }
@@ -291,6 +318,17 @@ impl Waiting {
     }
 }
 
+/// What waiting could add to the `taken` bytes of a partition with a limit of its own, where the response has `left`
+/// bytes for it. `has_more` says whether some may be read that weren't taken.
+fn room(partition_max_bytes: usize, left: usize, taken: usize, has_more: bool) -> Room {
+    let is_full = has_more || taken + HEADER_BYTES > partition_max_bytes.min(left);
+    match is_full {
+        false => Room::More,
+        true if left <= partition_max_bytes => Room::Overfull,
+        true => Room::None,
+    }
+}
+
 async fn wait_for_stop(stopping: &mut watch::Receiver<bool>) {
     if stopping.wait_for(|stopping| *stopping).await.is_err() {
         std::future::pending::<()>().await;
@@ -312,6 +350,7 @@ impl Found {
             high_watermark: Offset(-1),
             log_start_offset: Offset(-1),
             slice: None,
+            room: Room::More,
             partition: None,
             preferred: None,
         }

@@ -108,7 +108,8 @@ mod tests {
         encoder.put(b"head");
         encoder.splice(len, 0);
         encoder.put(b"tail");
-        let slice = ReadSlice { file, position, len, base_offset: Offset(0), next_offset: Offset(1) };
+        let (base_offset, next_offset) = (Offset(0), Offset(1));
+        let slice = ReadSlice { file, position, len, base_offset, next_offset, ends_file: true };
         Response { frame: encoder.finish_frame().unwrap(), slices: vec![slice] }
     }
 

@@ -112,6 +112,53 @@ async fn a_long_poll_waits_for_as_many_bytes_as_it_says() {
     broker.stop().await;
 }
 
+/// Fetches with a wait that outlasts the test and a minimum that is never there; how many batches came of each
+/// partition.
+async fn batches_at_once(client: &mut Client, request: &FetchRequest<'_>) -> Vec<usize> {
+    let request = FetchRequest { max_wait_ms: 60_000, ..request.clone() };
+    let answer = tokio::time::timeout(Duration::from_secs(40), client.call::<apis::Fetch>(11, &request));
+    let answer = answer.await.expect("an answer before the wait is over");
+    let response = answer.decode::<apis::Fetch>();
+    let batches = |p: &PartitionData<'_>| base_offsets(p.records.bytes().unwrap()).len();
+    response.responses[0].partitions.iter().map(batches).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_waits_for_more_bytes_than_may_be_sent() {
+    let broker = TestBroker::start(&["fetch.max.bytes=50000"]).await;
+    let mut client = broker.connect().await;
+    client.create_topic("t", 2, &[]).await;
+    client.create_topic("rolled", 2, &[("segment.bytes", "25000")]).await;
+    let large = "x".repeat(10_000);
+    for topic in ["t", "rolled"] {
+        for _ in 0..6 {
+            client.produce(topic, 0, &batch(&[&large])).await;
+        }
+    }
+    let request = |topic, limits: &[i32]| {
+        let mut request = FetchRequest { min_bytes: i32::MAX, ..fetch_request(topic, 0, 0) };
+        let first = request.topics[0].partitions.remove(0);
+        for (partition, &partition_max_bytes) in (0..).zip(limits) {
+            let asked = FetchPartition { partition, partition_max_bytes, ..first.clone() };
+            request.topics[0].partitions.push(asked);
+        }
+        request
+    };
+    let mut at_once = async |request: &FetchRequest<'_>| batches_at_once(&mut client, request).await;
+    assert_eq!(at_once(&request("t", &[i32::MAX])).await, [4], "the broker's limit");
+    assert_eq!(at_once(&request("t", &[25_000])).await, [2], "the partition's limit");
+    let asks_little = FetchRequest { max_bytes: 30_000, ..request("t", &[i32::MAX]) };
+    assert_eq!(at_once(&asks_little).await, [2], "the request's limit");
+    let none = FetchRequest { max_bytes: 0, ..request("t", &[i32::MAX]) };
+    assert_eq!(at_once(&none).await, [1], "the first batch always comes");
+    assert_eq!(at_once(&request("t", &[i32::MAX, i32::MAX])).await, [4, 0], "the other one has no room");
+    assert_eq!(at_once(&request("rolled", &[i32::MAX])).await, [2], "an answer holds one file's");
+    // The other partition might have more, so here the wait is what the client asked for.
+    let short = FetchRequest { max_wait_ms: 50, ..request("t", &[25_000, 25_000]) };
+    assert_eq!(fetch(&mut client, 11, &short).await.2[0].3.len(), 2);
+    broker.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_answers_those_who_wait() {
     let broker = TestBroker::start(&[]).await;
