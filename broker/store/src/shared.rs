@@ -1,6 +1,6 @@
 //! What all partitions of a store share: the disk, the open files, the state "failed", the list of dirty partitions.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,7 +28,7 @@ const OUT_OF_FILES_WAIT: Duration = Duration::from_millis(20);
 const OUT_OF_FILES_WAITS_MAX: u32 = 3_000;
 
 /// One file of one partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct FileKey {
     pub(crate) partition: u64,
     pub(crate) base: Offset,
@@ -37,7 +37,8 @@ pub(crate) struct FileKey {
 
 #[derive(Default)]
 struct OpenFiles {
-    files: HashMap<FileKey, (Arc<dyn DiskFile>, u64)>,
+    /// In order, so that those of one partition are found among all.
+    files: BTreeMap<FileKey, (Arc<dyn DiskFile>, u64)>,
     clock: u64,
     /// The clock when files were last closed for not being used.
     swept: u64,
@@ -367,8 +368,14 @@ impl Shared {
 
     /// Closes the files of a partition, or one of its segments.
     pub(crate) fn close_files(&self, partition: u64, base: Option<Offset>) {
-        let ours = |key: &FileKey| key.partition == partition && base.is_none_or(|base| key.base == base);
-        self.open_files.lock().files.retain(|key, _| !ours(key));
+        let mut open = self.open_files.lock();
+        let (first, last) = base.map_or((Offset(0), Offset(i64::MAX)), |base| (base, base));
+        let key = |base, kind| FileKey { partition, base, kind };
+        let range = key(first, FileKind::Log)..=key(last, FileKind::Snapshot);
+        let ours: Vec<FileKey> = open.files.range(range).map(|(key, _)| *key).collect();
+        for key in ours {
+            open.files.remove(&key);
+        }
     }
 
     /// Closes the files that weren't used since this was last called.

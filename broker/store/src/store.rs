@@ -11,7 +11,7 @@ use ottla_log::{
     DELETE_SUFFIX, JournalKey, LOG_START_FILE, LogConfig, MetaProperties, RECOVERY_POINT_FILE, STRAY_SUFFIX,
     partition_folder, renamed_folder,
 };
-use ottla_types::{BrokerId, ClusterId, DirectoryId, PartitionIndex, TopicId, TopicName};
+use ottla_types::{BrokerId, ClusterId, DirectoryId, PartitionIndex, TopicId, TopicName, TopicPartition};
 use parking_lot::{Mutex, RwLock};
 
 use crate::disk::{Disk, DiskLock};
@@ -92,6 +92,8 @@ type Partitions = HashMap<(TopicId, PartitionIndex), Arc<PartitionLog>>;
 pub(crate) struct Inner {
     pub(crate) shared: Arc<Shared>,
     pub(crate) partitions: RwLock<Partitions>,
+    /// Whose each name is: of a name one topic's partition is in `partitions`. It changes under that lock.
+    names: Mutex<HashMap<TopicPartition, TopicId>>,
     meta: MetaProperties,
     stop: AtomicBool,
     sync_threads: usize,
@@ -153,10 +155,12 @@ impl Store {
         let gone = recovery.replay.newest().filter(|(key, _)| !partitions.contains_key(key)).collect();
         shared.set_saved(recovery.recovery_points, recovery.log_starts);
         let count = partitions.len();
+        let names = partitions.values().map(|log| (log.topic_partition(), log.topic_id)).collect();
         tracing::info!(dir = %shared.dir.display(), partitions = count, clean, ms = started.elapsed().as_millis() as u64, "store opened");
         let inner = Arc::new(Inner {
             shared,
             partitions: RwLock::new(partitions),
+            names: Mutex::new(names),
             meta,
             stop: AtomicBool::new(false),
             sync_threads: threads,
@@ -231,13 +235,12 @@ impl Store {
         if self.has_failed() {
             return Err(StoreError::Failed);
         }
-        let same_name = |log: &&Arc<PartitionLog>| log.topic == topic && log.partition == partition;
-        if let Some(other) = partitions.values().find(same_name) {
+        let name = TopicPartition { topic: topic.clone(), partition };
+        if let Some(found) = self.inner.names.lock().get(&name).copied() {
             let folder = self.inner.shared.dir.join(partition_folder(&topic, partition));
-            return Err(StoreError::ForeignTopic { folder, found: other.topic_id, expected: topic_id });
+            return Err(StoreError::ForeignTopic { folder, found, expected: topic_id });
         }
         // An older topic's offsets under this name would be taken for this one's.
-        let name = ottla_types::TopicPartition { topic: topic.clone(), partition };
         self.inner.shared.forget_offsets(&name)?;
         let mut gone = self.inner.gone.lock();
         if let Some(newest) = gone.get(&(topic_id, partition)).copied() {
@@ -249,6 +252,7 @@ impl Store {
         let log = create_partition(&self.inner.shared, topic, topic_id, partition, config)?;
         log.queue();
         partitions.insert((topic_id, partition), Arc::clone(&log));
+        self.inner.names.lock().insert(name, topic_id);
         Ok(log)
     }
 
@@ -290,7 +294,10 @@ impl Store {
         partition: PartitionIndex,
         suffix: &str,
     ) -> Result<Option<PathBuf>, StoreError> {
-        let Some(log) = self.inner.partitions.write().remove(&(topic_id, partition)) else { return Ok(None) };
+        let mut partitions = self.inner.partitions.write();
+        let Some(log) = partitions.remove(&(topic_id, partition)) else { return Ok(None) };
+        self.inner.names.lock().remove(&log.topic_partition());
+        drop(partitions);
         let shared = &self.inner.shared;
         let _one = log.commit_lock.lock();
         if suffix == STRAY_SUFFIX {

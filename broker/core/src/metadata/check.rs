@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use ottla_types::{BrokerId, PartitionIndex};
 
 use super::image::{MetadataImage, PartitionImage, TopicImage};
+use super::index::Index;
 
 impl MetadataImage {
     /// Checks what must be true of every image.
@@ -24,9 +25,15 @@ impl MetadataImage {
             }
         }
         let mut partition_count = 0;
+        let mut index = Index::default();
         for topic in self.topics.values() {
             self.check_topic(topic)?;
             partition_count += topic.partitions.len();
+            index.add_topic(&topic.name);
+            topic.partitions.iter().for_each(|partition| index.add_partition(partition.target()));
+        }
+        if index != self.index {
+            return Err(format!("the topics give {index:?}, not {:?}", self.index));
         }
         if partition_count != self.partition_count {
             return Err(format!("{} partitions were counted as {}", partition_count, self.partition_count));

@@ -5,11 +5,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use imbl::OrdMap;
+use imbl::ordmap::DiffItem;
 use ottla_types::{
     BrokerEpoch, BrokerId, ClusterId, DirectoryId, LeaderEpoch, MetadataVersion, PartitionEpoch,
     PartitionIndex, ProducerId, TopicId, TopicName,
 };
 use serde::{Deserialize, Serialize};
+
+use super::index::Index;
 
 /// The cluster's metadata at one version. Clones share everything.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +35,8 @@ pub struct MetadataImage {
     pub next_broker_epoch: BrokerEpoch,
     /// The partitions of all topics.
     pub partition_count: usize,
+    /// What follows from all topics, so that few are dealt with without a look at the others.
+    pub index: Index,
     /// What topics have that don't say otherwise, where it is a matter of the whole cluster.
     pub defaults: ClusterDefaults,
     /// What was set on brokers while they ran, of one or (none) of all of them; see [`crate::config::BROKER_CONFIGS`].
@@ -77,6 +82,7 @@ impl MetadataImage {
             next_producer_id: ProducerId(0),
             next_broker_epoch: BrokerEpoch(1),
             partition_count: 0,
+            index: Index::default(),
             defaults: ClusterDefaults::default(),
             broker_configs: OrdMap::new(),
         }
@@ -85,6 +91,30 @@ impl MetadataImage {
     /// The topic of this name.
     pub fn topic(&self, name: &str) -> Option<&Arc<TopicImage>> {
         self.topics.get(self.topic_ids.get(name)?)
+    }
+
+    /// The topics that differ from those of `before`: as they were, if they were, and as they are, if they are. What
+    /// both images share isn't looked at.
+    pub fn topics_changed_since<'a>(
+        &'a self,
+        before: &'a Self,
+    ) -> impl Iterator<Item = (Option<&'a Arc<TopicImage>>, Option<&'a Arc<TopicImage>>)> {
+        before.topics.diff(&self.topics).map(|difference| match difference {
+            DiffItem::Add(_, new) => (None, Some(new)),
+            DiffItem::Update { old: (_, old), new: (_, new) } => (Some(old), Some(new)),
+            DiffItem::Remove(_, old) => (Some(old), None),
+        })
+    }
+
+    /// Every partition. A command about few topics has no use for it: that would cost the more the more there are.
+    pub(super) fn every_partition(
+        &self,
+    ) -> impl Iterator<Item = (&Arc<TopicImage>, PartitionIndex, &PartitionImage)> {
+        #[cfg(test)]
+        super::tests::count_a_walk();
+        self.topics
+            .values()
+            .flat_map(|topic| topic.numbered().map(move |(index, partition)| (topic, index, partition)))
     }
 
     /// One partition, by its topic's name.
@@ -176,14 +206,7 @@ impl MetadataImage {
         broker: BrokerId,
         directory: DirectoryId,
     ) -> impl Iterator<Item = (&Arc<TopicImage>, PartitionIndex, &PartitionImage)> {
-        self.topics.values().flat_map(move |topic| {
-            let numbered = topic.partitions.iter().enumerate();
-            numbered.filter(move |(_, partition)| partition.is_on(broker, directory)).map(
-                move |(index, partition)| {
-                    (topic, PartitionIndex(i32::try_from(index).expect("limited when created")), partition)
-                },
-            )
-        })
+        self.every_partition().filter(move |(_, _, partition)| partition.is_on(broker, directory))
     }
 }
 

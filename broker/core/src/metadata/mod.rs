@@ -7,6 +7,7 @@ mod check;
 mod command;
 mod decide;
 mod image;
+mod index;
 mod record;
 mod replay;
 mod replica_command;
@@ -27,6 +28,7 @@ pub use image::{
     BrokerImage, ClusterDefaults, Endpoint, IncarnationId, MIN_INSYNC_REPLICAS, MetadataImage,
     PartitionImage, REPLICATION_FACTOR, SecurityProtocol, TopicImage, UncleanElection,
 };
+pub use index::{BrokerLoad, Index};
 pub use record::{BrokerChange, PartitionChange, Record, ReplicasChange};
 pub use replica_command::{
     AlterBrokerConfigs, AlterPartition, AlterPartitionError, AlterPartitions, BrokerConfigChange,

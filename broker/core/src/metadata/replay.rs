@@ -61,12 +61,14 @@ impl MetadataImage {
                     TopicImage { id: *id, name: name.clone(), config: config.clone(), partitions: vec![] };
                 let old_id = self.topic_ids.insert(name.clone(), *id);
                 assert!(old_id.is_none(), "topic {name} exists");
+                self.index.add_topic(name);
                 let old_topic = self.topics.insert(*id, Arc::new(topic));
                 assert!(old_topic.is_none(), "topic id {id} is used again");
             }
             Record::PartitionsCreated { topic, partitions } => {
                 self.topic_mut(*topic).partitions.extend_from_slice(partitions);
                 self.partition_count += partitions.len();
+                partitions.iter().for_each(|partition| self.index.add_partition(partition.target()));
             }
             Record::TopicConfigured { topic, config } => self.topic_mut(*topic).config.clone_from(config),
             Record::TopicDeleted { topic } => {
@@ -74,6 +76,8 @@ impl MetadataImage {
                 let id = self.topic_ids.remove(&topic.name);
                 assert_eq!(id, Some(topic.id), "names and ids agree");
                 self.partition_count -= topic.partitions.len();
+                self.index.remove_topic(&topic.name);
+                topic.partitions.iter().for_each(|partition| self.index.remove_partition(partition.target()));
             }
             Record::ProducerIdsAllocated { next } => {
                 assert!(*next > self.next_producer_id, "producer ids are given out once");
@@ -117,15 +121,19 @@ impl MetadataImage {
         partition.last_known_leader = change.last_known_leader;
         partition.leader_epoch = change.leader_epoch;
         partition.partition_epoch = change.partition_epoch;
+        if let Some(unclean) = &change.unclean {
+            partition.unclean = Some(unclean.clone());
+        }
         if let Some(moved) = &change.replicas {
+            let before = partition.target().to_vec();
             partition.replicas.clone_from(&moved.replicas);
             partition.directories.clone_from(&moved.directories);
             partition.adding.clone_from(&moved.adding);
             partition.removing.clone_from(&moved.removing);
             partition.original.clone_from(&moved.original);
-        }
-        if let Some(unclean) = &change.unclean {
-            partition.unclean = Some(unclean.clone());
+            let after = partition.target().to_vec();
+            self.index.remove_partition(&before);
+            self.index.add_partition(&after);
         }
     }
 }

@@ -211,26 +211,31 @@ impl Partitions {
         totals
     }
 
-    /// Brings the logs in step with `image`, coming from `before`. Blocks on the disk.
-    pub fn apply(&self, before: Option<&MetadataImage>, image: &MetadataImage) {
+    /// Brings the logs in step with `image`, coming from `before`; how many topics had to be looked at for it. Blocks on
+    /// the disk.
+    pub fn apply(&self, before: Option<&MetadataImage>, image: &MetadataImage) -> usize {
         let directory = self.store.directory_id();
+        let empty = MetadataImage::new(image.cluster_id);
+        let changed: Vec<_> = image.topics_changed_since(before.unwrap_or(&empty)).collect();
         // First what goes, as a topic may come again under its name.
-        for topic in before.into_iter().flat_map(|before| before.topics.values()) {
-            if !image.topics.contains_key(&topic.id) {
-                topic.numbered().for_each(|(index, _)| self.delete(topic, index));
-            }
+        for topic in changed.iter().filter_map(|(old, new)| old.filter(|_| new.is_none())) {
+            topic.numbered().for_each(|(index, _)| self.delete(topic, index));
         }
         // Who may be in sync depends on the brokers as well.
         let same_brokers = before
             .is_some_and(|before| before.brokers.ptr_eq(&image.brokers) && before.defaults == image.defaults);
-        for topic in image.topics.values() {
-            let known = before.and_then(|before| before.topics.get(&topic.id));
-            if same_brokers && known.is_some_and(|known| Arc::ptr_eq(known, topic)) {
-                continue;
-            }
-            self.apply_topic(image, topic, directory);
-        }
+        let looked_at = if same_brokers {
+            changed
+                .iter()
+                .filter_map(|(_, new)| *new)
+                .for_each(|new| self.apply_topic(image, new, directory));
+            changed.len()
+        } else {
+            image.topics.values().for_each(|topic| self.apply_topic(image, topic, directory));
+            image.topics.len()
+        };
         self.applied.send_replace(image.version);
+        looked_at
     }
 
     /// Whether `image` knows this process, and thereby all that was decided about the broker before it started.

@@ -2,6 +2,8 @@
 
 mod high_watermarks;
 mod manager;
+#[cfg(test)]
+mod manager_tests;
 mod partition;
 #[cfg(test)]
 mod partition_tests;

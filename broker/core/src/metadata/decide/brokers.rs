@@ -91,8 +91,8 @@ impl MetadataImage {
     pub(super) fn shut_down_broker(&self, command: &ControlledShutdown) -> Decided {
         let broker = self.present_broker(command.id, command.epoch)?;
         let draft = self.with_state(BrokerChange { in_controlled_shutdown: true, ..state_of(broker) });
-        let partitions = draft.image.topics.values().flat_map(|topic| &topic.partitions);
-        let leading = partitions.filter(|partition| partition.leader == Some(command.id)).count();
+        let partitions = draft.image.every_partition();
+        let leading = partitions.filter(|(_, _, partition)| partition.leader == Some(command.id)).count();
         Ok((draft.records, Reply::BrokerStopping { leading }))
     }
 
@@ -125,10 +125,9 @@ impl MetadataImage {
     /// Refuses to empty a broker whose replicas would find no place.
     fn fits_without(&self, id: BrokerId) -> Result<(), Rejection> {
         let remaining = self.brokers.values().filter(|broker| !broker.draining && broker.id != id).count();
-        let partitions = self.topics.values().flat_map(|topic| topic.numbered().map(move |p| (topic, p)));
-        let largest = partitions.max_by_key(|(_, (_, partition))| partition.target().len());
+        let largest = self.every_partition().max_by_key(|(_, _, partition)| partition.target().len());
         let (needed, why) = match largest {
-            Some((topic, (index, partition))) => {
+            Some((topic, index, partition)) => {
                 (partition.target().len(), format!("{}-{index} has as many replicas", topic.name))
             }
             None => (1, "a cluster needs one".to_owned()),
@@ -149,8 +148,8 @@ impl MetadataImage {
             let message = format!("broker {id} is live: stop it first");
             return Err(Rejection::NotNow { message });
         }
-        let partitions = self.topics.values().flat_map(|topic| &topic.partitions);
-        let held = partitions.filter(|partition| partition.replicas.contains(&id)).count();
+        let held =
+            self.every_partition().filter(|(_, _, partition)| partition.replicas.contains(&id)).count();
         if held > 0 {
             let message = format!("broker {id} holds {held} replicas: drain it first");
             return Err(Rejection::NotNow { message });

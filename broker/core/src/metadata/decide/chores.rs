@@ -32,11 +32,10 @@ impl MetadataImage {
     }
 
     fn preferred_elections(&self) -> Vec<Election> {
-        let partitions = self.topics.values().flat_map(|topic| topic.numbered().map(move |p| (topic, p)));
-        let waiting = partitions.filter(|(_, (_, partition))| self.may_be_preferred(partition));
+        let waiting = self.every_partition().filter(|(_, _, partition)| self.may_be_preferred(partition));
         waiting
             .take(ELECTIONS_MAX)
-            .map(|(topic, (partition, _))| Election {
+            .map(|(topic, partition, _)| Election {
                 topic: topic.id,
                 partition,
                 kind: ElectionKind::Preferred,
@@ -47,12 +46,10 @@ impl MetadataImage {
     /// Reassignments that could be over, as after an update that knows better when they are.
     fn unsettled(&self) -> Vec<Reassignment> {
         let mut unsettled = Vec::new();
-        for topic in self.topics.values() {
-            for (index, partition) in topic.numbered().filter(|(_, p)| p.is_reassigning()) {
-                if self.change_to(topic, index, partition.clone()).is_some() {
-                    let replicas = Some(partition.target().to_vec());
-                    unsettled.push(Reassignment { topic: topic.id, partition: index, replicas });
-                }
+        for (topic, index, partition) in self.every_partition().filter(|(_, _, p)| p.is_reassigning()) {
+            if self.change_to(topic, index, partition.clone()).is_some() {
+                let replicas = Some(partition.target().to_vec());
+                unsettled.push(Reassignment { topic: topic.id, partition: index, replicas });
             }
         }
         unsettled
@@ -65,19 +62,17 @@ impl MetadataImage {
         if !self.brokers.values().any(|broker| broker.draining) {
             return Vec::new();
         }
-        let all = || self.topics.values().flat_map(|topic| &topic.partitions);
-        let is_leaving = |partition: &&PartitionImage| partition.removing.iter().any(is_draining);
-        let room = DRAIN_MOVES_MAX.saturating_sub(all().filter(is_leaving).count());
+        let is_leaving = |partition: &PartitionImage| partition.removing.iter().any(is_draining);
+        let leaving = self.every_partition().filter(|(_, _, partition)| is_leaving(partition)).count();
+        let room = DRAIN_MOVES_MAX.saturating_sub(leaving);
         let mut loads = self.loads();
         let mut moves = Vec::new();
-        for topic in self.topics.values() {
-            for (index, partition) in topic.numbered() {
-                if moves.len() >= room {
-                    return moves;
-                }
-                if let Some(replicas) = without_draining(&mut loads, partition.target(), is_draining) {
-                    moves.push(Reassignment { topic: topic.id, partition: index, replicas: Some(replicas) });
-                }
+        for (topic, index, partition) in self.every_partition() {
+            if moves.len() >= room {
+                return moves;
+            }
+            if let Some(replicas) = without_draining(&mut loads, partition.target(), is_draining) {
+                moves.push(Reassignment { topic: topic.id, partition: index, replicas: Some(replicas) });
             }
         }
         moves

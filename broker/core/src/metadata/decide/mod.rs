@@ -105,15 +105,20 @@ type Decided = Result<(Vec<Record>, Reply), Rejection>;
 struct Draft {
     image: MetadataImage,
     records: Vec<Record>,
+    /// By those records.
+    partitions_added: usize,
 }
 
 impl Draft {
     fn new(image: &MetadataImage) -> Self {
-        Self { image: image.clone(), records: Vec::new() }
+        Self { image: image.clone(), records: Vec::new(), partitions_added: 0 }
     }
 
     fn push(&mut self, record: Record) {
         self.image.replay(&record);
+        if let Record::PartitionsCreated { partitions, .. } = &record {
+            self.partitions_added += partitions.len();
+        }
         self.records.push(record);
     }
 }

@@ -1,12 +1,14 @@
 //! Partitions are placed, added and assigned.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use ottla_placement as placement;
 use ottla_types::{BrokerId, LeaderEpoch, PartitionEpoch, PartitionIndex, TopicId};
 
 use super::super::command::{ApplyTopic, CreatePartitions, NewPartitions, SubmitAssignments};
-use super::super::image::{MetadataImage, PartitionImage, TopicImage};
+use super::super::image::{BrokerImage, MetadataImage, PartitionImage, TopicImage};
+use super::super::index::BrokerLoad;
 use super::super::record::Record;
 use super::super::reply::{AppliedTopic, Rejection, Reply, TopicError, TopicErrorKind, TopicResult};
 use super::configs::checked;
@@ -94,13 +96,12 @@ impl MetadataImage {
     /// created while a broker restarts.
     pub(super) fn loads(&self) -> Vec<placement::Broker> {
         let steady = self.brokers.values().filter(|broker| !broker.draining);
-        let partitions = self.topics.values().flat_map(|topic| &topic.partitions);
-        let mut loads = placement::loads(
-            steady.map(|broker| (broker.id, broker.rack.clone())),
-            partitions.map(PartitionImage::target),
-        );
-        loads.iter_mut().for_each(|load| load.live = self.brokers[&load.id].is_active());
-        loads
+        let load = |broker: &Arc<BrokerImage>| {
+            let BrokerLoad { replicas, leaders } = self.index.load(broker.id);
+            let (id, rack, live) = (broker.id, broker.rack.clone(), broker.is_active());
+            placement::Broker { id, rack, replicas, leaders, live }
+        };
+        steady.map(load).collect()
     }
 
     /// Checks the replicas of new partitions, which are to have `factor` each.

@@ -120,11 +120,10 @@ impl Draft {
     /// move goes on.
     pub(super) fn cancel_moves_off(&mut self, broker: BrokerId) {
         let mut changes = Vec::new();
-        for topic in self.image.topics.values() {
-            for (index, present) in topic.numbered().filter(|(_, p)| p.removing.contains(&broker)) {
-                if let Ok(next) = self.image.moved(topic, present, &present.original) {
-                    changes.extend(self.image.change_to(topic, index, next));
-                }
+        let moving = self.image.every_partition().filter(|(_, _, p)| p.removing.contains(&broker));
+        for (topic, index, present) in moving {
+            if let Ok(next) = self.image.moved(topic, present, &present.original) {
+                changes.extend(self.image.change_to(topic, index, next));
             }
         }
         self.change(changes);

@@ -199,8 +199,8 @@ impl Draft {
         prepare: impl Fn(&TopicImage, &mut PartitionImage),
     ) {
         let mut changes = Vec::new();
-        for topic in self.image.topics.values() {
-            for (index, partition) in topic.numbered().filter(|(_, partition)| concerns(partition)) {
+        for (topic, index, partition) in self.image.every_partition() {
+            if concerns(partition) {
                 let mut next = partition.clone();
                 prepare(topic, &mut next);
                 changes.extend(self.image.change_to(topic, index, next));

@@ -49,7 +49,7 @@ impl MetadataImage {
         if name == "__cluster_metadata" {
             return Err(invalid(format!("{name} is the metadata log: choose another name")));
         }
-        if let Some(other) = self.topic_ids.keys().find(|other| collide(other.as_str(), name)) {
+        if let Some(other) = self.index.colliding(name) {
             return Err(invalid(format!(
                 "topic {name:?} would be {other} in metrics' names, where '.' and '_' are the same: \
                  choose another name"
@@ -123,8 +123,7 @@ impl Draft {
     /// Checks the limits on partitions before that many are added.
     pub(super) fn has_room(&self, partitions: usize) -> TopicResult<()> {
         let violation = |message: String| Err(TopicError::new(TopicErrorKind::PolicyViolation, message));
-        let added: usize = self.records.iter().map(partitions_in).sum();
-        if added + partitions > PARTITIONS_PER_COMMAND_MAX {
+        if self.partitions_added + partitions > PARTITIONS_PER_COMMAND_MAX {
             return violation(format!(
                 "one request may create {PARTITIONS_PER_COMMAND_MAX} partitions: ask for fewer at a time"
             ));
@@ -151,13 +150,6 @@ fn created<'a>(
         partitions: i32::try_from(replicas.len()).expect("limited by has_room"),
         replication_factor: i16::try_from(replicas.next().map_or(0, <[_]>::len))
             .expect("limited by the brokers"),
-    }
-}
-
-fn partitions_in(record: &Record) -> usize {
-    match record {
-        Record::PartitionsCreated { partitions, .. } => partitions.len(),
-        _ => 0,
     }
 }
 
@@ -220,10 +212,4 @@ pub(super) fn unknown_topic(name: &str) -> TopicError {
 
 pub(super) fn invalid_request(message: String) -> TopicError {
     TopicError::new(TopicErrorKind::InvalidRequest, message)
-}
-
-/// Whether two names differ only in '.' and '_'.
-fn collide(one: &str, other: &str) -> bool {
-    let same = |a: u8, b: u8| a == b || (matches!(a, b'.' | b'_') && matches!(b, b'.' | b'_'));
-    one.len() == other.len() && one.bytes().zip(other.bytes()).all(|(a, b)| same(a, b))
 }

@@ -10,9 +10,27 @@ mod properties;
 mod replicas;
 mod topics;
 
+use std::cell::Cell;
+
 use ottla_types::{BrokerEpoch, BrokerId, ClusterId, DirectoryId, MetadataVersion, PartitionIndex, TopicId};
 
 use super::*;
+
+thread_local! {
+    static WALKS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Every partition of an image is about to be looked at.
+pub fn count_a_walk() {
+    WALKS.set(WALKS.get() + 1);
+}
+
+/// How often all partitions were looked at while something was done.
+pub fn walks_during(work: impl FnOnce()) -> usize {
+    let before = WALKS.get();
+    work();
+    WALKS.get() - before
+}
 
 /// A cluster in the making: commands are decided, their records replayed.
 pub struct World {

@@ -131,3 +131,71 @@ fn topics_are_deleted_by_name_and_by_id_and_come_back_as_others() {
     let again = NewTopic { id: topic_id("a-second"), ..topic("a", 1) };
     assert_eq!(world.create(again).unwrap().id, topic_id("a-second"));
 }
+
+/// A command about few topics costs the same among many as among few: none looks at the partitions of all.
+#[test]
+fn few_topics_are_dealt_with_without_a_look_at_the_others() {
+    let mut world = World::with_brokers(3);
+    for number in 0..40 {
+        world.create(topic(&format!("t.{number}"), 2)).unwrap();
+    }
+    let few = || ["t.1", "t.2"].map(|name| TopicSelector::Name(name.to_owned()));
+    let change = ConfigChange::Replace([("retention.ms".to_owned(), "5".to_owned())].into());
+    let changed = TopicConfigChange { name: "t.3".to_owned(), change };
+    let grown = NewPartitions { name: "t.4".to_owned(), count: 5, assignments: None };
+    let election =
+        Election { topic: topic_id("t.5"), partition: PartitionIndex(0), kind: ElectionKind::Preferred };
+    let to = world.image.broker(BrokerId(0)).map(|broker| vec![broker.id]);
+    let moved = Reassignment { topic: topic_id("t.6"), partition: PartitionIndex(1), replicas: to };
+    let applied = ApplyTopic {
+        name: "t.7".to_owned(),
+        new_id: topic_id("new"),
+        config: [].into(),
+        assignments: vec![ids(&[0]), ids(&[1]), ids(&[2])],
+        version: None,
+        expected_id: None,
+        validate_only: false,
+    };
+    let commands = [
+        Command::CreateTopics(create(vec![topic("new.1", 3), topic("t_1", 3), topic("new.2", 3)])),
+        Command::DeleteTopics(DeleteTopics { topics: few().to_vec() }),
+        Command::AlterTopicConfigs(AlterTopicConfigs { topics: vec![changed], validate_only: false }),
+        Command::CreatePartitions(CreatePartitions { topics: vec![grown], validate_only: false, seed: 1 }),
+        Command::ElectLeaders(ElectLeaders { elections: vec![election] }),
+        Command::ReassignPartitions(ReassignPartitions { partitions: vec![moved] }),
+        Command::ApplyTopic(applied),
+    ];
+    for command in commands {
+        let before = world.image.clone();
+        let walks = walks_during(|| drop(world.run(command.clone()).unwrap()));
+        assert_eq!(walks, 0, "{command:?}");
+        let changed = world.image.topics_changed_since(&before).count();
+        assert!(changed <= 2, "{changed} topics differ after {command:?}");
+    }
+    assert!(walks_during(|| world.fence(1)) > 0, "what concerns all is counted");
+}
+
+#[test]
+fn topics_that_changed_are_told_from_those_that_did_not() {
+    let mut world = World::with_brokers(1);
+    for name in ["kept", "changed", "gone"] {
+        world.create(topic(name, 1)).unwrap();
+    }
+    let before = world.image.clone();
+    world.create(topic("new", 1)).unwrap();
+    let grown = NewPartitions { name: "changed".to_owned(), count: 2, assignments: None };
+    let grow = CreatePartitions { topics: vec![grown], validate_only: false, seed: 1 };
+    world.run(Command::CreatePartitions(grow)).unwrap();
+    let gone = vec![TopicSelector::Name("gone".to_owned())];
+    world.run(Command::DeleteTopics(DeleteTopics { topics: gone })).unwrap();
+    let size = |topic: Option<&std::sync::Arc<TopicImage>>| {
+        topic.map(|topic| (topic.name.to_string(), topic.partitions.len()))
+    };
+    let mut told: Vec<_> =
+        world.image.topics_changed_since(&before).map(|(old, new)| (size(old), size(new))).collect();
+    told.sort();
+    let named = |name: &str, partitions: usize| Some((name.to_owned(), partitions));
+    let expected =
+        [(None, named("new", 1)), (named("changed", 1), named("changed", 2)), (named("gone", 1), None)];
+    assert_eq!(told, expected);
+}

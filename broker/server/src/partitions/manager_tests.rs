@@ -1,0 +1,92 @@
+//! A change of few topics costs as much among many as among few.
+
+use std::sync::Arc;
+
+use ottla_core::config::BrokerDefaults;
+use ottla_core::metadata::{
+    AlterTopicConfigs, Command, ConfigChange, CreateTopics, DeleteTopics, IncarnationId, MetadataImage,
+    NewTopic, RegisterBroker, TopicConfigChange, TopicSelector, UnfenceBroker,
+};
+use ottla_store::{Committer, Store, StoreConfig};
+use ottla_types::{BrokerEpoch, BrokerId, ClusterId, MetadataVersion, TopicId};
+
+use super::Partitions;
+use crate::replication::Streams;
+
+const ME: BrokerId = BrokerId(1);
+const PROCESS: IncarnationId = IncarnationId(1);
+
+fn after(image: &MetadataImage, command: &Command) -> MetadataImage {
+    let decision = image.decide(command);
+    decision.outcome.unwrap();
+    let mut image = image.clone();
+    image.apply(MetadataVersion(image.version.0 + 1), &decision.records);
+    image
+}
+
+fn create(image: &MetadataImage, numbers: std::ops::Range<u8>) -> MetadataImage {
+    let topic = |number: u8| NewTopic {
+        name: format!("topic-{number}"),
+        id: TopicId([number; 16]),
+        partitions: 2,
+        replication_factor: 1,
+        assignments: Vec::new(),
+        config: Vec::new(),
+    };
+    let (default_partitions, default_replication_factor) = (1, 1);
+    let topics = numbers.map(topic).collect();
+    let create =
+        CreateTopics { topics, validate_only: false, default_partitions, default_replication_factor };
+    after(image, &Command::CreateTopics(create))
+}
+
+#[test]
+fn only_topics_that_changed_are_looked_at() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster_id = ClusterId([1; 16]);
+    let config = StoreConfig {
+        cluster_id: Some(cluster_id),
+        committer: Committer::Manual,
+        ..StoreConfig::new(dir.path(), ME)
+    };
+    let store = Arc::new(Store::open(config).unwrap());
+    let (streams, _opened) = Streams::new();
+    let folder = dir.path().to_owned();
+    let partitions =
+        Partitions::new((ME, PROCESS), Arc::clone(&store), folder, BrokerDefaults::default(), streams);
+    let registered = after(
+        &MetadataImage::new(cluster_id),
+        &Command::RegisterBroker(RegisterBroker {
+            id: ME,
+            incarnation: PROCESS,
+            directory_id: store.directory_id(),
+            listeners: Vec::new(),
+            control_address: String::new(),
+            rack: None,
+            clean_shutdown: true,
+            min_insync_replicas: None,
+            default_replication_factor: None,
+            acks_written: false,
+        }),
+    );
+    let live = after(&registered, &Command::UnfenceBroker(UnfenceBroker { id: ME, epoch: BrokerEpoch(1) }));
+    let many = create(&live, 1..60);
+    assert_eq!(partitions.apply(Some(&live), &many), 59);
+    let more = create(&many, 60..62);
+    assert_eq!(partitions.apply(Some(&many), &more), 2);
+    assert_eq!(partitions.count(), 2 * 61);
+    let change = ConfigChange::Replace([("retention.ms".to_owned(), "5".to_owned())].into());
+    let topics = vec![TopicConfigChange { name: "topic-7".to_owned(), change }];
+    let alter = AlterTopicConfigs { topics, validate_only: false };
+    let configured = after(&more, &Command::AlterTopicConfigs(alter));
+    assert_eq!(partitions.apply(Some(&more), &configured), 1);
+    let gone = ["topic-3", "topic-60"].map(|name| TopicSelector::Name(name.to_owned()));
+    let fewer = after(&configured, &Command::DeleteTopics(DeleteTopics { topics: gone.to_vec() }));
+    assert_eq!(partitions.apply(Some(&configured), &fewer), 2);
+    assert_eq!(partitions.count(), 2 * 59);
+    assert_eq!(partitions.apply(Some(&fewer), &fewer), 0);
+    // Who may be in sync depends on the brokers, so then all are looked at.
+    let again = after(&fewer, &Command::UnfenceBroker(UnfenceBroker { id: ME, epoch: BrokerEpoch(1) }));
+    assert_eq!(partitions.apply(None, &again), 59);
+    partitions.get(TopicId([7; 16]), ottla_types::PartitionIndex(1)).expect("a partition that stays is open");
+}
