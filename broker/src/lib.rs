@@ -13,11 +13,15 @@ use ottla_server::broker::start;
 use ottla_server::config::{Config, ConfigError, Sources};
 use ottla_server::logging::LogControl;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::runtime::{Handle, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
-/// Threads that may wait for the disk at once.
+/// Threads that may wait for the disk at once, of each runtime.
 const BLOCKING_THREADS_MAX: usize = 32;
+
+/// Threads of the control traffic. One would do for its load; the other goes on when one waits.
+const CONTROL_THREADS: usize = 2;
 
 /// A Kafka-compatible broker.
 ///
@@ -63,17 +67,23 @@ fn run_with(arguments: Arguments) -> anyhow::Result<()> {
     raise_open_files_limit();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let workers = if config.worker_threads == 0 { cores } else { config.worker_threads };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(workers)
+    let control = runtime("ottla-control", CONTROL_THREADS)?;
+    let data = runtime("ottla-data", workers)?;
+    let result = control.block_on(serve(config, Arc::new(log_control), data.handle().clone()));
+    // What still runs waits for nothing that matters: the store is closed, or has failed.
+    data.shutdown_background();
+    control.shutdown_background();
+    result
+}
+
+fn runtime(name: &str, threads: usize) -> anyhow::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
         .max_blocking_threads(BLOCKING_THREADS_MAX)
-        .thread_name("ottla")
+        .thread_name(name)
         .enable_all()
         .build()
-        .context("cannot start the runtime")?;
-    let result = runtime.block_on(serve(config, Arc::new(log_control)));
-    // What still runs waits for nothing that matters: the store is closed, or has failed.
-    runtime.shutdown_background();
-    result
+        .context("cannot start the threads")
 }
 
 /// Connections and segments are files: takes as many as the system allows this process. Shells often give few.
@@ -100,14 +110,14 @@ fn configuration(arguments: Arguments) -> Result<Config, ConfigError> {
     Config::new(&sources, &host_name)
 }
 
-async fn serve(config: Config, log_control: Arc<LogControl>) -> anyhow::Result<()> {
+async fn serve(config: Config, log_control: Arc<LogControl>, data: Handle) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     // A terminal that closes is no reason to stop.
     let _hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     info!(version = env!("CARGO_PKG_VERSION"), node_id = %config.node_id, "starting");
     let mut running = tokio::select! {
-        started = start(config, log_control) => started?,
+        started = start(config, log_control, data) => started?,
         _ = interrupt.recv() => return Ok(()),
         _ = terminate.recv() => return Ok(()),
     };

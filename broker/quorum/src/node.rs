@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use ottla_control::proto;
 use ottla_core::metadata::{Command, MetadataImage, Rejection, Reply, TopicSelector, UnfenceBroker};
 use ottla_types::{BrokerEpoch, BrokerId, ClusterId, MetadataVersion};
+use tokio::runtime::Handle;
 use tokio::sync::{Mutex, watch};
 use tokio::time::timeout_at;
 use tonic::{Code, Status};
@@ -57,10 +58,11 @@ pub struct Running {
 }
 
 impl Node {
-    pub fn new(config: QuorumConfig) -> Self {
+    /// Its connections are carried by `runtime`.
+    pub fn new(config: QuorumConfig, runtime: Handle) -> Self {
         let image = MetadataImage::new(config.cluster_id.unwrap_or_default());
         Self {
-            peers: Arc::new(Peers::default()),
+            peers: Arc::new(Peers::new(runtime)),
             contacts: Arc::new(Contacts::default()),
             cluster_id: watch::Sender::new(config.cluster_id),
             image: watch::Sender::new(Arc::new(image)),

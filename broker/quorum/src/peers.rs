@@ -8,6 +8,7 @@ use ottla_control::proto;
 use ottla_control::proto::quorum_client::QuorumClient;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::runtime::Handle;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
@@ -23,12 +24,18 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 const ADDRESSES_MAX: usize = 1_000;
 
 /// Connections by address.
-#[derive(Default)]
 pub struct Peers {
     channels: Mutex<HashMap<String, Channel>>,
+    /// Whose threads carry them: whoever uses a connection first, records may keep its own threads busy.
+    runtime: Handle,
 }
 
 impl Peers {
+    /// Without connections yet. They are carried by `runtime`.
+    pub fn new(runtime: Handle) -> Self {
+        Self { channels: Mutex::default(), runtime }
+    }
+
     /// A client of the node at `address` (`host:port`). Connects when it is used.
     ///
     /// # Errors
@@ -41,6 +48,7 @@ impl Peers {
         let channel = match channels.get(address) {
             Some(channel) => channel.clone(),
             None => {
+                let _carried_by = self.runtime.enter();
                 let channel = connect_lazily(address)?;
                 channels.insert(address.to_owned(), channel.clone());
                 channel

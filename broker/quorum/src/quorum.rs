@@ -11,6 +11,7 @@ use ottla_control::proto::quorum_server::QuorumServer;
 use ottla_core::metadata::{Command, MetadataImage, Reply};
 use ottla_store::{Disk, RealDisk};
 use ottla_types::{BrokerEpoch, BrokerId, ClusterId, DirectoryId};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::broker;
@@ -49,8 +50,14 @@ pub struct Quorum {
 impl Quorum {
     /// Checks the configuration. Nothing runs yet, but [`Self::services`] answers who this node is.
     ///
+    /// Connections to other nodes are carried by the runtime that this is called in, whoever uses them. Call
+    /// [`Self::start`] in it too, and serve [`Self::services`] there: a heartbeat that waits for a thread is as good as lost.
+    ///
     /// # Errors
     /// When the configuration contradicts itself.
+    ///
+    /// # Panics
+    /// Outside of a runtime.
     pub fn new(config: QuorumConfig) -> Result<Self, StartError> {
         Self::on(Arc::new(RealDisk), config)
     }
@@ -59,9 +66,12 @@ impl Quorum {
     ///
     /// # Errors
     /// When the configuration contradicts itself.
+    ///
+    /// # Panics
+    /// Outside of a runtime.
     pub fn on(disk: Arc<dyn Disk>, config: QuorumConfig) -> Result<Self, StartError> {
         check(&config)?;
-        Ok(Self { node: Arc::new(Node::new(config)), disk })
+        Ok(Self { node: Arc::new(Node::new(config, Handle::current())), disk })
     }
 
     /// The services `Control` and `Quorum`, for the CONTROLLER listener. It must listen before

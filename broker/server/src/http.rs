@@ -62,7 +62,11 @@ async fn readyz<H: Health>(State(health): State<Arc<H>>) -> Response {
 
 async fn metrics<H: Health>(State(health): State<Arc<H>>) -> Response {
     const TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, TYPE)], health.metrics()).into_response()
+    // They look at all partitions, each of which may be busy with records.
+    match tokio::task::spawn_blocking(move || health.metrics()).await {
+        Ok(metrics) => ([(header::CONTENT_TYPE, TYPE)], metrics).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+    }
 }
 
 async fn log_level<H: Health>(State(health): State<Arc<H>>) -> String {

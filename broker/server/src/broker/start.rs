@@ -11,6 +11,7 @@ use ottla_core::metadata::{Endpoint, IncarnationId, MetadataImage, SecurityProto
 use ottla_quorum::{Quorum, QuorumConfig, Registration, StartError, Tuning, Voter, Voters};
 use ottla_store::{FatalError, Store, StoreConfig, StoreError};
 use ottla_types::{ClusterId, TopicId};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_stream::wrappers::TcpListenerStream;
@@ -93,9 +94,12 @@ pub struct Running {
 
 /// Starts a broker. Returns once clients are served.
 ///
+/// What carries records runs on the threads of `data`: clients, fetches from leaders, repairs. They may wait for the disk or
+/// for a core at any time. The runtime that this is called in carries the control traffic: the quorum, heartbeats, health.
+///
 /// # Errors
 /// When an address is taken, the data folder can't be used, or the quorum can't be joined.
-pub async fn start(config: Config, log_control: Arc<LogControl>) -> Result<Running, RunError> {
+pub async fn start(config: Config, log_control: Arc<LogControl>, data: Handle) -> Result<Running, RunError> {
     let sockets = bind(&config).await?;
     let control_address = resolved(&config.listeners.control.advertised, sockets.control.port());
     let incarnation = random_incarnation()?;
@@ -136,18 +140,19 @@ pub async fn start(config: Config, log_control: Arc<LogControl>) -> Result<Runni
         storage_errors: RateLimit::new(1),
         log_control,
         images: quorum.image(),
+        data: data.clone(),
         quorum,
         config,
     });
     front.set(Arc::clone(&broker));
     background.spawn(follow_metadata(Arc::clone(&broker)));
-    background.spawn(follow_leaders(Arc::clone(&broker), opened));
-    background.spawn(propose(Arc::clone(&broker)));
-    background.spawn(keep_in_sync(Arc::clone(&broker)));
-    background.spawn(mend(Arc::clone(&broker)));
-    background.spawn(scrub(Arc::clone(&store)));
-    background.spawn(save_high_watermarks(Arc::clone(&broker)));
-    background.spawn(keep_house(Arc::clone(&broker), Arc::clone(&store), stopping.clone()));
+    background.spawn_on(follow_leaders(Arc::clone(&broker), opened), &data);
+    background.spawn_on(propose(Arc::clone(&broker)), &data);
+    background.spawn_on(keep_in_sync(Arc::clone(&broker)), &data);
+    background.spawn_on(mend(Arc::clone(&broker)), &data);
+    background.spawn_on(scrub(Arc::clone(&store)), &data);
+    background.spawn_on(save_high_watermarks(Arc::clone(&broker)), &data);
+    background.spawn_on(keep_house(Arc::clone(&broker), Arc::clone(&store), stopping.clone()), &data);
     wait_ready(&broker).await;
 
     let mut serving = JoinSet::new();
@@ -156,7 +161,7 @@ pub async fn start(config: Config, log_control: Arc<LogControl>) -> Result<Runni
         clients.push(HostPort { host: listener.advertised.host.clone(), port: bound.port() });
         info!(listener = %listener.name, port = bound.port(), advertised = %resolved(&listener.advertised, bound.port()), "serving clients");
         let (service, limits) = (Arc::new(Arc::clone(&broker)), Arc::clone(&broker.limits));
-        serving.spawn(bound.serve(service, limits, stopping.clone()));
+        serving.spawn_on(bound.serve(service, limits, stopping.clone()), &data);
     }
     Ok(Running { broker, store, clients, http_port, stop, serving, background, control, quorum_ended, fatal })
 }

@@ -7,6 +7,7 @@ use ottla_control::proto;
 use ottla_core::metadata::{BrokerImage, Endpoint, MetadataImage};
 use ottla_quorum::Quorum;
 use ottla_types::{BrokerId, MetadataVersion};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tracing::warn;
 
@@ -63,6 +64,8 @@ pub struct Broker {
     pub log_control: Arc<LogControl>,
     /// The metadata, now and after each change.
     pub images: watch::Receiver<Arc<MetadataImage>>,
+    /// The threads that carry records.
+    pub data: Handle,
 }
 
 impl Broker {
@@ -145,8 +148,7 @@ impl Broker {
             log_bytes: totals.log_bytes,
             replicas: totals,
             metadata_version: self.image().version.0,
-            tasks: tokio::runtime::Handle::try_current()
-                .map_or(0, |runtime| runtime.metrics().num_alive_tasks()),
+            tasks: self.data.metrics().num_alive_tasks(),
             ready: self.ready().is_ok(),
         }
     }

@@ -105,7 +105,8 @@ async fn each_listener_tells_its_own_addresses() {
     broker.stop().await;
 }
 
-async fn http(broker: &TestBroker, request: &str) -> String {
+/// What the HTTP listener answers to `request`.
+pub async fn http(broker: &TestBroker, request: &str) -> String {
     let mut socket = TcpStream::connect(("127.0.0.1", broker.http_port())).await.unwrap();
     socket.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();

@@ -9,6 +9,7 @@ use ottla_server::broker::{Broker, RunError, Running, start};
 use ottla_server::config::{Config, LogFormat, Sources};
 use ottla_server::logging::LogControl;
 use tempfile::TempDir;
+use tokio::runtime::Handle;
 
 use crate::client::Client;
 
@@ -17,6 +18,8 @@ pub struct TestBroker {
     folder: Arc<TempDir>,
     control_port: u16,
     overrides: Vec<String>,
+    /// What carries its records.
+    data: Handle,
     running: Running,
 }
 
@@ -30,18 +33,27 @@ impl TestBroker {
     pub async fn try_start(overrides: &[&str]) -> Result<Self, RunError> {
         let folder = Arc::new(tempfile::tempdir().unwrap());
         let overrides = overrides.iter().map(|text| (*text).to_owned()).collect();
-        Self::start_in(folder, free_port(), overrides).await
+        Self::start_in(folder, free_port(), overrides, Handle::current()).await
+    }
+
+    /// Starts one whose records are carried by `data`.
+    pub async fn start_with(data: Handle, overrides: &[&str]) -> Self {
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        let overrides = overrides.iter().map(|text| (*text).to_owned()).collect();
+        Self::start_in(folder, free_port(), overrides, data).await.unwrap()
     }
 
     /// Starts one with its control listener on this port.
     pub async fn start_on(control_port: u16, overrides: Vec<String>) -> Self {
-        Self::start_in(Arc::new(tempfile::tempdir().unwrap()), control_port, overrides).await.unwrap()
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        Self::start_in(folder, control_port, overrides, Handle::current()).await.unwrap()
     }
 
     async fn start_in(
         folder: Arc<TempDir>,
         control_port: u16,
         overrides: Vec<String>,
+        data: Handle,
     ) -> Result<Self, RunError> {
         let mut all = vec![
             format!("listeners=PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:{control_port}"),
@@ -52,8 +64,8 @@ impl TestBroker {
         let config = Config::new(&sources, "localhost").unwrap();
         let filter = std::env::var("OTTLA_TEST_LOG").unwrap_or_else(|_| "off".to_owned());
         let log_control = Arc::new(LogControl::start(&filter, LogFormat::Text).unwrap());
-        let running = start(config, log_control).await?;
-        Ok(Self { folder, control_port, overrides, running })
+        let running = start(config, log_control, data.clone()).await?;
+        Ok(Self { folder, control_port, overrides, data, running })
     }
 
     /// What runs.
@@ -68,17 +80,17 @@ impl TestBroker {
 
     /// The same, with something done in between.
     pub async fn restart_after(self, meanwhile: impl FnOnce()) -> Self {
-        let Self { folder, control_port, overrides, running } = self;
+        let Self { folder, control_port, overrides, data, running } = self;
         running.stop().await.unwrap();
         meanwhile();
-        Self::start_in(folder, control_port, overrides).await.unwrap()
+        Self::start_in(folder, control_port, overrides, data).await.unwrap()
     }
 
     /// Stops it in order, to be started again.
     pub async fn stop_for_now(self) -> StoppedBroker {
-        let Self { folder, control_port, overrides, running } = self;
+        let Self { folder, control_port, overrides, data, running } = self;
         running.stop().await.unwrap();
-        StoppedBroker { folder, control_port, overrides }
+        StoppedBroker { folder, control_port, overrides, data }
     }
 
     /// Stops it in order.
@@ -88,7 +100,8 @@ impl TestBroker {
 
     /// Tries to start another one on the same folder.
     pub async fn start_another(&self) -> Result<Self, RunError> {
-        Self::start_in(Arc::clone(&self.folder), free_port(), self.overrides.clone()).await
+        let (folder, data) = (Arc::clone(&self.folder), self.data.clone());
+        Self::start_in(folder, free_port(), self.overrides.clone(), data).await
     }
 
     /// Its folder.
@@ -134,11 +147,12 @@ pub struct StoppedBroker {
     folder: Arc<TempDir>,
     control_port: u16,
     overrides: Vec<String>,
+    data: Handle,
 }
 
 impl StoppedBroker {
     /// Starts it again on the same folder.
     pub async fn start(self) -> TestBroker {
-        TestBroker::start_in(self.folder, self.control_port, self.overrides).await.unwrap()
+        TestBroker::start_in(self.folder, self.control_port, self.overrides, self.data).await.unwrap()
     }
 }

@@ -15,4 +15,5 @@ mod offsets;
 mod produce;
 mod replication;
 mod restart;
+mod threads;
 mod topics;
