@@ -131,7 +131,7 @@ pub async fn start(config: Config, log_control: Arc<LogControl>, data: Handle) -
         throttles: Throttles::default(),
         doubts: Doubts::default(),
         absences: Absences::default(),
-        sessions: SessionCache::new(config.fetch.sessions_max),
+        sessions: SessionCache::new(config.fetch.sessions_max, config.connections.kept_bytes_max()),
         producer_ids: ProducerIds::default(),
         metrics: Metrics::new(&SERVED.iter().map(|served| served.key.name()).collect::<Vec<_>>()),
         limits: Limits::new(config.connections),

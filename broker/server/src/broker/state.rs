@@ -21,7 +21,7 @@ use crate::metrics::{Gauges, Metrics};
 use crate::net::{ConnectionContext, Frame, Limits, Outcome, RateLimit, Refusal, Service};
 use crate::partitions::Partitions;
 use crate::producer_ids::ProducerIds;
-use crate::replication::{Doubts, ReplicaSessions, Throttles};
+use crate::replication::{self, Doubts, ReplicaSessions, Throttles};
 
 /// For how long a leader in doubt is waited for: mostly there is another by then. A client that is told of none, or of one
 /// that doesn't know it yet, asks again after a while of its own (librdkafka: up to a second).
@@ -157,6 +157,10 @@ impl Broker {
 impl Service for Arc<Broker> {
     async fn begin(&self, context: &ConnectionContext, frame: Frame) -> Outcome {
         handlers::begin(self, context, frame).await
+    }
+
+    fn broker(&self, context: &ConnectionContext, head: &[u8]) -> Option<BrokerId> {
+        replication::broker_of(self, context, head)
     }
 
     fn count_bytes(&self, received: usize, sent: usize) {

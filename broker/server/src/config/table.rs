@@ -62,12 +62,12 @@ pub const SETTINGS: &[Setting] = &[
     broker("log.dir", Kind::Text, "./ottla-broker-data", "The data folder, if log.dirs is unset."),
     // Limits.
     broker("socket.request.max.bytes", Kind::Int(1024, I32), "104857600", "The largest request, in bytes; a larger one closes its connection."),
-    broker("queued.max.request.bytes", Kind::Long(-1, I64), "268435456", "Memory that all requests in flight may hold together, in bytes; no further request is read while it is used up. At least socket.request.max.bytes; -1: the default."),
+    broker("queued.max.request.bytes", Kind::Long(-1, I64), "268435456", "Memory that the requests of clients may hold together, in bytes. It is taken as a request arrives; large requests leave room for smaller ones and each address for others, and of each size one request is completed beyond it. Up to 8 KiB of each connection, and 8 MiB of each other broker, don't count. At least socket.request.max.bytes; -1: the default."),
     broker("max.connections", Kind::Int(1, I32), "10000", "Connections of clients in all; a further one is closed at once."),
     broker("max.connections.per.ip", Kind::Int(0, I32), "2147483647", "Connections of clients from one address; a further one is closed at once."),
     broker("connections.max.idle.ms", Kind::Long(-1, I64), "600000", "A connection without a request for so long is closed, in milliseconds; -1: never."),
     broker("fetch.max.bytes", Kind::Int(1024, I32), "57671680", "The most record bytes in one Fetch response; the first batch is sent even if it is larger."),
-    broker("max.incremental.fetch.session.cache.slots", Kind::Int(0, I32), "1000", "Fetch sessions that are kept; the least recently used one makes room."),
+    broker("max.incremental.fetch.session.cache.slots", Kind::Int(0, I32), "1000", "Fetch sessions that are kept. One makes room if it was not used for two minutes, or is that old and has fewer partitions than the new one."),
     // Topics.
     broker("auto.create.topics.enable", Kind::Bool, "true", "Whether a topic that a producer or consumer asks for is created."),
     broker("delete.topic.enable", Kind::Bool, "true", "Whether topics can be deleted by Kafka's clients."),

@@ -39,6 +39,13 @@ pub struct ConnectionLimits {
     pub receive_buffer_bytes: Option<usize>,
 }
 
+impl ConnectionLimits {
+    /// What fetch sessions may take, and the same for requests that wait: a quarter of what requests may hold.
+    pub fn kept_bytes_max(&self) -> usize {
+        self.queued_bytes_max / 4
+    }
+}
+
 /// Limits of Fetch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FetchLimits {

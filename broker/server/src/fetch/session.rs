@@ -7,6 +7,11 @@ use std::sync::Arc;
 
 use ottla_types::{LeaderEpoch, Offset, PartitionIndex, TopicId};
 
+/// What a session takes for each partition, in bytes, besides the topic's name: its entry in the order, which may have been
+/// made twice as large as needed, and that in the table of positions.
+const PARTITION_BYTES: usize = 2 * (size_of::<Followed>() + size_of::<((TopicKey, PartitionIndex), usize)>());
+/// What it takes itself.
+const SESSION_BYTES: usize = 512;
 /// The partitions that one session may hold.
 pub const SESSION_PARTITIONS_MAX: usize = 100_000;
 
@@ -17,6 +22,17 @@ pub enum TopicKey {
     Name(Arc<str>),
     /// By id.
     Id(TopicId),
+}
+
+impl TopicKey {
+    /// What its name takes, in bytes.
+    fn name_bytes(&self) -> usize {
+        match self {
+            // Two counts stand before the text.
+            Self::Name(name) => name.len() + 2 * size_of::<usize>(),
+            Self::Id(_) => 0,
+        }
+    }
 }
 
 /// What a client asks of one partition.
@@ -53,6 +69,8 @@ pub struct Session {
     order: Vec<Followed>,
     positions: HashMap<(TopicKey, PartitionIndex), usize>,
     uses_topic_ids: bool,
+    /// The length of all names, in bytes.
+    names: usize,
     /// Counts the changes of the order, so that an answer belongs to what was asked.
     generation: u64,
 }
@@ -84,6 +102,11 @@ impl Session {
         self.order.is_empty()
     }
 
+    /// The memory that it takes, in bytes.
+    pub fn bytes(&self) -> usize {
+        SESSION_BYTES + self.order.len() * PARTITION_BYTES + self.names
+    }
+
     /// Adds partitions, or changes what is asked of them. False if they would be too many.
     pub fn update(&mut self, requests: impl IntoIterator<Item = PartitionRequest>) -> bool {
         self.generation += 1;
@@ -93,6 +116,7 @@ impl Session {
                 Some(position) => self.order[*position].request = request,
                 None if self.order.len() >= SESSION_PARTITIONS_MAX => return false,
                 None => {
+                    self.names += key.0.name_bytes();
                     self.positions.insert(key, self.order.len());
                     self.order.push(Followed { request, told: None });
                 }
@@ -106,7 +130,10 @@ impl Session {
         self.generation += 1;
         let mut removed = false;
         for key in partitions {
-            removed |= self.positions.remove(&key).is_some();
+            if self.positions.remove(&key).is_some() {
+                self.names -= key.0.name_bytes();
+                removed = true;
+            }
         }
         if removed {
             let positions = &self.positions;
@@ -226,5 +253,22 @@ mod tests {
         let (generation, _) = session.requests();
         session.update([request("a", 1, 0)]);
         assert_eq!(session.answer(generation, &[state(false, 1)], false), None);
+    }
+
+    #[test]
+    fn its_memory_follows_its_partitions() {
+        let mut session = Session::new(false);
+        let empty = session.bytes();
+        session.update((0..1_000).map(|partition| request("a", partition, 0)));
+        let full = session.bytes();
+        assert!(
+            (130..400).contains(&((full - empty) / 1_000)),
+            "{} bytes a partition",
+            (full - empty) / 1_000
+        );
+        session.update([request("a", 7, 5)]);
+        assert_eq!(session.bytes(), full);
+        session.forget((0..1_000).map(|partition| (TopicKey::Name("a".into()), PartitionIndex(partition))));
+        assert_eq!(session.bytes(), empty);
     }
 }

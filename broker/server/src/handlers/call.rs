@@ -8,10 +8,9 @@ use bytes::{Bytes, BytesMut};
 use ottla_store::ReadSlice;
 use ottla_wire::codec::Message;
 use ottla_wire::{Api, DecodeError, Decoder, EncodeError, RequestHeader, encode_response};
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::broker::Broker;
-use crate::net::{ConnectionContext, Frame, Outcome, Response};
+use crate::net::{ConnectionContext, Frame, Outcome, RequestMemory, Response};
 
 /// What a decoded request may take in memory: no honest one takes more than this many times its frame, and a frame
 /// is accounted for, so that what is decoded from it is limited with it.
@@ -28,7 +27,7 @@ pub struct Call {
     /// The whole frame without its length.
     pub frame: Bytes,
     /// The memory of the frame, to be given back once the frame is no longer needed.
-    pub memory: OwnedSemaphorePermit,
+    pub memory: Option<RequestMemory>,
     /// What the answer needs to know.
     pub replier: Replier,
 }
@@ -102,6 +101,6 @@ impl Replier {
         slices: Vec<ReadSlice>,
     ) -> Result<Response, EncodeError> {
         let frame = encode_response::<A>(BytesMut::new(), self.correlation_id, self.version, response)?;
-        Ok(Response { frame, slices })
+        Ok(Response { frame, slices, kept: None })
     }
 }

@@ -19,6 +19,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout_at};
 
 use super::call::{Begun, Call, Replier};
+use super::duplicates::last_of_each;
 use super::errors::{read_error, session_error, unavailable_error};
 use crate::broker::{Broker, TopicRef};
 use crate::fetch::{
@@ -33,6 +34,13 @@ use crate::replication;
 const FOLLOWER_READ_VERSION: i16 = 11;
 /// A longer wait than this is answered early; clients simply ask again.
 const WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// A fetch for which there is no room to wait is answered at once, and its client asked not to come again so soon.
+const PAUSE_MAX: Duration = Duration::from_millis(500);
+/// What a fetch takes while it waits, in bytes, besides the names of its topics: for each partition, what is asked and found
+/// and a place among those who wait for it; and for itself.
+const WAITING_PARTITION_BYTES: usize = size_of::<PartitionRequest>() + size_of::<Found>() + 128;
+const WAITING_BYTES: usize = 1 << 10;
 
 /// How the request belongs to a session.
 enum InSession {
@@ -114,15 +122,21 @@ pub fn begin(call: Call) -> Begun {
             deadline: Instant::now() + wait,
         };
         drop(request);
+        let address = call.context.peer.ip();
         drop(call);
         let found = waiting.read();
         if waiting.is_enough(&found) {
-            return Ok(Outcome::Respond(waiting.answer(found)?));
+            return Ok(Outcome::Respond(waiting.answer(found, Duration::ZERO)?));
         }
+        let Some(kept) = waiting.broker.limits.waiting.keep(address, waiting.bytes()) else {
+            let pause = waiting.deadline.saturating_duration_since(Instant::now()).min(PAUSE_MAX);
+            return Ok(Outcome::Respond(waiting.answer(found, pause)?));
+        };
         Ok(Outcome::Later(Box::pin(async move {
+            let _kept = kept;
             let found = waiting.wait(found).await;
             waiting
-                .answer(found)
+                .answer(found, Duration::ZERO)
                 .inspect_err(|error| tracing::error!(%error, "cannot encode a fetch response"))
                 .ok()
         })))
@@ -138,6 +152,7 @@ fn resolve(
     let sessions = &call.broker.sessions;
     let asked = asked(request, by_id);
     let (id, epoch) = (request.session_id, request.session_epoch);
+    let now = std::time::Instant::now();
     if epoch == FINAL_EPOCH || epoch == INITIAL_EPOCH {
         if id != 0 {
             sessions.end(id);
@@ -147,10 +162,13 @@ fn resolve(
             return Ok((InSession::None, asked));
         }
         let (generation, requests) = session.requests();
-        let (id, session) = sessions.begin(session, random_session_id);
-        return Ok((InSession::Some { id, session, generation, is_full: true }, requests));
+        let in_session = match sessions.begin(session, now, random_session_id) {
+            Some((id, session)) => InSession::Some { id, session, generation, is_full: true },
+            None => InSession::None,
+        };
+        return Ok((in_session, requests));
     }
-    let session = sessions.resume(id, epoch, by_id)?;
+    let session = sessions.resume(id, epoch, by_id, now)?;
     let (generation, requests) = {
         let mut session = session.lock();
         let forgotten = request.forgotten_topics_data.iter().flat_map(|topic| {
@@ -158,7 +176,8 @@ fn resolve(
             topic.partitions.iter().map(move |partition| (key.clone(), PartitionIndex(*partition)))
         });
         session.forget(forgotten);
-        if !session.update(asked) {
+        let is_kept = session.update(asked) && sessions.resized(id, session.len(), session.bytes());
+        if !is_kept {
             sessions.end(id);
             return Err(SessionError::UnknownId);
         }
@@ -170,15 +189,19 @@ fn resolve(
 fn asked(request: &FetchRequest<'_>, by_id: bool) -> Vec<PartitionRequest> {
     let topics = request.topics.iter().flat_map(|topic| {
         let key = topic_key(by_id, topic.topic, topic.topic_id);
-        topic.partitions.iter().map(move |partition| PartitionRequest {
-            topic: key.clone(),
-            partition: PartitionIndex(partition.partition),
-            current_leader_epoch: LeaderEpoch(partition.current_leader_epoch),
-            fetch_offset: Offset(partition.fetch_offset),
-            max_bytes: usize::try_from(partition.partition_max_bytes).unwrap_or(0),
+        topic.partitions.iter().map(move |partition| {
+            let request = PartitionRequest {
+                topic: key.clone(),
+                partition: PartitionIndex(partition.partition),
+                current_leader_epoch: LeaderEpoch(partition.current_leader_epoch),
+                fetch_offset: Offset(partition.fetch_offset),
+                max_bytes: usize::try_from(partition.partition_max_bytes).unwrap_or(0),
+            };
+            ((request.topic.clone(), request.partition), request)
         })
     });
-    topics.collect()
+    // A partition that is named twice would wait twice.
+    last_of_each(topics)
 }
 
 fn topic_key(by_id: bool, name: &str, id: ottla_wire::Uuid) -> TopicKey {
@@ -281,7 +304,18 @@ impl Waiting {
         }
     }
 
-    fn answer(&self, found: Vec<Found>) -> Result<Response, EncodeError> {
+    /// What it takes while it waits, in bytes.
+    fn bytes(&self) -> usize {
+        let name = |request: &PartitionRequest| match &request.topic {
+            TopicKey::Name(name) => name.len(),
+            TopicKey::Id(_) => 0,
+        };
+        let names: usize = self.requests.iter().map(name).sum();
+        WAITING_BYTES + names + self.requests.len() * WAITING_PARTITION_BYTES
+    }
+
+    /// Encodes what was found; the client is asked to `pause` before it asks again.
+    fn answer(&self, found: Vec<Found>, pause: Duration) -> Result<Response, EncodeError> {
         let (session_id, send) = match self.told(&found) {
             Ok(told) => told,
             Err(error_code) => {
@@ -302,7 +336,9 @@ impl Waiting {
             let topic = responses.last_mut().expect("one was pushed for the first partition");
             topic.partitions.push(found.into_response(request.partition, self.read_committed, &mut slices));
         }
-        let response = FetchResponse { session_id, responses, node_endpoints, ..Default::default() };
+        let throttle_time_ms = i32::try_from(pause.as_millis()).unwrap_or(i32::MAX);
+        let response =
+            FetchResponse { throttle_time_ms, session_id, responses, node_endpoints, ..Default::default() };
         self.replier.encode::<Fetch>(&response, slices)
     }
 

@@ -12,6 +12,7 @@ use ottla_wire::messages::{
 };
 
 use super::call::{Begun, Call};
+use super::duplicates::repeated;
 use super::errors::{read_error, unavailable_error};
 use crate::broker::{Led, TopicRef};
 
@@ -19,9 +20,20 @@ use crate::broker::{Led, TopicRef};
 pub fn begin(call: Call) -> Begun {
     Box::pin(async move {
         let request = call.decode::<ListOffsets>()?;
-        let topics = request.topics.iter().map(|topic| ListOffsetsTopicResponse {
-            name: Cow::Borrowed(topic.name),
-            partitions: topic.partitions.iter().map(|asked| partition(&call, topic.name, asked)).collect(),
+        let named = request
+            .topics
+            .iter()
+            .flat_map(|topic| topic.partitions.iter().map(|asked| (topic.name, asked.partition_index)));
+        let repeated = repeated(named);
+        let topics = request.topics.iter().map(|topic| {
+            let one = |asked: &ListOffsetsPartition| match repeated
+                .contains(&(topic.name, asked.partition_index))
+            {
+                true => response(asked, Err(ErrorCode::InvalidRequest)),
+                false => partition(&call, topic.name, asked),
+            };
+            let partitions = topic.partitions.iter().map(one).collect();
+            ListOffsetsTopicResponse { name: Cow::Borrowed(topic.name), partitions }
         });
         let response = ListOffsetsResponse { topics: topics.collect(), ..Default::default() };
         call.respond::<ListOffsets>(&response)
@@ -45,6 +57,10 @@ fn partition(call: &Call, topic: &str, asked: &ListOffsetsPartition) -> ListOffs
         .led_partition_in(TopicRef::Name(topic), index, epoch)
         .map_err(|why| unavailable_error(&why))
         .and_then(|led| find(&led, asked.timestamp));
+    response(asked, found)
+}
+
+fn response(asked: &ListOffsetsPartition, found: Result<Found, ErrorCode>) -> ListOffsetsPartitionResponse {
     let (error, found) = match found {
         Ok(found) => (ErrorCode::None, found),
         Err(error) => (error, NOTHING),

@@ -26,6 +26,7 @@ mod describe_configs;
 mod describe_log_dirs;
 mod describe_quorum;
 mod describe_topic_partitions;
+mod duplicates;
 mod elect_leaders;
 mod errors;
 mod fetch;
@@ -91,7 +92,7 @@ fn unsupported_version(served: &Served, version: i16, correlation_id: i32) -> Ou
         return close();
     }
     match encode_unsupported_api_versions(BytesMut::new(), correlation_id, registry::versions()) {
-        Ok(frame) => Outcome::Respond(Response { frame, slices: Vec::new() }),
+        Ok(frame) => Outcome::Respond(Response { frame, ..Response::default() }),
         Err(_) => close(),
     }
 }

@@ -20,6 +20,7 @@ use ottla_wire::{EncodeError, ErrorCode, Records, Uuid};
 use tokio::time::Instant;
 
 use super::call::{Begun, Call, Replier};
+use super::duplicates::last_of_each;
 use super::errors::{append_error, unavailable_error};
 use crate::broker::{Broker, TopicRef, Unavailable};
 use crate::net::{LaterResponse, Outcome, Response};
@@ -60,21 +61,29 @@ pub fn begin(call: Call) -> Begun {
             return Ok(without_answer(&outcomes));
         }
         let Call { frame, memory, replier, broker, context } = call;
-        let asked = Asked { broker, listener: context.listener, replier };
-        // The records are written: the memory of the frame is free for others while this waits.
-        drop((frame, memory));
+        let asked = Asked { broker, listener: Arc::clone(&context.listener), replier };
+        // The records are written.
+        drop(frame);
         if acks != ACKS_ALL || outcomes.iter().flat_map(|t| &t.partitions).all(|p| p.pending.is_none()) {
             return Ok(Outcome::Respond(asked.answer(outcomes)?));
         }
         let deadline = Instant::now() + timeout;
         let parts = outcomes.iter().map(|topic| 1 + topic.partitions.len()).sum::<usize>();
+        let is_brief = parts <= BRIEF_PARTS_MAX;
+        // The memory of the frame is free for others while this waits, unless there is no other for what waits.
+        let kept = match is_brief {
+            true => None,
+            false => asked.broker.limits.waiting.keep(context.peer.ip(), parts * size_of::<OnePartition>()),
+        };
+        let memory = memory.filter(|_| !is_brief && kept.is_none());
         let later: LaterResponse = Box::pin(async move {
+            let _kept = (kept, memory);
             asked
                 .answer(wait(outcomes, deadline).await)
                 .inspect_err(|error| tracing::error!(%error, "cannot encode a produce response"))
                 .ok()
         });
-        Ok(if parts <= BRIEF_PARTS_MAX { Outcome::LaterBrief(later) } else { Outcome::Later(later) })
+        Ok(if is_brief { Outcome::LaterBrief(later) } else { Outcome::Later(later) })
     })
 }
 
@@ -149,7 +158,8 @@ fn append_topic(
             pending: None,
         })
     };
-    let partitions = topic.partition_data.iter().map(append).collect();
+    let named = topic.partition_data.iter().map(|data| (data.index, data));
+    let partitions = last_of_each(named).into_iter().map(append).collect();
     Outcomes { topic: topic.name.to_owned(), topic_id: topic.topic_id, partitions }
 }
 

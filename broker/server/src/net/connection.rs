@@ -12,15 +12,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
+use ottla_types::BrokerId;
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
+use super::budget::Sender;
 use super::frame::{Frame, FrameError, FrameReader};
 use super::limits::{ConnectionSlot, Limits, Refusal};
 use super::output::{self, Response};
+use super::progress::Pace;
 
 /// Requests of one connection that may be begun and not yet answered.
 const PIPELINE_MAX: usize = 32;
@@ -29,8 +32,11 @@ const PIPELINE_MAX: usize = 32;
 const BRIEF_PIPELINE_MAX: usize = 1_024;
 /// Responses are written together up to about so many bytes: a large one goes alone.
 const TOGETHER_BYTES_MAX: usize = 64 << 10;
-/// A client that takes nothing of a response for so long is given up.
-const WRITE_TIME_MAX: Duration = Duration::from_secs(120);
+/// A response that takes more memory than so many bytes counts as several requests, one for each so many: a client that
+/// takes nothing has a MiB and one response waiting for it at most.
+const PLACE_BYTES: usize = (1 << 20) / PIPELINE_MAX;
+/// The pace at which a client has to take what it asked for.
+const WRITE_PACE: Pace = Pace { bytes: 32 << 10, interval: Duration::from_secs(120) };
 
 /// What is known of a connection.
 #[derive(Debug, Clone)]
@@ -70,6 +76,8 @@ struct Begun {
 pub trait Service: Send + Sync + 'static {
     /// Begins a request.
     fn begin(&self, context: &ConnectionContext, frame: Frame) -> impl Future<Output = Outcome> + Send;
+    /// The other broker that sends a request which begins with these bytes, as far as can be told; none if a client does.
+    fn broker(&self, context: &ConnectionContext, head: &[u8]) -> Option<BrokerId>;
     /// Counts bytes that came and bytes that went.
     fn count_bytes(&self, received: usize, sent: usize);
     /// A connection ends because of what its client sent.
@@ -134,19 +142,37 @@ impl<S: Service> Connection<S> {
                 Err(error) => return self.refuse(&error.to_string()),
             };
             self.service.count_bytes(frame.bytes.len() + 4, 0);
+            let mut count = 1;
             let (response, is_brief): (LaterResponse, _) =
                 match self.service.begin(&self.context, frame).await {
-                    Outcome::Respond(response) => (Box::pin(std::future::ready(Some(response))), false),
-                    Outcome::Later(later) => (later, false),
+                    Outcome::Respond(response) => {
+                        count = places_of(&response);
+                        let Some(response) = self.answers().keep(response) else {
+                            return ReadingEnded::ByBroker;
+                        };
+                        (Box::pin(std::future::ready(Some(response))), false)
+                    }
+                    Outcome::Later(later) => {
+                        let answers = self.answers();
+                        (Box::pin(async move { answers.keep(later.await?) }), false)
+                    }
                     Outcome::LaterBrief(later) => (later, true),
                     Outcome::Silent => continue,
                     Outcome::Close(reason) => return self.refuse(&reason),
                 };
             unanswered.fetch_add(1, Ordering::Relaxed);
-            let place = self.limits.place(&places, is_brief).await;
+            let place = self.limits.place(&places, is_brief, count).await;
             if sender.send(Begun { response, _place: place }).await.is_err() {
                 return ReadingEnded::ByBroker;
             }
+        }
+    }
+
+    fn answers(&self) -> Answers<S> {
+        Answers {
+            service: Arc::clone(&self.service),
+            context: self.context.clone(),
+            limits: Arc::clone(&self.limits),
         }
     }
 
@@ -170,7 +196,13 @@ impl<S: Service> Connection<S> {
                 _ = stopping.wait_for(|stopping| *stopping) => return Ok(Err(ReadingEnded::ByBroker)),
             };
             match length {
-                Ok(Ok(Some(length))) => return reader.read(length, &self.limits).await.map(Ok),
+                Ok(Ok(Some(length))) => {
+                    let sender = |head: &[u8]| Sender {
+                        address: self.context.peer.ip().to_canonical(),
+                        broker: self.service.broker(&self.context, head),
+                    };
+                    return reader.read(length, &self.limits, sender).await.map(Ok);
+                }
                 Ok(Ok(None)) => return Ok(Err(ReadingEnded::ByClient)),
                 Ok(Err(error)) => return Err(error),
                 // A client that waits for an answer isn't idle.
@@ -193,10 +225,9 @@ impl<S: Service> Connection<S> {
         let mut waiting = None;
         loop {
             let Some((responses, closes)) = next_responses(&mut receiver, &mut waiting).await else { return };
-            match timeout(WRITE_TIME_MAX, output::write(&responses, socket.as_ref())).await {
-                Ok(Ok(sent)) => self.service.count_bytes(0, sent),
-                Ok(Err(error)) => return debug!(peer = %self.context.peer, %error, "cannot write a response"),
-                Err(_) => return debug!(peer = %self.context.peer, "the client does not take its response"),
+            match output::write(&responses, socket.as_ref(), WRITE_PACE).await {
+                Ok(sent) => self.service.count_bytes(0, sent),
+                Err(error) => return debug!(peer = %self.context.peer, %error, "cannot write a response"),
             }
             if closes {
                 return;
@@ -204,6 +235,34 @@ impl<S: Service> Connection<S> {
             unanswered.fetch_sub(responses.len(), Ordering::Relaxed);
         }
     }
+}
+
+/// What a connection's answers are charged to.
+struct Answers<S> {
+    service: Arc<S>,
+    context: ConnectionContext,
+    limits: Arc<Limits>,
+}
+
+impl<S: Service> Answers<S> {
+    /// Charges for an answer that takes much memory. None, which closes the connection, if there is no room for it.
+    fn keep(&self, mut response: Response) -> Option<Response> {
+        let bytes = response.memory_bytes();
+        if bytes > PLACE_BYTES {
+            response.kept = self.limits.answers.keep(self.context.peer.ip(), bytes);
+            if response.kept.is_none() {
+                self.service.refuse(&self.context, "too much is answered that clients do not take");
+                return None;
+            }
+        }
+        Some(response)
+    }
+}
+
+/// The places that a response takes until it is sent.
+fn places_of(response: &Response) -> u32 {
+    let count = (response.memory_bytes() / PLACE_BYTES).clamp(1, PIPELINE_MAX);
+    u32::try_from(count).expect("the pipeline isn't that long")
 }
 
 /// The next response, and those after it that are there already, as one sync may have been what all waited for; and
@@ -244,6 +303,7 @@ mod tests {
     use tokio::io::AsyncWriteExt;
     use tokio::net::TcpListener;
     use tokio::sync::oneshot;
+    use tokio::time::timeout;
 
     use super::*;
     use crate::net::limits::tests::limits;
@@ -251,7 +311,7 @@ mod tests {
     fn response(bytes: usize) -> Response {
         let mut encoder = Encoder::for_frame(BytesMut::new());
         encoder.put(&vec![7; bytes]);
-        Response { frame: encoder.finish_frame().unwrap(), slices: Vec::new() }
+        Response { frame: encoder.finish_frame().unwrap(), ..Response::default() }
     }
 
     async fn queue(laters: Vec<LaterResponse>) -> mpsc::Receiver<Begun> {
@@ -304,6 +364,9 @@ mod tests {
         async fn begin(&self, _: &ConnectionContext, _: Frame) -> Outcome {
             self.begun.send_modify(|begun| *begun += 1);
             Outcome::LaterBrief(Box::pin(std::future::pending()))
+        }
+        fn broker(&self, _: &ConnectionContext, _: &[u8]) -> Option<BrokerId> {
+            None
         }
         fn count_bytes(&self, _: usize, _: usize) {}
         fn refuse(&self, _: &ConnectionContext, _: &str) {}

@@ -1,30 +1,33 @@
 //! Reading requests off a socket: a length of four bytes, then so many.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::io::AsyncReadExt;
 use tokio::net::tcp::OwnedReadHalf;
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
-use super::limits::Limits;
+use super::budget::Sender;
+use super::limits::{Limits, RequestMemory, TooSlow};
+use super::progress::{Pace, Progress};
 
-/// What is read at once while the length of a frame isn't known, in bytes.
-const READ_BYTES: usize = 8 << 10;
-/// The time that a frame may take from its length to its end: this, and a second for each
-/// [`FRAME_BYTES_PER_SECOND_MIN`], so that a slow sender can't hold the memory of others for ever.
-const FRAME_TIME_MIN: Duration = Duration::from_secs(30);
-const FRAME_BYTES_PER_SECOND_MIN: u64 = 100_000;
+/// What is read at once while the length of a frame isn't known, in bytes. So much each connection has for itself: a
+/// request that isn't larger never waits for the memory of others.
+const OWN_BYTES: usize = 8 << 10;
+/// A buffer for so many bytes is made at once, as untouched memory costs nothing; a larger one grows with what arrives.
+const WHOLE_BYTES_MAX: usize = 4 << 20;
+/// The pace at which a request has to come once it has begun, even if nobody waits for its memory.
+const PACE: Pace = Pace { bytes: 32 << 10, interval: Duration::from_secs(30) };
 
 /// One request as it came, without its length. Its memory is accounted for until it is dropped.
 #[derive(Debug)]
 pub struct Frame {
     /// The bytes.
     pub bytes: Bytes,
-    /// The memory that it holds.
-    pub memory: OwnedSemaphorePermit,
+    /// The memory that it holds; none if it is so small that the connection's own is enough.
+    pub memory: Option<RequestMemory>,
 }
 
 /// Why no further frame can be read from a connection.
@@ -49,9 +52,11 @@ pub enum FrameError {
         /// Bytes that were announced.
         length: usize,
     },
-    /// The frame took too long.
-    #[error("a request of {length} bytes did not come in time")]
+    /// Too little of the frame came for too long, or for a moment while others waited for its memory.
+    #[error("a request came too slowly: {received} of {length} bytes are here")]
     TooSlow {
+        /// Bytes that came.
+        received: usize,
         /// Bytes that were announced.
         length: usize,
     },
@@ -79,7 +84,7 @@ impl FrameReader {
                 self.buffer = BytesMut::new();
                 self.socket.readable().await?;
             }
-            self.buffer.reserve(READ_BYTES);
+            self.buffer.reserve(OWN_BYTES);
             if self.socket.read_buf(&mut self.buffer).await? == 0 {
                 let received = self.buffer.len();
                 return if received == 0 {
@@ -98,24 +103,74 @@ impl FrameReader {
         }
     }
 
-    /// Reads the frame whose length [`Self::next_length`] returned, once there is memory for it.
-    pub async fn read(&mut self, length: usize, limits: &Limits) -> Result<Frame, FrameError> {
-        let memory = limits.reserve(length).await;
-        let time = FRAME_TIME_MIN + Duration::from_secs(length as u64 / FRAME_BYTES_PER_SECOND_MIN);
-        timeout(time, self.fill(length)).await.map_err(|_| FrameError::TooSlow { length })??;
+    /// Reads the frame whose length [`Self::next_length`] returned, as far as there is memory for it. `sender` says who
+    /// sends a frame that begins with these bytes.
+    pub async fn read(
+        &mut self,
+        length: usize,
+        limits: &Arc<Limits>,
+        sender: impl Fn(&[u8]) -> Sender,
+    ) -> Result<Frame, FrameError> {
+        let mut memory: Option<RequestMemory> = None;
+        let mut progress = Progress::new(PACE, Instant::now().into_std());
+        while self.received() < length {
+            let granted = memory.as_ref().map_or(0, RequestMemory::granted).max(OWN_BYTES - 4).min(length);
+            if self.received() >= granted {
+                let received = self.received();
+                let memory =
+                    memory.get_or_insert_with(|| limits.request(sender(&self.buffer[4..]), length, received));
+                // Memory is asked for once there is something to fill it with.
+                let too_slow = || FrameError::TooSlow { received, length };
+                tokio::select! {
+                    ready = timeout_at(progress.deadline().into(), self.socket.readable()) => {
+                        ready.map_err(|_| too_slow())??;
+                    }
+                    TooSlow = memory.too_slow() => return Err(too_slow()),
+                }
+                memory.more().await.map_err(|TooSlow| too_slow())?;
+                progress.restart(Instant::now().into_std());
+                continue;
+            }
+            let bytes = self.fill(length, granted, &progress, memory.as_ref()).await?;
+            progress.moved(bytes, Instant::now().into_std());
+            if let Some(memory) = &memory {
+                memory.arrived(bytes);
+            }
+        }
         self.buffer.advance(4);
         Ok(Frame { bytes: self.buffer.split_to(length).freeze(), memory })
     }
 
-    async fn fill(&mut self, length: usize) -> Result<(), FrameError> {
-        while self.buffer.len() < 4 + length {
-            // The system commits pages only as they are written, so that an announced length costs nothing yet.
-            let missing = 4 + length - self.buffer.len();
-            self.buffer.reserve(missing);
-            if self.socket.read_buf(&mut self.buffer).await? == 0 {
-                return Err(FrameError::Truncated { received: self.buffer.len() - 4, length });
+    /// Bytes of the frame that are here, and perhaps of those behind it.
+    fn received(&self) -> usize {
+        self.buffer.len() - 4
+    }
+
+    /// Reads what there is of a frame, up to `granted` of its bytes, in the time that is left for it. Returns how many came.
+    async fn fill(
+        &mut self,
+        length: usize,
+        granted: usize,
+        progress: &Progress,
+        memory: Option<&RequestMemory>,
+    ) -> Result<usize, FrameError> {
+        let received = self.received();
+        let room = length.min(WHOLE_BYTES_MAX.max(2 * received).max(granted));
+        self.buffer.reserve(room - received);
+        let mut rest = (&mut self.buffer).limit(granted - received);
+        let pressed = async {
+            match memory {
+                Some(memory) => memory.too_slow().await,
+                None => std::future::pending().await,
             }
+        };
+        let read = tokio::select! {
+            read = timeout_at(progress.deadline().into(), self.socket.read_buf(&mut rest)) => read,
+            TooSlow = pressed => return Err(FrameError::TooSlow { received, length }),
+        };
+        match read.map_err(|_| FrameError::TooSlow { received, length })?? {
+            0 => Err(FrameError::Truncated { received, length }),
+            bytes => Ok(bytes),
         }
-        Ok(())
     }
 }

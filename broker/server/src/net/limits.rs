@@ -1,12 +1,17 @@
 //! Limits that connections share: how many there are, in all and from one address, and the bytes of requests.
+//!
+//! Who may have memory for a request is decided in [`super::budget`]; here is who waits for it.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout};
 
+use super::budget::{Budget, HolderId, LOOK_INTERVAL, Sender, Standing};
+use super::kept::KeptBytes;
 use crate::config::ConnectionLimits;
 
 /// Requests of all connections that may wait beyond what each connection may have: some 32 MiB.
@@ -28,9 +33,34 @@ pub enum Refusal {
 pub struct Limits {
     config: ConnectionLimits,
     open: Mutex<OpenConnections>,
-    request_bytes: Arc<Semaphore>,
+    requests: Mutex<Requests>,
     shared_places: Arc<Semaphore>,
+    /// What requests keep that wait, and for as long as they do.
+    pub waiting: Arc<KeptBytes>,
+    /// What answers take that clients haven't taken yet.
+    pub answers: Arc<KeptBytes>,
 }
+
+/// The memory of requests, and how those are told that hold or want some.
+#[derive(Debug)]
+struct Requests {
+    budget: Budget,
+    signals: HashMap<HolderId, Arc<Notify>>,
+}
+
+/// The memory of one request; dropping it makes room for others.
+#[derive(Debug)]
+pub struct RequestMemory {
+    limits: Arc<Limits>,
+    id: HolderId,
+    changed: Arc<Notify>,
+    /// So many bytes may arrive.
+    granted: usize,
+}
+
+/// Others wait for the memory of a request that comes too slowly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooSlow;
 
 #[derive(Debug, Default)]
 struct OpenConnections {
@@ -49,9 +79,12 @@ impl Limits {
     /// Limits as configured, nothing used.
     pub fn new(config: ConnectionLimits) -> Arc<Self> {
         assert!(config.queued_bytes_max >= config.request_bytes_max, "a largest request must fit");
-        let request_bytes = Arc::new(Semaphore::new(config.queued_bytes_max));
+        let budget = Budget::new(config.queued_bytes_max);
+        let requests = Mutex::new(Requests { budget, signals: HashMap::new() });
         let shared_places = Arc::new(Semaphore::new(SHARED_PLACES));
-        Arc::new(Self { config, open: Mutex::default(), request_bytes, shared_places })
+        let waiting = KeptBytes::new(config.kept_bytes_max());
+        let answers = KeptBytes::new(config.queued_bytes_max);
+        Arc::new(Self { config, open: Mutex::default(), requests, shared_places, waiting, answers })
     }
 
     /// What was configured.
@@ -66,7 +99,7 @@ impl Limits {
 
     /// Bytes of requests in flight now.
     pub fn queued_bytes(&self) -> usize {
-        self.config.queued_bytes_max - self.request_bytes.available_permits()
+        self.requests.lock().budget.held()
     }
 
     /// Counts a connection from `address`.
@@ -88,18 +121,24 @@ impl Limits {
         Ok(ConnectionSlot { limits: Arc::clone(self), address })
     }
 
-    /// Waits until `bytes` more of requests may be held; at most `request_bytes_max`.
-    pub async fn reserve(&self, bytes: usize) -> OwnedSemaphorePermit {
-        assert!(bytes <= self.config.request_bytes_max, "checked when the length was read");
-        let permits = u32::try_from(bytes).expect("request_bytes_max is a 32-bit number");
-        let semaphore = Arc::clone(&self.request_bytes);
-        semaphore.acquire_many_owned(permits).await.expect("the semaphore is never closed")
+    /// A request of `length` bytes has begun, of which `arrived` are here. It may have no more yet, unless a broker
+    /// sends it.
+    pub fn request(self: &Arc<Self>, sender: Sender, length: usize, arrived: usize) -> RequestMemory {
+        let mut requests = self.requests.lock();
+        let id = requests.budget.enter(sender, length, arrived);
+        let changed = Arc::new(Notify::new());
+        requests.signals.insert(id, Arc::clone(&changed));
+        let granted = match requests.budget.standing(id) {
+            Standing::Holds(bytes) => bytes,
+            Standing::Waits | Standing::TooSlow => 0,
+        };
+        RequestMemory { limits: Arc::clone(self), id, changed, granted }
     }
 
-    /// Waits for one of a connection's own places for a request that is begun. One that waits with little memory may
+    /// Waits for `count` of a connection's own places for a request that is begun. One that waits with little memory may
     /// have one of those that all connections share, too.
-    pub async fn place(&self, own: &Arc<Semaphore>, is_brief: bool) -> OwnedSemaphorePermit {
-        let own = Arc::clone(own).acquire_owned();
+    pub async fn place(&self, own: &Arc<Semaphore>, is_brief: bool, count: u32) -> OwnedSemaphorePermit {
+        let own = Arc::clone(own).acquire_many_owned(count);
         let place = if is_brief {
             let shared = Arc::clone(&self.shared_places).acquire_owned();
             tokio::select! { biased; place = own => place, place = shared => place }
@@ -107,6 +146,79 @@ impl Limits {
             own.await
         };
         place.expect("the semaphores are never closed")
+    }
+}
+
+impl RequestMemory {
+    /// How many bytes of the request may be here.
+    pub fn granted(&self) -> usize {
+        self.granted
+    }
+
+    /// Waits until more of the request may be here.
+    ///
+    /// # Errors
+    /// When it has to go.
+    pub async fn more(&mut self) -> Result<(), TooSlow> {
+        let mut standing = self.limits.requests.lock().budget.want(self.id);
+        loop {
+            match standing {
+                Standing::Holds(bytes) => {
+                    self.granted = bytes;
+                    return Ok(());
+                }
+                Standing::TooSlow => return Err(TooSlow),
+                Standing::Waits => {
+                    // Who waits sees to it that those go who keep him waiting.
+                    let _ = timeout(LOOK_INTERVAL, self.changed.notified()).await;
+                    standing = self.limits.look(self.id);
+                }
+            }
+        }
+    }
+
+    /// So many bytes have come.
+    pub fn arrived(&self, bytes: usize) {
+        self.limits.requests.lock().budget.arrived(self.id, bytes);
+    }
+
+    /// Waits until the request has to go, as others wait for its memory.
+    pub async fn too_slow(&self) -> TooSlow {
+        loop {
+            self.changed.notified().await;
+            if self.limits.requests.lock().budget.standing(self.id) == Standing::TooSlow {
+                return TooSlow;
+            }
+        }
+    }
+}
+
+impl Limits {
+    /// Ends who keeps others waiting, and says how the request `id` stands.
+    fn look(&self, id: HolderId) -> Standing {
+        let mut requests = self.requests.lock();
+        for slow in requests.budget.look(Instant::now().into_std()) {
+            requests.tell(slow);
+        }
+        requests.budget.standing(id)
+    }
+}
+
+impl Requests {
+    fn tell(&self, id: HolderId) {
+        if let Some(changed) = self.signals.get(&id) {
+            changed.notify_one();
+        }
+    }
+}
+
+impl Drop for RequestMemory {
+    fn drop(&mut self) {
+        let mut requests = self.limits.requests.lock();
+        requests.signals.remove(&self.id);
+        for served in requests.budget.leave(self.id) {
+            requests.tell(served);
+        }
     }
 }
 
@@ -126,11 +238,11 @@ impl Drop for ConnectionSlot {
 pub(super) mod tests {
     use super::*;
 
-    /// Room for two requests of ten bytes.
+    /// Room for four requests of ten bytes, two at most of the largest size.
     pub fn limits(connections_max: usize, connections_per_address_max: usize) -> Arc<Limits> {
         Limits::new(ConnectionLimits {
             request_bytes_max: 10,
-            queued_bytes_max: 20,
+            queued_bytes_max: 40,
             connections_max,
             connections_per_address_max,
             idle_max: None,
@@ -157,39 +269,49 @@ pub(super) mod tests {
     #[tokio::test]
     async fn brief_requests_have_more_places_than_others_and_all_connections_together_not_many() {
         let (limits, own) = (limits(1, 1), Arc::new(Semaphore::new(1)));
-        let first = limits.place(&own, false).await;
+        let first = limits.place(&own, false, 1).await;
         let has_none = async |is_brief| {
             tokio::select! { biased;
-                _ = limits.place(&own, is_brief) => false,
+                _ = limits.place(&own, is_brief, 1) => false,
                 () = std::future::ready(()) => true,
             }
         };
         assert!(has_none(false).await, "its own is taken");
         let mut shared = Vec::new();
         for _ in 0..SHARED_PLACES {
-            shared.push(limits.place(&own, true).await);
+            shared.push(limits.place(&own, true, 1).await);
         }
         assert!(has_none(true).await && has_none(false).await);
         drop(first);
         assert!(!has_none(true).await && !has_none(false).await, "it is given back at once");
-        let _first = limits.place(&own, false).await;
+        let _first = limits.place(&own, false, 1).await;
         shared.pop();
         assert!(has_none(false).await && !has_none(true).await);
     }
 
     #[tokio::test]
-    async fn bytes_of_requests_are_reserved_and_given_back() {
+    async fn who_waits_for_memory_goes_on_once_there_is_some() {
         let limits = limits(1, 1);
-        let first = limits.reserve(10).await;
-        let _second = limits.reserve(10).await;
-        assert_eq!(limits.queued_bytes(), 20);
-        let mut third = std::pin::pin!(limits.reserve(1));
+        let from = |last| Sender { address: IpAddr::from([10, 0, 0, last]), broker: None };
+        let mut requests: Vec<_> = (1..=4).map(|last| limits.request(from(last), 10, 0)).collect();
+        requests[0].more().await.unwrap();
+        requests[1].more().await.unwrap();
+        requests[2].more().await.unwrap();
+        assert_eq!(
+            limits.queued_bytes(),
+            30,
+            "one beyond what the largest may have, so that it is completed"
+        );
+        let mut last = requests.pop().unwrap();
+        let mut waiting = Box::pin(last.more());
         tokio::select! { biased;
-            _ = &mut third => panic!("nothing was free"),
+            _ = &mut waiting => panic!("nothing was free"),
             () = std::future::ready(()) => {}
         }
-        drop(first);
-        drop(third.await);
-        assert_eq!(limits.queued_bytes(), 10);
+        requests[0].arrived(10);
+        requests.remove(0);
+        waiting.await.unwrap();
+        drop((requests, last));
+        assert_eq!(limits.queued_bytes(), 0);
     }
 }

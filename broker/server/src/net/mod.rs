@@ -2,16 +2,21 @@
 //!
 //! Not here: what requests mean; that is `handlers`.
 
+mod budget;
 mod connection;
 mod frame;
+mod kept;
 mod limits;
 mod listener;
 mod output;
+mod progress;
 mod rate;
 
+pub use budget::Sender;
 pub use connection::{ConnectionContext, LaterResponse, Outcome, Service};
 pub use frame::{Frame, FrameError};
-pub use limits::{ConnectionSlot, Limits, Refusal};
+pub use kept::{KeptBytes, KeptPart};
+pub use limits::{ConnectionSlot, Limits, Refusal, RequestMemory};
 pub use listener::{BindError, BoundListener};
 pub use output::Response;
 pub use rate::RateLimit;

@@ -1,6 +1,7 @@
 //! Writing responses: encoded bytes, and ranges of files that go to the socket within the kernel.
 
 use std::io::{self, IoSlice};
+use std::time::Instant;
 
 use bytes::Bytes;
 use ottla_store::ReadSlice;
@@ -8,6 +9,10 @@ use ottla_wire::{EncodedFrame, Part};
 use rustix::net::{SendAncillaryBuffer, SendFlags};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::kept::KeptPart;
+use super::progress::{Pace, Progress};
 
 /// The most that one call of sendfile moves, so that one connection doesn't hold a thread for long.
 const SENDFILE_BYTES_MAX: usize = 1 << 20;
@@ -19,73 +24,120 @@ pub struct Response {
     pub frame: EncodedFrame,
     /// What a splice's token is an index of.
     pub slices: Vec<ReadSlice>,
+    /// The memory that it takes until the client has taken it, if that is much.
+    pub kept: Option<KeptPart>,
+}
+
+impl Response {
+    /// What it takes in memory, in bytes: what is sent from files takes none.
+    pub fn memory_bytes(&self) -> usize {
+        self.frame.length() - self.slices.iter().map(|slice| slice.len).sum::<usize>()
+    }
+}
+
+/// A socket that is written to, and how its client takes what is written.
+struct Writer<'a, C> {
+    socket: &'a TcpStream,
+    progress: Progress,
+    clock: C,
 }
 
 /// Writes whole responses, one after the other, and returns how many bytes that were. What follows each other in memory
-/// goes in one call.
+/// goes in one call. A slow client is waited for as long as it keeps `pace`.
 ///
 /// # Errors
-/// When the connection fails, or a file is shorter than its range.
-pub async fn write(responses: &[Response], socket: &TcpStream) -> io::Result<usize> {
+/// When the connection fails, the client is too slow, or a file is shorter than its range.
+pub async fn write(responses: &[Response], socket: &TcpStream, pace: Pace) -> io::Result<usize> {
+    write_by(responses, socket, pace, Instant::now).await
+}
+
+/// The same by another clock.
+async fn write_by(
+    responses: &[Response],
+    socket: &TcpStream,
+    pace: Pace,
+    mut clock: impl FnMut() -> Instant,
+) -> io::Result<usize> {
+    let progress = Progress::new(pace, clock());
+    let mut writer = Writer { socket, progress, clock };
     let mut bytes = Vec::new();
     for response in responses {
         for part in response.frame.parts() {
             match part {
                 Part::Bytes(part) => bytes.push(part),
                 Part::Splice(splice) => {
-                    send(socket, &std::mem::take(&mut bytes), true).await?;
+                    writer.send(&std::mem::take(&mut bytes), true).await?;
                     let slice = &response.slices[splice.token];
                     assert_eq!(slice.len, splice.length, "the splice was made for this slice");
-                    send_slice(socket, slice).await?;
+                    writer.send_slice(slice).await?;
                 }
             }
         }
     }
-    send(socket, &bytes, false).await?;
+    writer.send(&bytes, false).await?;
     Ok(responses.iter().map(|response| response.frame.length()).sum())
 }
 
-/// Sends `parts`; `more` tells the kernel to wait for what follows instead of sending a small packet.
-async fn send(socket: &TcpStream, parts: &[Bytes], more: bool) -> io::Result<()> {
-    let flags = if more { SendFlags::NOSIGNAL | SendFlags::MORE } else { SendFlags::NOSIGNAL };
-    let mut slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
-    let mut rest = &mut slices[..];
-    while !rest.is_empty() {
-        let send = || {
-            rustix::net::sendmsg(socket, rest, &mut SendAncillaryBuffer::default(), flags)
-                .map_err(io::Error::from)
-        };
-        let sent = socket.async_io(Interest::WRITABLE, send).await?;
-        IoSlice::advance_slices(&mut rest, sent);
-    }
-    Ok(())
-}
-
-async fn send_slice(socket: &TcpStream, slice: &ReadSlice) -> io::Result<()> {
-    if slice.fd().is_none() {
-        return send(socket, &[slice.to_bytes()?], false).await;
-    }
-    let (mut position, mut left) = (slice.position, slice.len);
-    while left > 0 {
-        let count = left.min(SENDFILE_BYTES_MAX);
-        let send = || {
-            let mut offset = position;
-            let file = slice.fd().expect("a file keeps its descriptor");
-            rustix::fs::sendfile(socket, file, Some(&mut offset), count).map_err(io::Error::from)
-        };
-        let sent = socket.async_io(Interest::WRITABLE, send).await?;
-        if sent == 0 {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "a segment is shorter than it was"));
+impl<C: FnMut() -> Instant> Writer<'_, C> {
+    /// Sends `parts`; `more` tells the kernel to wait for what follows instead of sending a small packet.
+    async fn send(&mut self, parts: &[Bytes], more: bool) -> io::Result<()> {
+        let flags = if more { SendFlags::NOSIGNAL | SendFlags::MORE } else { SendFlags::NOSIGNAL };
+        let mut slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
+        let mut rest = &mut slices[..];
+        while !rest.is_empty() {
+            let socket = self.socket;
+            let sent = self
+                .some(|| {
+                    rustix::net::sendmsg(socket, rest, &mut SendAncillaryBuffer::default(), flags)
+                        .map_err(io::Error::from)
+                })
+                .await?;
+            IoSlice::advance_slices(&mut rest, sent);
         }
-        position += sent as u64;
-        left -= sent;
+        Ok(())
     }
-    Ok(())
+
+    async fn send_slice(&mut self, slice: &ReadSlice) -> io::Result<()> {
+        if slice.fd().is_none() {
+            return self.send(&[slice.to_bytes()?], false).await;
+        }
+        let (mut position, mut left) = (slice.position, slice.len);
+        while left > 0 {
+            let (socket, count) = (self.socket, left.min(SENDFILE_BYTES_MAX));
+            let sent = self
+                .some(|| {
+                    let mut offset = position;
+                    let file = slice.fd().expect("a file keeps its descriptor");
+                    rustix::fs::sendfile(socket, file, Some(&mut offset), count).map_err(io::Error::from)
+                })
+                .await?;
+            if sent == 0 {
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "a segment is shorter than it was"));
+            }
+            position += sent as u64;
+            left -= sent;
+        }
+        Ok(())
+    }
+
+    /// Sends as much as the client takes now, once it takes something, in the time that is left for it.
+    async fn some(&mut self, send: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+        let too_slow = || io::Error::new(io::ErrorKind::TimedOut, "the client does not take its response");
+        let left = self.progress.deadline().saturating_duration_since((self.clock)());
+        if left.is_zero() {
+            return Err(too_slow());
+        }
+        let sent = timeout(left, self.socket.async_io(Interest::WRITABLE, send));
+        let sent = sent.await.map_err(|_| too_slow())??;
+        self.progress.moved(sent, (self.clock)());
+        Ok(sent)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use bytes::BytesMut;
     use ottla_store::{Disk, DiskFile, OpenMode, RealDisk};
@@ -95,6 +147,8 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+
+    const PACE: Pace = Pace { bytes: 32 << 10, interval: Duration::from_secs(120) };
 
     fn file(content: &[u8]) -> (tempfile::TempDir, Arc<dyn DiskFile>) {
         let dir = tempfile::tempdir().unwrap();
@@ -110,7 +164,7 @@ mod tests {
         encoder.put(b"tail");
         let (base_offset, next_offset) = (Offset(0), Offset(1));
         let slice = ReadSlice { file, position, len, base_offset, next_offset, ends_file: true };
-        Response { frame: encoder.finish_frame().unwrap(), slices: vec![slice] }
+        Response { frame: encoder.finish_frame().unwrap(), slices: vec![slice], kept: None }
     }
 
     async fn connect() -> (TcpStream, TcpStream) {
@@ -125,7 +179,7 @@ mod tests {
         let (_dir, file) = file(&content);
         let response = response(file, 7, 2_500_000);
         let (mut client, server) = connect().await;
-        let writer = tokio::spawn(async move { write(&[response], &server).await });
+        let writer = tokio::spawn(async move { write(&[response], &server, PACE).await });
         let mut received = Vec::new();
         client.read_to_end(&mut received).await.unwrap();
 
@@ -142,11 +196,11 @@ mod tests {
         let plain = |text: &str| {
             let mut encoder = Encoder::for_frame(BytesMut::new());
             encoder.put(text.as_bytes());
-            Response { frame: encoder.finish_frame().unwrap(), slices: Vec::new() }
+            Response { frame: encoder.finish_frame().unwrap(), ..Response::default() }
         };
         let all = [plain("a"), plain("bc"), response(file, 2, 3), plain("d"), plain("e")];
         let (mut client, server) = connect().await;
-        let sent = write(&all, &server).await.unwrap();
+        let sent = write(&all, &server, PACE).await.unwrap();
         drop(server);
         let mut received = Vec::new();
         client.read_to_end(&mut received).await.unwrap();
@@ -158,7 +212,31 @@ mod tests {
     async fn a_file_that_became_shorter_ends_the_connection() {
         let (_dir, file) = file(b"");
         let (_client, server) = connect().await;
-        let error = write(&[response(file, 0, 10)], &server).await.unwrap_err();
+        let error = write(&[response(file, 0, 10)], &server, PACE).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    /// Writes 32 MiB to a client that reads all, while `step` passes at each look at the clock.
+    async fn check_slow_client(step: Duration) -> io::Result<usize> {
+        let content = vec![7; 32 << 20];
+        let (_dir, file) = file(&content);
+        let (mut client, server) = connect().await;
+        let reading = tokio::spawn(async move { tokio::io::copy(&mut client, &mut tokio::io::sink()).await });
+        let mut now = Instant::now();
+        let clock = move || {
+            now += step;
+            now
+        };
+        let written = write_by(&[response(file, 0, content.len())], &server, PACE, clock).await;
+        drop(server);
+        reading.await.unwrap().unwrap();
+        written
+    }
+
+    #[tokio::test]
+    async fn a_slow_client_is_waited_for_as_long_as_it_takes_something() {
+        // It takes 32 calls at least, with two looks at the clock each: longer than the interval.
+        assert_eq!(check_slow_client(PACE.interval / 40).await.unwrap(), 4 + 8 + (32 << 20));
+        assert_eq!(check_slow_client(PACE.interval * 2).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 }

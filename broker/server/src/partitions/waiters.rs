@@ -1,13 +1,22 @@
 //! Who waits for a partition's durable end to pass an offset: producers with acks=all, and consumers' long polls.
 //!
-//! Nothing here polls: an append's sync wakes just those who wait for it.
+//! Nothing here polls: an append's sync wakes just those who wait for it. The thread that syncs looks at nobody else, and
+//! wakes only the first of them: each that leaves wakes the next, so that many who wait don't hold up the next sync.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use ottla_types::Offset;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+
+/// So many are woken by whoever moves the durable end.
+const WOKEN_AT_ONCE: usize = 32;
+/// So many are woken by each that leaves.
+const WOKEN_BY_EACH: usize = 2;
+
+/// Those who wait for one offset, by number.
+type Group = HashMap<u64, Arc<Notify>>;
 
 /// The waiters of one partition.
 #[derive(Debug, Default)]
@@ -17,8 +26,10 @@ pub struct Waiters {
 
 #[derive(Debug, Default)]
 struct List {
-    /// By the offset that must be passed, then by number.
-    entries: BTreeMap<(Offset, u64), Arc<Notify>>,
+    /// By the offset that must be passed.
+    groups: BTreeMap<Offset, Group>,
+    /// Those whose offset is passed and who aren't woken yet. Each of them still has its place, whose end wakes others.
+    passed: VecDeque<Group>,
     next_number: u64,
 }
 
@@ -26,7 +37,8 @@ struct List {
 #[derive(Debug)]
 pub struct Place {
     waiters: Arc<Waiters>,
-    key: (Offset, u64),
+    offset: Offset,
+    number: u64,
 }
 
 impl Waiters {
@@ -35,39 +47,76 @@ impl Waiters {
     /// Enter first and look at the durable end then, or a wake-up in between is missed.
     pub fn enter(self: &Arc<Self>, offset: Offset, notify: &Arc<Notify>) -> Place {
         let mut list = self.list.lock();
-        let key = (offset, list.next_number);
+        let number = list.next_number;
         list.next_number += 1;
-        list.entries.insert(key, Arc::clone(notify));
-        Place { waiters: Arc::clone(self), key }
+        list.groups.entry(offset).or_default().insert(number, Arc::clone(notify));
+        Place { waiters: Arc::clone(self), offset, number }
     }
 
-    /// Wakes those who wait for an offset below `durable_end`.
+    /// Wakes those who wait for an offset below `durable_end`: some now, the others as these leave.
     pub fn advance(&self, durable_end: Offset) {
         let mut list = self.list.lock();
-        while let Some(entry) = list.entries.first_entry() {
-            if entry.key().0 >= durable_end {
-                return;
-            }
-            entry.remove().notify_one();
+        while let Some(entry) = list.groups.first_entry()
+            && *entry.key() < durable_end
+        {
+            let group = entry.remove();
+            list.passed.push_back(group);
         }
+        drop(list);
+        self.wake(WOKEN_AT_ONCE);
     }
 
     /// Wakes everyone, as when the partition goes elsewhere.
     pub fn wake_all(&self) {
-        for notify in std::mem::take(&mut self.list.lock().entries).values() {
-            notify.notify_one();
-        }
+        let mut list = self.list.lock();
+        let groups = std::mem::take(&mut list.groups);
+        list.passed.extend(groups.into_values());
+        drop(list);
+        self.wake(WOKEN_AT_ONCE);
     }
 
     /// How many wait.
     pub fn count(&self) -> usize {
-        self.list.lock().entries.len()
+        let list = self.list.lock();
+        list.groups.values().chain(&list.passed).map(HashMap::len).sum()
+    }
+
+    /// Wakes up to `count` of those whose offset is passed.
+    fn wake(&self, count: usize) {
+        let mut list = self.list.lock();
+        for _ in 0..count {
+            let Some(notify) = list.next_passed() else { return };
+            notify.notify_one();
+        }
+    }
+}
+
+impl List {
+    fn next_passed(&mut self) -> Option<Arc<Notify>> {
+        loop {
+            let group = self.passed.front_mut()?;
+            if let Some(number) = group.keys().next().copied() {
+                return group.remove(&number);
+            }
+            self.passed.pop_front();
+        }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.waiters.list.lock().entries.remove(&self.key);
+        let mut list = self.waiters.list.lock();
+        if let Some(group) = list.groups.get_mut(&self.offset) {
+            group.remove(&self.number);
+            if group.is_empty() {
+                list.groups.remove(&self.offset);
+            }
+        }
+        let is_over = list.passed.is_empty();
+        drop(list);
+        if !is_over {
+            self.waiters.wake(WOKEN_BY_EACH);
+        }
     }
 }
 
@@ -103,5 +152,39 @@ mod tests {
         let _place = waiters.enter(Offset(1), &notify);
         waiters.wake_all();
         assert!(is_woken(&notify) && waiters.count() == 0);
+    }
+
+    #[test]
+    fn who_syncs_wakes_few_and_these_wake_all_the_others() {
+        let waiters = Arc::new(Waiters::default());
+        let enter = |_| {
+            let notify = Arc::new(Notify::new());
+            (waiters.enter(Offset(1), &notify), notify)
+        };
+        let mut waiting: Vec<_> = (0..10_000).map(enter).collect();
+        waiters.advance(Offset(2));
+        let mut woken = 0;
+        loop {
+            let (now, later): (Vec<_>, Vec<_>) =
+                waiting.into_iter().partition(|(_, notify)| is_woken(notify));
+            assert!(woken > 0 || now.len() == WOKEN_AT_ONCE, "{} are woken by who syncs", now.len());
+            woken += now.len();
+            waiting = later;
+            if now.is_empty() {
+                break;
+            }
+        }
+        assert_eq!((woken, waiting.len(), waiters.count()), (10_000, 0, 0));
+    }
+
+    #[test]
+    fn who_leaves_unwoken_still_wakes_others() {
+        let waiters = Arc::new(Waiters::default());
+        let notifies: Vec<_> = (0..1_000).map(|_| Arc::new(Notify::new())).collect();
+        let mut places: Vec<_> = notifies.iter().map(|notify| waiters.enter(Offset(1), notify)).collect();
+        waiters.advance(Offset(2));
+        places.truncate(500);
+        places.clear();
+        assert!(notifies.iter().all(is_woken) && waiters.count() == 0);
     }
 }

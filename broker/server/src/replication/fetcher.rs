@@ -20,6 +20,7 @@ use ottla_wire::messages::{
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, error, info, trace};
 
+use super::peers::replica_client_id;
 use super::throttle::Held;
 use crate::broker::Broker;
 use crate::net::RateLimit;
@@ -137,7 +138,7 @@ impl Fetcher {
         let leader = leader.and_then(|leader| Some((leader.epoch, leader.listener(name)?)));
         let (leader_epoch, endpoint) = leader.ok_or_else(|| StreamError::NoAddress(name.clone()))?;
         let config = ClientConfig {
-            client_id: format!("replica-{}", self.broker.config.node_id),
+            client_id: replica_client_id(self.broker.config.node_id),
             connect_timeout: ANSWER_TIME_MAX,
             request_timeout: ANSWER_TIME_MAX,
             ..ClientConfig::new("")

@@ -19,6 +19,7 @@ use ottla_wire::messages::{FetchPartition, FetchRequest, FetchTopic};
 use tokio::time::MissedTickBehavior;
 use tracing::{error, info, warn};
 
+use super::peers::mend_client_id;
 use crate::broker::Broker;
 use crate::partitions::Partition;
 
@@ -149,7 +150,7 @@ async fn fetch(
     let listener = &broker.config.listeners.inter_broker;
     let address = image.broker(peer).and_then(|peer| peer.listener(listener)).ok_or(MendError::NoPeer)?;
     let config = ClientConfig {
-        client_id: format!("mend-{}", broker.config.node_id),
+        client_id: mend_client_id(broker.config.node_id),
         connect_timeout: ANSWER_TIME_MAX,
         request_timeout: ANSWER_TIME_MAX,
         ..ClientConfig::new("")

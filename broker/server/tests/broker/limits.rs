@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use ottla_wire::apis;
 use ottla_wire::messages::*;
+use ottla_wire::{ErrorCode, apis};
 use tokio::io::AsyncWriteExt;
 
-use crate::client::{PATIENCE, batch, fetch_request, produce_request};
+use crate::client::{Client, PATIENCE, batch, fetch_request, produce_request};
 use crate::harness::TestBroker;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -60,28 +60,66 @@ async fn an_idle_connection_is_closed() {
     broker.stop().await;
 }
 
+/// A connection that announces a request of `length` bytes and sends `sent` of them, the head of a produce request.
+async fn half_sent(broker: &TestBroker, length: u32, sent: usize) -> Client {
+    let mut client = broker.connect().await;
+    let head = [&length.to_be_bytes()[..], &[0, 0, 0, 9, 0, 0, 0, 1, 255, 255, 0]].concat();
+    client.socket.write_all(&head).await.unwrap();
+    // What the broker doesn't take yet stays in the socket's buffers, so this may not end.
+    let rest = vec![0; sent.saturating_sub(head.len() - 4)];
+    let _ = tokio::time::timeout(Duration::from_millis(20), client.socket.write_all(&rest)).await;
+    client
+}
+
+/// A producer of `bytes` is served.
+async fn assert_served(broker: &TestBroker, bytes: usize) {
+    let value = "x".repeat(bytes);
+    let mut client = broker.connect().await;
+    let produced = client.produce("t", 0, &batch(&[&value])).await;
+    assert_eq!(produced.0, ErrorCode::None, "{bytes} bytes");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn requests_wait_while_others_hold_the_memory() {
+async fn what_is_only_announced_takes_no_memory() {
+    let broker = TestBroker::start(&[]).await;
+    broker.connect().await.create_topic("t", 1, &[]).await;
+    let mut idle = Vec::new();
+    for _ in 0..50 {
+        idle.push(half_sent(&broker, 100 << 20, 100).await);
+    }
+    for bytes in [1, 100_000, 1_000_000] {
+        assert_served(&broker, bytes).await;
+    }
+    assert_eq!(broker.server().limits.queued_bytes(), 0);
+    assert!(!is_readable(&mut idle).await, "nobody had to go");
+    broker.stop().await;
+}
+
+/// Whether any of these connections has been closed.
+async fn is_readable(clients: &mut [Client]) -> bool {
+    let mut byte = [0];
+    clients.iter().any(|client| {
+        !matches!(client.socket.try_read(&mut byte), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn half_sent_requests_leave_room_for_smaller_ones_and_go_when_their_like_waits() {
     let broker =
-        TestBroker::start(&["socket.request.max.bytes=100000", "queued.max.request.bytes=100000"]).await;
-    let mut greedy = broker.connect().await;
-    // It announces all the memory there is, and sends half of it.
-    greedy.socket.write_all(&100_000u32.to_be_bytes()).await.unwrap();
-    greedy.socket.write_all(&[0; 50_000]).await.unwrap();
-    let mut other = broker.connect().await;
-    let held = async {
-        // Whichever comes first takes the memory; once the greedy one has it, the other waits.
-        loop {
-            other.send::<apis::ApiVersions>(0, &ApiVersionsRequest::default()).await;
-            let answer = tokio::time::timeout(Duration::from_millis(300), other.receive(0)).await;
-            if answer.is_err() {
-                break;
-            }
-        }
-    };
-    tokio::time::timeout(PATIENCE, held).await.expect("the other one has to wait at last");
-    drop(greedy);
-    assert!(other.receive(0).await.is_some(), "and goes on once the memory is free");
+        TestBroker::start(&["socket.request.max.bytes=1000000", "queued.max.request.bytes=4000000"]).await;
+    broker.connect().await.create_topic("t", 1, &[]).await;
+    let mut stalled = Vec::new();
+    for number in 0..40 {
+        // Some stop just where they would need more.
+        let sent = if number % 2 == 0 { 512 << 10 } else { 500_000 };
+        stalled.push(half_sent(&broker, 1_000_000, sent).await);
+    }
+    // So much the largest may hold, and one of them beyond it.
+    assert!(broker.server().limits.queued_bytes() <= 3_000_000);
+    assert_served(&broker, 20_000).await;
+    // It waits for those that stall, until they are closed for keeping it waiting.
+    assert_served(&broker, 800_000).await;
+    drop(stalled);
     broker.stop().await;
 }
 
@@ -95,5 +133,110 @@ async fn a_request_over_the_limit_is_refused_and_one_at_the_limit_is_not() {
     let large = batch(&[&"x".repeat(20_000)]);
     client.send::<apis::Produce>(9, &produce_request("t", 0, &large, -1)).await;
     assert!(client.is_closed().await);
+    broker.stop().await;
+}
+
+/// Sends a long poll and waits until the broker keeps `bytes` for those that wait.
+async fn long_poll(broker: &TestBroker, is_kept: impl Fn(usize) -> bool) -> Client {
+    let mut client = broker.connect().await;
+    client.send::<apis::Fetch>(11, &FetchRequest { max_wait_ms: 60_000, ..fetch_request("t", 0, 0) }).await;
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while !is_kept(broker.server().limits.waiting.total()) {
+        assert!(tokio::time::Instant::now() < deadline, "the poll is charged for");
+        tokio::task::yield_now().await;
+    }
+    client
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fetch_for_which_there_is_no_room_to_wait_is_answered_at_once() {
+    // A quarter is for requests that wait, and half of that for one address: room for one.
+    let broker =
+        TestBroker::start(&["socket.request.max.bytes=12000", "queued.max.request.bytes=12000"]).await;
+    broker.connect().await.create_topic("t", 1, &[]).await;
+    let mut waiting = long_poll(&broker, |bytes| bytes > 0).await;
+    let mut other = broker.connect().await;
+    let request = FetchRequest { max_wait_ms: 60_000, ..fetch_request("t", 0, 0) };
+    let answer = other.call::<apis::Fetch>(11, &request).await;
+    let response = answer.decode::<apis::Fetch>();
+    assert!(response.throttle_time_ms > 0, "its client is asked for a pause");
+    assert_eq!(response.responses[0].partitions[0].error_code, 0);
+    other.produce("t", 0, &batch(&["a"])).await;
+    let woken = waiting.receive(11).await.unwrap();
+    assert_eq!(woken.decode::<apis::Fetch>().throttle_time_ms, 0);
+    let before = broker.server().limits.waiting.total();
+    assert_eq!(before, 0, "who is answered waits no more");
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partition_named_a_hundred_thousand_times_waits_once() {
+    let broker = TestBroker::start(&[]).await;
+    broker.connect().await.create_topic("t", 1, &[]).await;
+    let waiting = long_poll(&broker, |bytes| bytes > 0).await;
+    let once = broker.server().limits.waiting.total();
+    let mut client = broker.connect().await;
+    client.produce("t", 0, &batch(&["a"])).await;
+    drop(waiting);
+    let mut request = FetchRequest { max_wait_ms: 60_000, ..fetch_request("t", 0, 1) };
+    let partition = request.topics[0].partitions[0].clone();
+    request.topics[0].partitions = vec![partition; 100_000];
+    let mut greedy = broker.connect().await;
+    greedy.send::<apis::Fetch>(11, &request).await;
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while broker.server().limits.waiting.total() != once {
+        assert!(tokio::time::Instant::now() < deadline, "it waits, and once");
+        tokio::task::yield_now().await;
+    }
+    client.produce("t", 0, &batch(&["b"])).await;
+    let answer = greedy.receive(11).await.unwrap();
+    let response = answer.decode::<apis::Fetch>();
+    assert_eq!(response.responses[0].partitions.len(), 1);
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn partitions_named_twice_are_merged_or_refused_as_in_apache_kafka() {
+    let broker = TestBroker::start(&[]).await;
+    let mut client = broker.connect().await;
+    client.create_topic("t", 2, &[]).await;
+
+    let (first, last) = (batch(&["first"]), batch(&["last"]));
+    let mut request = produce_request("t", 0, &first, -1);
+    let again = produce_request("t", 0, &last, -1).topic_data.remove(0).partition_data;
+    request.topic_data[0].partition_data.extend(again);
+    let answer = client.call::<apis::Produce>(9, &request).await;
+    let response = answer.decode::<apis::Produce>();
+    assert_eq!(response.responses[0].partition_responses.len(), 1);
+    assert_eq!(client.values_from("t", 0, 0).await, ["last"]);
+
+    let asked =
+        |partition_index| ListOffsetsPartition { partition_index, timestamp: -1, ..Default::default() };
+    let topic = ListOffsetsTopic { name: "t", partitions: vec![asked(0), asked(1), asked(0)] };
+    let request = ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() };
+    let answer = client.call::<apis::ListOffsets>(7, &request).await;
+    let response = answer.decode::<apis::ListOffsets>();
+    let codes: Vec<_> =
+        response.topics[0].partitions.iter().map(|p| ErrorCode::from_wire(p.error_code)).collect();
+    assert_eq!(codes, [ErrorCode::InvalidRequest, ErrorCode::None, ErrorCode::InvalidRequest]);
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_in_use_is_not_taken_for_a_newcomer() {
+    let broker = TestBroker::start(&["max.incremental.fetch.session.cache.slots=1"]).await;
+    let (mut first, mut second) = (broker.connect().await, broker.connect().await);
+    first.create_topic("t", 1, &[]).await;
+    let mut request = FetchRequest { session_epoch: 0, ..fetch_request("t", 0, 0) };
+    let session = async |client: &mut Client, request: &FetchRequest<'_>| {
+        let answer = client.call::<apis::Fetch>(11, request).await;
+        let response = answer.decode::<apis::Fetch>();
+        (ErrorCode::from_wire(response.error_code), response.session_id)
+    };
+    let (_, id) = session(&mut first, &request).await;
+    assert_ne!(id, 0);
+    assert_eq!(session(&mut second, &request).await, (ErrorCode::None, 0), "the newcomer gets none");
+    (request.session_id, request.session_epoch) = (id, 1);
+    assert_eq!(session(&mut first, &request).await, (ErrorCode::None, id));
     broker.stop().await;
 }
