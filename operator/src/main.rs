@@ -6,12 +6,10 @@ mod arguments;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use kube::client::ClientBuilder;
-use ottla_controller::{CountCalls, Ended, Health, run, serve};
+use ottla_controller::{Ended, Health, client_of, run, serve};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -49,8 +47,7 @@ async fn operate(arguments: Arguments) -> Result<Ended> {
     let config =
         kube::Config::infer().await.context("no Kubernetes: neither a pod's account nor a kubeconfig")?;
     let health = Health::default();
-    let client =
-        ClientBuilder::try_from(config)?.with_layer(&CountCalls(Arc::clone(&health.metrics))).build();
+    let client = client_of(config, &health.metrics)?;
     let listener =
         TcpListener::bind(settings.listen).await.with_context(|| format!("--listen {}", settings.listen))?;
     let stop = CancellationToken::new();

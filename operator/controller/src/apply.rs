@@ -1,14 +1,12 @@
 //! Writing to the API server: server-side apply, statuses, finalizers, events.
 
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference, Pod, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference, Service, ServiceAccount};
 use k8s_openapi::api::events::v1::Event as KubeEvent;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{
-    ApiResource, DeleteParams, DynamicObject, EvictParams, Patch, PatchParams, PostParams, Preconditions,
-};
+use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use kube::{Api, Error, Resource, ResourceExt};
 use ottla_api::API_VERSION;
 use ottla_plan::{Event, FIELD_MANAGER, ObjectKind, PlannedObject};
@@ -65,26 +63,6 @@ pub(crate) async fn delete(
             tracing::info!(%kind, namespace, name, "deleted");
             Ok(())
         }
-    }
-}
-
-/// Evicts a pod, if it is the one with this uid and its PodDisruptionBudget allows it; whether it goes.
-pub(crate) async fn evict(context: &Context, namespace: &str, pod: &str, uid: &str) -> Result<bool, Error> {
-    let api = Api::<Pod>::namespaced(context.client.clone(), namespace);
-    let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
-    let options = DeleteParams { preconditions: Some(preconditions), ..Default::default() };
-    let parameters = EvictParams { delete_options: Some(options), ..Default::default() };
-    match api.evict(pod, &parameters).await {
-        Ok(_) => {
-            tracing::info!(namespace, pod, "evicted");
-            Ok(true)
-        }
-        // The pod is gone or another one, or too many brokers are away: what is to be done shows later.
-        Err(Error::Api(status)) if [404, 409, 429].contains(&status.code) => {
-            tracing::info!(namespace, pod, why = status.message, "an eviction waits");
-            Ok(false)
-        }
-        Err(error) => Err(error),
     }
 }
 

@@ -1,12 +1,27 @@
-//! Counts what is asked of the API server, in the words of RBAC: so that what is granted can be compared with it.
+//! The client of the API server. It counts what is asked in the words of RBAC, so that what is granted can be
+//! compared with it, and tells every answer at once.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::{Method, Request};
+use kube::client::ClientBuilder;
+use kube::{Client, Config, Error};
 use tower::{Layer, Service};
 
 use crate::metrics::{Call, Metrics};
+
+/// A client whose calls are counted in `metrics`.
+///
+/// It tries nothing again by itself, for minutes and by what was true when it began: reconciliations, watches and the
+/// Lease do, each after a look at how things are by then.
+///
+/// # Errors
+/// When there can be no connection by `config`.
+pub fn client_of(mut config: Config, metrics: &Arc<Metrics>) -> Result<Client, Error> {
+    config.default_retry = false;
+    Ok(ClientBuilder::try_from(config)?.with_layer(&CountCalls(Arc::clone(metrics))).build())
+}
 
 /// Counts the calls of the client that it is laid over.
 #[derive(Clone, Debug)]

@@ -14,10 +14,11 @@ use ottla_plan::{
     restart_hindrance,
 };
 
-use crate::apply::{apply, delete, evict, is_namespace_terminating, publish, write_status};
+use crate::apply::{apply, delete, is_namespace_terminating, publish, write_status};
 use crate::connection::ask;
 use crate::context::{Context, now};
 use crate::error::ReconcileError;
+use crate::eviction::{Evicted, evict};
 use crate::watches::of_cluster;
 
 /// When to try again to restart a broker.
@@ -62,7 +63,7 @@ pub async fn reconcile_cluster(
         view: known.view.as_deref(),
         silent: known.silent,
     };
-    let plan = plan_cluster(observed).map_err(ReconcileError::NoIdentity)?;
+    let mut plan = plan_cluster(observed).map_err(ReconcileError::NoIdentity)?;
     // Who is who is on record before anything follows from it.
     let (first, _) = cluster_status(observed, &plan, &[], now());
     if !same_record(cluster.status.as_ref(), &first) {
@@ -72,10 +73,11 @@ pub async fn reconcile_cluster(
         tracing::info!(namespace, name, "the namespace goes, and the cluster with it");
         return Ok(Action::await_change());
     };
-    let due = plan.steps.iter().find_map(|step| match step {
+    let due = plan.steps.iter_mut().find_map(|step| match step {
         Step::Restart(restart) if restart.blocked_by.is_none() => Some(restart),
         _ => None,
     });
+    let is_due = due.is_some();
     let begun = match due {
         Some(restart) => restart_pod(&context, &cluster, known.view.as_deref(), restart, &mut failures).await,
         None => None,
@@ -89,7 +91,7 @@ pub async fn reconcile_cluster(
         [] => {
             context.succeeded(&uid);
             // What the brokers or a budget held up is tried again; what was begun wakes us when it is done.
-            Ok(due.map_or_else(Action::await_change, |_| Action::requeue(RESTART_AGAIN)))
+            Ok(if is_due { Action::requeue(RESTART_AGAIN) } else { Action::await_change() })
         }
         [first, ..] => Err(ReconcileError::Steps {
             count: failures.len(),
@@ -124,38 +126,56 @@ fn failure(context: &Context, namespace: &str, step: String, error: &kube::Error
     Failure { step, error: error.to_string() }
 }
 
-/// Evicts a pod, unless the brokers or a PodDisruptionBudget object; what to tell if it goes.
+/// Evicts a pod, unless the brokers or a PodDisruptionBudget object; what to tell if it goes. What holds it up is
+/// noted in `restart`, for the status.
 ///
-/// The brokers are asked anew for each pod, the active controller first: what a watch has shown may be old.
+/// The brokers are asked anew for each try, the active controller first: what a watch has shown may be old.
 async fn restart_pod(
     context: &Context,
     cluster: &KafkaCluster,
     view: Option<&ClusterView>,
-    restart: &Restart,
+    restart: &mut Restart,
     failures: &mut Vec<Failure>,
 ) -> Option<Event> {
     let namespace = cluster.namespace().unwrap_or_default();
     if restart.runs {
-        let addresses = (context.resolver)(cluster);
-        let brokers = cluster.status.as_ref().map(|status| status.brokers.as_slice()).unwrap_or_default();
-        let controller = view.and_then(|view| view.active_controller);
-        let ordinal = brokers.iter().position(|b| controller.is_some_and(|id| id.0 == b.id));
-        let address = ordinal.and_then(|at| addresses.get(at)).or(addresses.first())?;
-        let hindrance = match ask(address).await {
-            Some(view) => restart_hindrance(&view, restart.broker),
-            None => Some("no broker answers".to_owned()),
-        };
-        if let Some(hindrance) = hindrance {
-            tracing::info!(namespace, pod = restart.pod, hindrance, "a restart waits");
-            return None;
-        }
+        restart.blocked_by = hindrance(context, cluster, view, restart).await;
     }
-    match evict(context, &namespace, &restart.pod, &restart.uid).await {
-        Ok(goes) => goes.then(|| restart.event()),
+    if let Some(hindrance) = &restart.blocked_by {
+        tracing::info!(namespace, pod = restart.pod, hindrance, "a restart waits");
+        return None;
+    }
+    match evict(&context.client, &namespace, &restart.pod, &restart.uid).await {
+        Ok(Evicted::Goes) => Some(restart.event()),
+        Ok(Evicted::Stays(why)) => {
+            restart.blocked_by = Some(why);
+            None
+        }
         Err(error) => {
             failures.push(failure(context, &namespace, restart.to_string(), &error));
             None
         }
+    }
+}
+
+/// What stands against a restart by the brokers' own word of this moment.
+async fn hindrance(
+    context: &Context,
+    cluster: &KafkaCluster,
+    view: Option<&ClusterView>,
+    restart: &Restart,
+) -> Option<String> {
+    let addresses = (context.resolver)(cluster);
+    let brokers = cluster.status.as_ref().map(|status| status.brokers.as_slice()).unwrap_or_default();
+    let controller = view.and_then(|view| view.active_controller);
+    let ordinal = brokers.iter().position(|b| controller.is_some_and(|id| id.0 == b.id));
+    let answer = match ordinal.and_then(|at| addresses.get(at)).or(addresses.first()) {
+        Some(address) => ask(address).await,
+        None => None,
+    };
+    match answer {
+        Some(view) => restart_hindrance(&view, restart.broker),
+        None => Some("no broker answers".to_owned()),
     }
 }
 

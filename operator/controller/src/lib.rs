@@ -9,6 +9,7 @@ mod clusters;
 mod connection;
 mod context;
 mod error;
+mod eviction;
 mod http;
 
 mod lease;
@@ -22,7 +23,7 @@ mod topics;
 mod view;
 mod watches;
 
-pub use calls::{CountCalls, Counted, call_of};
+pub use calls::{CountCalls, Counted, call_of, client_of};
 pub use http::{Health, serve};
 pub use lease::{Election, Outcome};
 pub use metrics::{Call, Metrics, Reconciled};

@@ -7,6 +7,8 @@ use std::fmt;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::api::policy::v1::Eviction;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, ObjectMeta, Preconditions};
 use ottla_api::BrokerStatus;
 use ottla_types::BrokerId;
 
@@ -53,6 +55,21 @@ impl fmt::Display for Restart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "restart {} for {}", self.pod, self.why)?;
         if self.more > 0 { write!(f, ", then {} more", self.more) } else { Ok(()) }
+    }
+}
+
+/// What to ask of the API server so that a pod goes: the one with this uid, not another that has its name by then.
+pub fn eviction(namespace: &str, pod: &str, uid: &str) -> Eviction {
+    Eviction {
+        metadata: ObjectMeta {
+            name: Some(pod.to_owned()),
+            namespace: Some(namespace.to_owned()),
+            ..Default::default()
+        },
+        delete_options: Some(DeleteOptions {
+            preconditions: Some(Preconditions { uid: Some(uid.to_owned()), resource_version: None }),
+            ..Default::default()
+        }),
     }
 }
 

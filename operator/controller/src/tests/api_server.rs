@@ -24,6 +24,8 @@ struct State {
     version: u64,
     /// Writes to paths that end so are refused.
     refused: Option<String>,
+    /// What a PodDisruptionBudget says to evictions, if it refuses them.
+    budget: Option<String>,
 }
 
 impl ApiServer {
@@ -77,6 +79,11 @@ impl ApiServer {
         self.state.lock().refused = end.map(str::to_owned);
     }
 
+    /// From now on a PodDisruptionBudget refuses evictions in these words, or no longer does.
+    pub fn budget(&self, says: Option<&str>) {
+        self.state.lock().budget = says.map(str::to_owned);
+    }
+
     async fn answer(
         &self,
         request: Request<Body>,
@@ -107,11 +114,7 @@ impl State {
                 self.objects.remove(path).map_or_else(|| failure(404, "not found"), |o| (200, o))
             }
             Method::POST if path.ends_with("/eviction") => {
-                let pod = path.trim_end_matches("/eviction");
-                self.objects.remove(pod).map_or_else(
-                    || failure(404, "not found"),
-                    |_| (201, json!({"kind": "Status", "status": "Success"})),
-                )
+                self.evict(path.trim_end_matches("/eviction"), &body)
             }
             Method::POST => {
                 let name = body["metadata"]["name"].as_str().unwrap_or_default().to_owned();
@@ -127,6 +130,22 @@ impl State {
             Method::PATCH => self.patch(path, body, is_merge),
             _ => failure(405, "not allowed"),
         }
+    }
+
+    fn evict(&mut self, pod: &str, body: &Value) -> (u16, Value) {
+        let Some(live) = self.objects.get(pod) else { return failure(404, "not found") };
+        let wanted = body.pointer("/deleteOptions/preconditions/uid");
+        if wanted.is_some_and(|uid| *uid != live["metadata"]["uid"]) {
+            return failure(409, "the UID in the precondition does not match the UID in record");
+        }
+        if let Some(says) = &self.budget {
+            let (code, mut answer) =
+                failure(429, "Cannot evict pod as it would violate a disruption budget.");
+            answer["details"] = json!({"causes": [{"reason": "DisruptionBudget", "message": says}]});
+            return (code, answer);
+        }
+        self.objects.remove(pod);
+        (201, json!({"kind": "Status", "status": "Success"}))
     }
 
     fn patch(&mut self, path: &str, body: Value, is_merge: bool) -> (u16, Value) {

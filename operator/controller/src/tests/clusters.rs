@@ -1,5 +1,6 @@
 //! KafkaClusters: from nothing to running, and then nothing more.
 
+use super::api_server::ApiServer;
 use super::world::{OURS, World};
 
 const EXTERNAL: &str = "{apiVersion: ottla.dev/v1alpha1, kind: KafkaCluster, metadata: {}, spec: {replicas: 1, listeners: [{name: internal, port: 9092, type: internal}, {name: external, port: 9094, type: nodeport}]}}";
@@ -102,8 +103,13 @@ async fn a_cluster_that_is_being_deleted_is_left_alone() {
     assert_eq!(world.api.calls(), [""; 0]);
 }
 
-/// A cluster with a topic, whose pods all serve and were made from an older StatefulSet.
+/// A cluster with a topic, whose pods all serve and were made from an older StatefulSet; it was looked at.
 async fn with_old_pods() -> World {
+    with_old_pods_that(|_| {}).await
+}
+
+/// The same, after something was done to the API server before that look.
+async fn with_old_pods_that(change: impl FnOnce(&ApiServer)) -> World {
     let mut world = World::new().await;
     let cluster = "{apiVersion: ottla.dev/v1alpha1, kind: KafkaCluster, metadata: {}, spec: {replicas: 3}}";
     world.apply("kafkaclusters", "demo", cluster);
@@ -121,6 +127,7 @@ async fn with_old_pods() -> World {
     for ordinal in 0..3 {
         world.api.put(&format!("{PODS}/demo-broker-{ordinal}"), pod(ordinal, "old"));
     }
+    change(&world.api);
     world.look_at_cluster("demo").await.unwrap();
     world
 }
@@ -167,4 +174,43 @@ async fn changed_settings_restart_one_pod_at_a_time() {
     }
     world.look_at_cluster("demo").await.unwrap();
     assert_eq!(evictions(&world), [""; 0], "all are as asked");
+}
+
+/// What the status says of the one operation that is held up.
+fn held_up(world: &World) -> String {
+    let cluster = world.api.get(&format!("{OURS}/kafkaclusters/demo")).expect("it is there");
+    let operations = &cluster["status"]["operations"];
+    format!("{}: {}", operations[0]["name"], operations[0]["blockedBy"]).replace('"', "")
+}
+
+#[tokio::test]
+async fn a_budget_that_refuses_is_shown_and_asked_again_by_newer_leave() {
+    let mut world =
+        with_old_pods_that(|api| api.budget(Some("The disruption budget demo-broker needs 3"))).await;
+    assert_eq!(evictions(&world), ["POST pods/demo-broker-1/eviction"], "it is asked once");
+    let restart = "restart demo-broker-1 for changed settings, then 2 more";
+    assert_eq!(held_up(&world), format!("{restart}: The disruption budget demo-broker needs 3"));
+    // The budget gives way, but by now the brokers object: they were asked for this try too.
+    world.api.budget(None);
+    world.brokers.set_isr(&[1, 2]);
+    world.look_at_cluster("demo").await.unwrap();
+    assert_eq!(evictions(&world), [""; 0]);
+    assert_eq!(held_up(&world), format!("{restart}: orders-0 has 2 of 3 replicas in sync"));
+    world.brokers.set_isr(&[0, 1, 2]);
+    world.hear_from_brokers().await;
+    world.look_when(|calls| calls.contains(&"POST pods/demo-broker-1/eviction".to_owned())).await;
+}
+
+#[tokio::test]
+async fn a_pod_that_took_the_place_of_another_is_not_evicted() {
+    let mut world = with_old_pods_that(|api| api.budget(Some("not yet"))).await;
+    world.api.budget(None);
+    world.sync();
+    // The watch still shows the old pod of that name.
+    world.api.put(&format!("{PODS}/demo-broker-1"), pod(1, "new"));
+    world.api.calls();
+    world.look_at_unsynced_cluster("demo").await.unwrap();
+    assert_eq!(evictions(&world), ["POST pods/demo-broker-1/eviction"]);
+    assert!(world.api.get(&format!("{PODS}/demo-broker-1")).is_some(), "the new pod stays");
+    assert!(held_up(&world).contains("the UID in the precondition does not match"), "{}", held_up(&world));
 }

@@ -2,6 +2,7 @@
 
 mod api_server;
 mod brokers;
+mod client;
 mod clusters;
 mod lease;
 mod topics;

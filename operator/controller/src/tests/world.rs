@@ -134,6 +134,11 @@ impl World {
     /// Looks at a KafkaCluster once, with watches that are up to date.
     pub async fn look_at_cluster(&mut self, name: &str) -> Result<(), ReconcileError> {
         self.sync();
+        self.look_at_unsynced_cluster(name).await
+    }
+
+    /// Looks at a KafkaCluster once, with watches as they are.
+    pub async fn look_at_unsynced_cluster(&mut self, name: &str) -> Result<(), ReconcileError> {
         let cluster = self.object(&format!("{OURS}/kafkaclusters/{name}"));
         reconcile_cluster(Arc::new(cluster), self.context.clone()).await.map(|_| ())
     }

@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use ottla_api::KafkaCluster;
 use ottla_plan::{
     BrokerView, ClusterObserved, ClusterPlan, ClusterView, PartitionView, Restart, Step, TopicView,
-    cluster_status, plan_cluster, restart_hindrance,
+    cluster_status, eviction, plan_cluster, restart_hindrance,
 };
 use ottla_types::BrokerId;
 
@@ -199,4 +199,14 @@ fn the_status_counts_partitions_and_tells_of_a_new_disk() {
     world.view = None;
     let (again, events) = cluster_status(world.observed(), &world.plan(), &[], now());
     assert_eq!((again, events), (status, vec![]));
+}
+
+#[test]
+fn an_eviction_names_the_pod_and_its_uid_as_the_api_server_reads_them() {
+    let body = serde_json::to_string(&eviction("shop", "demo-broker-1", "u1")).expect("it is JSON");
+    let expected = concat!(
+        r#"{"apiVersion":"policy/v1","kind":"Eviction","deleteOptions":{"preconditions":{"uid":"u1"}},"#,
+        r#""metadata":{"name":"demo-broker-1","namespace":"shop"}}"#
+    );
+    assert_eq!(body, expected);
 }
