@@ -53,7 +53,7 @@ async fn operate(arguments: Arguments) -> Result<Ended> {
     let stop = CancellationToken::new();
     let serving = tokio::spawn(serve(listener, health.clone(), stop.clone()));
     tokio::spawn(stop_on_signal(stop.clone())?);
-    let ended = run(client, settings, health.metrics, health.ready, stop.clone()).await;
+    let ended = run(client, settings, health, stop.clone()).await;
     stop.cancel();
     serving.await.context("the health listener")?.context("the health listener")?;
     Ok(ended)

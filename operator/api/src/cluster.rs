@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ResourceRequirements;
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 use crate::cluster_status::KafkaClusterStatus;
 use crate::listener::{ListenerSpec, default_listeners};
 use crate::pod::PodSpecPart;
+use crate::setting::SettingValue;
 
 /// The broker settings that the operator writes itself; `spec.config` may not hold them.
 ///
@@ -99,7 +99,7 @@ pub struct KafkaClusterSpec {
             .message("spec.config may hold any Kafka setting but those that the operator writes itself: advertised.listeners, broker.id, broker.rack, cluster.id, controller.listener.names, controller.quorum.bootstrap.servers, controller.quorum.voters, inter.broker.listener.name, listener.security.protocol.map, listeners, log.dir, log.dirs, metadata.log.dir, node.id, ottla.http.listener, ottla.log.filter, process.roles, security.inter.broker.protocol"),
         validation = Rule::new("self.all(k, k.matches('^[a-z][a-zA-Z0-9._-]{0,127}$'))").message("spec.config must have setting names of 1 to 128 of a-z, A-Z, 0-9, '.', '_' and '-', starting with a small letter"),
     )]
-    pub config: BTreeMap<String, IntOrString>,
+    pub config: BTreeMap<String, SettingValue>,
 
     /// Spreads the brokers, and the replicas of each partition, over racks.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -11,6 +11,7 @@ mod crd;
 mod listener;
 mod pod;
 mod schema;
+mod setting;
 mod topic;
 mod validate;
 
@@ -24,6 +25,7 @@ pub use conditions::{PROGRESSING, READY, condition, find_condition, same_conditi
 pub use crd::{CrdFile, crd_files, crd_yaml, crds};
 pub use listener::{CONTROL_PORT, HTTP_PORT, ListenerSpec, ListenerType};
 pub use pod::PodSpecPart;
+pub use setting::SettingValue;
 pub use topic::{
     ClusterRef, DeletionPolicy, PartitionStatus, REPLICAS_DEFAULT, REPLICAS_MAX, TOPIC_NAMES_INTERNAL, Topic,
     TopicSpec, TopicStatus,

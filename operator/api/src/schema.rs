@@ -29,7 +29,8 @@ pub(crate) fn without_nulls(value: &Value) -> Value {
 /// Checks `value` at `path` against `schema`, adding to `found`.
 pub(crate) fn check(schema: &Value, value: &Value, path: &str, found: &mut Vec<Violation>) {
     if schema.get("x-kubernetes-int-or-string") == Some(&Value::Bool(true)) {
-        if !(value.is_string() || value.is_i64() || value.is_u64()) {
+        // The API server's integers have 64 bits.
+        if !(value.is_string() || value.is_i64()) {
             let given = type_name(value);
             found.push(Violation::new(
                 path,

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::setting::SettingValue;
 
 /// How many replicas the partitions of a new topic get, if there are as many brokers.
 pub const REPLICAS_DEFAULT: i32 = 3;
@@ -77,7 +78,7 @@ pub struct TopicSpec {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "crate::schema::config_map")]
     #[x_kube(validation = Rule::new("self.all(k, k.matches('^[a-z][a-zA-Z0-9._-]{0,127}$'))").message("spec.config must have setting names of 1 to 128 of a-z, A-Z, 0-9, '.', '_' and '-', starting with a small letter"))]
-    pub config: BTreeMap<String, IntOrString>,
+    pub config: BTreeMap<String, SettingValue>,
 
     /// What becomes of the topic and its records when this Topic is deleted.
     #[serde(default)]

@@ -129,7 +129,12 @@ where
 
 /// Tells people. That it didn't work is logged and forgotten: nothing depends on it.
 pub(crate) async fn publish<K: Resource<DynamicType = ()>>(context: &Context, object: &K, events: &[Event]) {
-    let namespace = object.namespace().unwrap_or_default();
+    publish_about(context, reference(object), events).await;
+}
+
+/// Tells people of an object that is known by reference.
+pub(crate) async fn publish_about(context: &Context, object: ObjectReference, events: &[Event]) {
+    let namespace = object.namespace.clone().unwrap_or_default();
     let api = Api::<KubeEvent>::namespaced(context.client.clone(), &namespace);
     for event in events {
         let now = Timestamp::now();
@@ -141,10 +146,11 @@ pub(crate) async fn publish<K: Resource<DynamicType = ()>>(context: &Context, ob
             reason: Some(event.reason.clone()),
             note: Some(event.message.chars().take(NOTE_LENGTH_MAX).collect()),
             type_: Some(if event.warning { "Warning" } else { "Normal" }.to_owned()),
-            regarding: Some(reference(object)),
+            regarding: Some(object.clone()),
             ..Default::default()
         };
-        body.metadata.name = Some(format!("{}.{:x}", object.name_any(), now.as_nanosecond()));
+        let name = object.name.as_deref().unwrap_or_default();
+        body.metadata.name = Some(format!("{name}.{:x}", now.as_nanosecond()));
         body.metadata.namespace = Some(namespace.clone());
         if let Err(error) = api.create(&PostParams::default(), &body).await
             && !is_namespace_terminating(&error)

@@ -11,8 +11,9 @@ mod context;
 mod error;
 mod eviction;
 mod http;
-
 mod lease;
+mod lenient;
+mod liveness;
 mod metrics;
 mod rules;
 mod run;
@@ -20,12 +21,14 @@ mod settings;
 #[cfg(test)]
 mod tests;
 mod topics;
+mod unread;
 mod view;
 mod watches;
 
 pub use calls::{CountCalls, Counted, call_of, client_of};
 pub use http::{Health, serve};
 pub use lease::{Election, Outcome};
+pub use liveness::Watches;
 pub use metrics::{Call, Metrics, Reconciled};
 pub use rules::{CLUSTER_RULES, LEASE_RULES, NODE_RULES, Rule, rule_files, rules_yaml};
 pub use run::{Ended, run};

@@ -1,7 +1,6 @@
 //! The operator as a whole: stands by, leads, watches, reconciles, stops.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use futures::{Stream, StreamExt};
@@ -19,10 +18,12 @@ use crate::clusters::reconcile_cluster;
 use crate::connection::{Changed, Connections};
 use crate::context::{Context, Resolver, pod_addresses};
 use crate::error::ReconcileError;
+use crate::http::Health;
 use crate::lease::Election;
-use crate::metrics::{Metrics, Reconciled};
+use crate::metrics::Reconciled;
 use crate::settings::Settings;
 use crate::topics::reconcile_topic;
+use crate::unread::report_all;
 use crate::watches::{Stores, Wake, Watched, watch_all};
 
 /// How many resources of a kind are looked at at once.
@@ -37,29 +38,23 @@ pub enum Ended {
     LeaseLost,
 }
 
-/// Runs until `stop`, or until the Lease is lost.
-pub async fn run(
-    client: Client,
-    settings: Settings,
-    metrics: Arc<Metrics>,
-    ready: Arc<AtomicBool>,
-    stop: CancellationToken,
-) -> Ended {
+/// Runs until `stop`, or until the Lease is lost; says in `health` how it fares.
+pub async fn run(client: Client, settings: Settings, health: Health, stop: CancellationToken) -> Ended {
     let mut election = Election::new(client.clone(), settings.lease.clone());
     tracing::info!(identity = settings.lease.identity, "standing by");
-    if stop.run_until_cancelled(election.acquire(&ready)).await.is_none() {
+    if stop.run_until_cancelled(election.acquire(&health.ready)).await.is_none() {
         return Ended::Stopped;
     }
     tracing::info!("leading");
-    metrics.leading.set(1);
+    health.metrics.leading.set(1);
     let work = stop.child_token();
     let tasks = TaskTracker::new();
     for namespace in scopes(&settings) {
-        tasks.spawn(work_in(client.clone(), settings.clone(), namespace, metrics.clone(), work.clone()));
+        tasks.spawn(work_in(client.clone(), settings.clone(), namespace, health.clone(), work.clone()));
     }
     tasks.close();
     let lost = stop.run_until_cancelled(election.hold()).await.is_some();
-    metrics.leading.set(0);
+    health.metrics.leading.set(0);
     work.cancel();
     if lost {
         return Ended::LeaseLost;
@@ -80,26 +75,28 @@ async fn work_in(
     client: Client,
     settings: Settings,
     namespace: Option<String>,
-    metrics: Arc<Metrics>,
+    health: Health,
     stop: CancellationToken,
 ) {
     let watches = TaskTracker::new();
     let (clusters, clusters_woken) = mpsc::unbounded_channel();
     let (topics, topics_woken) = mpsc::unbounded_channel();
+    let (reports, unread) = mpsc::unbounded_channel();
     let wake = Wake { clusters, topics };
-    let stores = watch_all(&client, namespace.as_deref(), &wake, &watches);
+    let stores = watch_all(&client, namespace.as_deref(), &wake, &reports, &health.watches, &watches);
     if stop.run_until_cancelled(stores.ready()).await.is_none() {
         return;
     }
     let resolver: Resolver = Arc::new(pod_addresses);
-    let connections = Connections::new(wake, metrics.clone());
+    let connections = Connections::new(wake, health.metrics.clone());
     let identity = settings.lease.identity;
     let context =
-        Context::new(client, stores, settings.broker_image, identity, resolver, connections, metrics);
+        Context::new(client, stores, settings.broker_image, identity, resolver, connections, health.metrics);
     let context = Arc::new(context);
     tokio::join!(
         run_clusters(context.clone(), clusters_woken, stop.clone()),
-        run_topics(context, topics_woken, stop),
+        run_topics(context.clone(), topics_woken, stop.clone()),
+        report_all(context, unread, stop),
     );
 }
 

@@ -42,6 +42,9 @@ pub async fn reconcile_topic(topic: Arc<Topic>, context: Arc<Context>) -> Result
     let others = context.stores.topics.state();
     let elder = elder_of(&topic, others.iter().map(|t| &**t)).cloned();
     let cluster = cluster_of(&topic, &context);
+    let namespace = topic.namespace().unwrap_or_default();
+    let unread = context.stores.unreads.why("KafkaCluster", &namespace, &topic.spec.cluster_ref.name);
+    let unread = unread.map(|why| format!("the KafkaCluster cannot be read: {why}"));
     let known = cluster.as_ref().map(|cluster| {
         let key = ObjectRef::from_obj(&**cluster);
         context.connections.follow(&key, cluster.uid().as_deref(), (context.resolver)(cluster))
@@ -56,6 +59,7 @@ pub async fn reconcile_topic(topic: Arc<Topic>, context: Arc<Context>) -> Result
         elder: elder.as_ref(),
         spec: cluster.as_ref().map(|cluster| &cluster.spec),
         known: known.as_ref(),
+        unread: unread.as_deref(),
     };
     let (plan, next) = attempt.run().await?;
     finish(&context, &topic, &plan).await?;
@@ -102,6 +106,8 @@ struct Attempt<'a> {
     elder: Option<&'a Topic>,
     spec: Option<&'a KafkaClusterSpec>,
     known: Option<&'a watch::Receiver<Known>>,
+    /// Why the cluster can't be decoded, if it is there and can't be.
+    unread: Option<&'a str>,
 }
 
 impl Attempt<'_> {
@@ -149,7 +155,7 @@ impl Attempt<'_> {
     fn plan(&self, refusal: Option<&str>) -> TopicPlan {
         let known = self.known.map(|known| known.borrow().clone()).unwrap_or_default();
         let cluster = match (&self.known, &known.view) {
-            (None, _) => ClusterState::Absent,
+            (None, _) => self.unread.map_or(ClusterState::Absent, ClusterState::Unreachable),
             (Some(_), None) => ClusterState::Unreachable("no broker answers yet"),
             (Some(_), Some(view)) => ClusterState::Known(view),
         };

@@ -1,6 +1,8 @@
 //! What the API server says there is, kept up to date by watches.
 
 use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Instant;
 
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::apps::v1::StatefulSet;
@@ -18,6 +20,9 @@ use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
 use crate::connection::Changed;
+use crate::lenient::Lenient;
+use crate::liveness::Watches;
+use crate::unread::{Reader, Report, Unreads};
 
 /// The objects that there are, of each kind that plans depend on.
 #[derive(Clone)]
@@ -40,6 +45,8 @@ pub struct Stores {
     pub pods: Store<Pod>,
     /// Volume claims of clusters, those that are gone too.
     pub claims: Store<PersistentVolumeClaim>,
+    /// What is there and can't be decoded: none of the stores has it.
+    pub(crate) unreads: Arc<Unreads>,
 }
 
 impl Stores {
@@ -94,9 +101,12 @@ pub(crate) fn watch_all(
     client: &Client,
     namespace: Option<&str>,
     wake: &Wake,
+    reports: &mpsc::UnboundedSender<Report>,
+    watches: &Arc<Watches>,
     tasks: &TaskTracker,
 ) -> Stores {
-    let follow = Follow { client, namespace, wake, tasks };
+    let unreads = Arc::new(Unreads::default());
+    let follow = Follow { client, namespace, wake, reports, watches, unreads: &unreads, tasks };
     Stores {
         clusters: follow.all(wake_of_clusters(wake.clone())),
         topics: follow.all(wake_of_topics(wake.clone())),
@@ -107,6 +117,7 @@ pub(crate) fn watch_all(
         budgets: follow.ours(),
         pods: follow.ours(),
         claims: follow.ours(),
+        unreads,
     }
 }
 
@@ -131,6 +142,9 @@ struct Follow<'a> {
     client: &'a Client,
     namespace: Option<&'a str>,
     wake: &'a Wake,
+    reports: &'a mpsc::UnboundedSender<Report>,
+    watches: &'a Arc<Watches>,
+    unreads: &'a Arc<Unreads>,
     tasks: &'a TaskTracker,
 }
 
@@ -151,15 +165,29 @@ impl Follow<'_> {
         config: watcher::Config,
         wake: impl FnMut(&K) -> bool + Send + 'static,
     ) -> Store<K> {
-        let api: Api<K> = match self.namespace {
+        let api: Api<Lenient<K>> = match self.namespace {
             Some(namespace) => Api::namespaced(self.client.clone(), namespace),
             None => Api::all(self.client.clone()),
         };
-        let (reader, writer) = store();
-        let objects =
-            watcher(api, config).default_backoff().modify(|object| object.managed_fields_mut().clear());
+        let name = match self.namespace {
+            Some(namespace) => format!("{} in {namespace}", K::plural(&())),
+            None => K::plural(&()).into_owned(),
+        };
+        self.watches.begin(&name);
+        let watches = self.watches.clone();
+        let events = watcher(api, config).default_backoff().inspect(move |item| match item {
+            // It is about to be listed, which may fail yet.
+            Ok(watcher::Event::Init) => {}
+            Ok(watcher::Event::InitDone) => watches.synced(&name),
+            Ok(_) => watches.heard(&name),
+            Err(error) => watches.failed(&name, &error.to_string(), Instant::now()),
+        });
+        let (store, writer) = store();
+        let (unreads, reports) = (self.unreads.clone(), self.reports.clone());
+        let events = Reader { store: store.clone(), unreads, reports }.read(events);
+        let objects = events.modify(|object| object.managed_fields_mut().clear());
         self.tasks.spawn(tell(reflector(writer, objects).touched_objects(), wake));
-        reader
+        store
     }
 }
 

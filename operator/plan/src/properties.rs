@@ -4,7 +4,6 @@
 
 use std::fmt::Write;
 
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use ottla_api::{KafkaClusterSpec, ListenerType};
 use ottla_types::{BrokerId, ClusterId};
 
@@ -96,17 +95,9 @@ pub fn server_properties(
     set("ottla.http.listener", &place.http);
     set("ottla.log.filter", &spec.log_level);
     for (key, value) in &spec.config {
-        set(key, &setting_text(value));
+        set(key, &value.to_string());
     }
     text
-}
-
-/// A setting's value as text.
-pub fn setting_text(value: &IntOrString) -> String {
-    match value {
-        IntOrString::Int(number) => number.to_string(),
-        IntOrString::String(text) => text.clone(),
-    }
 }
 
 /// The place of broker number `ordinal` on this machine: its internal listener on `base_port + ordinal`, the control
@@ -170,8 +161,8 @@ mod tests {
     #[test]
     fn a_loopback_broker_has_its_own_ports() {
         let mut spec = KafkaClusterSpec { log_level: "debug".into(), ..Default::default() };
-        spec.config.insert("num.partitions".into(), IntOrString::Int(4));
-        spec.config.insert("odd".into(), IntOrString::String(" a\\b\nc".into()));
+        spec.config.insert("num.partitions".into(), 4.into());
+        spec.config.insert("odd".into(), " a\\b\nc".into());
         let voters = [Voter { id: BrokerId(0), host: "127.0.0.1".into(), port: 19092 }];
         let place = loopback_place(&spec, BrokerId(2), 2, 9092, "/data/2").unwrap();
         assert_eq!(

@@ -12,7 +12,6 @@ use ottla_placement::{Broker, loads, place, substitute};
 use ottla_types::BrokerId;
 
 use crate::event::{Event, ready_changed};
-use crate::properties::setting_text;
 use crate::view::{ClusterView, PartitionView, TopicView, counts, troubles};
 
 /// The finalizer of Topics whose deletion deletes records.
@@ -298,7 +297,7 @@ fn differences(topic: &Topic, found: Option<&TopicView>, factor: usize) -> Diffe
 }
 
 fn wanted_config(topic: &Topic) -> BTreeMap<String, String> {
-    topic.spec.config.iter().map(|(key, value)| (key.clone(), setting_text(value))).collect()
+    topic.spec.config.iter().map(|(key, value)| (key.clone(), value.to_string())).collect()
 }
 
 // Existing replicas stay where they are; new ones go where the fewest are.

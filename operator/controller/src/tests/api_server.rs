@@ -89,6 +89,10 @@ impl ApiServer {
         request: Request<Body>,
     ) -> Result<Response<Full<Bytes>>, std::convert::Infallible> {
         let (parts, body) = request.into_parts();
+        if parts.uri.query().is_some_and(|query| query.contains("watch=true")) {
+            // Nothing changes for as long as a test watches.
+            std::future::pending::<()>().await;
+        }
         let body = body.collect().await.map(|b| b.to_bytes()).unwrap_or_default();
         let body: Value = serde_json::from_slice(&body).unwrap_or_default();
         let is_merge =
@@ -107,6 +111,14 @@ impl State {
             return failure(403, "forbidden by the test");
         }
         match *method {
+            Method::GET if is_list(path) => {
+                let ours = |(at, _): &(&String, &Value)| {
+                    at.rsplit_once('/').is_some_and(|(folder, _)| folder == path)
+                };
+                let items: Vec<&Value> = self.objects.iter().filter(ours).map(|(_, object)| object).collect();
+                let metadata = json!({"resourceVersion": self.version.to_string()});
+                (200, json!({"apiVersion": "v1", "kind": "List", "metadata": metadata, "items": items}))
+            }
             Method::GET => {
                 self.objects.get(path).map_or_else(|| failure(404, "not found"), |o| (200, o.clone()))
             }
@@ -151,7 +163,11 @@ impl State {
     fn patch(&mut self, path: &str, body: Value, is_merge: bool) -> (u16, Value) {
         if let Some(path) = path.strip_suffix("/status") {
             let Some(mut object) = self.objects.get(path).cloned() else { return failure(404, "not found") };
-            object["status"] = body["status"].clone();
+            if is_merge {
+                merge(&mut object["status"], body["status"].clone());
+            } else {
+                object["status"] = body["status"].clone();
+            }
             return self.write(path, object);
         }
         let Some(mut object) = self.objects.get(path).cloned() else {
@@ -180,6 +196,11 @@ impl State {
         }
         (200, object)
     }
+}
+
+// As in …/namespaces/shop/pods.
+fn is_list(path: &str) -> bool {
+    path.split_once("/namespaces/").is_some_and(|(_, rest)| rest.matches('/').count() == 1)
 }
 
 fn failure(code: u16, message: &str) -> (u16, Value) {

@@ -6,4 +6,5 @@ mod client;
 mod clusters;
 mod lease;
 mod topics;
+mod unread;
 mod world;

@@ -23,6 +23,7 @@ use crate::context::{Context, Resolver};
 use crate::error::ReconcileError;
 use crate::metrics::Metrics;
 use crate::topics::reconcile_topic;
+use crate::unread::Report;
 use crate::watches::{Stores, Wake};
 
 /// Where our kinds are.
@@ -85,6 +86,7 @@ impl World {
             budgets: budgets.0,
             pods: pods.0,
             claims: claims.0,
+            unreads: Arc::default(),
         };
         let writers = Writers {
             clusters: clusters.1,
@@ -97,15 +99,12 @@ impl World {
             pods: pods.1,
             claims: claims.1,
         };
-        let metrics = Arc::new(Metrics::default());
-        let (sender, changes) = mpsc::unbounded_channel();
-        let wake = Wake { clusters: mpsc::unbounded_channel().0, topics: sender };
-        let connections = Connections::new(wake, metrics.clone());
-        let reached = address.clone();
-        let resolver: Resolver = Arc::new(move |_| vec![reached.clone()]);
-        let (image, identity) = ("ottla/broker:test".to_owned(), "test".to_owned());
-        let context = Context::new(api.client(), stores, image, identity, resolver, connections, metrics);
+        let (context, changes) = context(&api, &address, stores);
         Self { api, brokers, address, context: Arc::new(context), writers, changes }
+    }
+
+    fn context_by(&self, stores: Stores) -> Context {
+        context(&self.api, &self.address, stores).0
     }
 
     /// A person applies a manifest.
@@ -170,6 +169,18 @@ impl World {
         reconcile_topic(Arc::new(topic), self.context.clone()).await.map(|_| ())
     }
 
+    /// Looks at a Topic once, by these watches in the place of its own.
+    pub async fn look_at_topic_by(&self, stores: &Stores, name: &str) -> Result<(), ReconcileError> {
+        let context = self.context_by(stores.clone());
+        let topic = self.object(&format!("{OURS}/topics/{name}"));
+        reconcile_topic(Arc::new(topic), Arc::new(context)).await.map(|_| ())
+    }
+
+    /// Tells of an object that can't be read.
+    pub async fn tell(&self, report: &Report) {
+        report.tell(&self.context).await;
+    }
+
     /// Waits until the brokers' word has come, and says how many messages it took.
     pub async fn hear_from_brokers(&mut self) {
         let deadline = Instant::now() + Duration::from_secs(20);
@@ -190,6 +201,21 @@ impl World {
     fn object<K: DeserializeOwned>(&self, path: &str) -> K {
         serde_json::from_value(self.api.get(path).expect("it is there")).expect("it is of its kind")
     }
+}
+
+fn context(
+    api: &Arc<ApiServer>,
+    address: &str,
+    stores: Stores,
+) -> (Context, mpsc::UnboundedReceiver<Changed>) {
+    let metrics = Arc::new(Metrics::default());
+    let (sender, changes) = mpsc::unbounded_channel();
+    let wake = Wake { clusters: mpsc::unbounded_channel().0, topics: sender };
+    let connections = Connections::new(wake, metrics.clone());
+    let reached = address.to_owned();
+    let resolver: Resolver = Arc::new(move |_| vec![reached.clone()]);
+    let (image, identity) = ("ottla/broker:test".to_owned(), "test".to_owned());
+    (Context::new(api.client(), stores, image, identity, resolver, connections, metrics), changes)
 }
 
 fn fill<K>(api: &ApiServer, part: &str, writer: &mut Writer<K>)
