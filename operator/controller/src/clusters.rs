@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
@@ -11,7 +12,6 @@ use kube::{Resource, ResourceExt};
 use ottla_api::{KafkaCluster, KafkaClusterStatus};
 use ottla_plan::{
     ClusterObserved, ClusterPlan, ClusterView, Event, Failure, Restart, Step, cluster_status, plan_cluster,
-    restart_hindrance,
 };
 
 use crate::apply::{apply, delete, is_namespace_terminating, publish, write_status};
@@ -23,6 +23,9 @@ use crate::watches::of_cluster;
 
 /// When to try again to restart a broker.
 const RESTART_AGAIN: Duration = Duration::from_secs(5);
+
+/// How many brokers are asked at once.
+const CONCURRENT_ASKS: usize = 16;
 
 /// Brings one KafkaCluster to what it asks.
 ///
@@ -165,18 +168,21 @@ async fn hindrance(
     view: Option<&ClusterView>,
     restart: &Restart,
 ) -> Option<String> {
-    let addresses = (context.resolver)(cluster);
+    let mut addresses = (context.resolver)(cluster);
     let brokers = cluster.status.as_ref().map(|status| status.brokers.as_slice()).unwrap_or_default();
     let controller = view.and_then(|view| view.active_controller);
-    let ordinal = brokers.iter().position(|b| controller.is_some_and(|id| id.0 == b.id));
-    let answer = match ordinal.and_then(|at| addresses.get(at)).or(addresses.first()) {
-        Some(address) => ask(address).await,
-        None => None,
-    };
-    match answer {
-        Some(view) => restart_hindrance(&view, restart.broker),
-        None => Some("no broker answers".to_owned()),
+    if let Some(at) = brokers.iter().position(|b| controller.is_some_and(|id| id.0 == b.id))
+        && at < addresses.len()
+    {
+        addresses[..=at].rotate_right(1);
     }
+    // Where a broker may be stopped without an answer, everybody is asked before.
+    let asked = if restart.ready { 1 } else { addresses.len() };
+    let answers = stream::iter(addresses.into_iter().take(asked))
+        .map(|address| async move { ask(&address).await })
+        .buffered(CONCURRENT_ASKS);
+    let mut answers = std::pin::pin!(answers.filter_map(std::future::ready));
+    restart.hindrance(answers.next().await.as_ref())
 }
 
 /// Writes the status, if that changes it, and tells what happened.

@@ -1,7 +1,7 @@
 //! Which pod is replaced next, so that it runs as the StatefulSet now says, and what still stands against it.
 //!
-//! One pod at a time, and only while every partition that counts on its broker has all replicas in sync. A pod whose
-//! broker doesn't run loses nothing by being replaced, and goes first: else a bad setting could never be corrected.
+//! One pod at a time, and only while every partition that counts on its broker has all replicas in sync. A pod that isn't
+//! ready loses nothing by being replaced, and goes first: else a bad setting could never be corrected.
 
 use std::fmt;
 
@@ -31,6 +31,8 @@ pub struct Restart {
     pub broker: BrokerId,
     /// Whether the broker runs: then the brokers are asked once more before it is stopped.
     pub runs: bool,
+    /// Whether the pod is ready: then the others must be too, and somebody must have answered.
+    pub ready: bool,
     /// What has changed, in words.
     pub why: String,
     /// How many more are to follow.
@@ -40,6 +42,17 @@ pub struct Restart {
 }
 
 impl Restart {
+    /// What stands against it by the cluster's own word; without a view nobody has answered.
+    pub fn hindrance(&self, view: Option<&ClusterView>) -> Option<String> {
+        match view {
+            _ if !self.runs => None,
+            Some(view) if self.ready => restart_hindrance(view, self.broker),
+            Some(view) => unready_hindrance(view, self.broker),
+            // A broker that isn't ready may be why nobody answers.
+            None => self.ready.then(|| "no broker answers".to_owned()),
+        }
+    }
+
     /// What to tell once it is begun.
     pub fn event(&self) -> Event {
         let follow = match self.more {
@@ -97,31 +110,30 @@ pub(crate) fn next_restart(
         |broker: &BrokerStatus| pods.iter().find(|p| p.metadata.name.as_deref() == Some(&broker.pod));
     let mut old: Vec<(&BrokerStatus, &Pod)> =
         brokers.iter().filter_map(|b| Some((b, pod_of(b).filter(is_old)?))).collect();
-    // Those that don't run first, the active controller last: it is then elected anew only once.
+    // Those that don't serve first, the active controller last: it is then elected anew only once.
     let controller = view.and_then(|view| view.active_controller);
-    old.sort_by_key(|(b, pod)| (runs(pod), controller == Some(BrokerId(b.id)), b.id));
+    old.sort_by_key(|(b, pod)| (is_ready(pod), runs(pod), controller == Some(BrokerId(b.id)), b.id));
     let (broker, pod) = *old.first()?;
     let mut restart = Restart {
         pod: broker.pod.clone(),
         uid: pod.metadata.uid.clone().unwrap_or_default(),
         broker: BrokerId(broker.id),
         runs: runs(pod),
+        ready: is_ready(pod),
         why: difference(set, pod),
         more: old.len() - 1,
         blocked_by: None,
     };
     let others = brokers.iter().filter(|b| b.id != broker.id);
     let unready = others.filter(|b| !pod_of(b).is_some_and(is_ready)).map(|b| b.pod.as_str()).next();
-    restart.blocked_by = match (restart.runs, unready, view) {
-        (false, _, _) => None,
-        (_, Some(other), _) => Some(format!("{other} is not ready")),
-        (_, _, None) => Some("no broker answers".to_owned()),
-        (_, _, Some(view)) => restart_hindrance(view, restart.broker),
+    restart.blocked_by = match unready.filter(|_| restart.ready) {
+        Some(other) => Some(format!("{other} is not ready")),
+        None => restart.hindrance(view),
     };
     Some(Step::Restart(restart))
 }
 
-/// What stands against stopping a broker that runs, by the cluster's own word; none if nothing does.
+/// What stands against stopping a broker that serves, by the cluster's own word; none if nothing does.
 pub fn restart_hindrance(view: &ClusterView, broker: BrokerId) -> Option<String> {
     if view.active_controller.is_none() {
         return Some("no active controller is known".to_owned());
@@ -129,6 +141,17 @@ pub fn restart_hindrance(view: &ClusterView, broker: BrokerId) -> Option<String>
     if let Some(other) = view.brokers.iter().find(|b| b.fenced && b.id != broker) {
         return Some(format!("broker {} is out of service", other.id));
     }
+    short_partition(view, broker)
+}
+
+// A broker whose pod isn't ready may serve all the same, by the word of a controller. Else nothing counts on it.
+fn unready_hindrance(view: &ClusterView, broker: BrokerId) -> Option<String> {
+    let serves = view.active_controller.is_some() && view.brokers.iter().any(|b| b.id == broker && !b.fenced);
+    if serves { short_partition(view, broker) } else { None }
+}
+
+// A partition that counts on this broker and lacks a replica, in words.
+fn short_partition(view: &ClusterView, broker: BrokerId) -> Option<String> {
     let partitions =
         view.topics.iter().flat_map(|(name, t)| t.partitions.iter().enumerate().map(move |p| (name, p)));
     let short = |(name, (index, p)): (&String, (usize, &crate::view::PartitionView))| {

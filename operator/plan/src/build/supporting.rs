@@ -15,13 +15,15 @@ pub(crate) fn service_account(context: &Context<'_>) -> ServiceAccount {
     }
 }
 
-/// Drains may take one broker at a time.
+/// Drains may take one broker at a time, and any that isn't ready: nothing is lost by that, and a budget that is used up
+/// by such brokers would never let them be corrected.
 pub(crate) fn pod_disruption_budget(context: &Context<'_>) -> PodDisruptionBudget {
     PodDisruptionBudget {
         metadata: context.metadata(context.names.brokers()),
         spec: Some(PodDisruptionBudgetSpec {
             max_unavailable: Some(IntOrString::Int(1)),
             selector: Some(context.names.selector()),
+            unhealthy_pod_eviction_policy: Some("AlwaysAllow".to_owned()),
             ..Default::default()
         }),
         ..Default::default()

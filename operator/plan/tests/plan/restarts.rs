@@ -146,7 +146,7 @@ fn nothing_stops_while_a_partition_that_counts_on_it_lacks_a_replica() {
 
 #[test]
 fn nothing_stops_while_another_is_away_or_nobody_answers() {
-    let mut world = World::new(["old"; 3]);
+    let mut world = World::new(["old", "old", "new"]);
     world.pods[2].status.as_mut().expect("a status").conditions = None;
     assert_eq!(world.verdict(), Err("demo-broker-2 is not ready".into()));
     let mut world = World::new(["old"; 3]);
@@ -158,12 +158,44 @@ fn nothing_stops_while_another_is_away_or_nobody_answers() {
     assert_eq!(world.verdict(), Err("no broker answers".into()));
 }
 
+/// The pod isn't ready; its container waits to be started again, or runs for a moment.
+fn crash_loops(pod: &mut Pod, runs: bool) {
+    let status = pod.status.as_mut().expect("a status");
+    status.conditions = None;
+    let state = &mut status.container_statuses.as_mut().expect("a container")[0].state;
+    if !runs {
+        *state = None;
+    }
+}
+
 #[test]
-fn a_broker_that_does_not_run_goes_first_whatever_the_others_say() {
+fn a_broker_that_does_not_serve_goes_first_whatever_the_others_say() {
+    for runs in [false, true] {
+        let mut world = World::new(["old"; 3]);
+        world.view = None;
+        crash_loops(&mut world.pods[2], runs);
+        assert_eq!(world.verdict(), Ok("demo-broker-2".into()), "it runs: {runs}");
+        // Two of three: no quorum, and nobody who could say anything. They go one after the other.
+        crash_loops(&mut world.pods[1], runs);
+        assert_eq!(world.verdict(), Ok("demo-broker-1".into()), "it runs: {runs}");
+        world.view = Some(ClusterView { active_controller: None, ..view() });
+        assert_eq!(world.verdict(), Ok("demo-broker-1".into()), "it runs: {runs}");
+        // The one that serves waits for them.
+        let mut world = World::new(["old", "new", "new"]);
+        crash_loops(&mut world.pods[1], runs);
+        assert_eq!(world.verdict(), Err("demo-broker-1 is not ready".into()), "it runs: {runs}");
+    }
+}
+
+#[test]
+fn a_broker_that_serves_though_its_pod_is_not_ready_keeps_what_counts_on_it() {
     let mut world = World::new(["old"; 3]);
-    world.view = None;
-    world.pods[2].status = None;
-    assert_eq!(world.verdict(), Ok("demo-broker-2".into()));
+    crash_loops(&mut world.pods[2], true);
+    assert_eq!(world.verdict(), Ok("demo-broker-2".into()), "all replicas are in sync");
+    world.partition().isr.retain(|id| id.0 != 0);
+    assert_eq!(world.verdict(), Err("orders-0 has 2 of 3 replicas in sync".into()));
+    world.view.as_mut().expect("the brokers answer").brokers[2].fenced = true;
+    assert_eq!(world.verdict(), Ok("demo-broker-2".into()), "it is out of service");
 }
 
 #[test]
