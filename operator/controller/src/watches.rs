@@ -8,6 +8,7 @@ use futures::{Stream, StreamExt};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service, ServiceAccount};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::core::NamespaceResourceScope;
 use kube::runtime::reflector::{ObjectRef, Store, reflector, store};
 use kube::runtime::{WatchStreamExt, watcher};
@@ -185,10 +186,15 @@ impl Follow<'_> {
         let (store, writer) = store();
         let (unreads, reports) = (self.unreads.clone(), self.reports.clone());
         let events = Reader { store: store.clone(), unreads, reports }.read(events);
-        let objects = events.modify(|object| object.managed_fields_mut().clear());
+        // Which fields are the operator's own is looked at; what others have is not.
+        let objects = events.modify(|object| object.managed_fields_mut().retain(is_own));
         self.tasks.spawn(tell(reflector(writer, objects).touched_objects(), wake));
         store
     }
+}
+
+fn is_own(entry: &ManagedFieldsEntry) -> bool {
+    entry.manager.as_deref() == Some(FIELD_MANAGER) && entry.operation.as_deref() == Some("Apply")
 }
 
 /// What is watched: all of it lives in namespaces.

@@ -4,10 +4,12 @@ use std::fmt;
 
 use k8s_openapi::Resource;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-/// The annotation with a fingerprint of what was last applied: what is no longer asked for shows by it.
+use crate::names::FIELD_MANAGER;
+
+/// The annotation with a fingerprint of what was last applied: what is asked for otherwise, or no longer, shows by it.
 pub const INTENT_ANNOTATION: &str = "ottla.dev/intent";
 
 /// The kinds of objects that plans hold.
@@ -74,9 +76,21 @@ impl PlannedObject {
         Self { kind, name, body }
     }
 
-    /// Whether applying this would change `live`, as far as can be told without asking.
+    /// Whether this is to be applied, with `live` there.
+    ///
+    /// Values aren't compared: the API server writes some in other words (`1024Mi` as `1Gi`), and webhooks may change
+    /// what they like. `live` is as it should be if it was made from the same intent and every field of it is still
+    /// the operator's own: who changes a field's value takes it over, which the API server notes in `managedFields`.
     pub fn changes(&self, live: Option<&Value>) -> bool {
-        live.is_none_or(|live| !covers(live, &self.body))
+        let Some(live) = live else { return true };
+        let intent = |object: &Value| object["metadata"]["annotations"][INTENT_ANNOTATION].clone();
+        let own = live["metadata"]["managedFields"].as_array().into_iter().flatten().find(|entry| {
+            entry["manager"] == FIELD_MANAGER
+                && entry["operation"] == "Apply"
+                && is_empty(&entry["subresource"])
+        });
+        let fields = own.map_or(&Value::Null, |entry| &entry["fieldsV1"]);
+        intent(live) != intent(&self.body) || !owns(fields, &without_identity(&self.body))
     }
 }
 
@@ -86,28 +100,52 @@ pub fn fingerprint(text: &str) -> String {
     digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Whether `live` holds everything that `wanted` asks for; it may hold more, as the API server adds defaults.
-fn covers(live: &Value, wanted: &Value) -> bool {
-    match (live, wanted) {
-        (Value::Object(live), Value::Object(wanted)) => {
-            wanted.iter().all(|(key, wanted)| match live.get(key) {
-                Some(live) => covers(live, wanted),
-                None => is_empty(wanted),
-            })
+// Nobody owns what says which object it is.
+fn without_identity(body: &Value) -> Value {
+    let mut body = body.clone();
+    for field in ["/apiVersion", "/kind", "/metadata/name", "/metadata/namespace"] {
+        if let Some(value) = body.pointer_mut(field) {
+            value.take();
         }
-        (Value::Array(live), Value::Array(wanted)) => {
-            live.len() == wanted.len() && live.iter().zip(wanted).all(|(live, wanted)| covers(live, wanted))
+    }
+    body
+}
+
+/// Whether `fields`, a node of a FieldsV1, has everything that `wanted` says.
+fn owns(fields: &Value, wanted: &Value) -> bool {
+    match (fields.as_object(), wanted) {
+        (None, _) => false,
+        // One value, or what only changes hands as a whole.
+        (Some(fields), _) if fields.is_empty() => true,
+        (Some(fields), Value::Object(wanted)) => wanted
+            .iter()
+            .filter(|(_, wanted)| !is_empty(wanted))
+            .all(|(key, wanted)| fields.get(&format!("f:{key}")).is_some_and(|fields| owns(fields, wanted))),
+        (Some(fields), Value::Array(items)) => {
+            items.iter().all(|item| item_of(fields, item).is_some_and(|fields| owns(fields, item)))
         }
-        (live, wanted) => live == wanted,
+        (Some(_), _) => true,
     }
 }
 
-// The API server drops these.
+// The node of a list's item: by the values of its keys (which may be defaults), or by its own value.
+fn item_of<'a>(fields: &'a Map<String, Value>, item: &Value) -> Option<&'a Value> {
+    let is_it = |key: &str| match key.split_once(':') {
+        Some(("k", keys)) => serde_json::from_str::<Map<String, Value>>(keys)
+            .is_ok_and(|keys| keys.iter().all(|(key, value)| item.get(key).is_none_or(|had| had == value))),
+        Some(("v", value)) => serde_json::from_str::<Value>(value).is_ok_and(|value| value == *item),
+        _ => false,
+    };
+    fields.iter().find(|(key, _)| is_it(key)).map(|(_, fields)| fields)
+}
+
+// What isn't there is nobody's.
 fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::Object(fields) => fields.values().all(is_empty),
         Value::Array(items) => items.is_empty(),
+        Value::String(text) => text.is_empty(),
         _ => false,
     }
 }
@@ -118,18 +156,40 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn what_the_server_adds_is_no_difference() {
-        for (live, wanted, same) in [
-            (json!({"a": 1, "b": 2}), json!({"a": 1}), true),
-            (json!({"a": 1}), json!({"a": 2}), false),
-            (json!({"a": 1}), json!({"b": 1}), false),
-            (json!({"a": [{"x": 1, "y": 2}]}), json!({"a": [{"x": 1}]}), true),
-            (json!({"a": [1, 2]}), json!({"a": [1]}), false),
-            (json!({}), json!({"a": {}, "b": []}), true),
-            (json!({"a": {}}), json!({"a": {"b": null}}), true),
+    fn fields_are_owned_by_name_by_key_and_as_a_whole() {
+        let fields = json!({
+            "f:replicas": {},
+            "f:selector": {},
+            "f:template": {"f:containers": {
+                "k:{\"name\":\"broker\"}": {
+                    ".": {}, "f:name": {}, "f:image": {}, "f:resources": {"f:limits": {"f:memory": {}}},
+                    "f:ports": {"k:{\"containerPort\":9092,\"protocol\":\"TCP\"}": {".": {}, "f:containerPort": {}}},
+                },
+            }},
+            "f:finalizers": {".": {}, "v:\"a/b\"": {}},
+        });
+        let port = json!([{"containerPort": 9092}]);
+        for (wanted, owned) in [
+            (json!({"replicas": 3, "selector": {"any": ["thing"]}}), true),
+            (json!({"nodeName": "n"}), false),
+            (json!({"nodeName": "", "tolerations": [], "affinity": {}, "x": null}), true),
+            (json!({"finalizers": ["a/b"]}), true),
+            (json!({"finalizers": ["a/c"]}), false),
+            (json!({"template": {"containers": [{"name": "broker", "image": "i", "ports": port}]}}), true),
+            (json!({"template": {"containers": [{"name": "broker", "args": ["x"]}]}}), false),
+            (json!({"template": {"containers": [{"name": "other"}]}}), false),
+            (
+                json!({"template": {"containers": [{"name": "broker", "resources": {"limits": {"memory": "1024Mi"}}}]}}),
+                true,
+            ),
+            (
+                json!({"template": {"containers": [{"name": "broker", "resources": {"limits": {"cpu": "0.5"}}}]}}),
+                false,
+            ),
         ] {
-            assert_eq!(covers(&live, &wanted), same, "{live} {wanted}");
+            assert_eq!(owns(&fields, &wanted), owned, "{wanted}");
         }
+        assert!(!owns(&Value::Null, &json!({"replicas": 3})), "nothing was ever applied");
     }
 
     #[test]
@@ -141,6 +201,22 @@ mod tests {
         let old = PlannedObject::new(&map);
         map.data = None;
         let new = PlannedObject::new(&map);
-        assert!(new.changes(Some(&old.body)) && !old.changes(Some(&old.body)) && old.changes(None));
+        let entry = |manager: &str, operation: &str| {
+            let data = json!({"f:k": {}});
+            let annotations = json!({format!("f:{INTENT_ANNOTATION}"): {}});
+            let fields = json!({"f:data": data, "f:metadata": {"f:annotations": annotations}});
+            json!({"manager": manager, "operation": operation, "fieldsType": "FieldsV1", "fieldsV1": fields})
+        };
+        let mut live = old.body.clone();
+        assert!(old.changes(None) && old.changes(Some(&live)), "nobody applied it");
+        live["metadata"]["managedFields"] =
+            json!([entry("kubectl", "Apply"), entry(FIELD_MANAGER, "Update")]);
+        assert!(old.changes(Some(&live)), "the operator didn't apply it");
+        live["metadata"]["managedFields"] =
+            json!([entry("kubectl", "Update"), entry(FIELD_MANAGER, "Apply")]);
+        assert!(new.changes(Some(&live)) && !old.changes(Some(&live)));
+        // Somebody wrote another value: the field is theirs now.
+        live["metadata"]["managedFields"][1]["fieldsV1"].as_object_mut().expect("fields").remove("f:data");
+        assert!(old.changes(Some(&live)));
     }
 }

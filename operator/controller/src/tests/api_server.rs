@@ -8,8 +8,9 @@ use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use kube::Client;
 use kube::client::Body;
+use ottla_plan::FIELD_MANAGER;
 use parking_lot::Mutex;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// An API server in memory.
 #[derive(Default)]
@@ -45,11 +46,24 @@ impl ApiServer {
     pub fn put(&self, path: &str, mut object: Value) {
         let mut state = self.state.lock();
         state.version += 1;
+        if let Some(old) = state.objects.get(path) {
+            let (new, own) = (object.clone(), object.pointer_mut("/metadata/managedFields/0/fieldsV1"));
+            own.map(|fields| taken_over(fields, old, &new));
+        }
         object["metadata"]["resourceVersion"] = json!(state.version.to_string());
         if object["metadata"]["uid"].is_null() {
             object["metadata"]["uid"] = json!(format!("00000000-0000-0000-0000-{:012}", state.version));
         }
         state.objects.insert(path.to_owned(), object);
+    }
+
+    /// Changes how an object is written, as the API server and its webhooks do: nobody takes a field over.
+    pub fn rewrite(&self, path: &str, change: impl FnOnce(&mut Value)) {
+        let mut state = self.state.lock();
+        let (version, object) = (state.version + 1, state.objects.get_mut(path).expect("it is there"));
+        change(object);
+        object["metadata"]["resourceVersion"] = json!(version.to_string());
+        state.version = version;
     }
 
     /// Every object whose path has this part.
@@ -170,10 +184,16 @@ impl State {
             }
             return self.write(path, object);
         }
-        let Some(mut object) = self.objects.get(path).cloned() else {
-            return if is_merge { failure(404, "not found") } else { self.write(path, body) };
+        let fields = fields(&body);
+        let mut object = match self.objects.get(path) {
+            None if is_merge => return failure(404, "not found"),
+            found => found.cloned().unwrap_or_default(),
         };
         merge(&mut object, body);
+        if !is_merge {
+            let own = json!({"manager": FIELD_MANAGER, "operation": "Apply", "fieldsType": "FieldsV1", "fieldsV1": fields});
+            object["metadata"]["managedFields"] = json!([own]);
+        }
         let finalized = object["metadata"]["finalizers"].as_array().is_none_or(Vec::is_empty);
         if finalized && !object["metadata"]["deletionTimestamp"].is_null() {
             self.objects.remove(path);
@@ -196,6 +216,23 @@ impl State {
         }
         (200, object)
     }
+}
+
+// What whoever applies this owns from then on; lists only as a whole.
+fn fields(value: &Value) -> Value {
+    let Value::Object(values) = value else { return json!({}) };
+    let field = |(key, value): (&String, &Value)| (format!("f:{key}"), fields(value));
+    Value::Object(values.iter().map(field).collect::<Map<_, _>>())
+}
+
+// Whoever gave a field another value has it from then on.
+fn taken_over(fields: &mut Value, old: &Value, new: &Value) {
+    let Some(fields) = fields.as_object_mut() else { return };
+    fields.retain(|name, below| {
+        let key = name.trim_start_matches("f:");
+        taken_over(below, &old[key], &new[key]);
+        old[key] == new[key] || below.as_object().is_some_and(|below| !below.is_empty())
+    });
 }
 
 // As in …/namespaces/shop/pods.

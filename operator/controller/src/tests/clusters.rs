@@ -92,6 +92,25 @@ async fn what_someone_changed_by_hand_is_put_right() {
 }
 
 #[tokio::test]
+async fn what_the_api_server_says_in_its_own_words_is_no_difference() {
+    let mut world = World::without_brokers().await;
+    world.apply(
+        "kafkaclusters",
+        "demo",
+        "{apiVersion: ottla.dev/v1alpha1, kind: KafkaCluster, metadata: {}, spec: {replicas: 1, resources: {requests: {cpu: 0.5, memory: 1024Mi}}}}",
+    );
+    world.look_at_cluster("demo").await.unwrap();
+    world.api.rewrite("/apis/apps/v1/namespaces/shop/statefulsets/demo-broker", |set| {
+        let containers = &mut set["spec"]["template"]["spec"]["containers"];
+        containers[0]["resources"]["requests"] = serde_json::json!({"cpu": "500m", "memory": "1Gi"});
+        containers.as_array_mut().expect("a list").push(serde_json::json!({"name": "of-a-webhook"}));
+    });
+    world.api.calls();
+    world.look_at_cluster("demo").await.unwrap();
+    assert_eq!(world.api.calls(), [""; 0]);
+}
+
+#[tokio::test]
 async fn a_cluster_that_is_being_deleted_is_left_alone() {
     let mut world = World::without_brokers().await;
     world.apply(

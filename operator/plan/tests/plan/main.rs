@@ -2,4 +2,5 @@
 
 mod clusters;
 mod restarts;
+mod server;
 mod topics;

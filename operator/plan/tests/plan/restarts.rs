@@ -1,7 +1,8 @@
 //! Rolling restarts: which pod is next, and what stands against it.
 
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetStatus};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use ottla_api::KafkaCluster;
 use ottla_plan::{
@@ -9,6 +10,8 @@ use ottla_plan::{
     cluster_status, eviction, plan_cluster, restart_hindrance,
 };
 use ottla_types::BrokerId;
+
+use crate::server::applied;
 
 /// Three brokers whose pods were made from these revisions; the StatefulSet is at revision `new`.
 struct World {
@@ -20,10 +23,14 @@ struct World {
 
 impl World {
     fn new(revisions: [&str; 3]) -> Self {
-        let cluster: KafkaCluster = serde_saphyr::from_str(
-            "{apiVersion: ottla.dev/v1alpha1, kind: KafkaCluster, metadata: {name: demo, namespace: shop, uid: 0f8fad5b-d9cb-469f-a165-70867728950e, generation: 1}, spec: {}}",
-        )
-        .expect("a KafkaCluster");
+        Self::of("{}", revisions)
+    }
+
+    fn of(spec: &str, revisions: [&str; 3]) -> Self {
+        let cluster = format!(
+            "{{apiVersion: ottla.dev/v1alpha1, kind: KafkaCluster, metadata: {{name: demo, namespace: shop, uid: 0f8fad5b-d9cb-469f-a165-70867728950e, generation: 1}}, spec: {spec}}}"
+        );
+        let cluster: KafkaCluster = serde_saphyr::from_str(&cluster).expect("a KafkaCluster");
         let pod = |(ordinal, revision): (usize, &&str)| {
             let text = format!(
                 "{{metadata: {{name: demo-broker-{ordinal}, uid: u{ordinal}, labels: {{controller-revision-hash: {revision}}}}}, spec: {{containers: []}}, status: {{conditions: [{{type: Ready, status: 'True'}}], containerStatuses: [{{name: broker, image: i, imageID: i, ready: true, restartCount: 0, state: {{running: {{}}}}}}]}}}}"
@@ -36,11 +43,11 @@ impl World {
             pods: revisions.iter().enumerate().map(pod).collect(),
             view: Some(view()),
         };
-        let body = world.plan().steps.into_iter().find_map(|step| match step {
-            Step::Apply(object) if object.kind.as_str() == "StatefulSet" => Some(object.body),
+        let set = world.plan().steps.into_iter().find_map(|step| match step {
+            Step::Apply(object) if object.kind.as_str() == "StatefulSet" => Some(applied(&object)),
             _ => None,
         });
-        world.set = serde_json::from_value(body.expect("it is planned")).expect("a StatefulSet");
+        world.set = serde_json::from_value(set.expect("it is planned")).expect("a StatefulSet");
         world.set.metadata.generation = Some(2);
         let status = StatefulSetStatus {
             observed_generation: Some(2),
@@ -241,4 +248,25 @@ fn an_eviction_names_the_pod_and_its_uid_as_the_api_server_reads_them() {
         r#""metadata":{"name":"demo-broker-1","namespace":"shop"}}"#
     );
     assert_eq!(body, expected);
+}
+
+#[test]
+fn a_quantity_in_the_api_servers_words_holds_up_no_restart() {
+    let spec = "{resources: {requests: {cpu: 0.5}, limits: {memory: 1024Mi}}, pod: {tolerations: [{key: a, operator: Exists, value: ''}]}}";
+    let mut world = World::of(spec, ["old"; 3]);
+    let template = world.set.spec.as_mut().and_then(|spec| spec.template.spec.as_mut()).expect("a template");
+    let resources = template.containers[0].resources.as_mut().expect("resources");
+    resources.requests = Some([("cpu".to_owned(), Quantity("500m".into()))].into());
+    resources.limits = Some([("memory".to_owned(), Quantity("1Gi".into()))].into());
+    template.tolerations.as_mut().expect("tolerations")[0].value = None;
+    // A webhook has its own opinion of the image, and adds a container.
+    template.containers[0].image = Some("mirror.example.org/broker:dev".into());
+    template.containers.push(Container { name: "sidecar".into(), ..Default::default() });
+    assert_eq!(world.verdict(), Ok("demo-broker-1".into()));
+    let set = serde_json::to_value(&world.set).expect("an object is JSON");
+    let applies = world.plan().steps.into_iter().any(|step| match step {
+        Step::Apply(object) if object.kind.as_str() == "StatefulSet" => object.changes(Some(&set)),
+        _ => false,
+    });
+    assert!(!applies, "nothing is to be written");
 }
