@@ -14,7 +14,7 @@ use crate::build::{self, Broker, CLUSTER_ID_ANNOTATION, Context, VOTERS_ANNOTATI
 use crate::identity::{cluster_id_from_uid, voters_of};
 use crate::names::Names;
 use crate::object::{ObjectKind, PlannedObject};
-use crate::restart::{Restart, next_restart};
+use crate::restart::{Restart, next_restart, unrolled};
 use crate::view::ClusterView;
 
 /// Everything that a plan for one KafkaCluster depends on.
@@ -49,6 +49,8 @@ pub struct ClusterPlan {
     pub record: Record,
     /// The fingerprint that pods with the present configuration carry, once it is known.
     pub config_hash: Option<String>,
+    /// What is left to do until every pod runs as asked, in words; none if nothing is.
+    pub unrolled: Option<String>,
 }
 
 /// Who is who in a cluster.
@@ -153,16 +155,15 @@ pub fn plan_cluster(observed: ClusterObserved<'_>) -> Result<ClusterPlan, NoIden
         brokers: &brokers,
         image: observed.image,
     };
-    let (steps, config_hash) = steps(&context, observed, &record);
-    Ok(ClusterPlan { steps, record, config_hash })
+    let (steps, config_hash, unrolled) = steps(&context, observed, &record);
+    Ok(ClusterPlan { steps, record, config_hash, unrolled })
 }
 
 fn steps(
     context: &Context<'_>,
     observed: ClusterObserved<'_>,
     record: &Record,
-) -> (Vec<Step>, Option<String>) {
-    let mut restart = None;
+) -> (Vec<Step>, Option<String>, Option<String>) {
     let apply = |object| Step::Apply(object);
     let mut steps = vec![
         apply(PlannedObject::new(&build::service_account(context))),
@@ -171,15 +172,15 @@ fn steps(
     steps.extend(build::bootstrap_service(context).map(|s| apply(PlannedObject::new(&s))));
     steps.extend(build::nodeport_services(context).iter().map(|s| apply(PlannedObject::new(s))));
     steps.push(apply(PlannedObject::new(&build::pod_disruption_budget(context))));
+    let mut set_as_asked = None;
     let hash = match build::config_files(context, observed.services) {
         Ok(files) => {
             steps.push(apply(PlannedObject::new(&build::config_map(context, &files))));
             let set = PlannedObject::new(&build::stateful_set(context, &files.hash));
-            let live = observed.stateful_set.filter(|live| {
+            set_as_asked = observed.stateful_set.filter(|live| {
                 let live = serde_json::to_value(live).expect("an object is JSON");
                 !set.changes(Some(&live))
             });
-            restart = live.and_then(|l| next_restart(l, observed.pods, &record.brokers, observed.view));
             steps.push(apply(set));
             Some(files.hash)
         }
@@ -190,8 +191,9 @@ fn steps(
         }
     };
     steps.extend(deletions(&steps, observed.services));
-    steps.extend(restart);
-    (steps, hash)
+    let next = |set| next_restart(set, observed.pods, &record.brokers, observed.view);
+    steps.extend(set_as_asked.and_then(next));
+    (steps, hash, unrolled(set_as_asked, observed.pods, &record.brokers))
 }
 
 // The Services of a listener that is gone from the spec.

@@ -124,10 +124,18 @@ fn verdict(
         Some(trouble) if !trouble.heals => (false, false, trouble.reason, message),
         _ if ready < all => (false, true, "BrokersNotReady", message),
         Some(trouble) => (false, true, trouble.reason, message),
-        None => {
-            let restarts = plan.steps.iter().any(|step| matches!(step, Step::Restart(_)));
-            (true, restarts, if restarts { "RestartingBrokers" } else { "AllBrokersReady" }, message)
-        }
+        None => match &plan.unrolled {
+            // Whoever waits for the new generation is to wait until the last pod runs by it.
+            Some(left) => {
+                let next = plan.steps.iter().find_map(|step| match step {
+                    Step::Restart(restart) => restart.blocked_by.as_ref().map(|by| (&restart.pod, by)),
+                    _ => None,
+                });
+                let waits = next.map(|(pod, by)| format!("; {pod} waits: {by}")).unwrap_or_default();
+                (false, true, "RestartingBrokers", format!("{message}; {left}{waits}"))
+            }
+            None => (true, false, "AllBrokersReady", message),
+        },
     }
 }
 

@@ -86,6 +86,32 @@ pub fn eviction(namespace: &str, pod: &str, uid: &str) -> Eviction {
     }
 }
 
+/// What is left to do until every pod is as the plan's StatefulSet says, in words; none if nothing is.
+///
+/// `set` is the live StatefulSet, if it asks for what the plan asks for.
+pub(crate) fn unrolled(set: Option<&StatefulSet>, pods: &[Pod], brokers: &[BrokerStatus]) -> Option<String> {
+    let Some(set) = set else { return Some("the StatefulSet is being applied".to_owned()) };
+    let Some(revision) = newest_revision(set) else {
+        return Some("Kubernetes has yet to look at the StatefulSet as it is now".to_owned());
+    };
+    let is_new = |broker: &&BrokerStatus| {
+        let pod = pods.iter().find(|pod| pod.metadata.name.as_deref() == Some(&broker.pod));
+        pod.is_some_and(|pod| pod.metadata.deletion_timestamp.is_none() && made_from(pod) == Some(revision))
+    };
+    let (new, all) = (brokers.iter().filter(is_new).count(), brokers.len());
+    (new < all).then(|| format!("{new} of {all} brokers run as asked"))
+}
+
+// Until the StatefulSet was looked at, its status speaks of what it asked for before.
+fn newest_revision(set: &StatefulSet) -> Option<&str> {
+    let status = set.status.as_ref().filter(|s| s.observed_generation == set.metadata.generation)?;
+    status.update_revision.as_deref()
+}
+
+fn made_from(pod: &Pod) -> Option<&str> {
+    pod.metadata.labels.as_ref()?.get(REVISION_LABEL).map(String::as_str)
+}
+
 /// The next restart, or what it waits for; none if every pod is as the StatefulSet says.
 ///
 /// `set` is the live StatefulSet, and it asks for what the plan asks for.
@@ -95,16 +121,9 @@ pub(crate) fn next_restart(
     brokers: &[BrokerStatus],
     view: Option<&ClusterView>,
 ) -> Option<Step> {
-    let status = set.status.as_ref()?;
-    // Until the StatefulSet was looked at, its status speaks of what it asked for before.
-    let revision = status.update_revision.as_ref()?;
-    if status.observed_generation != set.metadata.generation {
-        return None;
-    }
+    let revision = newest_revision(set)?;
     let is_old = |pod: &&Pod| {
-        let labels = pod.metadata.labels.as_ref();
-        let made_from = labels.and_then(|l| l.get(REVISION_LABEL));
-        pod.metadata.deletion_timestamp.is_none() && made_from.is_some_and(|had| had != revision)
+        pod.metadata.deletion_timestamp.is_none() && made_from(pod).is_some_and(|had| had != revision)
     };
     let pod_of =
         |broker: &BrokerStatus| pods.iter().find(|p| p.metadata.name.as_deref() == Some(&broker.pod));

@@ -233,3 +233,28 @@ async fn a_pod_that_took_the_place_of_another_is_not_evicted() {
     assert!(world.api.get(&format!("{PODS}/demo-broker-1")).is_some(), "the new pod stays");
     assert!(held_up(&world).contains("the UID in the precondition does not match"), "{}", held_up(&world));
 }
+
+#[tokio::test]
+async fn a_changed_spec_is_not_ready_before_its_roll_is_done() {
+    let mut world = with_old_pods().await;
+    for ordinal in 0..3 {
+        world.api.put(&format!("{PODS}/demo-broker-{ordinal}"), pod(ordinal, "new"));
+    }
+    world.look_at_cluster("demo").await.unwrap();
+    assert!(world.ready("kafkaclusters", "demo").starts_with("True AllBrokersReady"));
+    let path = format!("{OURS}/kafkaclusters/demo");
+    let mut cluster = world.api.get(&path).expect("it is there");
+    cluster["metadata"]["generation"] = 2.into();
+    cluster["spec"]["config"] = serde_json::json!({"num.partitions": 4});
+    world.api.put(&path, cluster);
+    // All pods serve, by the old settings.
+    for _ in 0..2 {
+        world.look_at_cluster("demo").await.unwrap();
+        let ready = world.ready("kafkaclusters", "demo");
+        assert!(ready.starts_with("False RestartingBrokers: 3 of 3 brokers serve"), "{ready}");
+        // The API server has another generation of the StatefulSet now, which nobody has looked at.
+        world.api.rewrite("/apis/apps/v1/namespaces/shop/statefulsets/demo-broker", |set| {
+            set["metadata"]["generation"] = 2.into();
+        });
+    }
+}

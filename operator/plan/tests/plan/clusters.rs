@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetStatus};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use ottla_api::KafkaCluster;
@@ -83,11 +83,20 @@ impl World {
 
     /// Brokers run, the first of them ready.
     fn with_pods(mut self, ready: usize) -> Self {
-        let hash = self.plan().config_hash.unwrap_or_default();
+        let planned = self.plan();
+        let hash = planned.config_hash.clone().unwrap_or_default();
+        let set = planned.steps.iter().find_map(|step| match step {
+            Step::Apply(object) if object.kind.as_str() == "StatefulSet" => Some(applied(object)),
+            _ => None,
+        });
+        let mut set: StatefulSet =
+            serde_json::from_value(set.expect("it is planned")).expect("a StatefulSet");
+        set.status = Some(StatefulSetStatus { update_revision: Some("r".into()), ..Default::default() });
+        self.set = Some(set);
         let pod = |ordinal: usize| {
             let status = if ordinal < ready { "True" } else { "False" };
             let text = format!(
-                "{{metadata: {{name: demo-broker-{ordinal}, annotations: {{ottla.dev/config-hash: '{hash}'}}}}, spec: {{nodeName: node-{ordinal}, containers: []}}, status: {{hostIP: 10.0.0.{ordinal}, conditions: [{{type: Ready, status: '{status}'}}]}}}}"
+                "{{metadata: {{name: demo-broker-{ordinal}, labels: {{controller-revision-hash: r}}, annotations: {{ottla.dev/config-hash: '{hash}'}}}}, spec: {{nodeName: node-{ordinal}, containers: []}}, status: {{hostIP: 10.0.0.{ordinal}, conditions: [{{type: Ready, status: '{status}'}}]}}}}"
             );
             serde_saphyr::from_str(&text).expect("a Pod")
         };

@@ -4,7 +4,7 @@ use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetStatus};
 use k8s_openapi::api::core::v1::{Container, Pod};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use ottla_api::KafkaCluster;
+use ottla_api::{KafkaCluster, READY, find_condition};
 use ottla_plan::{
     BrokerView, ClusterObserved, ClusterPlan, ClusterView, PartitionView, Restart, Step, TopicView,
     cluster_status, eviction, plan_cluster, restart_hindrance,
@@ -269,4 +269,38 @@ fn a_quantity_in_the_api_servers_words_holds_up_no_restart() {
         _ => false,
     });
     assert!(!applies, "nothing is to be written");
+}
+
+/// What the status says after a look: Ready, its reason and message.
+fn ready(world: &World) -> (String, String, String) {
+    let now = serde_saphyr::from_str::<Time>("2026-11-22T12:00:00Z").expect("a time");
+    let (status, _) = cluster_status(world.observed(), &world.plan(), &[], now);
+    assert_eq!(status.observed_generation, world.cluster.metadata.generation);
+    let ready = find_condition(&status.conditions, READY).expect("it says so").clone();
+    (ready.status, ready.reason, ready.message)
+}
+
+#[test]
+fn a_cluster_is_ready_only_once_the_last_pod_runs_as_asked() {
+    let not_yet = |world: &World, left: &str| {
+        let (status, reason, message) = ready(world);
+        assert_eq!((status.as_str(), reason.as_str()), ("False", "RestartingBrokers"), "{message}");
+        assert!(message.ends_with(left), "{message}");
+    };
+    // A new generation that nothing was done about yet.
+    let mut world = World::new(["new"; 3]);
+    world.cluster.metadata.generation = Some(2);
+    world.cluster.spec.config.insert("num.partitions".into(), 4.into());
+    not_yet(&world, "; the StatefulSet is being applied");
+    // Kubernetes hasn't seen what was applied, or has, and nothing was restarted yet.
+    let mut world = World::new(["old"; 3]);
+    world.set.metadata.generation = Some(3);
+    not_yet(&world, "; Kubernetes has yet to look at the StatefulSet as it is now");
+    not_yet(&World::new(["old"; 3]), "; 0 of 3 brokers run as asked");
+    // Between two restarts all pods are ready.
+    not_yet(&World::new(["old", "new", "old"]), "; 1 of 3 brokers run as asked");
+    let mut world = World::new(["old", "new", "new"]);
+    world.view.as_mut().expect("the brokers answer").brokers[1].fenced = true;
+    not_yet(&world, "; 2 of 3 brokers run as asked; demo-broker-0 waits: broker 1 is out of service");
+    assert_eq!(ready(&World::new(["new"; 3])).0, "True");
 }
