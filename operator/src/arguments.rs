@@ -14,7 +14,8 @@ pub struct Arguments {
     /// A namespace to look after; may be given several times [default: all].
     #[arg(long = "namespace", env = "OTTLA_NAMESPACES", value_delimiter = ',')]
     namespaces: Vec<String>,
-    /// The broker image where a KafkaCluster names none.
+    /// The broker image of new clusters whose KafkaCluster names none; those that there are keep theirs,
+    /// unless they follow.
     #[arg(long, env = "OTTLA_BROKER_IMAGE")]
     broker_image: String,
     /// Where /livez, /readyz and /metrics are served.

@@ -62,6 +62,7 @@ pub const CONFIG_KEYS_OWNED: [&str; 18] = [
     printcolumn(name = "External", type_ = "string", json_path = ".status.externalBootstrapServers", description = "Where clients outside connect", priority = "1"),
     printcolumn(name = "Message", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].message"#, description = "The same in words", priority = "1"),
     printcolumn(name = "Cluster ID", type_ = "string", json_path = ".status.clusterId", description = "The id that every broker's disk carries", priority = "1"),
+    printcolumn(name = "Image", type_ = "string", json_path = ".status.image", description = "The broker image in use", priority = "1"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$') && size(self.metadata.name) <= 36")
         .message("metadata.name must be 1 to 36 of a-z, 0-9 and '-', starting with a letter and ending with a letter or digit: Services and Pods are named after it")
@@ -105,10 +106,14 @@ pub struct KafkaClusterSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rack: Option<RackSpec>,
 
-    /// The broker image; the operator's own default if absent.
+    /// The broker image. If absent, a new cluster takes the operator's default, and keeps it or follows it: see `upgrade`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub image: Option<String>,
+
+    /// Whether the brokers follow when the operator comes with another default image. Where `image` is set, it alone decides.
+    #[serde(default)]
+    pub upgrade: UpgradePolicy,
 
     /// Requests and limits of the broker container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -161,6 +166,16 @@ pub enum StorageRetention {
     Delete,
 }
 
+/// Whether the brokers follow when the operator comes with another default image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub enum UpgradePolicy {
+    /// They keep the image that they have (status.image) until somebody sets `image`, or this to Automatic.
+    #[default]
+    Manual,
+    /// They are restarted with the new one, broker by broker.
+    Automatic,
+}
+
 /// Spreads brokers and replicas over racks.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -198,6 +213,7 @@ impl Default for KafkaClusterSpec {
             config: BTreeMap::new(),
             rack: None,
             image: None,
+            upgrade: UpgradePolicy::default(),
             resources: None,
             pod: PodSpecPart::default(),
             log_level: default_log_level(),

@@ -40,6 +40,14 @@ pub struct KafkaClusterStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub brokers: Vec<BrokerStatus>,
 
+    /// The broker image in use; another default of the operator changes it only where spec.upgrade is Automatic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+
+    /// The operator's default image, where the brokers keep another one until they are asked to follow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_available: Option<String>,
+
     /// Where clients inside of Kubernetes connect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bootstrap_servers: Option<String>,

@@ -16,7 +16,7 @@ mod topic;
 mod validate;
 
 pub use cluster::{
-    CONFIG_KEYS_OWNED, KafkaCluster, KafkaClusterSpec, RackSpec, StorageRetention, StorageSpec,
+    CONFIG_KEYS_OWNED, KafkaCluster, KafkaClusterSpec, RackSpec, StorageRetention, StorageSpec, UpgradePolicy,
 };
 pub use cluster_status::{
     BrokerStatus, KafkaClusterStatus, ListenerStatus, OperationState, OperationStatus, PartitionCounts,

@@ -8,8 +8,8 @@ use serde_json::Number;
 
 /// The value of a setting: text, or a number of any size.
 ///
-/// Admission takes integers and text. What is read here is more, so that a definition of another version, which takes
-/// truth values or fractions, doesn't keep anybody from reading the resource.
+/// Admission takes integers and text. What is read here is more, so that a definition of another version,
+/// which takes truth values or fractions, doesn't keep anybody from reading the resource.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SettingValue {
     /// Text, as it is.

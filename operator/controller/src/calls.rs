@@ -13,8 +13,8 @@ use crate::metrics::{Call, Metrics};
 
 /// A client whose calls are counted in `metrics`.
 ///
-/// It tries nothing again by itself, for minutes and by what was true when it began: reconciliations, watches and the
-/// Lease do, each after a look at how things are by then.
+/// It tries nothing again by itself, for minutes and by what was true when it began: reconciliations, watches
+/// and the Lease do, each after a look at how things are by then.
 ///
 /// # Errors
 /// When there can be no connection by `config`.

@@ -68,7 +68,8 @@ pub async fn reconcile_cluster(
     };
     let mut plan = plan_cluster(observed).map_err(ReconcileError::NoIdentity)?;
     // Who is who is on record before anything follows from it.
-    let (first, _) = cluster_status(observed, &plan, &[], now());
+    let now = now();
+    let (first, _) = cluster_status(observed, &plan, &[], now.clone());
     if !same_record(cluster.status.as_ref(), &first) {
         write_status(&context, &cluster, "KafkaCluster", &first).await?;
     }
@@ -76,16 +77,9 @@ pub async fn reconcile_cluster(
         tracing::info!(namespace, name, "the namespace goes, and the cluster with it");
         return Ok(Action::await_change());
     };
-    let due = plan.steps.iter_mut().find_map(|step| match step {
-        Step::Restart(restart) if restart.blocked_by.is_none() => Some(restart),
-        _ => None,
-    });
-    let is_due = due.is_some();
-    let begun = match due {
-        Some(restart) => restart_pod(&context, &cluster, known.view.as_deref(), restart, &mut failures).await,
-        None => None,
-    };
-    let (status, mut events) = cluster_status(observed, &plan, &failures, now());
+    let is_due = plan.steps.iter().any(is_due);
+    let begun = restart_next(&context, &cluster, known.view.as_deref(), &mut plan, &mut failures).await;
+    let (status, mut events) = cluster_status(observed, &plan, &failures, now);
     events.extend(begun);
     report(&context, &cluster, &status, &events).await?;
     cluster.status = Some(status);
@@ -103,8 +97,8 @@ pub async fn reconcile_cluster(
     }
 }
 
-// A failed step doesn't stop the others: none needs another's success to be right. None if the whole namespace is
-// being deleted: then nothing is to be made any more.
+// A failed step doesn't stop the others: none needs another's success to be right. None if the whole
+// namespace is being deleted: then nothing is to be made any more.
 async fn carry_out(context: &Context, namespace: &str, plan: &ClusterPlan) -> Option<Vec<Failure>> {
     let mut failures = Vec::new();
     for step in &plan.steps {
@@ -129,8 +123,26 @@ fn failure(context: &Context, namespace: &str, step: String, error: &kube::Error
     Failure { step, error: error.to_string() }
 }
 
-/// Evicts a pod, unless the brokers or a PodDisruptionBudget object; what to tell if it goes. What holds it up is
-/// noted in `restart`, for the status.
+fn is_due(step: &Step) -> bool {
+    matches!(step, Step::Restart(restart) if restart.blocked_by.is_none())
+}
+
+/// Tries the restart that is due, if one is; what to tell if it was begun.
+async fn restart_next(
+    context: &Context,
+    cluster: &KafkaCluster,
+    view: Option<&ClusterView>,
+    plan: &mut ClusterPlan,
+    failures: &mut Vec<Failure>,
+) -> Option<Event> {
+    match plan.steps.iter_mut().find(|step| is_due(step))? {
+        Step::Restart(restart) => restart_pod(context, cluster, view, restart, failures).await,
+        _ => None,
+    }
+}
+
+/// Evicts a pod, unless the brokers or a PodDisruptionBudget object; what to tell if it goes. What holds it
+/// up is noted in `restart`, for the status.
 ///
 /// The brokers are asked anew for each try, the active controller first: what a watch has shown may be old.
 async fn restart_pod(
@@ -211,7 +223,7 @@ async fn racks(context: &Context, cluster: &KafkaCluster, pods: &[Pod]) -> BTree
 fn same_record(old: Option<&KafkaClusterStatus>, new: &KafkaClusterStatus) -> bool {
     let ids = |status: &KafkaClusterStatus| {
         let brokers: Vec<(i32, String)> = status.brokers.iter().map(|b| (b.id, b.pod.clone())).collect();
-        (status.cluster_id.clone(), status.voters.clone(), brokers)
+        (status.cluster_id.clone(), status.voters.clone(), brokers, status.image.clone())
     };
     old.is_some_and(|old| ids(old) == ids(new))
 }

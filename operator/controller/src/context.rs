@@ -28,7 +28,7 @@ pub struct Context {
     pub client: Client,
     /// What it says there is.
     pub stores: Stores,
-    /// The broker image where a KafkaCluster names none.
+    /// The broker image of new clusters whose KafkaCluster names none.
     pub image: String,
     /// What is counted.
     pub metrics: Arc<Metrics>,

@@ -1,7 +1,7 @@
 //! Evictions: a pod is asked to go, and what the API server says to it is told at once.
 //!
-//! A refusal is an answer, to be shown: the brokers' leave for this restart is old by the time that a refusal has been
-//! waited out, so the next try begins with them again.
+//! A refusal is an answer, to be shown: the brokers' leave for this restart is old by the time that a refusal
+//! has been waited out, so the next try begins with them again.
 
 use std::time::Duration;
 

@@ -7,8 +7,8 @@ use parking_lot::Mutex;
 
 /// For how long a watch may fail before the operator isn't ready.
 const FAILING_MAX: Duration = Duration::from_secs(60);
-/// A watch without an error for so long works: the longest pause between tries, and a try's own time. What is watched may
-/// not change for hours, so there is no better sign.
+/// A watch without an error for so long works: the longest pause between tries, and a try's own time. What is
+/// watched may not change for hours, so there is no better sign.
 const QUIET: Duration = Duration::from_secs(100);
 
 /// Every watch, by what it watches.

@@ -8,7 +8,7 @@ use std::time::Duration;
 pub struct Settings {
     /// The namespaces that it looks after; empty: all.
     pub namespaces: Vec<String>,
-    /// The broker image where a KafkaCluster names none.
+    /// The broker image of new clusters whose KafkaCluster names none.
     pub broker_image: String,
     /// Where /livez, /readyz and /metrics are served.
     pub listen: SocketAddr,

@@ -7,7 +7,7 @@ use std::fmt;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service};
-use ottla_api::{BrokerStatus, KafkaCluster};
+use ottla_api::{BrokerStatus, KafkaCluster, UpgradePolicy};
 use ottla_types::{BrokerId, ClusterId};
 
 use crate::build::{self, Broker, CLUSTER_ID_ANNOTATION, Context, VOTERS_ANNOTATION};
@@ -32,7 +32,7 @@ pub struct ClusterObserved<'a> {
     pub claims: &'a [PersistentVolumeClaim],
     /// The rack of each node, by the node's name; empty where the spec names no topology key.
     pub racks: &'a BTreeMap<String, String>,
-    /// The broker image where the spec names none.
+    /// The operator's default broker image: what new clusters get where the spec names none.
     pub image: &'a str,
     /// What the brokers say, if they were heard of.
     pub view: Option<&'a ClusterView>,
@@ -62,6 +62,8 @@ pub struct Record {
     pub voters: Vec<BrokerId>,
     /// The brokers, by their pods' ordinals.
     pub brokers: Vec<BrokerStatus>,
+    /// The broker image in use.
+    pub image: String,
 }
 
 /// One step of a plan.
@@ -153,7 +155,7 @@ pub fn plan_cluster(observed: ClusterObserved<'_>) -> Result<ClusterPlan, NoIden
         cluster_id: record.cluster_id,
         voters: &record.voters,
         brokers: &brokers,
-        image: observed.image,
+        image: &record.image,
     };
     let (steps, config_hash, unrolled) = steps(&context, observed, &record);
     Ok(ClusterPlan { steps, record, config_hash, unrolled })
@@ -222,7 +224,7 @@ fn record(observed: ClusterObserved<'_>, names: Names<'_>, uid: &str) -> Result<
         .or_else(|| parse_ids(claimed(observed.claims, VOTERS_ANNOTATION)?))
         .filter(|voters| voters.iter().all(|v| ids.contains(v)))
         .unwrap_or_else(|| voters_of(&ids).to_vec());
-    Ok(Record { cluster_id, voters, brokers })
+    Ok(Record { cluster_id, voters, brokers, image: image(observed) })
 }
 
 fn brokers(observed: ClusterObserved<'_>, names: Names<'_>) -> Vec<BrokerStatus> {
@@ -251,6 +253,23 @@ fn brokers(observed: ClusterObserved<'_>, names: Names<'_>) -> Vec<BrokerStatus>
         brokers.push(BrokerStatus { id, pod: pod_name, rack, directory_id, ready });
     }
     brokers
+}
+
+// The spec's; else the one on record, so that another default of the operator alone restarts nobody. Brokers that run
+// without a record were made by an operator that kept none.
+fn image(observed: ClusterObserved<'_>) -> String {
+    let spec = &observed.cluster.spec;
+    let kept = || {
+        let recorded = observed.cluster.status.as_ref().and_then(|status| status.image.clone());
+        recorded
+            .or_else(|| image_of(observed.stateful_set?))
+            .filter(|_| spec.upgrade == UpgradePolicy::Manual)
+    };
+    spec.image.clone().or_else(kept).unwrap_or_else(|| observed.image.to_owned())
+}
+
+fn image_of(set: &StatefulSet) -> Option<String> {
+    set.spec.as_ref()?.template.spec.as_ref()?.containers.first()?.image.clone()
 }
 
 /// Whether a pod serves.

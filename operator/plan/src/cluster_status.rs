@@ -54,6 +54,8 @@ pub fn cluster_status(
         cluster_id: Some(plan.record.cluster_id.to_string()),
         voters: plan.record.voters.iter().map(|v| v.0).collect(),
         brokers: plan.record.brokers.clone(),
+        image: Some(plan.record.image.clone()),
+        image_available: available(observed, &plan.record.image),
         bootstrap_servers: first(ListenerType::Internal),
         external_bootstrap_servers: first(ListenerType::Nodeport),
         partitions: partitions(observed),
@@ -68,6 +70,12 @@ pub fn cluster_status(
     let mut events: Vec<Event> = ready_changed(&old.conditions, conditions).into_iter().collect();
     events.extend(disks_changed(&old.brokers, &status.brokers));
     (status, events)
+}
+
+// Where the spec names an image, nothing else is on offer.
+fn available(observed: ClusterObserved<'_>, image: &str) -> Option<String> {
+    let differs = observed.cluster.spec.image.is_none() && observed.image != image;
+    differs.then(|| observed.image.to_owned())
 }
 
 // Brokers that haven't spoken yet to an operator that just started: what was seen last stands.

@@ -9,7 +9,8 @@ use sha2::{Digest, Sha256};
 
 use crate::names::FIELD_MANAGER;
 
-/// The annotation with a fingerprint of what was last applied: what is asked for otherwise, or no longer, shows by it.
+/// The annotation with a fingerprint of what was last applied: what is asked for otherwise, or no longer,
+/// shows by it.
 pub const INTENT_ANNOTATION: &str = "ottla.dev/intent";
 
 /// The kinds of objects that plans hold.
@@ -78,9 +79,10 @@ impl PlannedObject {
 
     /// Whether this is to be applied, with `live` there.
     ///
-    /// Values aren't compared: the API server writes some in other words (`1024Mi` as `1Gi`), and webhooks may change
-    /// what they like. `live` is as it should be if it was made from the same intent and every field of it is still
-    /// the operator's own: who changes a field's value takes it over, which the API server notes in `managedFields`.
+    /// Values aren't compared: the API server writes some in other words (`1024Mi` as `1Gi`), and webhooks
+    /// may change what they like. `live` is as it should be if it was made from the same intent and every
+    /// field of it is still the operator's own: who changes a field's value takes it over, which the API
+    /// server notes in `managedFields`.
     pub fn changes(&self, live: Option<&Value>) -> bool {
         let Some(live) = live else { return true };
         let intent = |object: &Value| object["metadata"]["annotations"][INTENT_ANNOTATION].clone();

@@ -1,7 +1,8 @@
 //! Which pod is replaced next, so that it runs as the StatefulSet now says, and what still stands against it.
 //!
-//! One pod at a time, and only while every partition that counts on its broker has all replicas in sync. A pod that isn't
-//! ready loses nothing by being replaced, and goes first: else a bad setting could never be corrected.
+//! One pod at a time, and only while every partition that counts on its broker has all replicas in sync. A
+//! pod that isn't ready loses nothing by being replaced, and goes first: else a bad setting could never be
+//! corrected.
 
 use std::fmt;
 
@@ -71,7 +72,8 @@ impl fmt::Display for Restart {
     }
 }
 
-/// What to ask of the API server so that a pod goes: the one with this uid, not another that has its name by then.
+/// What to ask of the API server so that a pod goes: the one with this uid, not another that has its name by
+/// then.
 pub fn eviction(namespace: &str, pod: &str, uid: &str) -> Eviction {
     Eviction {
         metadata: ObjectMeta {
@@ -163,7 +165,8 @@ pub fn restart_hindrance(view: &ClusterView, broker: BrokerId) -> Option<String>
     short_partition(view, broker)
 }
 
-// A broker whose pod isn't ready may serve all the same, by the word of a controller. Else nothing counts on it.
+// A broker whose pod isn't ready may serve all the same, by the word of a controller. Else nothing counts on
+// it.
 fn unready_hindrance(view: &ClusterView, broker: BrokerId) -> Option<String> {
     let serves = view.active_controller.is_some() && view.brokers.iter().any(|b| b.id == broker && !b.fenced);
     if serves { short_partition(view, broker) } else { None }

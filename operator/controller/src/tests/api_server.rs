@@ -48,7 +48,9 @@ impl ApiServer {
         state.version += 1;
         if let Some(old) = state.objects.get(path) {
             let (new, own) = (object.clone(), object.pointer_mut("/metadata/managedFields/0/fieldsV1"));
-            own.map(|fields| taken_over(fields, old, &new));
+            if let Some(fields) = own {
+                taken_over(fields, old, &new);
+            }
         }
         object["metadata"]["resourceVersion"] = json!(state.version.to_string());
         if object["metadata"]["uid"].is_null() {

@@ -43,6 +43,7 @@ pub(crate) struct Context<'a> {
     pub cluster_id: ClusterId,
     pub voters: &'a [BrokerId],
     pub brokers: &'a [Broker],
+    /// The broker image in use.
     pub image: &'a str,
 }
 

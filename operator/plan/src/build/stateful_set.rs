@@ -125,7 +125,7 @@ fn container(context: &Context<'_>) -> Container {
     ports.push(container_port("http", HTTP_PORT.into()));
     Container {
         name: "broker".to_owned(),
-        image: Some(context.spec.image.as_deref().unwrap_or(context.image).to_owned()),
+        image: Some(context.image.to_owned()),
         // The image holds no shell: Kubernetes puts the pod's name in.
         args: Some(vec![format!("{CONFIG_MOUNT}/$(POD_NAME).properties")]),
         env: Some(vec![variable("POD_NAME", "metadata.name"), variable(HOST_IP, "status.hostIP")]),

@@ -15,8 +15,8 @@ pub(crate) fn service_account(context: &Context<'_>) -> ServiceAccount {
     }
 }
 
-/// Drains may take one broker at a time, and any that isn't ready: nothing is lost by that, and a budget that is used up
-/// by such brokers would never let them be corrected.
+/// Drains may take one broker at a time, and any that isn't ready: nothing is lost by that, and a budget that
+/// is used up by such brokers would never let them be corrected.
 pub(crate) fn pod_disruption_budget(context: &Context<'_>) -> PodDisruptionBudget {
     PodDisruptionBudget {
         metadata: context.metadata(context.names.brokers()),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetStatus};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use ottla_api::KafkaCluster;
+use ottla_api::{KafkaCluster, UpgradePolicy};
 use ottla_plan::{ClusterObserved, ClusterPlan, ClusterView, Failure, Step, cluster_status, plan_cluster};
 use serde_json::Value;
 
@@ -243,4 +243,51 @@ fn a_listener_that_is_gone_takes_its_services_along() {
     let mut world = World::new(EXTERNAL).with_node_ports();
     world.cluster.spec.listeners.pop();
     insta::assert_snapshot!(world.plan());
+}
+
+/// The image that the planned StatefulSet has, with this default of the operator.
+fn image(world: &World, default: &str) -> String {
+    let observed = ClusterObserved { image: default, ..world.observed() };
+    let plan = plan_cluster(observed).expect("it has an identity");
+    let set = body(&plan, "StatefulSet");
+    let image = set.pointer("/spec/template/spec/containers/0/image").and_then(Value::as_str);
+    let image = image.expect("it has one").to_owned();
+    assert_eq!(plan.record.image, image);
+    image
+}
+
+#[test]
+fn another_default_image_moves_only_who_asked_to_be_moved() {
+    let mut world = World::new(INTERNAL);
+    assert_eq!(image(&world, "broker:1"), "broker:1", "a new cluster takes the default");
+    let status_with = |world: &World, default: &str| {
+        let observed = ClusterObserved { image: default, ..world.observed() };
+        let plan = plan_cluster(observed).expect("it has an identity");
+        cluster_status(observed, &plan, &[], now()).0
+    };
+    let status = status_with(&world, "broker:1");
+    assert_eq!((status.image.as_deref(), status.image_available.as_deref()), (Some("broker:1"), None));
+    world.cluster.status = Some(status);
+    assert_eq!(image(&world, "broker:2"), "broker:1", "it is on record");
+    assert_eq!(status_with(&world, "broker:2").image_available.as_deref(), Some("broker:2"));
+    world.cluster.spec.upgrade = UpgradePolicy::Automatic;
+    assert_eq!(image(&world, "broker:2"), "broker:2");
+    // What it has moved to stays, too.
+    world.cluster.status = Some(status_with(&world, "broker:2"));
+    world.cluster.spec.upgrade = UpgradePolicy::Manual;
+    assert_eq!(image(&world, "broker:3"), "broker:2");
+    world.cluster.spec.image = Some("mine:7".into());
+    assert_eq!(image(&world, "broker:3"), "mine:7", "the spec decides");
+    assert_eq!(status_with(&world, "broker:3").image_available, None);
+}
+
+#[test]
+fn brokers_of_an_operator_that_kept_no_record_keep_their_image() {
+    let mut world = World::new(INTERNAL).with_pods(3);
+    let (mut status, _) = cluster_status(world.observed(), &world.plan(), &[], now());
+    status.image = None;
+    world.cluster.status = Some(status);
+    assert_eq!(image(&world, "ottla/broker:next"), "ottla/broker:dev");
+    world.set = None;
+    assert_eq!(image(&world, "ottla/broker:next"), "ottla/broker:next", "none runs");
 }

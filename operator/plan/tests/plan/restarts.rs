@@ -4,7 +4,7 @@ use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetStatus};
 use k8s_openapi::api::core::v1::{Container, Pod};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use ottla_api::{KafkaCluster, READY, find_condition};
+use ottla_api::{KafkaCluster, KafkaClusterStatus, READY, find_condition};
 use ottla_plan::{
     BrokerView, ClusterObserved, ClusterPlan, ClusterView, PartitionView, Restart, Step, TopicView,
     cluster_status, eviction, plan_cluster, restart_hindrance,
@@ -254,6 +254,8 @@ fn an_eviction_names_the_pod_and_its_uid_as_the_api_server_reads_them() {
 fn a_quantity_in_the_api_servers_words_holds_up_no_restart() {
     let spec = "{resources: {requests: {cpu: 0.5}, limits: {memory: 1024Mi}}, pod: {tolerations: [{key: a, operator: Exists, value: ''}]}}";
     let mut world = World::of(spec, ["old"; 3]);
+    world.cluster.status =
+        Some(KafkaClusterStatus { image: Some("ottla/broker:dev".into()), ..Default::default() });
     let template = world.set.spec.as_mut().and_then(|spec| spec.template.spec.as_mut()).expect("a template");
     let resources = template.containers[0].resources.as_mut().expect("resources");
     resources.requests = Some([("cpu".to_owned(), Quantity("500m".into()))].into());
