@@ -58,6 +58,14 @@ impl Kube<'_> {
         self.try_apply(namespace, manifests)?.ok()
     }
 
+    /// Posts a body to a path of the API; gives whatever comes of it.
+    ///
+    /// # Errors
+    /// It doesn't end in time.
+    pub fn try_post(&self, path: &str, body: String) -> Result<Output> {
+        shell::run_with(&mut self.command("default", &["create", "--raw", path, "-f", "-"]), body, CALL)
+    }
+
     /// Objects as JSON: one, or a list.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ mod deletion;
 mod faults;
 mod install;
 mod records;
+mod restarts;
 mod rights;
 mod steady;
 
@@ -77,6 +78,8 @@ const STAGES: &[Stage] = &[
     Stage { name: "inside", needs: &["topic"], run: records::inside },
     Stage { name: "outside", needs: &["topic"], run: records::outside },
     Stage { name: "steady", needs: &["topic"], run: steady::writes_nothing },
+    Stage { name: "hands", needs: &["topic"], run: steady::mends_what_hands_change },
+    Stage { name: "spec-corrected", needs: &["install"], run: restarts::corrected_spec_heals },
     Stage { name: "pod-deleted", needs: &["inside", "outside"], run: records::pod_deleted },
     Stage { name: "change", needs: &["inside", "outside"], run: change::partitions_and_a_topic },
     Stage { name: "replicas-added", needs: &["cluster"], run: faults::replicas_added },
@@ -87,6 +90,8 @@ const STAGES: &[Stage] = &[
     Stage { name: "fault-node-killed", needs: &["cluster"], run: faults::node_killed },
     Stage { name: "fault-node-drained", needs: &["cluster"], run: faults::node_drained },
     Stage { name: "fault-volume-wiped", needs: &["cluster"], run: faults::volume_wiped },
+    Stage { name: "eviction-refused", needs: &["cluster"], run: restarts::eviction_of_another_pod },
+    Stage { name: "operator-upgraded", needs: &["cluster"], run: steady::operator_upgraded },
     Stage { name: "operator-restarted", needs: &["change"], run: steady::operator_restarted },
     Stage { name: "topics-deleted", needs: &["change"], run: deletion::topics },
     Stage { name: "cluster-deleted", needs: &["topics-deleted"], run: deletion::cluster_that_retains },

@@ -1,5 +1,5 @@
-//! What happens to pods, nodes and volumes, under load: no acknowledged record is lost or doubled, writes resume
-//! while the fault lasts, and the cluster says what it lacks and heals.
+//! What happens to pods, nodes and volumes, under load: no acknowledged record is lost or doubled, writes
+//! resume while the fault lasts, and the cluster says what it lacks and heals.
 
 use std::thread;
 use std::time::Duration;
@@ -16,7 +16,8 @@ use crate::shell;
 const PARTITIONS: usize = 6;
 /// How long writes may pause; what is promised is less, but two cores do all of this.
 const RESUME: Duration = Duration::from_secs(60);
-/// How long a node stays away: long enough that it must be done without, too short for Kubernetes to give it up.
+/// How long a node stays away: long enough that it must be done without, too short for Kubernetes to give it
+/// up.
 const AWAY: Duration = Duration::from_secs(15);
 
 /// A broker's pod is deleted: it has time to hand its partitions over.
@@ -98,7 +99,8 @@ pub fn node_drained(world: &World) -> Result<()> {
     })
 }
 
-/// A volume is lost with all that was on it: the broker comes back empty, and gets its records from the others.
+/// A volume is lost with all that was on it: the broker comes back empty, and gets its records from the
+/// others.
 pub fn volume_wiped(world: &World) -> Result<()> {
     let kube = &world.kube;
     let disk = || -> Result<String> {
@@ -138,9 +140,12 @@ pub fn settings_rolled(world: &World) -> Result<()> {
         let before: Vec<String> = uids()?.into_iter().map(|(uid, _)| uid).collect();
         let change = r#"{"spec": {"config": {"num.partitions": 4}}}"#;
         kube.kubectl(NAMESPACE, &["patch", "kafkacluster", "demo", "--type=merge", "-p", change])?;
-        let (mut begun, mut most) = (Vec::<String>::new(), 0);
+        let (mut begun, mut most, mut early) = (Vec::<String>::new(), 0, 0);
         shell::poll("all pods to be replaced", 3 * READY, || {
+            // Whoever waits for Ready looks no further: it may not be there before the last pod is.
+            let is_ready = ready_by_generation(world)?;
             let now = uids()?;
+            early += usize::from(is_ready && now.iter().any(|(uid, _)| before.contains(uid)));
             for (uid, going) in &now {
                 if *going && before.contains(uid) && !begun.contains(uid) {
                     load.fault();
@@ -156,8 +161,19 @@ pub fn settings_rolled(world: &World) -> Result<()> {
         healed(world, "settings-rolled")?;
         let told = kube.list(NAMESPACE, &["events", "--field-selector", "reason=RestartingBroker"])?;
         ensure!(told.len() >= before.len(), "{} restarts were told of", told.len());
+        same("how often Ready came too early", early, 0)?;
         same("how many pods were away at a time", most, 1)
     })
+}
+
+/// Whether the cluster says that it is as its newest spec asks: what `kubectl wait` goes by.
+fn ready_by_generation(world: &World) -> Result<bool> {
+    let cluster = world.kube.get(NAMESPACE, &["kafkacluster", "demo"])?;
+    let generation = &cluster["metadata"]["generation"];
+    let all = array(&cluster, "/status/conditions");
+    let is_ready =
+        |c: &Value| c["type"] == "Ready" && c["status"] == "True" && c["observedGeneration"] == *generation;
+    Ok(all.iter().any(is_ready))
 }
 
 /// A topic of one replica gets three, while records come in.

@@ -6,7 +6,7 @@ use anyhow::{Result, bail, ensure};
 
 use super::{NAMESPACE, OPERATOR, READY, RELEASE, SOON, World};
 use crate::audit::{Audit, Call};
-use crate::kube::text;
+use crate::kube::{same, text};
 use crate::shell;
 
 /// A KafkaCluster and a Topic that are looked at again, without a change of what they ask: no write.
@@ -25,6 +25,55 @@ pub fn writes_nothing(world: &World) -> Result<()> {
         after.insert(key, version);
     }
     expect_same(&before, &after)
+}
+
+/// A field that the operator applied gets another value by hand: it is put right.
+pub fn mends_what_hands_change(world: &World) -> Result<()> {
+    let kube = &world.kube;
+    for (object, patch) in [
+        ("pdb/demo-broker", r#"{"spec": {"maxUnavailable": 3}}"#),
+        ("statefulset/demo-broker", r#"{"spec": {"revisionHistoryLimit": 9}}"#),
+    ] {
+        let spec = || kube.kubectl(NAMESPACE, &["get", object, "-o", "jsonpath={.spec}"]);
+        let before = spec()?;
+        kube.kubectl(NAMESPACE, &["patch", object, "--type=merge", "-p", patch])?;
+        shell::poll("the operator to put it right", SOON, || {
+            let now = spec()?;
+            ensure!(now == before, "{object} is {now}");
+            Ok(())
+        })?;
+    }
+    kube.wait(NAMESPACE, &["kafkacluster/demo"], "condition=Ready", READY)
+}
+
+/// The chart brings another broker image: it is on offer, and restarts nobody unasked.
+pub fn operator_upgraded(world: &World) -> Result<()> {
+    let kube = &world.kube;
+    let available = || -> Result<String> {
+        let cluster = kube.get(NAMESPACE, &["kafkacluster", "demo"])?;
+        Ok(cluster["status"]["imageAvailable"].as_str().unwrap_or_default().to_owned())
+    };
+    let offers = |end: &str| {
+        shell::poll("the status to say what is on offer", SOON, || {
+            let available = available()?;
+            ensure!(available.ends_with(end) && available.is_empty() == end.is_empty(), "{available:?}");
+            Ok(())
+        })
+    };
+    let generation = || {
+        kube.kubectl(
+            NAMESPACE,
+            &["get", "statefulset", "demo-broker", "-o", "jsonpath={.metadata.generation}"],
+        )
+    };
+    let before = generation()?;
+    let upgrade = ["upgrade", RELEASE, "charts/ottla", "-n", OPERATOR, "--wait", "--timeout", "60s"];
+    kube.helm(&[upgrade.as_slice(), &["--set", "broker.image.tag=next"]].concat(), 2 * SOON)?;
+    offers(":next")?;
+    kube.wait(NAMESPACE, &["kafkacluster/demo"], "condition=Ready", READY)?;
+    same("the generation of the StatefulSet", generation()?, before)?;
+    kube.helm(&upgrade, 2 * SOON)?;
+    offers("")
 }
 
 /// The operator's pod is deleted: the next one takes over, and changes nothing.
