@@ -60,12 +60,12 @@ pub struct RetainedSegment {
 /// How many of the oldest segments go: those below `log_start`, too old, or beyond `retention.bytes`.
 ///
 /// The last of `segments` is the active one; when it is counted too, a new one has to be opened first.
-/// Nothing at or above `durable_end` goes, as it isn't committed yet.
+/// Nothing at or above `limit` goes, as it isn't committed yet.
 pub fn retention(
     segments: &[RetainedSegment],
     config: &LogConfig,
     log_start: Offset,
-    durable_end: Offset,
+    limit: Offset,
     now_ms: i64,
 ) -> usize {
     let total: u64 = segments.iter().map(|segment| segment.bytes).sum();
@@ -76,7 +76,7 @@ pub fn retention(
     let mut count = 0;
     for segment in segments {
         let empty_active = segment.bytes == 0 && count + 1 == segments.len();
-        if empty_active || segment.end_offset > durable_end {
+        if empty_active || segment.end_offset > limit {
             break;
         }
         let passed = segment.end_offset <= log_start;
@@ -158,8 +158,8 @@ mod tests {
             segment(0, 30, None),
         ];
         let keep = LogConfig { retention_ms: None, retention_bytes: None, ..LogConfig::default() };
-        let check = |name, config: &LogConfig, start, durable, now, expected| {
-            assert_eq!(retention(&segments, config, Offset(start), Offset(durable), now), expected, "{name}");
+        let check = |name, config: &LogConfig, start, limit, now, expected| {
+            assert_eq!(retention(&segments, config, Offset(start), Offset(limit), now), expected, "{name}");
         };
         check("no limit", &keep, 0, 30, i64::MAX, 0);
         check("log start", &keep, 20, 30, 0, 2);
@@ -167,7 +167,7 @@ mod tests {
         let by_ms = LogConfig { retention_ms: Some(100), ..keep.clone() };
         check("by time, a newer one holds back the rest", &by_ms, 0, 30, 3_000, 1);
         check("by time, all but the empty active one", &by_ms, 0, 30, 10_000, 3);
-        check("nothing that is not durable", &by_ms, 0, 15, 10_000, 1);
+        check("nothing that is not committed", &by_ms, 0, 15, 10_000, 1);
         let by_bytes = |bytes| LogConfig { retention_bytes: Some(bytes), ..keep.clone() };
         check("by bytes, exactly", &by_bytes(300), 0, 30, 0, 0);
         check("by bytes, less than a segment too much", &by_bytes(250), 0, 30, 0, 0);

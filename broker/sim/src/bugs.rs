@@ -142,6 +142,9 @@ mod tests {
             PlantedBug::IgnoreJoiningMembers => Finder::Seed(18),
             PlantedBug::FetchBeforeSync => Finder::Seed(27),
             PlantedBug::AcceptStaleFetchAnswer | PlantedBug::AcceptAnswerOnOlderLog => Finder::Seed(841),
+            PlantedBug::RetentionBehindPartition => Finder::Seed(8),
+            PlantedBug::RetainPastHighWatermark => Finder::Seed(11),
+            PlantedBug::TrustWhereLogStarts => Finder::Seed(1_749),
             PlantedBug::SkipFetchEpochCheck
             | PlantedBug::CompareOffsetsOnly
             | PlantedBug::KeepAcknowledgementsOfOldEpoch

@@ -234,8 +234,15 @@ impl PartitionLog {
         self.drop_oldest(&mut state, passed.min(closed))
     }
 
-    /// Deletes what the settings don't retain. Returns the number of segments deleted.
-    pub(crate) fn enforce_retention(&self, now_ms: i64) -> usize {
+    /// Deletes what the settings don't retain, nothing at `limit` or after: what isn't committed stays. Returns the number
+    /// of segments deleted.
+    pub fn enforce_retention(self: &Arc<Self>, now_ms: i64, limit: Offset) -> usize {
+        let deleted = self.delete_old(now_ms, limit);
+        self.queue_if_unsynced();
+        deleted
+    }
+
+    fn delete_old(&self, now_ms: i64, limit: Offset) -> usize {
         let config = self.config();
         let _one = self.commit_lock.lock();
         let mut state = self.state.lock();
@@ -243,7 +250,8 @@ impl PartitionLog {
             return 0;
         }
         let segments: Vec<RetainedSegment> = state.segments.iter().map(retained).collect();
-        let count = retention(&segments, &config, self.log_start_offset(), self.durable_end_offset(), now_ms);
+        let limit = limit.min(self.durable_end_offset());
+        let count = retention(&segments, &config, self.log_start_offset(), limit, now_ms);
         if count == state.segments.len() && self.roll(&mut state, &config, now_ms).is_err() {
             return 0;
         }
@@ -304,7 +312,7 @@ impl PartitionLog {
     }
 
     /// Makes sure that the partition is on the committer's list when retention left something to sync.
-    pub(crate) fn queue_if_unsynced(self: &Arc<Self>) {
+    fn queue_if_unsynced(self: &Arc<Self>) {
         if self.state.lock().folder_unsynced {
             self.queue();
         }

@@ -297,11 +297,11 @@ fn producers_of_old_records_are_forgotten_only_when_they_are_silent() {
         log.append(&of_producer(sequence), LeaderEpoch(0), now_ms).map(|appended| appended.duplicate)
     };
     assert!(!append(&log, 0, heard_ms).unwrap());
-    store.enforce_retention(heard_ms + DAY_MS - 1);
+    store.forget_silent_producers(heard_ms + DAY_MS - 1);
     assert!(append(&log, 0, heard_ms + DAY_MS - 1).unwrap(), "it is known, and heard again");
-    store.enforce_retention(heard_ms + 2 * DAY_MS - 2);
+    store.forget_silent_producers(heard_ms + 2 * DAY_MS - 2);
     assert!(append(&log, 5, heard_ms).is_err(), "a sequence is missing");
-    store.enforce_retention(heard_ms + 2 * DAY_MS - 1);
+    store.forget_silent_producers(heard_ms + 2 * DAY_MS - 1);
     assert!(append(&log, 5, heard_ms).is_ok(), "it may begin anywhere");
 }
 
@@ -327,15 +327,15 @@ fn a_restart_makes_no_producer_older_and_each_is_forgotten_some_day() {
         let knows = |log: &PartitionLog| log.state.lock().producers.len() == 1;
         // After a crash nothing says when it was heard: the first sweep counts as that.
         let sweep_ms = again_ms + DAY_MS - 1;
-        store.enforce_retention(sweep_ms);
+        store.forget_silent_producers(sweep_ms);
         assert!(knows(&log), "clean: {clean}");
         log.truncate_to(Offset(0)).unwrap();
         log.append(&of_producer(0), LeaderEpoch(0), sweep_ms).unwrap();
         log.append(&of_producer(1), LeaderEpoch(0), sweep_ms).unwrap();
         log.truncate_to(Offset(1)).unwrap();
-        store.enforce_retention(sweep_ms + DAY_MS - 1);
+        store.forget_silent_producers(sweep_ms + DAY_MS - 1);
         assert!(knows(&log), "clean: {clean}, what is cut is read again");
-        store.enforce_retention(sweep_ms + DAY_MS);
+        store.forget_silent_producers(sweep_ms + DAY_MS);
         assert!(!knows(&log), "clean: {clean}");
     }
 }

@@ -356,17 +356,11 @@ impl Store {
         self.inner.checkpoint()
     }
 
-    /// Deletes what the partitions' settings don't retain, and forgets producers that have been silent for long.
-    /// Returns the number of segments deleted.
-    pub fn enforce_retention(&self, now_ms: i64) -> usize {
+    /// Forgets the producers that have been silent for long. Returns how many.
+    pub fn forget_silent_producers(&self, now_ms: i64) -> usize {
         let expiration_ms = i64::try_from(self.inner.producer_expiration.as_millis()).unwrap_or(i64::MAX);
-        let enforce = |log: &Arc<PartitionLog>| {
-            let deleted = log.enforce_retention(now_ms);
-            log.state.lock().producers.expire(now_ms, expiration_ms);
-            log.queue_if_unsynced();
-            deleted
-        };
-        self.inner.logs().iter().map(enforce).sum()
+        let forget = |log: &Arc<PartitionLog>| log.state.lock().producers.expire(now_ms, expiration_ms);
+        self.inner.logs().iter().map(forget).sum()
     }
 
     /// Closes the store: everything synced, indexes and snapshots complete, the mark of a clean shutdown left.

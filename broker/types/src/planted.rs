@@ -79,6 +79,12 @@ bugs! {
     KeepAfterPowerLoss,
     /// A move is complete before what it adds is in sync.
     CompleteMoveTooEarly,
+    /// Retention deletes what is old and synced, acknowledged or not.
+    RetainPastHighWatermark,
+    /// Retention deletes what is old and synced, and the partition isn't told.
+    RetentionBehindPartition,
+    /// A leader takes a follower's log that ends where its own begins for the same, whatever its last epoch.
+    TrustWhereLogStarts,
 }
 
 #[cfg(feature = "planted-bugs")]

@@ -129,6 +129,15 @@ impl Replica {
         self.progress(log)
     }
 
+    /// Where the log is to begin by the leader's word, if that is later than it does: the leader has let go what is before,
+    /// which all in sync have.
+    pub fn start_by(&self, answer: &FetchAnswer, log: LogFacts) -> Option<Offset> {
+        let follows =
+            matches!(&self.role, Role::Follower(follower) if follower.leader == answer.asked.leader);
+        let start = answer.log_start.min(answer.high_watermark).min(log.synced);
+        (follows && answer.asked.leader_epoch == self.leader_epoch() && start > log.start).then_some(start)
+    }
+
     /// The log was cut. Returns whether something below the high watermark is gone, which only an administrator's
     /// unclean election or damage can bring about.
     pub fn on_truncated(&mut self, log: LogFacts) -> bool {

@@ -399,9 +399,12 @@ fn diverges(
                 return None;
             }
             Some(found) => found,
-            // The leader's log begins in a later epoch: nothing of the follower's is known to be the same, unless it
-            // ends before the leader's log begins; then it begins anew there.
-            None if fetch.fetch_offset <= log.start => return None,
+            // The leader's log begins in a later epoch: nothing of the follower's is known to be the same, be it that it
+            // ends just there, with records of its own. If it ends before that, it begins anew there in any case.
+            None if fetch.fetch_offset < log.start => return None,
+            None if fetch.fetch_offset == log.start && planted(PlantedBug::TrustWhereLogStarts) => {
+                return None;
+            }
             None => (LeaderEpoch(-1), log.start),
         },
     };

@@ -151,9 +151,32 @@ impl Replica {
         self.progress(log)
     }
 
-    /// The log begins later: nothing before that is asked for any more.
-    pub fn on_log_start(&mut self, log: LogFacts) {
+    /// How far records may be let go: only what is acknowledged, as followers may lack the rest, and its producers wait.
+    pub fn retention_limit(&self, log: LogFacts) -> Offset {
+        let is_unbounded =
+            planted(PlantedBug::RetainPastHighWatermark) || planted(PlantedBug::RetentionBehindPartition);
+        if is_unbounded { log.synced } else { self.high_watermark.min(log.synced) }
+    }
+
+    /// The log begins later, at [`Self::retention_limit`] at most, or as the leader said: nothing before that is asked
+    /// for any more.
+    ///
+    /// # Panics
+    /// When a leader has let go what isn't acknowledged: who waits for it would hear of a success.
+    pub fn on_log_start(&mut self, log: LogFacts) -> Change {
+        if planted(PlantedBug::RetentionBehindPartition) {
+            return Change::default();
+        }
+        let is_further = log.start > self.high_watermark;
+        let leads = matches!(self.role, Role::Leader(_));
+        assert!(
+            !(leads && is_further) || planted(PlantedBug::RetainPastHighWatermark),
+            "a leader lets go up to {}, acknowledged is up to {}",
+            log.start,
+            self.high_watermark
+        );
         self.high_watermark = self.high_watermark.max(log.start);
+        Change { high_watermark: is_further, ..Change::default() }
     }
 
     pub(super) fn partition_epoch(&self) -> PartitionEpoch {

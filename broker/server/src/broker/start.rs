@@ -425,7 +425,7 @@ async fn save_high_watermarks(broker: Arc<Broker>) {
     }
 }
 
-/// Deletes old segments now and then: one timer for all partitions.
+/// Deletes old segments and forgets silent producers now and then: one timer for all partitions.
 async fn keep_house(broker: Arc<Broker>, store: Arc<Store>, mut stopping: watch::Receiver<bool>) {
     let mut timer = tokio::time::interval(broker.config.retention_check_interval);
     timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -434,9 +434,13 @@ async fn keep_house(broker: Arc<Broker>, store: Arc<Store>, mut stopping: watch:
             _ = timer.tick() => {}
             _ = stopping.wait_for(|stopping| *stopping) => return,
         }
-        let store = Arc::clone(&store);
-        let swept =
-            tokio::task::spawn_blocking(move || store.enforce_retention(crate::clock::now_ms())).await;
+        let (broker, store) = (Arc::clone(&broker), Arc::clone(&store));
+        let swept = tokio::task::spawn_blocking(move || {
+            let now_ms = crate::clock::now_ms();
+            store.forget_silent_producers(now_ms);
+            broker.partitions.enforce_retention(now_ms)
+        });
+        let swept = swept.await;
         if let Ok(deleted @ 1..) = swept {
             info!(segments = deleted, "old segments deleted");
         }

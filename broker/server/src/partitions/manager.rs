@@ -132,6 +132,19 @@ impl Partitions {
         &self.damaged
     }
 
+    /// Deletes what the topics' settings don't retain. Blocks on the disk. Returns the number of segments deleted.
+    ///
+    /// Logs of which the metadata knows nothing aren't touched.
+    pub fn enforce_retention(&self, now_ms: i64) -> usize {
+        self.all().iter().map(|partition| partition.enforce_retention(now_ms)).sum()
+    }
+
+    /// All that are open. Whoever looks at them does it without the map's lock: a partition may have to be waited for, and
+    /// no lookup waits then.
+    fn all(&self) -> Vec<Arc<Partition>> {
+        self.open.read().values().cloned().collect()
+    }
+
     /// The partitions that this broker leads.
     pub fn led(&self) -> Vec<Arc<Partition>> {
         self.in_role(RoleKind::Leader)
@@ -145,12 +158,13 @@ impl Partitions {
     /// Whether this broker follows `leader` in any partition.
     pub fn follows(&self, leader: BrokerId) -> bool {
         let role = RoleKind::Follower(leader);
-        self.open.read().values().any(|partition| partition.standing().role == role)
+        self.all().iter().any(|partition| partition.standing().role == role)
     }
 
     fn in_role(&self, role: RoleKind) -> Vec<Arc<Partition>> {
-        let open = self.open.read();
-        open.values().filter(|partition| partition.standing().role == role).cloned().collect()
+        let mut all = self.all();
+        all.retain(|partition| partition.standing().role == role);
+        all
     }
 
     /// How many are open.
@@ -170,10 +184,9 @@ impl Partitions {
 
     /// Saves the high watermarks, if any has moved. Blocks on the disk.
     pub fn save_high_watermarks(&self) {
-        let now: BTreeMap<PartitionKey, Offset> = {
-            let open = self.open.read();
-            open.values().map(|partition| (partition.key(), partition.high_watermark())).collect()
-        };
+        let all = self.all();
+        let now: BTreeMap<PartitionKey, Offset> =
+            all.iter().map(|partition| (partition.key(), partition.high_watermark())).collect();
         let mut last = self.saved_last.lock();
         if *last == now {
             return;
@@ -198,7 +211,7 @@ impl Partitions {
     /// Sums over all partitions.
     pub fn totals(&self) -> Totals {
         let mut totals = Totals::default();
-        for partition in self.open.read().values() {
+        for partition in self.all() {
             let log = &partition.log;
             match log.config().ack_durability {
                 LogDurability::Synced => totals.synced += 1,

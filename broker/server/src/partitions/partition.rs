@@ -352,10 +352,32 @@ impl Partition {
         self.replica.lock().on_answer(answer, facts(&self.log), end_offset_for)
     }
 
-    /// The log begins later: what was before is let go. Blocks on the disk.
-    pub fn advance_log_start(&self, offset: Offset) {
-        self.log.advance_log_start(offset);
-        self.replica.lock().on_log_start(facts(&self.log));
+    /// Deletes what the topic's settings don't retain, and nothing that isn't acknowledged. Blocks on the disk. Returns the
+    /// number of segments deleted.
+    pub fn enforce_retention(&self, now_ms: i64) -> usize {
+        let limit = self.replica.lock().retention_limit(facts(&self.log));
+        let deleted = self.log.enforce_retention(now_ms, limit);
+        if deleted > 0 {
+            self.on_log_start();
+        }
+        deleted
+    }
+
+    /// Where the log is to begin by the leader's word, if that is later than it does.
+    pub fn start_by(&self, answer: &FetchAnswer) -> Option<Offset> {
+        self.replica.lock().start_by(answer, facts(&self.log))
+    }
+
+    /// Lets go what the leader has let go. Blocks on the disk.
+    pub fn keep_start(&self, answer: &FetchAnswer) {
+        let Some(start) = self.start_by(answer) else { return };
+        self.log.advance_log_start(start);
+        self.on_log_start();
+    }
+
+    fn on_log_start(&self) {
+        let change = self.replica.lock().on_log_start(facts(&self.log));
+        self.carry_out(change);
         self.tell_watchers();
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ottla_core::partition::{Assignment, Committed, Peer};
+use ottla_core::partition::{Assignment, Committed, FetchVerdict, FollowerFetch, Peer};
 use ottla_log::BatchBuilder;
 use ottla_store::{AckDurability, Committer, LogConfig, PartitionLog, Store, StoreConfig};
 use ottla_types::{
@@ -100,4 +100,43 @@ fn what_was_appended_long_ago_is_no_success_before_it_is_acknowledged() {
     let alone = Assignment { partition_epoch: PartitionEpoch(2), ..led_by_the_first_of(1) };
     partition.on_image(alone, |_| Arc::<ReadyList>::default());
     assert_eq!(partition.committed(last, epoch), Committed::Yes);
+}
+
+/// Its records are as old as can be; what no follower has yet is not deleted, and no producer hears of a success.
+#[test]
+fn retention_deletes_only_what_is_acknowledged() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let config = LogConfig { segment_bytes: 100, retention_ms: Some(1_000), ..LogConfig::default() };
+    let log = store.create_partition(TopicName::new("t").unwrap(), TOPIC, INDEX, config).unwrap();
+    let partition = Partition::new(BrokerId(1), Arc::clone(&log), Offset(0), Arc::default());
+    partition.on_image(led_by_the_first_of(2), |_| Arc::<ReadyList>::default());
+    let old = |value: &[u8]| -> Bytes {
+        BatchBuilder::new(Offset(0), LeaderEpoch(-1)).record(1_000, None, Some(value)).build().into()
+    };
+    for value in [b"a", b"b", b"c", b"d"] {
+        partition.append(&old(value), true).unwrap();
+    }
+    store.commit_now().unwrap();
+    let fetch = |offset| FollowerFetch {
+        broker: BrokerId(2),
+        broker_epoch: BrokerEpoch(1),
+        directory: DirectoryId([1; 16]),
+        leader_epoch: LeaderEpoch(4),
+        fetch_offset: Offset(offset),
+        last_epoch: Some(LeaderEpoch(4)).filter(|_| offset > 0),
+    };
+    let committed = |offset| partition.committed(Offset(offset), LeaderEpoch(4));
+    let now_ms = crate::clock::now_ms();
+    assert_eq!(partition.enforce_retention(now_ms), 0);
+    assert_eq!((log.log_start_offset(), committed(0)), (Offset(0), Committed::Waiting));
+    partition.on_fetch(&fetch(0)).unwrap();
+    partition.on_fetch(&fetch(2)).unwrap();
+    assert_eq!(partition.enforce_retention(now_ms), 2);
+    assert_eq!((log.log_start_offset(), partition.high_watermark()), (Offset(2), Offset(2)));
+    assert_eq!((committed(1), committed(2)), (Committed::Yes, Committed::Waiting));
+    // The follower goes on where it is.
+    assert_eq!(partition.on_fetch(&fetch(2)), Ok(FetchVerdict::Read));
+    partition.on_fetch(&fetch(4)).unwrap();
+    assert_eq!((partition.enforce_retention(now_ms), log.log_start_offset()), (2, Offset(4)));
 }

@@ -340,7 +340,7 @@ impl Fetcher {
         }
         self.broker.metrics.count_replicated_in(records.len());
         match partition.on_answer(&answer, records) {
-            Followed::Appended => self.keep_start(&partition, answer.log_start),
+            Followed::Appended => keep_start(partition, answer),
             Followed::Ignored => self.ask_again(stream, &partition, "the answer is an old one"),
             Followed::Cut => self.cut(partition, answer),
             Followed::Failed(reason) => self.ask_again(stream, &partition, &reason.to_string()),
@@ -375,15 +375,12 @@ impl Fetcher {
             ready.push(partition.key());
         });
     }
+}
 
-    /// Lets go what the leader has let go.
-    fn keep_start(&self, partition: &Arc<Partition>, log_start: Offset) {
-        let log = &partition.log;
-        if log_start.min(log.durable_end_offset()) <= log.log_start_offset() {
-            return;
-        }
-        let partition = Arc::clone(partition);
-        tokio::task::spawn_blocking(move || partition.advance_log_start(log_start));
+/// Lets go what the leader has let go, beside the stream.
+fn keep_start(partition: Arc<Partition>, answer: FetchAnswer) {
+    if partition.start_by(&answer).is_some() {
+        tokio::task::spawn_blocking(move || partition.keep_start(&answer));
     }
 }
 

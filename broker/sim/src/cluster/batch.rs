@@ -16,6 +16,7 @@ pub(super) struct Mark {
     pub(super) producer: i64,
     pub(super) producer_epoch: i16,
     pub(super) sequence: i32,
+    pub(super) time_ms: i64,
 }
 
 impl Mark {
@@ -28,6 +29,7 @@ impl Mark {
             producer: header.producer_id().0,
             producer_epoch: header.producer_epoch().0,
             sequence: header.base_sequence(),
+            time_ms: header.max_timestamp(),
         }
     }
 }

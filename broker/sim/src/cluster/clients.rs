@@ -88,12 +88,13 @@ impl Cluster {
         let count = 1 + self.rng.below(3);
         let padding = if self.rng.percent(10) { 300 } else { 10 };
         let first = self.judge.sent.len() as u64;
+        let time_ms = self.record_time();
         let producer = &mut self.producers[p];
         let id = producer.id + producer.lanes.len() as i64;
         let lane = producer.lanes.entry(key).or_insert(Lane { id, epoch: 0, sequence: 0, flight: None });
         if lane.flight.is_none() {
             let who = (lane.id, lane.epoch, lane.sequence);
-            let batch = produce_batch(who, first..first + count, 1_000_000_000, padding);
+            let batch = produce_batch(who, first..first + count, time_ms, padding);
             let count = i32::try_from(count).expect("batches are small");
             lane.flight = Some(Flight { number: 0, batch, count, sent_at: now, again: true });
             self.judge.sent.extend((0..count).map(|_| key));
@@ -130,7 +131,10 @@ impl Cluster {
     pub(super) fn answer_client(&mut self, client: usize, message: Message) -> Result<(), Violation> {
         match message {
             Message::Produced { number, outcome } => self.on_produced(client, number, outcome),
-            Message::Polled { key, number, bytes, epoch, from } => {
+            Message::Polled { key, number, bytes, epoch, from, start } => {
+                if bytes.is_none() {
+                    self.begin_at(client - CONSUMERS, key, start)?;
+                }
                 self.on_polled(client - CONSUMERS, key, number, bytes, epoch, from)
             }
             // People wait for nothing.
@@ -190,6 +194,16 @@ impl Cluster {
         let offset = *consumer.positions.entry(key).or_default();
         let message = Message::Poll { key, number, offset };
         self.send(Party::Client(CONSUMERS + c), Party::Broker(broker), message);
+        Ok(())
+    }
+
+    /// What a consumer asks for is gone: it goes on where the log begins.
+    fn begin_at(&mut self, c: usize, key: Key, start: i64) -> Result<(), Violation> {
+        let position = self.consumers[c].positions.entry(key).or_default();
+        if start > *position {
+            *position = start;
+            self.judge.on_skipped(key, start)?;
+        }
         Ok(())
     }
 

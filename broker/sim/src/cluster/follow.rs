@@ -78,9 +78,13 @@ impl Cluster {
             FollowerStep::Append if bytes.is_empty() => {
                 let change = hosted.replica.on_appended(&answer, facts(&log));
                 self.after_change(n, key, &change)?;
+                self.keep_start(n, key, &answer)?;
                 self.ask_later(n, key, 5);
             }
-            FollowerStep::Append => self.append(n, key, answer, &bytes)?,
+            FollowerStep::Append => {
+                self.append(n, key, answer, &bytes)?;
+                self.keep_start(n, key, &answer)?;
+            }
             FollowerStep::Truncate(offset) => self.truncate(n, key, offset, false)?,
             FollowerStep::Reset(offset) => self.truncate(n, key, offset, true)?,
         }
@@ -146,7 +150,7 @@ impl Cluster {
         }
         let log = facts(&hosted.log);
         shadow.marks.retain(|mark| !reset && mark.next <= log.end.0);
-        shadow.durable = log.synced.0;
+        (shadow.start, shadow.durable) = (log.start.0, log.synced.0);
         let _ = hosted.replica.on_truncated(log);
         hosted.appended.clear();
         hosted.shown = hosted.shown.min(hosted.replica.high_watermark().0);

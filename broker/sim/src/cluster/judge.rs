@@ -34,8 +34,10 @@ pub(super) struct Truth {
     leaders: BTreeMap<i32, BrokerId>,
     /// Epochs before this one ended in an unclean election: what their leaders still say counts for nothing.
     pub(super) unclean_epoch: i32,
-    /// Producers' epochs and next sequences.
-    producers: BTreeMap<i64, (i16, i32)>,
+    /// Up to here replicas have let go what was old.
+    let_go: i64,
+    /// Producers' epochs, next sequences, and the ends of their last batches.
+    producers: BTreeMap<i64, (i16, i32, i64)>,
 }
 
 /// Producers with such ids wait for the leader only; what they were told may be lost.
@@ -56,19 +58,21 @@ impl Truth {
         // What a damaged batch said of its producer may be gone, so that one is sent again.
         let after_loss = self.unclean_epoch > 0 || mark.producer >= LOSSY;
         let next = self.producers.get(&mark.producer).copied();
+        // A replica that began where the others' logs begin has never seen what tells of this producer.
+        let is_forgotten = next.is_some_and(|(.., end)| end <= self.let_go);
         let follows = match next {
-            Some((epoch, next)) if epoch == mark.producer_epoch => {
+            Some((epoch, next, _)) if epoch == mark.producer_epoch => {
                 mark.sequence == next || (after_loss && mark.sequence > next)
             }
-            Some((epoch, _)) if epoch > mark.producer_epoch => false,
+            Some((epoch, ..)) if epoch > mark.producer_epoch => false,
             _ => mark.sequence == 0 || after_loss,
         };
         demand!(
-            follows || is_damaged,
+            follows || is_damaged || is_forgotten,
             "{key:?}: {mark:?} is doubled, reordered or after a gap: {next:?} is next"
         );
         let count = i32::try_from(mark.next - mark.base).expect("batches are small");
-        self.producers.insert(mark.producer, (mark.producer_epoch, mark.sequence + count));
+        self.producers.insert(mark.producer, (mark.producer_epoch, mark.sequence + count, mark.next));
         self.marks.push(mark);
         Ok(())
     }
@@ -79,22 +83,24 @@ impl Truth {
         self.producers.clear();
         for mark in std::mem::take(&mut self.marks).into_iter().take(kept) {
             let count = i32::try_from(mark.next - mark.base).expect("batches are small");
-            self.producers.insert(mark.producer, (mark.producer_epoch, mark.sequence + count));
+            self.producers.insert(mark.producer, (mark.producer_epoch, mark.sequence + count, mark.next));
             self.marks.push(mark);
         }
     }
 }
 
 impl Shadow {
-    /// How many of the first of `marks` are on the disk.
+    /// How many of the first of `marks` are on the disk, or were let go.
     fn holds(&self, marks: &[Mark]) -> usize {
-        let Some(first) = marks.first() else { return 0 };
+        let gone = marks.iter().take_while(|mark| mark.next <= self.start).count();
+        let marks = &marks[gone..];
+        let Some(first) = marks.first() else { return gone };
         let at = self.marks.partition_point(|mark| mark.base < first.base);
         let same = self.marks[at..]
             .iter()
             .zip(marks)
             .take_while(|(own, mark)| own == mark && own.next <= self.durable);
-        same.count()
+        gone + same.count()
     }
 }
 
@@ -151,7 +157,8 @@ impl Judge {
         let shadow = &nodes[n].shadows[&key];
         let from = shadow.marks.partition_point(|mark| mark.base < shown);
         let known = truth.marks.len();
-        let mut end = shown;
+        // What was let go before this replica could show it, others have shown.
+        let mut end = shown.max(shadow.start.min(truth.let_go).min(reached));
         for mark in shadow.marks[from..].iter().take_while(|mark| mark.next <= reached) {
             end = mark.next;
             if mark.base < truth.end() {
@@ -328,6 +335,28 @@ impl Judge {
         Ok(())
     }
 
+    /// A log begins later than it did: what is gone was acknowledged, and no replica needs it any more.
+    pub(super) fn on_log_start(
+        &mut self,
+        key: Key,
+        id: BrokerId,
+        start: i64,
+        is_damaged: bool,
+    ) -> Result<(), Violation> {
+        let truth = self.truths.entry(key).or_default();
+        let is_true = start <= truth.end() || truth.unclean_epoch > 0 || is_damaged;
+        demand!(is_true, "{key:?}: broker {id} lets go up to {start}, acknowledged is up to {}", truth.end());
+        truth.let_go = truth.let_go.max(start);
+        Ok(())
+    }
+
+    /// A consumer is told that what it asks for is gone.
+    pub(super) fn on_skipped(&self, key: Key, start: i64) -> Result<(), Violation> {
+        let let_go = self.truths.get(&key).map_or(0, |truth| truth.let_go);
+        demand!(start <= let_go, "{key:?}: a consumer is sent to {start}, gone is what lies below {let_go}");
+        Ok(())
+    }
+
     /// A follower is about to cut its log.
     pub(super) fn on_truncation(
         &self,
@@ -337,6 +366,8 @@ impl Judge {
         kept: i64,
     ) -> Result<(), Violation> {
         let Some(truth) = self.truths.get(&key) else { return Ok(()) };
+        // What lies below was let go elsewhere: a follower that is behind that begins anew.
+        let kept = kept.max(truth.let_go);
         let cut = shadow.marks.iter().find(|mark| mark.next > kept && truth.at(mark.base) == Some(mark));
         demand!(
             cut.is_none() || shadow.is_damaged,

@@ -32,6 +32,9 @@ impl Cluster {
         LogConfig {
             segment_bytes: self.plan.segment_bytes,
             index_interval_bytes: 300,
+            retention_ms: self.plan.retention.map(|retention| retention.after_ms),
+            // Brokers' clocks may be far behind.
+            timestamp_after_max_ms: i64::MAX,
             ..LogConfig::default()
         }
     }
@@ -106,15 +109,21 @@ impl Cluster {
             let log = store.partition(topic, index).expect("it was listed");
             let (marks, is_whole) = marks_in(&log, 0);
             let known = node.shadows.get(&(topic, index)).cloned().unwrap_or_default();
+            let start = log.log_start_offset().0;
             // A deletion that a crash cut short may leave anything.
             let is_known = node.shadows.contains_key(&(topic, index));
             let is_damaged = known.is_damaged || (!is_known && !is_whole);
             demand!(is_whole || is_damaged, "broker {}: {name}-{index} is damaged after a restart", node.id);
             if !is_damaged {
-                let synced: Vec<&Mark> =
-                    known.marks.iter().filter(|mark| mark.next <= known.durable).collect();
-                let holds = marks.iter().zip(&synced).filter(|(mark, synced)| mark == *synced).count()
-                    == synced.len();
+                let from = start.max(known.start);
+                let synced: Vec<&Mark> = known
+                    .marks
+                    .iter()
+                    .filter(|mark| mark.base >= from && mark.next <= known.durable)
+                    .collect();
+                let kept = marks.iter().skip_while(|mark| mark.base < from);
+                let holds =
+                    kept.zip(&synced).filter(|(mark, synced)| mark == *synced).count() == synced.len();
                 demand!(
                     holds,
                     "broker {}: {name}-{index} lost what was synced up to {}: {:?} is left",
@@ -129,8 +138,12 @@ impl Cluster {
                 known.marks.into_iter().filter(|mark| mark.next <= durable).collect();
             let known_end = known_left.last().map_or(0, |mark| mark.next);
             known_left.extend(marks_in(&log, known_end).0);
-            let marks = if is_damaged { known_left } else { marks };
-            found.insert((topic, index), Shadow { marks, durable, is_damaged });
+            if !is_damaged {
+                known_left.retain(|mark| mark.next <= start);
+                known_left.extend(marks);
+            }
+            self.judge.on_log_start((topic, index), node.id, start, is_damaged)?;
+            found.insert((topic, index), Shadow { marks: known_left, start, durable, is_damaged });
         }
         for (key, shadow) in &node.shadows {
             let is_there = found.contains_key(key) || shadow.durable == 0;

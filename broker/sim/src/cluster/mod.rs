@@ -18,6 +18,7 @@ mod net;
 mod node;
 mod plan;
 mod quorum;
+mod retain;
 mod serve;
 #[cfg(test)]
 mod tests;
@@ -76,6 +77,8 @@ pub struct ClusterReport {
     pub truncations: u64,
     /// Unclean elections.
     pub unclean: u64,
+    /// Batches that retention deleted.
+    pub let_go: u64,
     /// Partitions that no disk had any more, at the end.
     pub lost: u64,
 }

@@ -31,8 +31,8 @@ pub(super) enum Message {
     Produced { number: u64, outcome: Produced },
     /// A consumer asks.
     Poll { key: Key, number: u64, offset: i64 },
-    /// And is answered; none: not here.
-    Polled { key: Key, number: u64, bytes: Option<Bytes>, epoch: LeaderEpoch, from: usize },
+    /// And is answered; none: not here, or the log begins later.
+    Polled { key: Key, number: u64, bytes: Option<Bytes>, epoch: LeaderEpoch, from: usize, start: i64 },
     /// To the active controller.
     Command { number: u64, command: Box<Command> },
     /// Its word.

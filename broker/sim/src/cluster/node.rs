@@ -42,7 +42,10 @@ pub(super) struct Node {
 /// What one log on the disk has to hold.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Shadow {
+    /// Those that were let go are still here.
     pub(super) marks: Vec<Mark>,
+    /// Where it begins.
+    pub(super) start: i64,
     /// Up to here it is synced.
     pub(super) durable: i64,
     /// A bit of it was flipped.
@@ -214,6 +217,7 @@ impl Cluster {
             self.tick_partition(n, key)?;
         }
         self.save(n);
+        self.retain(n)?;
         self.on_all_synced(n)
     }
 

@@ -30,6 +30,31 @@ pub(super) struct Plan {
     pub(super) is_rotting: bool,
     /// Disks are wiped and administrators elect uncleanly as if nothing were to be kept.
     pub(super) is_reckless: bool,
+    /// What is old is deleted.
+    pub(super) retention: Option<Retention>,
+}
+
+/// What is deleted, and how old records are when they are sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Retention {
+    /// How old records become.
+    pub(super) after_ms: i64,
+    /// So many of a hundred batches are far older than that from the start.
+    pub(super) old_percent: u64,
+    /// So many of a hundred ticks of a broker look for what is old.
+    pub(super) sweeps_percent: u64,
+}
+
+impl Retention {
+    /// From numbers of its own, so that the other seeds go on as they were.
+    pub(super) fn new(aging: &mut Rng) -> Option<Self> {
+        let retention = Self {
+            after_ms: [300, 1_500, 6_000][aging.below(3) as usize],
+            old_percent: [0, 30, 100][aging.below(3) as usize],
+            sweeps_percent: [10, 30][aging.below(2) as usize],
+        };
+        aging.percent(35).then_some(retention)
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +85,7 @@ impl Plan {
             segment_bytes: [700, 2_000, 1 << 20][rng.below(3) as usize],
             is_rotting: rng.percent(20),
             is_reckless: rng.percent(15),
+            retention: None,
         }
     }
 }

@@ -211,7 +211,8 @@ impl Cluster {
     ) -> Result<(), Violation> {
         let Some(hosted) = self.nodes[n].hosted(key) else {
             let epoch = ottla_types::LeaderEpoch(-1);
-            self.send(Party::Broker(n), client, Message::Polled { key, number, bytes: None, epoch, from: n });
+            let message = Message::Polled { key, number, bytes: None, epoch, from: n, start: 0 };
+            self.send(Party::Broker(n), client, message);
             return Ok(());
         };
         let limit = hosted.replica.read_limit(facts(&hosted.log)).0;
@@ -220,8 +221,8 @@ impl Cluster {
             false => Some(Bytes::new()),
         };
         let bytes = bytes.map(|bytes| up_to(&bytes, limit));
-        let epoch = hosted.replica.leader_epoch();
-        self.send(Party::Broker(n), client, Message::Polled { key, number, bytes, epoch, from: n });
+        let (epoch, start) = (hosted.replica.leader_epoch(), hosted.log.log_start_offset().0);
+        self.send(Party::Broker(n), client, Message::Polled { key, number, bytes, epoch, from: n, start });
         Ok(())
     }
 }

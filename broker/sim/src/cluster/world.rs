@@ -6,10 +6,11 @@ use super::clients::{Consumer, Producer};
 use super::judge::Judge;
 use super::net::{Message, Net, Party};
 use super::node::Node;
-use super::plan::{HEALING_MS, Plan};
+use super::plan::{HEALING_MS, Plan, Retention};
 use super::quorum::Quorum;
 use super::trace::{Trace, say};
 use super::{ClusterOptions, ClusterReport};
+use crate::shadow::demand;
 use crate::{Rng, Violation, memory};
 
 /// Something that happens at a time. Numbers of processes tell those of one incarnation.
@@ -33,8 +34,13 @@ pub(super) enum Event {
     Inspect,
 }
 
+/// What sets the numbers for aging apart.
+const AGING: u64 = 0x00a6_e0f7;
+
 pub(super) struct Cluster {
     pub(super) rng: Rng,
+    /// For how old records are and when that is looked at.
+    pub(super) aging: Rng,
     pub(super) now: u64,
     pub(super) plan: Plan,
     pub(super) trace: Trace,
@@ -54,19 +60,23 @@ pub(super) struct Cluster {
 impl Cluster {
     pub(super) fn new(seed: u64, options: ClusterOptions) -> Self {
         let mut rng = Rng::new(seed ^ 0x0c1a_57e2);
-        let plan = Plan::new(&mut rng);
-        let mut cluster = Self::with_plan(seed, plan, options, rng);
+        let mut aging = Rng::new(seed ^ AGING);
+        let mut plan = Plan::new(&mut rng);
+        // What two reckless elections bring back must not have been let go in between.
+        plan.retention = Retention::new(&mut aging).filter(|_| !plan.is_reckless);
+        let mut cluster = Self::with_plan(seed, plan, options, rng, aging);
         cluster.begin();
         cluster
     }
 
     /// A cluster in which nothing has begun.
-    pub(super) fn with_plan(seed: u64, plan: Plan, options: ClusterOptions, rng: Rng) -> Self {
+    fn with_plan(seed: u64, plan: Plan, options: ClusterOptions, rng: Rng, aging: Rng) -> Self {
         let nodes = (0..plan.brokers).map(|node| Node::new(node, seed, options.disk_bug)).collect();
         let producers = (0..plan.producers).map(Producer::new).collect();
         let consumers = (0..plan.consumers).map(Consumer::new).collect();
         Self {
             rng,
+            aging,
             now: 0,
             trace: Trace::new(options.trace),
             nodes,
@@ -147,7 +157,15 @@ impl Cluster {
     fn check_memory(&self) -> Result<(), Violation> {
         for process in self.nodes.iter().filter_map(|node| node.process.as_ref()) {
             memory::check_store(&process.store)?;
-            process.hosted.values().try_for_each(|hosted| memory::check_replica(&hosted.replica))?;
+            for hosted in process.hosted.values() {
+                memory::check_replica(&hosted.replica)?;
+                if process.store.has_failed() {
+                    // A log may be half cut then, of which its replica never hears.
+                    continue;
+                }
+                let (known_to, start) = (hosted.replica.high_watermark(), hosted.log.log_start_offset());
+                demand!(known_to >= start, "a log begins at {start}, and its high watermark is {known_to}");
+            }
         }
         Ok(())
     }

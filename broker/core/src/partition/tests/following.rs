@@ -41,14 +41,60 @@ fn logs_that_parted_agree_again() {
 
 #[test]
 fn a_follower_behind_the_leaders_first_offset_begins_there() {
-    let (mut one, mut two) = pair(&[3, 3], &[1], 4);
+    let (mut one, mut two) = (Node::new(1), Node::with(2, &[1]));
     one.log = Log { start: 50, epochs: vec![3, 3], synced: 2 };
-    one.replica.on_log_start(one.log.facts());
+    assert!(one.replica.on_log_start(one.log.facts()).high_watermark);
+    for node in [&mut one, &mut two] {
+        let _ = node.follow(&assignment(1, 4, 4, &[1, 2]));
+    }
     let (answer, _) = one.answer(&two).unwrap();
     assert_eq!(answer.verdict, FetchVerdict::BehindLogStart);
     assert_eq!(two.carry_out(&answer, &one), FollowerStep::Reset(Offset(50)));
     one.feed(&mut two);
     assert_eq!((two.log.start, two.log.epochs.as_slice()), (50, &[3, 3][..]));
+}
+
+#[test]
+fn a_follower_that_ends_where_the_leaders_log_begins_has_other_records() {
+    // The leader has let go what it wrote in epoch 2; the follower led before and wrote the same offsets.
+    let (mut one, mut two) = (Node::new(1), Node::with(2, &[1, 1]));
+    one.log = Log { start: 2, epochs: vec![2], synced: 1 };
+    let _ = one.replica.on_log_start(one.log.facts());
+    for node in [&mut one, &mut two] {
+        let _ = node.follow(&assignment(1, 4, 4, &[1]));
+    }
+    let (answer, _) = one.answer(&two).unwrap();
+    assert_eq!(answer.verdict, FetchVerdict::Diverging { epoch: LeaderEpoch(-1), end_offset: Offset(2) });
+    assert_eq!(one.replica.followers().count(), 0, "it has acknowledged nothing");
+    assert_eq!(two.carry_out(&answer, &one), FollowerStep::Reset(Offset(2)));
+    one.feed(&mut two);
+    assert_eq!((two.log.start, two.log.epochs.as_slice()), (2, &[2][..]));
+}
+
+#[test]
+fn what_is_let_go_is_acknowledged_first() {
+    let (mut one, mut two) = pair(&[1, 1], &[1, 1], 4);
+    one.append();
+    let _ = one.sync();
+    assert_eq!(one.replica.retention_limit(one.log.facts()), Offset(0), "nobody has said anything");
+    one.feed(&mut two);
+    assert_eq!(one.replica.retention_limit(one.log.facts()), Offset(2), "the third is synced, and here only");
+    one.log = Log { start: 2, epochs: vec![4], synced: 1 };
+    assert!(!one.replica.on_log_start(one.log.facts()).high_watermark, "the high watermark stays");
+    let (answer, _) = one.answer(&two).unwrap();
+    assert_eq!((answer.verdict, answer.high_watermark), (FetchVerdict::Read, Offset(3)));
+    assert_eq!(two.replica.start_by(&answer, two.log.facts()), Some(Offset(2)), "no reset");
+    let newer = two.follow(&assignment(3, 5, 5, &[2, 3]));
+    assert!(newer.role);
+    assert_eq!(two.replica.start_by(&answer, two.log.facts()), None, "the word of an older leader");
+}
+
+#[test]
+#[should_panic(expected = "a leader lets go up to 1")]
+fn a_leader_that_lets_go_what_is_not_acknowledged_is_a_bug() {
+    let (mut one, _) = pair(&[1, 1], &[1, 1], 4);
+    one.log = Log { start: 1, epochs: vec![1], synced: 1 };
+    let _ = one.replica.on_log_start(one.log.facts());
 }
 
 #[test]
