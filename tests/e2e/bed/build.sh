@@ -30,7 +30,8 @@ cd "$HERE/kubebox"
 if stale "$KT_BIN/kubebox" ./*.go go.mod go.sum; then
 	X=k8s.io/component-base/version
 	minor=${KUBE_VERSION#v1.}
-	CGO_ENABLED=0 go build -trimpath -o "$KT_BIN/kubebox" -ldflags "-s -w \
+	# It takes long: the packages show how far it is.
+	CGO_ENABLED=0 go build -v -trimpath -o "$KT_BIN/kubebox" -ldflags "-s -w \
 		-X $X.gitVersion=$KUBE_VERSION -X $X.gitMajor=1 -X $X.gitMinor=${minor%%.*} -X $X.gitTreeState=clean" .
 	made "$KT_BIN/kubebox"
 fi

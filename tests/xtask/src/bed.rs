@@ -9,12 +9,13 @@ use clap::Subcommand;
 
 use crate::{paths, process};
 
-const DEADLINE: Duration = Duration::from_secs(300);
+/// How long a script may take once all is built.
+const DEADLINE: Duration = Duration::from_secs(600);
 
 /// What to do with it.
 #[derive(Subcommand)]
 pub enum Chore {
-    /// Start it, or what has ended of it (build it first with `cargo xtask setup`)
+    /// Start it, or what has ended of it; builds it first, and helm, where that hasn't been done
     Up,
     /// Stop it and delete its state
     Down,
@@ -35,6 +36,7 @@ pub fn settings() -> [(&'static str, String); 2] {
 /// # Errors
 /// A script can't be started or takes too long.
 pub fn run(chore: &Chore) -> Result<bool> {
+    check_root()?;
     let mut command = script(match chore {
         Chore::Up => "up.sh",
         Chore::Down => "down.sh",
@@ -49,10 +51,18 @@ pub fn run(chore: &Chore) -> Result<bool> {
             command.arg("all").args(archives);
         }
     }
+    Ok(process::run(&mut command, Instant::now() + DEADLINE)?.success())
+}
+
+/// Only root can run the bed.
+///
+/// # Errors
+/// This isn't root.
+pub fn check_root() -> Result<()> {
     if !crate::setup::is_root() {
         bail!("the Kubernetes test bed needs root: network namespaces, mounts, cgroups");
     }
-    Ok(process::run(&mut command, Instant::now() + DEADLINE)?.success())
+    Ok(())
 }
 
 /// Stops the bed if it runs, and deletes its state.

@@ -93,8 +93,7 @@ fn helm(arguments: &[&str], chart: &Path, values: Option<&Path>) -> Result<Strin
     if let Some(values) = values {
         helm.arg("--values").arg(values);
     }
-    let out =
-        helm.output().with_context(|| format!("can't run {}: `cargo xtask setup`", program.display()))?;
+    let out = helm.output().with_context(|| format!("can't run {}", program.display()))?;
     if !out.status.success() {
         bail!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
     }

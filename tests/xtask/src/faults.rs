@@ -26,11 +26,10 @@ pub struct Options {
     lanes: usize,
     /// Name the scenarios and end
     #[arg(long)]
-    list: bool,
+    pub list: bool,
 }
 
-/// Runs the scenarios with the release build of the broker; true if all passed. `cargo xtask setup` makes what the
-/// clients need.
+/// Runs the scenarios with the release build of the broker; true if all passed.
 ///
 /// # Errors
 /// A build fails, or the run doesn't end in time.

@@ -31,7 +31,7 @@ pub struct Options {
     registry: String,
     /// Also an image with kcat, for the Kubernetes tests
     #[arg(long)]
-    clients: bool,
+    pub clients: bool,
     /// The folder for the archives [default: images/ in cargo's output folder]
     #[arg(long)]
     out: Option<PathBuf>,

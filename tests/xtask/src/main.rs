@@ -21,6 +21,8 @@ use clap::{Args, Parser, Subcommand};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use setup::needs::{self, Need, provide};
+
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "The project's chores")]
 struct Cli {
@@ -86,6 +88,10 @@ fn main() -> ExitCode {
 
 fn run(chore: Chore) -> Result<bool> {
     end_children_on_signals()?;
+    if matches!(chore, Chore::Bed(_)) {
+        bed::check_root()?;
+    }
+    provide(&needs(&chore))?;
     match chore {
         Chore::Verify(options) => verify::run(&options),
         Chore::Setup => verify::run(&verify::Options::setup()),
@@ -98,6 +104,22 @@ fn run(chore: Chore) -> Result<bool> {
         Chore::Docs(options) => generate("docs", &options),
         Chore::Chart(options) => chart::run(&options),
         Chore::Bed(chore) => bed::run(&chore),
+    }
+}
+
+/// What a chore needs beyond Rust and a C compiler. `verify` and `setup` have a table of their own.
+fn needs(chore: &Chore) -> Vec<&'static Need> {
+    match chore {
+        Chore::Images(options) if options.clients => vec![&needs::KCAT],
+        Chore::Faults(options) if !options.list => {
+            vec![&needs::NETWORKS, &needs::PYTHON, &needs::KAFKA_TOOLS]
+        }
+        Chore::Bench { failover: true, .. } => vec![&needs::NETWORKS, &needs::PYTHON, &needs::KAFKA_TOOLS],
+        Chore::Fuzz(_) => vec![&needs::COMPILER],
+        Chore::Chart(_) => vec![&needs::HELM],
+        // The scenario that runs on it takes up the rest.
+        Chore::Bed(bed::Chore::Up) => vec![&needs::KUBERNETES, &needs::HELM, &needs::PYTHON],
+        _ => Vec::new(),
     }
 }
 
@@ -148,4 +170,58 @@ fn end_children_on_signals() -> Result<()> {
         }
     });
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The chore of a command line, as in "cargo xtask bed up".
+    fn chore(line: &str) -> Chore {
+        let words = line.split_whitespace().skip(1);
+        Cli::try_parse_from(words).unwrap_or_else(|error| panic!("`{line}`: {error}")).chore
+    }
+
+    /// The names of what it needs, packages included.
+    fn needed(line: &str) -> Vec<&'static str> {
+        let needs = needs(&chore(line));
+        needs.iter().flat_map(|need| [need.name].into_iter().chain(need.packages.iter().copied())).collect()
+    }
+
+    #[test]
+    fn every_chore_that_contributors_are_told_of_is_there() {
+        let text = std::fs::read_to_string(paths::root().join("CONTRIBUTING.md")).unwrap();
+        let lines = text.lines().flat_map(|line| line.split("cargo xtask ").skip(1));
+        let mut seen = 0;
+        for rest in lines {
+            let line = rest.split(['`', '&', '#', ';']).next().unwrap_or_default().trim();
+            // A word in capitals stands for whatever one likes.
+            chore(&format!("cargo xtask {}", line.replace("STEP", "test")));
+            seen += 1;
+        }
+        assert!(seen > 10, "only {seen} commands were found");
+    }
+
+    #[test]
+    fn each_chore_needs_just_what_it_uses() {
+        assert_eq!(needed("cargo xtask images --clients"), ["kcat", "kcat", "busybox-static"]);
+        assert_eq!(needed("cargo xtask images"), [""; 0]);
+        for (line, all) in [
+            ("cargo xtask bed up", &["kubernetes", "helm", "python", "golang-go"][..]),
+            ("cargo xtask chart --check", &["helm"]),
+            ("cargo xtask faults", &["python", "kafka-tools", "nftables", "maven"]),
+            ("cargo xtask bench --failover", &["python", "kafka-tools"]),
+            ("cargo xtask fuzz", &["build-essential"]),
+        ] {
+            let needed = needed(line);
+            for name in all {
+                assert!(needed.contains(name), "{line} needs {name}: {needed:?}");
+            }
+        }
+        for line in
+            ["cargo xtask bed down", "cargo xtask faults --list", "cargo xtask crds", "cargo xtask verify"]
+        {
+            assert_eq!(needed(line), [""; 0], "{line}");
+        }
+    }
 }

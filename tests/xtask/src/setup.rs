@@ -3,8 +3,10 @@
 
 pub mod go;
 pub mod java;
+pub mod needs;
 pub mod python;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -97,16 +99,26 @@ fn answers(probe: &[&str]) -> bool {
 /// # Errors
 /// apt fails; its output is in the log.
 pub fn install_packages(env: &Env) -> Result<()> {
-    let missing = missing();
-    if missing.is_empty() {
+    install(env, &missing().iter().map(|p| p.name).collect::<Vec<_>>())
+}
+
+/// Those of these packages that are missing.
+fn lacking(names: &BTreeSet<&str>) -> Vec<&'static str> {
+    let wanted = PACKAGES.iter().filter(|p| names.contains(p.name));
+    wanted.filter(|p| !answers(p.probe)).map(|p| p.name).collect()
+}
+
+/// Installs these packages.
+fn install(env: &Env, names: &[&str]) -> Result<()> {
+    if names.is_empty() {
         return Ok(());
     }
     env.run(env.command("apt-get").args(["update", "-qq"]))?;
     let mut install = env.command("apt-get");
     install.args(["install", "-y", "-qq", "--no-install-recommends"]);
-    install.args(missing.iter().map(|p| p.name)).env("DEBIAN_FRONTEND", "noninteractive");
+    install.args(names).env("DEBIAN_FRONTEND", "noninteractive");
     env.run(&mut install)?;
-    match PACKAGES.iter().find(|p| !answers(p.probe)) {
+    match PACKAGES.iter().find(|p| names.contains(&p.name) && !answers(p.probe)) {
         None => Ok(()),
         Some(p) => bail!("{} is installed, but `{}` still fails", p.name, p.probe.join(" ")),
     }

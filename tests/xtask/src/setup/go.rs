@@ -42,7 +42,7 @@ pub fn helm(env: &Env) -> Result<()> {
     }
     let bin = program.parent().context("a program lies in a folder")?;
     let mut install = env.command("go");
-    install.args(["install", &format!("helm.sh/helm/v3/cmd/helm@{HELM}")]);
+    install.args(["install", "-v", &format!("helm.sh/helm/v3/cmd/helm@{HELM}")]);
     env.run(install.env("GOBIN", bin).env("PATH", path_with_go(env)?).env("CGO_ENABLED", "0"))
 }
 
