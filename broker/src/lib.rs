@@ -11,10 +11,12 @@ use anyhow::Context;
 use clap::Parser;
 use ottla_server::broker::start;
 use ottla_server::config::{Config, ConfigError, Sources};
+use ottla_server::contained::is_contained;
 use ottla_server::logging::LogControl;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::{Handle, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 /// Threads that may wait for the disk at once, of each runtime.
@@ -110,23 +112,45 @@ fn configuration(arguments: Arguments) -> Result<Config, ConfigError> {
     Config::new(&sources, &host_name)
 }
 
+/// Hears of each panic, also in libraries that would swallow it. Only the decoding of requests may panic by itself.
+fn watch_panics() -> watch::Receiver<Option<String>> {
+    let (sender, panics) = watch::channel(None);
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        print(panic);
+        if !is_contained() {
+            sender.send_replace(Some(panic.to_string()));
+        }
+    }));
+    panics
+}
+
+fn ended_by(panic: Option<&str>) -> anyhow::Error {
+    let reason = panic.unwrap_or("no reason").replace('\n', " ");
+    error!(reason, "a bug ended a part of the broker");
+    anyhow::anyhow!("a bug ended a part of the broker: {reason}")
+}
+
 async fn serve(config: Config, log_control: Arc<LogControl>, data: Handle) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     // A terminal that closes is no reason to stop.
     let _hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     info!(version = env!("CARGO_PKG_VERSION"), node_id = %config.node_id, "starting");
+    let mut panics = watch_panics();
     let mut running = tokio::select! {
-        started = start(config, log_control, data) => started?,
+        started = start(config, log_control) => started?,
+        Ok(panic) = panics.wait_for(Option::is_some) => return Err(ended_by(panic.as_deref())),
         _ = interrupt.recv() => return Ok(()),
         _ = terminate.recv() => return Ok(()),
     };
     let quorum = running.broker().quorum.clone();
     tokio::select! {
         error = running.failed() => {
-            error!(%error, "the disk failed");
+            error!(%error, "the broker failed");
             return Err(error.into());
         }
+        Ok(panic) = panics.wait_for(Option::is_some) => return Err(ended_by(panic.as_deref())),
         error = quorum.failed() => {
             error!(%error, "the metadata quorum failed");
             return Err(error.into());

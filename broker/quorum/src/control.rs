@@ -232,7 +232,8 @@ impl Control for ControlService {
     async fn get_broker(&self, _: Request<proto::GetBrokerRequest>) -> Answer<proto::BrokerHealth> {
         // It looks at all partitions, each of which may be busy with records.
         let broker = Arc::clone(&self.broker);
-        let health = tokio::task::spawn_blocking(move || broker.health()).await;
+        let health =
+            self.node.tasks.spawn_blocking("look at the broker's health", move || broker.health()).await;
         let health = health.map_err(|error| Status::internal(error.to_string()))?;
         let id = self.node.config.node_id.0;
         Ok(Response::new(proto::BrokerHealth { id, metadata_version: self.version(), ..health }))

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::raft_types::{Applied, Change, Raft};
 use crate::room::Room;
+use crate::tasks::Tasks;
 
 /// How many commands go into one entry.
 const COMMANDS_PER_ENTRY_MAX: usize = 64;
@@ -71,9 +72,10 @@ impl Controller {
         image: watch::Receiver<Arc<MetadataImage>>,
         room: Arc<Room>,
         queued_max: usize,
+        tasks: &Tasks,
     ) -> Self {
         let (queue, waiting) = mpsc::channel(queued_max);
-        tokio::spawn(Task { raft, image }.run(waiting));
+        tasks.spawn("decide commands", Task { raft, image }.run(waiting));
         Self { queue, open: Arc::new(AtomicBool::new(true)), node_id, room }
     }
 

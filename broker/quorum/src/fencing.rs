@@ -108,7 +108,8 @@ pub async fn fence_the_silent(node: Arc<Node>) {
             tracing::warn!(broker = id.0, epoch = epoch.0, "fencing a broker that is silent");
             // Waiting here would make the next look late, which forgives everybody.
             let node = node.clone();
-            tokio::spawn(async move {
+            let tasks = node.tasks.clone();
+            tasks.spawn("fence a broker", async move {
                 if let Some(running) = node.running.get() {
                     fence(running, id, epoch).await;
                 }
@@ -149,6 +150,7 @@ fn suspect_all(node: &Arc<Node>) {
     let image = node.image.borrow().clone();
     for broker in image.live_brokers().filter(|broker| broker.id != node.config.node_id) {
         let (node, id, epoch) = (node.clone(), broker.id, broker.epoch);
-        tokio::spawn(async move { suspect(&node, id, epoch).await });
+        let tasks = node.tasks.clone();
+        tasks.spawn("suspect a broker", async move { suspect(&node, id, epoch).await });
     }
 }

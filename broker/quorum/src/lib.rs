@@ -32,6 +32,7 @@ mod session;
 mod sessions;
 mod snapshot_file;
 mod state_machine;
+mod tasks;
 #[cfg(test)]
 mod test_commands;
 mod voters;
@@ -41,4 +42,5 @@ pub use control::BrokerControl;
 pub use describe::{QuorumDescription, QuorumReplica};
 pub use error::{ControlError, QuorumFailed, StartError, SubmitError};
 pub use quorum::Quorum;
+pub use tasks::{Panicked, Tasks};
 pub use voters::{VOTERS_MAX, VotersError};

@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 use crate::raft_types::{Entry, EntryPayload, LogId, StorageError, TypeConfig, Vote};
 use crate::room::Room;
 use crate::segments::{Located, Segments};
+use crate::tasks::Tasks;
 
 const VOTE_FILE: &str = "quorum-state";
 const PURGED_FILE: &str = "purged-log-id";
@@ -95,7 +96,13 @@ impl LogStore {
     ///
     /// # Errors
     /// The disk's, and `InvalidData` when a file is damaged.
-    pub fn open(disk: Arc<dyn Disk>, folder: &Path, segment_bytes: u64, room: Arc<Room>) -> io::Result<Self> {
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        folder: &Path,
+        segment_bytes: u64,
+        room: Arc<Room>,
+        tasks: &Tasks,
+    ) -> io::Result<Self> {
         let state = State {
             vote: read_state(disk.as_ref(), folder, VOTE_FILE)?,
             purged: read_state(disk.as_ref(), folder, PURGED_FILE)?,
@@ -109,8 +116,7 @@ impl LogStore {
         let shared = Arc::new(Shared { segments: Mutex::new(segments), state: Mutex::new(state) });
         let (jobs, waiting) = mpsc::sync_channel(JOBS_MAX);
         let writer = Writer { disk, folder: folder.to_owned(), shared: shared.clone(), room };
-        let thread = std::thread::Builder::new().name("metadata-log".to_owned());
-        let handle = Some(thread.spawn(move || writer.run(&waiting))?);
+        let handle = Some(tasks.spawn_thread("metadata-log", move || writer.run(&waiting))?);
         Ok(Self { shared, thread: Arc::new(Thread { jobs: Some(jobs), handle }) })
     }
 

@@ -23,6 +23,7 @@ use crate::contacts::{Contacts, Moment};
 use crate::node::{Node, Running};
 use crate::peers::{Peers, too_late};
 use crate::raft_types::{Identity, LogId, Member, TypeConfig, Vote};
+use crate::tasks::Tasks;
 
 /// A canvass before an election; see `elections`.
 pub const CANVASS: &str = "canvass";
@@ -51,6 +52,8 @@ pub struct Network {
     pub contacts: Arc<Contacts>,
     /// In favour of whom this node stands down, if it does.
     pub stand_down: watch::Receiver<Option<Vote>>,
+    /// What runs beside callers.
+    pub tasks: Tasks,
 }
 
 impl RaftNetworkFactory<TypeConfig> for Network {
@@ -67,6 +70,7 @@ impl RaftNetworkFactory<TypeConfig> for Network {
             },
             contacts: self.contacts.clone(),
             stand_down: self.stand_down.clone(),
+            tasks: self.tasks.clone(),
             under_way: None,
         }
     }
@@ -77,6 +81,7 @@ pub struct Connection {
     line: Line,
     contacts: Arc<Contacts>,
     stand_down: watch::Receiver<Option<Vote>>,
+    tasks: Tasks,
     under_way: Option<UnderWay>,
 }
 
@@ -132,7 +137,7 @@ impl Connection {
                 before: message.prev_log_id,
                 last,
                 sent: Moment::now(),
-                answer: AbortOnDropHandle::new(tokio::spawn(call)),
+                answer: AbortOnDropHandle::new(self.tasks.spawn("send entries", call)),
             });
         }
         let under_way = self.under_way.as_mut().expect("it just was, or was before");

@@ -25,10 +25,13 @@ use crate::peers::Peers;
 use crate::raft_types::{Identity, Raft, RaftMetrics, RaftServerMetrics, Vote};
 use crate::room::Room;
 use crate::sessions::Sessions;
+use crate::tasks::Tasks;
 
 /// One node: its configuration, its connections and, once started, its consensus.
 pub struct Node {
     pub config: QuorumConfig,
+    /// What runs beside callers.
+    pub tasks: Tasks,
     pub peers: Arc<Peers>,
     pub contacts: Arc<Contacts>,
     /// Once it is known.
@@ -70,6 +73,7 @@ impl Node {
             departure: watch::Sender::new(Departure::Stays),
             stopping: watch::Sender::new(false),
             running: OnceLock::new(),
+            tasks: Tasks::default(),
             config,
         }
     }

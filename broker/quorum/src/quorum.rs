@@ -35,6 +35,7 @@ use crate::services::QuorumService;
 use crate::session;
 use crate::sessions::Sessions;
 use crate::state_machine::StateMachine;
+use crate::tasks::Tasks;
 use crate::voters::{self, VoterChange, VotersError};
 
 /// How long a command may take unless its caller says something else.
@@ -117,6 +118,7 @@ impl Quorum {
                 self.node.image.subscribe(),
                 room.clone(),
                 tuning.commands_queued_max,
+                &self.node.tasks,
             ),
             sessions: Sessions::new(tuning.broker_session, Instant::now()),
             elections: Elections::default(),
@@ -129,17 +131,18 @@ impl Quorum {
         if self.node.running.set(running).is_err() {
             return Err(StartError::Config("the quorum was started twice".to_owned()));
         }
-        tokio::spawn(tell_who_leads(raft.clone()));
-        tokio::spawn(stop_the_clock_without_room(raft, room));
+        let tasks = &self.node.tasks;
+        tasks.spawn("tell who leads", tell_who_leads(raft.clone()));
+        tasks.spawn("watch the metadata's room", stop_the_clock_without_room(raft, room));
         self.spawn_membership();
-        tokio::spawn(elections::stand(self.node.clone()));
-        tokio::spawn(session::hold(self.node.clone()));
-        tokio::spawn(fencing::fence_the_silent(self.node.clone()));
-        tokio::spawn(fencing::fence_the_gone(self.node.clone()));
-        tokio::spawn(voters::tend(self.node.clone()));
-        tokio::spawn(chores::tend(self.node.clone()));
+        tasks.spawn("stand for election", elections::stand(self.node.clone()));
+        tasks.spawn("hold the session", session::hold(self.node.clone()));
+        tasks.spawn("fence the silent", fencing::fence_the_silent(self.node.clone()));
+        tasks.spawn("fence the gone", fencing::fence_the_gone(self.node.clone()));
+        tasks.spawn("tend the voters", voters::tend(self.node.clone()));
+        tasks.spawn("do the controller's chores", chores::tend(self.node.clone()));
         if let Some(registration) = self.node.config.registration.clone() {
-            tokio::spawn(broker::run(self.node.clone(), registration, directory_id));
+            tasks.spawn("keep the registration", broker::run(self.node.clone(), registration, directory_id));
         }
         Ok(())
     }
@@ -147,7 +150,7 @@ impl Quorum {
     /// Forms the quorum or joins it, as long as that takes.
     fn spawn_membership(&self) {
         let node = self.node.clone();
-        tokio::spawn(async move {
+        self.node.tasks.spawn("be a member", async move {
             let Some(running) = node.running.get() else { return };
             let mut stopping = node.stopping.subscribe();
             let member = async {
@@ -163,6 +166,11 @@ impl Quorum {
                 _ = stopping.wait_for(|stopping| *stopping) => {}
             }
         });
+    }
+
+    /// Through what everything of this broker is to be begun that runs beside its caller.
+    pub fn tasks(&self) -> &Tasks {
+        &self.node.tasks
     }
 
     /// The image, now and after each change.
@@ -339,6 +347,7 @@ async fn open(
         configured: node.configured_addresses(),
         contacts: node.contacts.clone(),
         stand_down,
+        tasks: node.tasks.clone(),
     };
     let config = raft_config(&node.config.tuning).validate().map_err(|error| failed(&error))?;
     let raft = Raft::new(node.config.node_id, Arc::new(config), network, log, machine);
@@ -356,7 +365,7 @@ fn open_files(
     disk.sync_dir(&node.config.log_dir)?;
     let machine = StateMachine::open(disk.clone(), folder, cluster_id, node.image.clone(), room.clone())?;
     let segment_bytes = node.config.tuning.log_segment_bytes;
-    Ok((LogStore::open(disk.clone(), folder, segment_bytes, room.clone())?, machine))
+    Ok((LogStore::open(disk.clone(), folder, segment_bytes, room.clone(), &node.tasks)?, machine))
 }
 
 fn raft_config(tuning: &Tuning) -> openraft::Config {

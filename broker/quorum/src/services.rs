@@ -61,7 +61,8 @@ impl Quorum for QuorumService {
     ) -> Answer<Self::SessionStream> {
         self.node.running()?;
         let (answers, waiting) = mpsc::channel(1);
-        tokio::spawn(fencing::serve(self.node.clone(), request.into_inner(), answers));
+        let session = fencing::serve(self.node.clone(), request.into_inner(), answers);
+        self.node.tasks.spawn("hear a broker", session);
         Ok(Response::new(ReceiverStream::new(waiting)))
     }
 

@@ -10,6 +10,7 @@ use axum::extract::{ConnectInfo, DefaultBodyLimit, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use ottla_quorum::Tasks;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -33,8 +34,13 @@ pub trait Health: Send + Sync + 'static {
 }
 
 /// Serves HTTP until `stopping` is true.
-pub async fn serve<H: Health>(socket: TcpListener, health: Arc<H>, mut stopping: watch::Receiver<bool>) {
-    let service = router(health).into_make_service_with_connect_info::<SocketAddr>();
+pub async fn serve<H: Health>(
+    socket: TcpListener,
+    health: Arc<H>,
+    tasks: Tasks,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let service = router(health, tasks).into_make_service_with_connect_info::<SocketAddr>();
     let stopped = async move {
         let _ = stopping.wait_for(|stopping| *stopping).await;
     };
@@ -43,11 +49,11 @@ pub async fn serve<H: Health>(socket: TcpListener, health: Arc<H>, mut stopping:
     }
 }
 
-fn router<H: Health>(health: Arc<H>) -> Router {
+fn router<H: Health>(health: Arc<H>, tasks: Tasks) -> Router {
     Router::new()
         .route("/livez", get(|| async { "live\n" }))
         .route("/readyz", get(readyz::<H>))
-        .route("/metrics", get(metrics::<H>))
+        .route("/metrics", get(move |State(health): State<Arc<H>>| metrics(health, tasks)))
         .route("/loglevel", get(log_level::<H>).put(set_log_level::<H>))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(health)
@@ -60,10 +66,10 @@ async fn readyz<H: Health>(State(health): State<Arc<H>>) -> Response {
     }
 }
 
-async fn metrics<H: Health>(State(health): State<Arc<H>>) -> Response {
+async fn metrics<H: Health>(health: Arc<H>, tasks: Tasks) -> Response {
     const TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     // They look at all partitions, each of which may be busy with records.
-    match tokio::task::spawn_blocking(move || health.metrics()).await {
+    match tasks.spawn_blocking("tell the metrics", move || health.metrics()).await {
         Ok(metrics) => ([(header::CONTENT_TYPE, TYPE)], metrics).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
     }

@@ -7,6 +7,7 @@
 pub mod broker;
 mod clock;
 pub mod config;
+pub mod contained;
 pub mod fetch;
 pub mod handlers;
 pub mod http;

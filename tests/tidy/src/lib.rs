@@ -10,6 +10,7 @@ pub mod purity;
 pub mod reach;
 pub mod registry;
 pub mod source;
+pub mod spawns;
 pub mod text;
 pub mod tree;
 

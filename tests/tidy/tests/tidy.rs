@@ -2,7 +2,7 @@
 
 use ottla_tidy::tree::{self, File};
 use ottla_tidy::{
-    Complaints, direction, dockerfile, features, length, purity, reach, registry, source, text,
+    Complaints, direction, dockerfile, features, length, purity, reach, registry, source, spawns, text,
 };
 
 #[track_caller]
@@ -37,6 +37,11 @@ fn files_and_functions_are_short() {
 #[test]
 fn every_file_says_what_it_is() {
     each_rust_file(source::opens_with_its_purpose);
+}
+
+#[test]
+fn no_panic_is_swallowed() {
+    each_rust_file(spawns::check);
 }
 
 #[test]

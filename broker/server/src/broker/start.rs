@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_core::metadata::{Endpoint, IncarnationId, MetadataImage, SecurityProtocol};
-use ottla_quorum::{Quorum, QuorumConfig, Registration, StartError, Tuning, Voter, Voters};
+use ottla_quorum::{Panicked, Quorum, QuorumConfig, Registration, StartError, Tasks, Tuning, Voter, Voters};
 use ottla_store::{FatalError, Store, StoreConfig, StoreError};
 use ottla_types::{ClusterId, TopicId};
 use tokio::runtime::Handle;
@@ -31,7 +31,7 @@ use crate::net::{BindError, BoundListener, Limits, RateLimit};
 use crate::partitions::Partitions;
 use crate::producer_ids::ProducerIds;
 use crate::replication::{
-    Doubts, ReplicaSessions, Streams, Throttles, follow_leaders, keep_in_sync, mend, propose, scrub,
+    Doubts, Opened, ReplicaSessions, Streams, Throttles, follow_leaders, keep_in_sync, mend, propose, scrub,
 };
 
 /// How long the quorum may take to say good-bye.
@@ -62,6 +62,9 @@ pub enum RunError {
     /// A write or sync failed while the broker ran.
     #[error(transparent)]
     Disk(#[from] FatalError),
+    /// A part of the broker ended by a bug.
+    #[error(transparent)]
+    Bug(#[from] Panicked),
     /// The system gives no random numbers.
     #[error("no random numbers are to be had: {0}")]
     Random(getrandom::Error),
@@ -72,6 +75,31 @@ struct Sockets {
     clients: Vec<(Listener, BoundListener)>,
     control: BoundListener,
     http: Option<BoundListener>,
+}
+
+/// Where tasks are begun that end with the broker.
+struct Background<'a> {
+    tasks: &'a Tasks,
+    set: &'a mut JoinSet<()>,
+}
+
+impl Background<'_> {
+    /// What follows other brokers and keeps house.
+    fn all_on(&mut self, threads: &Handle, broker: &Arc<Broker>, store: &Arc<Store>, opened: Opened) {
+        let (broker, store) = (|| Arc::clone(broker), || Arc::clone(store));
+        let stopping = broker().stopping.clone();
+        self.on(threads, "follow the leaders", follow_leaders(broker(), opened));
+        self.on(threads, "propose changes of the ISR", propose(broker()));
+        self.on(threads, "look for lagging followers", keep_in_sync(broker()));
+        self.on(threads, "mend damage", mend(broker()));
+        self.on(threads, "look for damage", scrub(broker(), store()));
+        self.on(threads, "save high watermarks", save_high_watermarks(broker()));
+        self.on(threads, "keep house", keep_house(broker(), store(), stopping));
+    }
+
+    fn on(&mut self, threads: &Handle, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn_in(self.set, threads, name, work);
+    }
 }
 
 /// A broker that was started.
@@ -106,17 +134,20 @@ pub async fn start(config: Config, log_control: Arc<LogControl>, data: Handle) -
     let quorum = Quorum::new(quorum_config(&config, incarnation, &sockets, &control_address)?)?;
     let (stop, stopping) = watch::channel(false);
     let front = Arc::new(Front::new(Arc::clone(&log_control)));
+    let tasks = quorum.tasks().clone();
     let mut background = JoinSet::new();
     let http_port = sockets.http.as_ref().map(BoundListener::port);
     if let Some(http) = sockets.http {
-        background.spawn(http::serve(http.into_socket(), Arc::clone(&front), stopping.clone()));
+        let http = http::serve(http.into_socket(), Arc::clone(&front), tasks.clone(), stopping.clone());
+        tasks.spawn_in(&mut background, &Handle::current(), "serve http", http);
     }
     let (quorum_ended, ended) = watch::channel(false);
-    let control = tokio::spawn(serve_control(sockets.control, quorum.clone(), Arc::clone(&front), ended));
+    let control = serve_control(sockets.control, quorum.clone(), Arc::clone(&front), ended);
+    let control = tasks.spawn("serve the control listener", control);
 
     let cluster_id = quorum.cluster_id().await?;
     let (failed, fatal) = watch::channel(None);
-    let store = open_store(&config, cluster_id, failed).await?;
+    let store = open_store(&config, &tasks, cluster_id, failed).await?;
     quorum.start(cluster_id, store.directory_id()).await?;
     let (streams, opened) = Streams::new();
     let broker = Arc::new(Broker {
@@ -145,15 +176,13 @@ pub async fn start(config: Config, log_control: Arc<LogControl>, data: Handle) -
         config,
     });
     front.set(Arc::clone(&broker));
-    background.spawn(follow_metadata(Arc::clone(&broker)));
-    background.spawn_on(follow_leaders(Arc::clone(&broker), opened), &data);
-    background.spawn_on(propose(Arc::clone(&broker)), &data);
-    background.spawn_on(keep_in_sync(Arc::clone(&broker)), &data);
-    background.spawn_on(mend(Arc::clone(&broker)), &data);
-    background.spawn_on(scrub(Arc::clone(&store)), &data);
-    background.spawn_on(save_high_watermarks(Arc::clone(&broker)), &data);
-    background.spawn_on(keep_house(Arc::clone(&broker), Arc::clone(&store), stopping.clone()), &data);
-    wait_ready(&broker).await;
+    let mut begin = Background { tasks: &tasks, set: &mut background };
+    begin.on(&Handle::current(), "follow the metadata", follow_metadata(Arc::clone(&broker)));
+    begin.all_on(&data, &broker, &store, opened);
+    tokio::select! {
+        () = wait_ready(&broker) => {}
+        panicked = tasks.panicked() => return Err(panicked.into()),
+    }
 
     let mut serving = JoinSet::new();
     let mut clients = Vec::new();
@@ -161,7 +190,8 @@ pub async fn start(config: Config, log_control: Arc<LogControl>, data: Handle) -
         clients.push(HostPort { host: listener.advertised.host.clone(), port: bound.port() });
         info!(listener = %listener.name, port = bound.port(), advertised = %resolved(&listener.advertised, bound.port()), "serving clients");
         let (service, limits) = (Arc::new(Arc::clone(&broker)), Arc::clone(&broker.limits));
-        serving.spawn_on(bound.serve(service, limits, stopping.clone()), &data);
+        let serve = bound.serve(service, limits, tasks.clone(), stopping.clone());
+        tasks.spawn_in(&mut serving, &data, "serve a listener", serve);
     }
     Ok(Running { broker, store, clients, http_port, stop, serving, background, control, quorum_ended, fatal })
 }
@@ -182,15 +212,17 @@ impl Running {
         self.http_port
     }
 
-    /// Waits until the store fails. It mostly never does.
-    pub async fn failed(&mut self) -> FatalError {
-        loop {
-            if let Some(error) = self.fatal.borrow_and_update().clone() {
-                return error;
+    /// Waits until the store fails, or a part of the broker ends by a bug. Mostly neither ever does.
+    pub async fn failed(&mut self) -> RunError {
+        let disk = async {
+            match self.fatal.wait_for(Option::is_some).await.map(|error| error.clone()) {
+                Ok(Some(error)) => error,
+                _ => std::future::pending().await,
             }
-            if self.fatal.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
+        };
+        tokio::select! {
+            error = disk => error.into(),
+            panicked = self.broker.quorum.tasks().panicked() => panicked.into(),
         }
     }
 
@@ -216,7 +248,8 @@ impl Running {
             partitions.save_high_watermarks();
             store.close()
         };
-        tokio::task::spawn_blocking(close).await.expect("closing the store does not panic")?;
+        let tasks = self.broker.quorum.tasks();
+        tasks.spawn_blocking("close the store", close).await.expect("closing the store does not panic")?;
         info!("stopped");
         Ok(())
     }
@@ -325,6 +358,7 @@ fn quorum_config(
 
 async fn open_store(
     config: &Config,
+    tasks: &Tasks,
     cluster_id: ClusterId,
     failed: watch::Sender<Option<FatalError>>,
 ) -> Result<Arc<Store>, StoreError> {
@@ -337,7 +371,7 @@ async fn open_store(
         }),
         ..StoreConfig::new(&config.data_dir, config.node_id)
     };
-    let open = tokio::task::spawn_blocking(move || {
+    let open = tasks.spawn_blocking("open the store", move || {
         let volume_bytes = Volume::of(&store_config.dir).map_or(u64::MAX, |volume| volume.total_bytes);
         store_config.journal_file_bytes = journal_file_bytes(volume_bytes);
         Store::open(store_config)
@@ -390,14 +424,15 @@ async fn follow_metadata(broker: Arc<Broker>) {
         let settle = !broker.partitions.is_settled() && broker.is_in_service(&image).is_ok();
         let partitions = Arc::clone(&broker.partitions);
         let (old, new) = (before.take(), Arc::clone(&image));
-        let apply = tokio::task::spawn_blocking(move || {
+        let apply = broker.quorum.tasks().spawn_blocking("apply the metadata", move || {
             partitions.apply(old.as_deref(), &new);
             if settle {
                 partitions.settle(&new);
             }
         });
-        if let Err(error) = apply.await {
-            error!(%error, "cannot follow the metadata");
+        // What is half done can't be gone on with: the broker ends.
+        if apply.await.is_err() {
+            return;
         }
         before = Some(image);
         let changed = if broker.partitions.is_settled() {
@@ -419,8 +454,9 @@ async fn save_high_watermarks(broker: Arc<Broker>) {
     loop {
         timer.tick().await;
         let partitions = Arc::clone(&broker.partitions);
-        if let Err(error) = tokio::task::spawn_blocking(move || partitions.save_high_watermarks()).await {
-            error!(%error, "cannot save the high watermarks");
+        let save = move || partitions.save_high_watermarks();
+        if broker.quorum.tasks().spawn_blocking("write high watermarks", save).await.is_err() {
+            return;
         }
     }
 }
@@ -434,15 +470,16 @@ async fn keep_house(broker: Arc<Broker>, store: Arc<Store>, mut stopping: watch:
             _ = timer.tick() => {}
             _ = stopping.wait_for(|stopping| *stopping) => return,
         }
-        let (broker, store) = (Arc::clone(&broker), Arc::clone(&store));
-        let swept = tokio::task::spawn_blocking(move || {
+        let (swept, store) = (Arc::clone(&broker), Arc::clone(&store));
+        let sweep = move || {
             let now_ms = crate::clock::now_ms();
             store.forget_silent_producers(now_ms);
-            broker.partitions.enforce_retention(now_ms)
-        });
-        let swept = swept.await;
-        if let Ok(deleted @ 1..) = swept {
-            info!(segments = deleted, "old segments deleted");
+            swept.partitions.enforce_retention(now_ms)
+        };
+        match broker.quorum.tasks().spawn_blocking("delete old segments", sweep).await {
+            Ok(0) => {}
+            Ok(deleted) => info!(segments = deleted, "old segments deleted"),
+            Err(_) => return,
         }
     }
 }

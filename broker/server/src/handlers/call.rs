@@ -10,6 +10,7 @@ use ottla_wire::codec::Message;
 use ottla_wire::{Api, DecodeError, Decoder, EncodeError, RequestHeader, encode_response};
 
 use crate::broker::Broker;
+use crate::contained::contained;
 use crate::net::{ConnectionContext, Frame, Outcome, RequestMemory, Response};
 
 /// What a decoded request may take in memory: no honest one takes more than this many times its frame, and a frame
@@ -47,6 +48,9 @@ pub enum CallError {
     /// It can't be decoded.
     #[error("a request cannot be read: {0}")]
     Decode(#[from] DecodeError),
+    /// A bug ended the reading of it.
+    #[error("a request cannot be read, by a bug")]
+    Bug,
     /// Its answer can't be encoded.
     #[error("an answer cannot be written: {0}")]
     Encode(#[from] EncodeError),
@@ -75,6 +79,11 @@ impl Call {
     /// # Errors
     /// When it isn't one.
     pub fn decode<A: Api>(&self) -> Result<A::Request<'_>, CallError> {
+        // What a client sends mustn't end the broker, whatever is wrong with the reading of it.
+        contained(|| self.decode_unguarded::<A>()).unwrap_or(Err(CallError::Bug))
+    }
+
+    fn decode_unguarded<A: Api>(&self) -> Result<A::Request<'_>, CallError> {
         let memory = (DECODED_BYTES_MIN + DECODED_FACTOR * self.frame.len()).min(Decoder::MEMORY_LIMIT_BYTES);
         let mut decoder = Decoder::with_memory_limit(&self.frame, memory);
         RequestHeader::decode(&mut decoder)?;

@@ -425,6 +425,9 @@ mod tests {
                     send(&mut budget, id, length / 2);
                 }
             }
+            // Another one may have the right to go on beyond what there is.
+            let half_sent = budget.enter(client(201), 64 << 10, 0);
+            send(&mut budget, half_sent, 32 << 10);
             let small = budget.enter(client(200), 64 << 10, 0);
             assert_eq!(send(&mut budget, small, 64 << 10), 64 << 10);
             budget.leave(small);

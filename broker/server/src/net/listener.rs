@@ -5,8 +5,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ottla_quorum::Tasks;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream, lookup_host};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -75,6 +77,7 @@ impl BoundListener {
         self,
         service: Arc<S>,
         limits: Arc<Limits>,
+        tasks: Tasks,
         mut stopping: watch::Receiver<bool>,
     ) {
         let refusals = RateLimit::new(1);
@@ -106,7 +109,13 @@ impl BoundListener {
             set_options(&socket, limits.config());
             let context = ConnectionContext { peer, listener: Arc::clone(&self.name), since: Instant::now() };
             let (service, limits, stopping) = (Arc::clone(&service), Arc::clone(&limits), stopping.clone());
-            connections.spawn(Connection { service, context, limits, _slot: slot, stopping }.serve(socket));
+            let connection = Connection { service, context, limits, _slot: slot, stopping };
+            tasks.spawn_in(
+                &mut connections,
+                &Handle::current(),
+                "serve a connection",
+                connection.serve(socket),
+            );
         }
         drop(self.socket);
         let answered = async { while connections.join_next().await.is_some() {} };

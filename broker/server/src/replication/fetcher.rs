@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ottla_client::{ClientConfig, ClientError, Connection, Reply};
 use ottla_core::partition::{FetchAnswer, FetchSpec, FetchVerdict, RoleKind};
+use ottla_quorum::Tasks;
 use ottla_types::{BrokerEpoch, BrokerId, LeaderEpoch, Offset, PartitionIndex, TopicId};
 use ottla_wire::ErrorCode;
 use ottla_wire::apis::Fetch;
@@ -340,7 +341,7 @@ impl Fetcher {
         }
         self.broker.metrics.count_replicated_in(records.len());
         match partition.on_answer(&answer, records) {
-            Followed::Appended => keep_start(partition, answer),
+            Followed::Appended => keep_start(self.broker.quorum.tasks(), partition, answer),
             Followed::Ignored => self.ask_again(stream, &partition, "the answer is an old one"),
             Followed::Cut => self.cut(partition, answer),
             Followed::Failed(reason) => self.ask_again(stream, &partition, &reason.to_string()),
@@ -368,7 +369,7 @@ impl Fetcher {
     /// Cuts a log beside the stream, which then asks again.
     fn cut(&self, partition: Arc<Partition>, answer: FetchAnswer) {
         let ready = Arc::clone(&self.ready);
-        tokio::task::spawn_blocking(move || {
+        self.broker.quorum.tasks().spawn_blocking("cut a log", move || {
             if let Err(error) = partition.cut(&answer) {
                 return error!(partition = %partition.log.topic_partition(), %error, "cannot cut the log");
             }
@@ -378,9 +379,9 @@ impl Fetcher {
 }
 
 /// Lets go what the leader has let go, beside the stream.
-fn keep_start(partition: Arc<Partition>, answer: FetchAnswer) {
+fn keep_start(tasks: &Tasks, partition: Arc<Partition>, answer: FetchAnswer) {
     if partition.start_by(&answer).is_some() {
-        tokio::task::spawn_blocking(move || partition.keep_start(&answer));
+        tasks.spawn_blocking("move a log's start", move || partition.keep_start(&answer));
     }
 }
 

@@ -17,7 +17,7 @@ use ottla_wire::ErrorCode;
 use ottla_wire::apis::Fetch;
 use ottla_wire::messages::{FetchPartition, FetchRequest, FetchTopic};
 use tokio::time::MissedTickBehavior;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::peers::mend_client_id;
 use crate::broker::Broker;
@@ -56,14 +56,15 @@ enum MendError {
 }
 
 /// Looks through all logs, slowly and again and again, until it is dropped.
-pub async fn scrub(store: Arc<Store>) {
+pub async fn scrub(broker: Arc<Broker>, store: Arc<Store>) {
     let mut timer = tokio::time::interval(SCRUB_INTERVAL);
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         timer.tick().await;
         let store = Arc::clone(&store);
-        if let Err(error) = tokio::task::spawn_blocking(move || store.scrub_step(SCRUB_BYTES)).await {
-            error!(%error, "the scrub failed");
+        let step = move || store.scrub_step(SCRUB_BYTES);
+        if broker.quorum.tasks().spawn_blocking("read a piece of a log", step).await.is_err() {
+            return;
         }
     }
 }
@@ -134,7 +135,8 @@ async fn mend_from(
 ) -> Result<(), MendError> {
     let records = fetch(broker, partition, range, peer).await?;
     let partition = Arc::clone(partition);
-    let repair = tokio::task::spawn_blocking(move || partition.log.repair(&records)).await;
+    let repair = move || partition.log.repair(&records);
+    let repair = broker.quorum.tasks().spawn_blocking("repair a log", repair).await;
     repair.expect("mending does not panic")?;
     Ok(())
 }

@@ -19,5 +19,5 @@ pub use in_sync::{keep_in_sync, propose};
 pub use mend::{mend, scrub};
 pub use peers::broker_of;
 pub use serve::{ReplicaSessions, begin, is_replica_fetch};
-pub use streams::{Streams, follow_leaders};
+pub use streams::{Opened, Streams, follow_leaders};
 pub use throttle::{Throttled, Throttles};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ottla_types::BrokerId;
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -47,6 +48,7 @@ impl Streams {
 pub async fn follow_leaders(broker: Arc<Broker>, mut opened: Opened) {
     let mut fetchers = JoinSet::new();
     while let Some((leader, ready)) = opened.recv().await {
-        fetchers.spawn(Fetcher::new(Arc::clone(&broker), leader, ready).run());
+        let fetcher = Fetcher::new(Arc::clone(&broker), leader, ready);
+        broker.quorum.tasks().spawn_in(&mut fetchers, &Handle::current(), "follow a leader", fetcher.run());
     }
 }

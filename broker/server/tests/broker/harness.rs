@@ -73,6 +73,11 @@ impl TestBroker {
         self.running.broker()
     }
 
+    /// Why it has to end, once it has.
+    pub async fn failed(&mut self) -> RunError {
+        self.running.failed().await
+    }
+
     /// Stops it in order and starts it again on the same folder.
     pub async fn restart(self) -> Self {
         self.restart_after(|| {}).await

@@ -12,6 +12,7 @@ mod harness;
 mod limits;
 mod lost_leaders;
 mod offsets;
+mod panics;
 mod produce;
 mod replication;
 mod restart;
