@@ -1,11 +1,12 @@
 //! What the operator reports of a KafkaCluster.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What the operator reports of a KafkaCluster.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct KafkaClusterStatus {
     /// The generation of the spec that this status speaks of.
@@ -14,6 +15,7 @@ pub struct KafkaClusterStatus {
 
     /// Ready and Progressing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_string()]))]
     pub conditions: Vec<Condition>,
 
     /// Brokers that there are.
@@ -38,6 +40,7 @@ pub struct KafkaClusterStatus {
 
     /// The record of who is which broker: ids follow this, not the pods' ordinals.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["id".to_string()]))]
     pub brokers: Vec<BrokerStatus>,
 
     /// The broker image in use; another default of the operator changes it only where spec.upgrade is Automatic.
@@ -60,8 +63,14 @@ pub struct KafkaClusterStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partitions: Option<PartitionCounts>,
 
+    /// The ports of the nodes that lead to the brokers; one of these Services that is made anew asks for its port again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["service".to_string()]))]
+    pub node_ports: Vec<NodePortStatus>,
+
     /// Every listener's addresses.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".to_string()]))]
     pub listeners: Vec<ListenerStatus>,
 
     /// Steps that are under way or held up, and by what.
@@ -112,6 +121,16 @@ pub struct ListenerStatus {
     pub name: String,
     /// What to give a client as bootstrap.servers.
     pub bootstrap_servers: String,
+}
+
+/// The port of the nodes that a Service has, or had last.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NodePortStatus {
+    /// The Service.
+    pub service: String,
+    /// The port.
+    pub port: i32,
 }
 
 /// A step that is under way or held up.

@@ -6,6 +6,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 use serde_json::{Value, json};
 
+use crate::definition::{DEFINITION_ANNOTATION, DEFINITION_VERSION_ANNOTATION, fingerprint};
 use crate::{KafkaCluster, Topic};
 
 /// One generated file.
@@ -55,6 +56,11 @@ pub(crate) fn schema_of(crd: &CustomResourceDefinition) -> Value {
 fn finished(crd: CustomResourceDefinition) -> CustomResourceDefinition {
     let mut value = serde_json::to_value(crd).expect("a definition is JSON");
     tidy(&mut value);
+    let text = value["spec"].to_string();
+    value["metadata"]["annotations"] = json!({
+        DEFINITION_VERSION_ANNOTATION: env!("CARGO_PKG_VERSION"),
+        DEFINITION_ANNOTATION: fingerprint(&text),
+    });
     serde_json::from_value(value).expect("removing optional keys leaves a definition")
 }
 

@@ -8,6 +8,7 @@ mod cluster;
 mod cluster_status;
 mod conditions;
 mod crd;
+mod definition;
 mod listener;
 mod pod;
 mod schema;
@@ -19,16 +20,18 @@ pub use cluster::{
     CONFIG_KEYS_OWNED, KafkaCluster, KafkaClusterSpec, RackSpec, StorageRetention, StorageSpec, UpgradePolicy,
 };
 pub use cluster_status::{
-    BrokerStatus, KafkaClusterStatus, ListenerStatus, OperationState, OperationStatus, PartitionCounts,
+    BrokerStatus, KafkaClusterStatus, ListenerStatus, NodePortStatus, OperationState, OperationStatus,
+    PartitionCounts,
 };
 pub use conditions::{PROGRESSING, READY, condition, find_condition, same_conditions, set_condition};
 pub use crd::{CrdFile, crd_files, crd_yaml, crds};
+pub use definition::{DEFINITION_ANNOTATION, DEFINITION_VERSION_ANNOTATION, definition_trouble};
 pub use listener::{CONTROL_PORT, HTTP_PORT, ListenerSpec, ListenerType};
 pub use pod::PodSpecPart;
 pub use setting::SettingValue;
 pub use topic::{
-    ClusterRef, DeletionPolicy, PartitionStatus, REPLICAS_DEFAULT, REPLICAS_MAX, TOPIC_NAMES_INTERNAL, Topic,
-    TopicSpec, TopicStatus,
+    ADOPT_ANNOTATION, ClusterRef, DeletionPolicy, PartitionStatus, REPLICAS_DEFAULT, REPLICAS_MAX,
+    TOPIC_NAMES_INTERNAL, Topic, TopicSpec, TopicStatus,
 };
 pub use validate::{Kind, Violation, kind_of, validate};
 

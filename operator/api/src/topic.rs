@@ -15,6 +15,10 @@ pub const REPLICAS_DEFAULT: i32 = 3;
 /// The greatest replication factor that a Topic may ask for.
 pub const REPLICAS_MAX: i32 = 7;
 
+/// The annotation by which a person has a topic that was there before its Topic changed so that it keeps fewer records;
+/// its value is "true".
+pub const ADOPT_ANNOTATION: &str = "ottla.dev/adopt";
+
 /// Topics that belong to the brokers themselves.
 pub const TOPIC_NAMES_INTERNAL: [&str; 4] =
     ["__cluster_metadata", "__consumer_offsets", "__share_group_state", "__transaction_state"];
@@ -60,13 +64,14 @@ pub struct TopicSpec {
     )]
     pub topic_name: Option<String>,
 
-    /// How many partitions. May grow, never shrinks.
-    #[serde(default = "default_partitions")]
+    /// How many partitions. May grow, never shrinks. If absent, a new topic gets one, and a topic that is there keeps
+    /// what it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(
         validation = Rule::new("self >= 1 && self <= 10000").message("spec.partitions must be from 1 to 10000"),
         validation = Rule::new("self >= oldSelf").message("spec.partitions cannot decrease, as that would lose records: allowed are the present number or more"),
     )]
-    pub partitions: i32,
+    pub partitions: Option<i32>,
 
     /// How many brokers keep each partition; a change moves records. If absent, a new topic gets three, or as many as
     /// the cluster has brokers, and keeps them.
@@ -74,7 +79,8 @@ pub struct TopicSpec {
     #[x_kube(validation = Rule::new("self >= 1 && self <= 7").message("spec.replicas must be from 1 to 7"))]
     pub replicas: Option<i32>,
 
-    /// The topic's settings under Kafka's names; what is not here has the broker's default.
+    /// The topic's settings under Kafka's names. A new topic has the broker's default of what is not here; a topic that
+    /// was there before keeps what it has. What is taken out here returns to the default, if this Topic had set it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "crate::schema::config_map")]
     #[x_kube(validation = Rule::new("self.all(k, k.matches('^[a-z][a-zA-Z0-9._-]{0,127}$'))").message("spec.config must have setting names of 1 to 128 of a-z, A-Z, 0-9, '.', '_' and '-', starting with a small letter"))]
@@ -105,7 +111,7 @@ pub enum DeletionPolicy {
 }
 
 /// What the operator reports of a Topic.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TopicStatus {
     /// The generation of the spec that this status speaks of.
@@ -114,6 +120,7 @@ pub struct TopicStatus {
 
     /// Ready and Progressing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_string()]))]
     pub conditions: Vec<Condition>,
 
     /// The topic's name in Kafka.
@@ -152,8 +159,17 @@ pub struct TopicStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ack_durability: Option<String>,
 
+    /// The settings that this Topic has set: what is taken out of its manifest returns to the broker's default.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub managed_config: Vec<String>,
+
+    /// The settings that the topic has and the manifest doesn't name: they stay as they are.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unmanaged_config: BTreeMap<String, String>,
+
     /// Who keeps the first partitions (64 at most), by index.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["partition".to_string()]))]
     pub assignments: Vec<PartitionStatus>,
 }
 
@@ -186,10 +202,6 @@ pub struct PartitionStatus {
     /// What an administrator gave up by an unclean election, in words.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub unclean_election: String,
-}
-
-fn default_partitions() -> i32 {
-    1
 }
 
 impl Topic {

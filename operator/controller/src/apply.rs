@@ -6,13 +6,15 @@ use k8s_openapi::api::events::v1::Event as KubeEvent;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
+use kube::api::{
+    ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions,
+};
 use kube::{Api, Error, Resource, ResourceExt};
 use ottla_api::API_VERSION;
-use ottla_plan::{Event, FIELD_MANAGER, ObjectKind, PlannedObject};
+use ottla_plan::{CONFLICT, Event, FIELD_MANAGER, Foreign, ObjectKind, PlannedObject, STEP_FAILED};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::context::Context;
 
@@ -29,17 +31,96 @@ fn api(context: &Context, kind: ObjectKind, namespace: &str) -> Api<DynamicObjec
     Api::namespaced_with(context.client.clone(), namespace, &resource)
 }
 
-/// Applies an object, unless it is so already. Whether it was written.
-pub(crate) async fn apply(context: &Context, namespace: &str, object: &PlannedObject) -> Result<bool, Error> {
-    let live = context.stores.live(object.kind, namespace, &object.name);
-    if !object.changes(live.as_ref()) {
-        return Ok(false);
+/// Why an object isn't as it should be.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApplyError {
+    /// The API server refuses it, or doesn't answer.
+    #[error("{0}")]
+    Kubernetes(#[from] Box<Error>),
+    /// Its name is taken by an object that isn't the cluster's own.
+    #[error(transparent)]
+    Foreign(#[from] Foreign),
+}
+
+impl From<Error> for ApplyError {
+    fn from(error: Error) -> Self {
+        Self::Kubernetes(Box::new(error))
     }
-    let parameters = PatchParams::apply(FIELD_MANAGER).force();
+}
+
+impl ApplyError {
+    /// Why, in the word of a condition.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Kubernetes(_) => STEP_FAILED,
+            Self::Foreign(_) => CONFLICT,
+        }
+    }
+}
+
+/// A resourceVersion that no object has: what is applied with it is made, or refused because it is there.
+const ONLY_IF_ABSENT: &str = "1";
+
+/// Applies an object, unless it is so already, or there is one of its name that isn't the cluster's. Whether it was
+/// written.
+///
+/// What the watches show may be old, and they show only what has our labels: so the API server holds each write to
+/// the uid that was looked at, or to there being no such object.
+pub(crate) async fn apply(
+    context: &Context,
+    namespace: &str,
+    object: &PlannedObject,
+) -> Result<bool, ApplyError> {
     let api = api(context, object.kind, namespace);
-    api.patch(&object.name, &parameters, &Patch::Apply(&object.body)).await?;
+    match context.stores.live(object.kind, namespace, &object.name) {
+        Some(live) => {
+            object.check_owner(&live)?;
+            if !object.changes(Some(&live)) {
+                return Ok(false);
+            }
+            write(&api, object, &object.body, "uid", &live["metadata"]["uid"]).await?;
+        }
+        None => create(&api, object).await?,
+    }
     tracing::info!(kind = %object.kind, namespace, name = object.name, "applied");
     Ok(true)
+}
+
+/// Makes an object that no watch shows; takes it up if it is the cluster's own all the same.
+async fn create(api: &Api<DynamicObject>, object: &PlannedObject) -> Result<(), ApplyError> {
+    let absent = json!(ONLY_IF_ABSENT);
+    let mut result =
+        write(api, object, object.again.as_ref().unwrap_or(&object.body), "resourceVersion", &absent).await;
+    if object.again.is_some() && matches!(&result, Err(Error::Api(status)) if status.code == 422) {
+        tracing::warn!(kind = %object.kind, name = object.name, "it can't be made as it was");
+        result = write(api, object, &object.body, "resourceVersion", &absent).await;
+    }
+    match result {
+        Err(Error::Api(status)) if status.code == 409 => {}
+        result => return Ok(result?),
+    }
+    let by_name = ListParams::default().fields(&format!("metadata.name={}", object.name));
+    // Gone again if there is none: the next look makes it.
+    for live in api.list(&by_name).await?.items {
+        let live = serde_json::to_value(&live).map_err(Error::SerdeError)?;
+        object.check_owner(&live)?;
+        write(api, object, &object.body, "uid", &live["metadata"]["uid"]).await?;
+    }
+    Ok(())
+}
+
+/// Applies an object with this body, if its metadata has this.
+async fn write(
+    api: &Api<DynamicObject>,
+    object: &PlannedObject,
+    body: &Value,
+    field: &str,
+    value: &Value,
+) -> Result<(), Error> {
+    let mut body = body.clone();
+    body["metadata"][field] = value.clone();
+    let parameters = PatchParams::apply(FIELD_MANAGER).force();
+    api.patch(&object.name, &parameters, &Patch::Apply(&body)).await.map(drop)
 }
 
 /// Whether something was refused because its whole namespace is being deleted.
@@ -49,15 +130,18 @@ pub(crate) fn is_namespace_terminating(error: &Error) -> bool {
     status.code == 403 && causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
 }
 
-/// Deletes an object; that it is gone already is as good.
+/// Deletes the object with this uid; that it is gone already is as good, and one of its name that came since stays.
 pub(crate) async fn delete(
     context: &Context,
     namespace: &str,
     kind: ObjectKind,
     name: &str,
+    uid: &str,
 ) -> Result<(), Error> {
-    match api(context, kind, namespace).delete(name, &DeleteParams::default()).await {
-        Err(Error::Api(status)) if status.code == 404 => Ok(()),
+    let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
+    let parameters = DeleteParams { preconditions: Some(preconditions), ..Default::default() };
+    match api(context, kind, namespace).delete(name, &parameters).await {
+        Err(Error::Api(status)) if [404, 409].contains(&status.code) => Ok(()),
         Err(error) => Err(error),
         Ok(_) => {
             tracing::info!(%kind, namespace, name, "deleted");

@@ -11,15 +11,16 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 use ottla_api::{KafkaCluster, KafkaClusterStatus};
 use ottla_plan::{
-    ClusterObserved, ClusterPlan, ClusterView, Event, Failure, Restart, Step, cluster_status, plan_cluster,
+    CONFLICT, ClusterObserved, ClusterPlan, ClusterView, Event, Failure, NoPlan, ObjectKind, Restart, Step,
+    cluster_status, plan_cluster, unfit_status,
 };
 
-use crate::apply::{apply, delete, is_namespace_terminating, publish, write_status};
+use crate::apply::{ApplyError, apply, delete, is_namespace_terminating, publish, write_status};
 use crate::connection::ask;
 use crate::context::{Context, now};
 use crate::error::ReconcileError;
 use crate::eviction::{Evicted, evict};
-use crate::watches::of_cluster;
+use crate::watches::{of_cluster, owned_by};
 
 /// When to try again to restart a broker.
 const RESTART_AGAIN: Duration = Duration::from_secs(5);
@@ -49,11 +50,12 @@ pub async fn reconcile_cluster(
     }
     let namespace = cluster.namespace().unwrap_or_default();
     let name = cluster.name_any();
-    let services = of_cluster(&context.stores.services, &namespace, &name);
-    let pods = of_cluster(&context.stores.pods, &namespace, &name);
+    let services = owned_by(&uid, of_cluster(&context.stores.services, &namespace, &name));
+    let set = owned_by(&uid, of_cluster(&context.stores.stateful_sets, &namespace, &name)).pop();
+    let set_uid = set.as_ref().and_then(|set| set.metadata.uid.as_deref()).unwrap_or_default();
+    let pods = owned_by(set_uid, of_cluster(&context.stores.pods, &namespace, &name));
     let claims = of_cluster(&context.stores.claims, &namespace, &name);
     let racks = racks(&context, &cluster, &pods).await;
-    let set = of_cluster(&context.stores.stateful_sets, &namespace, &name).pop();
     let known = context.connections.known(&key, &uid);
     let observed = ClusterObserved {
         cluster: &cluster,
@@ -66,7 +68,10 @@ pub async fn reconcile_cluster(
         view: known.view.as_deref(),
         silent: known.silent,
     };
-    let mut plan = plan_cluster(observed).map_err(ReconcileError::NoIdentity)?;
+    let mut plan = match plan_cluster(observed) {
+        Ok(plan) => plan,
+        Err(why) => return no_plan(&context, &cluster, why).await,
+    };
     // Who is who is on record before anything follows from it.
     let now = now();
     let (first, _) = cluster_status(observed, &plan, &[], now.clone());
@@ -84,17 +89,36 @@ pub async fn reconcile_cluster(
     report(&context, &cluster, &status, &events).await?;
     cluster.status = Some(status);
     context.connections.follow(&key, Some(&uid), (context.resolver)(&cluster));
-    match failures.as_slice() {
-        [] => {
-            context.succeeded(&uid);
-            // What the brokers or a budget held up is tried again; what was begun wakes us when it is done.
-            Ok(if is_due { Action::requeue(RESTART_AGAIN) } else { Action::await_change() })
-        }
-        [first, ..] => Err(ReconcileError::Steps {
-            count: failures.len(),
-            first: format!("{}: {}", first.step, first.error),
-        }),
+    when_again(&context, &uid, &failures, is_due)
+}
+
+/// When to look again: after a failure, while a restart is due, or else when something changes.
+fn when_again(
+    context: &Context,
+    uid: &str,
+    failures: &[Failure],
+    is_due: bool,
+) -> Result<Action, ReconcileError> {
+    if let [first, ..] = failures {
+        let first = format!("{}: {}", first.step, first.error);
+        return Err(ReconcileError::Steps { count: failures.len(), first });
     }
+    context.succeeded(uid);
+    // What the brokers or a budget held up is tried again; what was begun wakes us when it is done.
+    Ok(if is_due { Action::requeue(RESTART_AGAIN) } else { Action::await_change() })
+}
+
+/// Says why nothing is to be done.
+async fn no_plan(context: &Context, cluster: &KafkaCluster, why: NoPlan) -> Result<Action, ReconcileError> {
+    let unfit = match why {
+        NoPlan::NoIdentity(error) => return Err(ReconcileError::NoIdentity(error)),
+        NoPlan::Unfit(unfit) => unfit,
+    };
+    let (status, events) = unfit_status(cluster, &unfit, now());
+    report(context, cluster, &status, &events).await?;
+    context.succeeded(&cluster.uid().unwrap_or_default());
+    // The next word comes with another spec, or when a claim goes.
+    Ok(Action::await_change())
 }
 
 // A failed step doesn't stop the others: none needs another's success to be right. None if the whole
@@ -103,12 +127,18 @@ async fn carry_out(context: &Context, namespace: &str, plan: &ClusterPlan) -> Op
     let mut failures = Vec::new();
     for step in &plan.steps {
         let result = match step {
+            // Brokers begin with what is theirs: not with another's account, settings or addresses.
+            Step::Apply(object) if object.kind == ObjectKind::StatefulSet && is_conflict(&failures) => {
+                continue;
+            }
             Step::Apply(object) => apply(context, namespace, object).await.map(|_| ()),
-            Step::Delete { kind, name } => delete(context, namespace, *kind, name).await,
+            Step::Delete { kind, name, uid } => {
+                delete(context, namespace, *kind, name, uid).await.map_err(ApplyError::from)
+            }
             Step::Wait { .. } | Step::Restart(_) => Ok(()),
         };
         if let Err(error) = result {
-            if is_namespace_terminating(&error) {
+            if matches!(&error, ApplyError::Kubernetes(error) if is_namespace_terminating(error)) {
                 return None;
             }
             failures.push(failure(context, namespace, step.name(), &error));
@@ -117,10 +147,14 @@ async fn carry_out(context: &Context, namespace: &str, plan: &ClusterPlan) -> Op
     Some(failures)
 }
 
-fn failure(context: &Context, namespace: &str, step: String, error: &kube::Error) -> Failure {
+fn is_conflict(failures: &[Failure]) -> bool {
+    failures.iter().any(|failure| failure.reason == CONFLICT)
+}
+
+fn failure(context: &Context, namespace: &str, step: String, error: &ApplyError) -> Failure {
     context.metrics.steps_failed.inc();
     tracing::warn!(namespace, step, %error, "a step failed");
-    Failure { step, error: error.to_string() }
+    Failure { step, error: error.to_string(), reason: error.reason() }
 }
 
 fn is_due(step: &Step) -> bool {
@@ -167,7 +201,7 @@ async fn restart_pod(
             None
         }
         Err(error) => {
-            failures.push(failure(context, &namespace, restart.to_string(), &error));
+            failures.push(failure(context, &namespace, restart.to_string(), &error.into()));
             None
         }
     }

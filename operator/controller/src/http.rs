@@ -8,6 +8,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
+use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -23,6 +24,27 @@ pub struct Health {
     pub ready: Arc<AtomicBool>,
     /// What the operator that works watches.
     pub watches: Arc<Watches>,
+    /// What people have to do first.
+    pub waits_for: WaitsFor,
+}
+
+/// What the operator waits for before it can work, in words.
+#[derive(Clone, Debug, Default)]
+pub struct WaitsFor(Arc<Mutex<Option<String>>>);
+
+impl WaitsFor {
+    /// From now on it is this, or nothing; whether that is news.
+    pub fn set(&self, what: Option<String>) -> bool {
+        let mut now = self.0.lock();
+        let is_news = *now != what;
+        *now = what;
+        is_news
+    }
+
+    /// What it is, if anything.
+    pub fn get(&self) -> Option<String> {
+        self.0.lock().clone()
+    }
 }
 
 /// Serves until `stop`.
@@ -39,6 +61,9 @@ pub async fn serve(listener: TcpListener, health: Health, stop: CancellationToke
 }
 
 async fn ready(State(health): State<Health>) -> (StatusCode, String) {
+    if let Some(what) = health.waits_for.get() {
+        return (StatusCode::SERVICE_UNAVAILABLE, format!("{what}\n"));
+    }
     if !health.ready.load(Ordering::Relaxed) {
         return (StatusCode::SERVICE_UNAVAILABLE, "the api server has not answered yet\n".to_owned());
     }

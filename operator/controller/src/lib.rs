@@ -8,6 +8,7 @@ mod calls;
 mod clusters;
 mod connection;
 mod context;
+mod definitions;
 mod error;
 mod eviction;
 mod http;
@@ -26,7 +27,7 @@ mod view;
 mod watches;
 
 pub use calls::{CountCalls, Counted, call_of, client_of};
-pub use http::{Health, serve};
+pub use http::{Health, WaitsFor, serve};
 pub use lease::{Election, Outcome};
 pub use liveness::Watches;
 pub use metrics::{Call, Metrics, Reconciled};

@@ -12,79 +12,113 @@ pub struct Rule {
     pub group: &'static str,
     /// The resources, subresources as `topics/status`.
     pub resources: &'static [&'static str],
+    /// The names of the objects; empty: any.
+    pub names: &'static [&'static str],
     /// The verbs.
     pub verbs: &'static [&'static str],
     /// What it is for.
     pub why: &'static str,
 }
 
+const ANY: &[&str] = &[];
+
 /// Where clusters are looked after.
 pub const CLUSTER_RULES: &[Rule] = &[
     Rule {
         group: "ottla.dev",
         resources: &["kafkaclusters", "topics"],
+        names: ANY,
         verbs: &["list", "watch"],
         why: "what is asked for",
     },
-    Rule { group: "ottla.dev", resources: &["topics"], verbs: &["patch"], why: "the finalizer of topics" },
+    Rule {
+        group: "ottla.dev",
+        resources: &["topics"],
+        names: ANY,
+        verbs: &["patch"],
+        why: "the finalizer of topics",
+    },
     Rule {
         group: "ottla.dev",
         resources: &["kafkaclusters/status", "topics/status"],
+        names: ANY,
         verbs: &["patch"],
         why: "what came of it",
     },
     Rule {
         group: "",
         resources: &["services", "configmaps", "serviceaccounts"],
+        names: ANY,
         verbs: &["list", "watch", "create", "patch"],
         why: "addresses, settings and accounts of brokers",
     },
     Rule {
         group: "",
         resources: &["services"],
+        names: ANY,
         verbs: &["delete"],
         why: "addresses of a listener that is gone",
     },
     Rule {
         group: "",
         resources: &["pods", "persistentvolumeclaims"],
+        names: ANY,
         verbs: &["list", "watch"],
         why: "how brokers are, and what their volumes remember",
     },
     Rule {
         group: "",
         resources: &["pods/eviction"],
+        names: ANY,
         verbs: &["create"],
         why: "brokers with changed settings, one by one and within the disruption budget",
     },
     Rule {
         group: "apps",
         resources: &["statefulsets"],
+        names: ANY,
         verbs: &["list", "watch", "create", "patch"],
         why: "the brokers",
     },
     Rule {
         group: "policy",
         resources: &["poddisruptionbudgets"],
+        names: ANY,
         verbs: &["list", "watch", "create", "patch"],
         why: "one broker at a time in drains",
     },
     Rule {
         group: "events.k8s.io",
         resources: &["events"],
+        names: ANY,
         verbs: &["create"],
         why: "what people should hear of",
     },
 ];
 
-/// In the whole of Kubernetes, also where single namespaces are looked after: nodes have none.
-pub const NODE_RULES: &[Rule] =
-    &[Rule { group: "", resources: &["nodes"], verbs: &["get"], why: "the rack that a broker is in" }];
+/// In the whole of Kubernetes, also where single namespaces are looked after: nodes and definitions have none.
+pub const NODE_RULES: &[Rule] = &[
+    Rule {
+        group: "",
+        resources: &["nodes"],
+        names: ANY,
+        verbs: &["get"],
+        why: "the rack that a broker is in",
+    },
+    Rule {
+        group: "apiextensions.k8s.io",
+        resources: &["customresourcedefinitions"],
+        names: &["kafkaclusters.ottla.dev", "topics.ottla.dev"],
+        verbs: &["get"],
+        why: "whether the definitions are there, and as new as the operator",
+    },
+];
 
 /// In the operator's own namespace.
 pub const LEASE_RULES: &[Rule] = &[Rule {
     group: "coordination.k8s.io",
     resources: &["leases"],
+    names: ANY,
     verbs: &["get", "create", "update"],
     why: "one operator works at a time",
 }];
@@ -96,13 +130,17 @@ pub fn rules_yaml(rules: &[Rule]) -> String {
     for rule in rules {
         writeln!(
             text,
-            "# {}\n- apiGroups: [{:?}]\n  resources: [{}]\n  verbs: [{}]",
+            "# {}\n- apiGroups: [{:?}]\n  resources: [{}]",
             rule.why,
             rule.group,
             list(rule.resources),
-            list(rule.verbs)
         )
         .expect("writing to a String cannot fail");
+        if !rule.names.is_empty() {
+            writeln!(text, "  resourceNames: [{}]", list(rule.names))
+                .expect("writing to a String cannot fail");
+        }
+        writeln!(text, "  verbs: [{}]", list(rule.verbs)).expect("writing to a String cannot fail");
     }
     text
 }

@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use crate::clusters::reconcile_cluster;
 use crate::connection::{Changed, Connections};
 use crate::context::{Context, Resolver, pod_addresses};
+use crate::definitions;
 use crate::error::ReconcileError;
 use crate::http::Health;
 use crate::lease::Election;
@@ -40,6 +41,9 @@ pub enum Ended {
 
 /// Runs until `stop`, or until the Lease is lost; says in `health` how it fares.
 pub async fn run(client: Client, settings: Settings, health: Health, stop: CancellationToken) -> Ended {
+    if stop.run_until_cancelled(definitions::wait(&client, &health.waits_for)).await.is_none() {
+        return Ended::Stopped;
+    }
     let mut election = Election::new(client.clone(), settings.lease.clone());
     tracing::info!(identity = settings.lease.identity, "standing by");
     if stop.run_until_cancelled(election.acquire(&health.ready)).await.is_none() {

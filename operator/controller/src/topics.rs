@@ -53,16 +53,16 @@ pub async fn reconcile_topic(topic: Arc<Topic>, context: Arc<Context>) -> Result
         // What it says of itself may still be so. The first answer brings it here again, or the lack of one.
         return Ok(Action::await_change());
     }
-    let attempt = Attempt {
+    let mut attempt = Attempt {
         context: &context,
-        topic: &topic,
+        topic,
         elder: elder.as_ref(),
         spec: cluster.as_ref().map(|cluster| &cluster.spec),
         known: known.as_ref(),
         unread: unread.as_deref(),
     };
     let (plan, next) = attempt.run().await?;
-    finish(&context, &topic, &plan).await?;
+    finish(&context, &attempt.topic, &plan).await?;
     context.succeeded(&uid);
     Ok(match next {
         Next::Await => Action::await_change(),
@@ -102,7 +102,8 @@ async fn finish(context: &Context, topic: &Topic, plan: &TopicPlan) -> Result<()
 /// One look at a Topic.
 struct Attempt<'a> {
     context: &'a Context,
-    topic: &'a Topic,
+    /// With the status that was written last.
+    topic: Topic,
     elder: Option<&'a Topic>,
     spec: Option<&'a KafkaClusterSpec>,
     known: Option<&'a watch::Receiver<Known>>,
@@ -112,13 +113,13 @@ struct Attempt<'a> {
 
 impl Attempt<'_> {
     /// Plans and acts until nothing more is to be asked, or nothing more can be.
-    async fn run(&self) -> Result<(TopicPlan, Next), ReconcileError> {
+    async fn run(&mut self) -> Result<(TopicPlan, Next), ReconcileError> {
         let mut plan = self.plan(None);
         let holds = self.topic.finalizers().iter().any(|f| f == TOPIC_FINALIZER);
         let deleted = self.topic.meta().deletion_timestamp.is_some();
         if !deleted && plan.finalizer != holds {
             // Before the topic is there: else it could outlive a Topic that is deleted at once.
-            set_finalizer(self.context, self.topic, TOPIC_FINALIZER, plan.finalizer).await?;
+            set_finalizer(self.context, &self.topic, TOPIC_FINALIZER, plan.finalizer).await?;
         }
         if plan.action.is_none() {
             return Ok((plan, Next::Await));
@@ -131,10 +132,13 @@ impl Attempt<'_> {
             let Some(client) = self.known.and_then(|known| known.borrow().client.clone()) else {
                 return Ok((self.unreachable("no broker answers just now"), Next::After(UNREACHABLE_AGAIN)));
             };
+            self.tell_first(&plan).await?;
             match perform(client, &action).await {
-                Ok(reached) => {
+                Ok(done) => {
                     tracing::info!(topic = self.topic.name_any(), namespace = self.topic.namespace(), %action, "done");
-                    self.seen(reached).await;
+                    self.seen(done.metadata_version).await;
+                    // What was just made or changed is this Topic's: another one that is found there is not.
+                    self.topic.status.get_or_insert_default().topic_id = done.topic_id;
                 }
                 Err(status) => match self.verdict(&status, &action).await {
                     Verdict::Again => {}
@@ -152,6 +156,19 @@ impl Attempt<'_> {
         Ok((plan, next))
     }
 
+    /// Shows and records what is about to be done, before it is.
+    async fn tell_first(&mut self, plan: &TopicPlan) -> Result<(), ReconcileError> {
+        if !plan.is_told_first {
+            return Ok(());
+        }
+        if self.topic.status.as_ref() != Some(&plan.status) {
+            write_status(self.context, &self.topic, "Topic", &plan.status).await?;
+        }
+        publish(self.context, &self.topic, &plan.events).await;
+        self.topic.status = Some(plan.status.clone());
+        Ok(())
+    }
+
     fn plan(&self, refusal: Option<&str>) -> TopicPlan {
         let known = self.known.map(|known| known.borrow().clone()).unwrap_or_default();
         let cluster = match (&self.known, &known.view) {
@@ -163,8 +180,8 @@ impl Attempt<'_> {
     }
 
     fn plan_with(&self, cluster: ClusterState<'_>, refusal: Option<&str>) -> TopicPlan {
-        let Self { topic, elder, spec, .. } = *self;
-        plan_topic(TopicObserved { topic, elder, spec, cluster, refusal }, now())
+        let Self { topic, elder, spec, .. } = self;
+        plan_topic(TopicObserved { topic, elder: *elder, spec: *spec, cluster, refusal }, now())
     }
 
     fn unreachable(&self, why: &str) -> TopicPlan {
@@ -217,8 +234,16 @@ enum Verdict {
     Refused,
 }
 
-/// Asks the cluster; answers with the metadata version at which it is done.
-async fn perform(mut client: Client, action: &TopicAction) -> Result<u64, Status> {
+/// What came of an action.
+struct Done {
+    /// The metadata version at which it is done.
+    metadata_version: u64,
+    /// The id of the topic, unless it is gone.
+    topic_id: Option<String>,
+}
+
+/// Asks the cluster.
+async fn perform(mut client: Client, action: &TopicAction) -> Result<Done, Status> {
     let late = |_| Status::deadline_exceeded("the brokers did not answer in time");
     match action {
         TopicAction::Apply { name, config, assignments, metadata_version, expected_id } => {
@@ -233,13 +258,15 @@ async fn perform(mut client: Client, action: &TopicAction) -> Result<u64, Status
                 expected_id: expected_id.clone().unwrap_or_default(),
                 validate_only: false,
             };
-            let answer = timeout(CALL_TIMEOUT, client.apply_topic(request)).await.map_err(late)??;
-            Ok(answer.into_inner().metadata_version)
+            let answer =
+                timeout(CALL_TIMEOUT, client.apply_topic(request)).await.map_err(late)??.into_inner();
+            Ok(Done { metadata_version: answer.metadata_version, topic_id: Some(answer.id) })
         }
         TopicAction::Delete { name, expected_id } => {
             let request = DeleteTopicRequest { name: name.clone(), expected_id: expected_id.clone() };
-            let answer = timeout(CALL_TIMEOUT, client.delete_topic(request)).await.map_err(late)??;
-            Ok(answer.into_inner().metadata_version)
+            let answer =
+                timeout(CALL_TIMEOUT, client.delete_topic(request)).await.map_err(late)??.into_inner();
+            Ok(Done { metadata_version: answer.metadata_version, topic_id: None })
         }
     }
 }

@@ -252,3 +252,10 @@ where
     found.sort_by_key(|object| object.meta().name.clone());
     found
 }
+
+/// Those of the objects that this uid owns: labels can be anybody's.
+pub(crate) fn owned_by<K: Resource>(uid: &str, mut objects: Vec<K>) -> Vec<K> {
+    let owners = |object: &K| object.meta().owner_references.clone().unwrap_or_default();
+    objects.retain(|object| owners(object).iter().any(|owner| owner.uid == uid));
+    objects
+}

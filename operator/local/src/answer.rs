@@ -109,7 +109,7 @@ async fn delete(shared: &Shared, kind: &str, name: &str) -> Result<Reply, Refusa
     let topic = {
         let mut state = shared.state();
         let mut topic = state.resources.topic(name).ok_or_else(missing)?;
-        topic.status = state.topic_status.get(name).cloned();
+        topic.status = state.topic_status.get(name).cloned().or(topic.status);
         state.deleting.insert(name.to_owned());
         topic
     };

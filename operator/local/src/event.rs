@@ -72,6 +72,15 @@ pub enum Event {
         /// Why.
         why: String,
     },
+    /// A topic was there before its Topic: what becomes of it, or what a person has to say first.
+    TopicAdopted {
+        /// The topic's name in Kafka.
+        topic: String,
+        /// Whether a person should do something.
+        warning: bool,
+        /// What happens, or what to do.
+        message: String,
+    },
     /// All brokers are ready and all topics are as asked.
     UpToDate {
         /// Since `up` began, or since the last change of the manifests.

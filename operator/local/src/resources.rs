@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
-use ottla_api::{KafkaCluster, Kind, Topic, kind_of, validate};
+use ottla_api::{KafkaCluster, Kind, Topic, TopicStatus, kind_of, validate};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use thiserror::Error;
@@ -192,6 +192,23 @@ impl Resources {
         self.put(key, object)
     }
 
+    /// Keeps of a Topic's status what is decided once: which topic is in its care, and which settings are its own.
+    pub fn keep_record(&mut self, name: &str, status: &TopicStatus) -> Result<(), ResourcesError> {
+        let kept = self.topic(name).map(|topic| topic.status.unwrap_or_default());
+        let same = |kept: &TopicStatus| {
+            (&kept.topic_id, &kept.managed_config) == (&status.topic_id, &status.managed_config)
+        };
+        if kept.as_ref().is_none_or(same) {
+            return Ok(());
+        }
+        let record = TopicStatus {
+            topic_id: status.topic_id.clone(),
+            managed_config: status.managed_config.clone(),
+            ..Default::default()
+        };
+        self.set_status(Kind::Topic, name, json!(record))
+    }
+
     /// The topic of this name, for deletion.
     pub fn topic(&self, name: &str) -> Option<Topic> {
         self.objects.get(&(Kind::Topic, name.to_owned())).map(typed)
@@ -345,6 +362,25 @@ mod tests {
         assert_eq!(again, Ok(vec!["unchanged", "unchanged"]));
         assert_eq!(resources.cluster().unwrap().spec.replicas, 3);
         assert_eq!(resources.topics()[0].topic_name(), "hello");
+    }
+
+    #[test]
+    fn a_topics_record_outlives_a_restart_and_an_edit() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut resources, _) = applied(dir.path(), BUILT_IN);
+        let record = TopicStatus {
+            topic_id: Some("id".into()),
+            managed_config: vec!["retention.ms".into()],
+            ..Default::default()
+        };
+        // What is seen again at each start isn't kept.
+        let status = TopicStatus { partitions: Some(3), ..record.clone() };
+        resources.keep_record("hello", &status).unwrap();
+        let (resources, _) = applied(dir.path(), &BUILT_IN.replace("partitions: 3", "partitions: 6"));
+        assert_eq!(resources.topics()[0].status, Some(record));
+        let (mut resources, _) = applied(dir.path(), BUILT_IN);
+        resources.keep_record("gone", &status).unwrap();
+        assert_eq!(resources.topics().len(), 1);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ottla_api::{READY, Topic, find_condition};
+use ottla_api::{READY, Topic, TopicStatus, find_condition};
 use ottla_control::proto;
 use ottla_control::proto::control_client::ControlClient;
 use ottla_plan::{ClusterState, ClusterView, TopicAction, TopicObserved, TopicPlan, plan_topic};
@@ -84,11 +84,8 @@ impl Keeper {
             settled &=
                 find_condition(&plan.status.conditions, READY).is_some_and(|ready| ready.status == "True");
             let name = topic.metadata.name.clone().unwrap_or_default();
-            let deleting = {
-                let mut state = self.shared.state();
-                state.topic_status.insert(name.clone(), plan.status);
-                state.deleting.contains(&name)
-            };
+            self.tell_of(&topic, &plan);
+            let deleting = self.note(&name, plan.status);
             if let (Some(action), false) = (plan.action, deleting) {
                 self.act(&name, topic.metadata.generation, action).await;
             }
@@ -97,6 +94,26 @@ impl Keeper {
             self.tell(Event::UpToDate { after: since.elapsed() });
         }
         settled
+    }
+
+    /// Remembers a Topic's status, and on disk what is decided once; tells whether the Topic is being deleted.
+    fn note(&self, name: &str, status: TopicStatus) -> bool {
+        let mut state = self.shared.state();
+        if let Err(error) = state.resources.keep_record(name, &status) {
+            let topic = status.topic_name.clone().unwrap_or_default();
+            self.tell(Event::TopicFailed { topic, why: error.to_string() });
+        }
+        state.topic_status.insert(name.to_owned(), status);
+        state.deleting.contains(name)
+    }
+
+    /// Tells of a topic that was there before its Topic, once for each thing that there is to say.
+    fn tell_of(&self, topic: &Topic, plan: &TopicPlan) {
+        let of_adoption = |event: &&ottla_plan::Event| event.reason.starts_with("Adopt");
+        for event in plan.events.iter().filter(of_adoption) {
+            let topic = topic.topic_name().to_owned();
+            self.tell(Event::TopicAdopted { topic, warning: event.warning, message: event.message.clone() });
+        }
     }
 
     /// The newest view: the watched one, or one that was asked for after a change was refused as out of date.
@@ -121,8 +138,8 @@ impl Keeper {
         let known = |name: &String| topics.iter().any(|topic| topic.metadata.name.as_ref() == Some(name));
         state.topic_status.retain(|name, _| known(name));
         for topic in &mut topics {
-            topic.status =
-                topic.metadata.name.as_ref().and_then(|name| state.topic_status.get(name).cloned());
+            let seen = topic.metadata.name.as_ref().and_then(|name| state.topic_status.get(name).cloned());
+            topic.status = seen.or(topic.status.take());
         }
         topics
             .retain(|topic| !topic.metadata.name.as_ref().is_some_and(|name| state.deleting.contains(name)));
@@ -164,16 +181,20 @@ impl Keeper {
             validate_only: false,
         };
         match self.apply(request).await {
-            Ok(()) => {
+            Ok(id) => {
                 self.refusals.remove(name);
                 self.failures.remove(name);
+                // What was just made or changed is this Topic's: another one that is found there is not.
+                let status = self.shared.state().topic_status.get(name).cloned().unwrap_or_default();
+                self.note(name, TopicStatus { topic_id: Some(id), ..status });
                 self.tell(Event::TopicApplied { topic, partitions });
             }
             Err(status) => self.note_failure(name, generation, topic, &status),
         }
     }
 
-    async fn apply(&mut self, request: proto::ApplyTopicRequest) -> Result<(), Status> {
+    /// Asks the brokers; gives the topic's id.
+    async fn apply(&mut self, request: proto::ApplyTopicRequest) -> Result<String, Status> {
         if self.client.is_none() {
             let ports: Vec<u16> =
                 self.shared.state().processes.keys().map(|id| self.shared.ports.control(*id)).collect();
@@ -185,7 +206,7 @@ impl Keeper {
         if outcome.as_ref().is_err_and(|status| is_passing(status.code())) {
             self.client = None;
         }
-        outcome.map(drop)
+        outcome.map(|answer| answer.into_inner().id)
     }
 
     fn note_failure(&mut self, name: &str, generation: Option<i64>, topic: String, status: &Status) {

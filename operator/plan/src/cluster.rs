@@ -7,14 +7,15 @@ use std::fmt;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service};
-use ottla_api::{BrokerStatus, KafkaCluster, UpgradePolicy};
+use ottla_api::{BrokerStatus, KafkaCluster, NodePortStatus, UpgradePolicy};
 use ottla_types::{BrokerId, ClusterId};
 
-use crate::build::{self, Broker, CLUSTER_ID_ANNOTATION, Context, VOTERS_ANNOTATION};
+use crate::build::{self, Broker, Context};
 use crate::identity::{cluster_id_from_uid, voters_of};
 use crate::names::Names;
 use crate::object::{ObjectKind, PlannedObject};
 use crate::restart::{Restart, next_restart, unrolled};
+use crate::retained::{self, Unfit};
 use crate::view::ClusterView;
 
 /// Everything that a plan for one KafkaCluster depends on.
@@ -22,11 +23,11 @@ use crate::view::ClusterView;
 pub struct ClusterObserved<'a> {
     /// The KafkaCluster, as the API server has it.
     pub cluster: &'a KafkaCluster,
-    /// Its Services.
+    /// Its Services: those that it owns.
     pub services: &'a [Service],
-    /// Its StatefulSet.
+    /// The StatefulSet that it owns.
     pub stateful_set: Option<&'a StatefulSet>,
-    /// Its pods.
+    /// The pods of that StatefulSet.
     pub pods: &'a [Pod],
     /// Its volume claims, those of an earlier cluster of the same name too.
     pub claims: &'a [PersistentVolumeClaim],
@@ -47,7 +48,7 @@ pub struct ClusterPlan {
     pub steps: Vec<Step>,
     /// The record: given once, then kept in the status.
     pub record: Record,
-    /// The fingerprint that pods with the present configuration carry, once it is known.
+    /// The fingerprints that pods with the present configuration carry, once they are known.
     pub config_hash: Option<String>,
     /// What is left to do until every pod runs as asked, in words; none if nothing is.
     pub unrolled: Option<String>,
@@ -77,6 +78,8 @@ pub enum Step {
         kind: ObjectKind,
         /// Its name.
         name: String,
+        /// Its uid: one of that name that came since is another's.
+        uid: String,
     },
     /// Replace a pod by one as the StatefulSet now says, unless something blocks it.
     Restart(Restart),
@@ -94,7 +97,7 @@ impl Step {
     pub fn name(&self) -> String {
         match self {
             Self::Apply(object) => format!("apply {} {}", object.kind, object.name),
-            Self::Delete { kind, name } => format!("delete {kind} {name}"),
+            Self::Delete { kind, name, .. } => format!("delete {kind} {name}"),
             Self::Restart(restart) => restart.to_string(),
             Self::Wait { name, .. } => name.clone(),
         }
@@ -116,7 +119,22 @@ impl fmt::Display for ClusterPlan {
     }
 }
 
-/// Why there is no plan: the resource lacks what the API server gives every resource.
+/// Why there is no plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoPlan {
+    /// The resource lacks what the API server gives every resource.
+    NoIdentity(NoIdentity),
+    /// The volumes that an earlier cluster left don't fit what is asked. [`crate::unfit_status`] says so.
+    Unfit(Unfit),
+}
+
+impl From<NoIdentity> for NoPlan {
+    fn from(error: NoIdentity) -> Self {
+        Self::NoIdentity(error)
+    }
+}
+
+/// The resource lacks what the API server gives every resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoIdentity {
     /// The field that is absent or wrong.
@@ -134,13 +152,18 @@ impl std::error::Error for NoIdentity {}
 /// Plans for one KafkaCluster.
 ///
 /// # Errors
-/// When the resource has no name, namespace or uid.
-pub fn plan_cluster(observed: ClusterObserved<'_>) -> Result<ClusterPlan, NoIdentity> {
+/// When the resource has no name, namespace or uid, or the volumes that there are don't fit it: then nothing is to be
+/// done.
+pub fn plan_cluster(observed: ClusterObserved<'_>) -> Result<ClusterPlan, NoPlan> {
     let metadata = &observed.cluster.metadata;
     let cluster = metadata.name.as_deref().ok_or(NoIdentity { field: "metadata.name" })?;
     let namespace = metadata.namespace.as_deref().ok_or(NoIdentity { field: "metadata.namespace" })?;
     let uid = metadata.uid.as_deref().ok_or(NoIdentity { field: "metadata.uid" })?;
     let names = Names { cluster, namespace };
+    let status = observed.cluster.status.as_ref();
+    if status.is_none_or(|status| status.brokers.is_empty()) {
+        retained::check(observed.claims, names, observed.cluster.spec.replicas).map_err(NoPlan::Unfit)?;
+    }
     let record = record(observed, names, uid)?;
     let brokers: Vec<Broker> = record
         .brokers
@@ -172,7 +195,8 @@ fn steps(
         apply(PlannedObject::new(&build::headless_service(context))),
     ];
     steps.extend(build::bootstrap_service(context).map(|s| apply(PlannedObject::new(&s))));
-    steps.extend(build::nodeport_services(context).iter().map(|s| apply(PlannedObject::new(s))));
+    let recorded = observed.cluster.status.as_ref().map(|s| s.node_ports.as_slice()).unwrap_or_default();
+    steps.extend(build::nodeport_services(context).iter().map(|s| apply(nodeport_object(s, recorded))));
     steps.push(apply(PlannedObject::new(&build::pod_disruption_budget(context))));
     let mut set_as_asked = None;
     let hash = match build::config_files(context, observed.services) {
@@ -198,22 +222,35 @@ fn steps(
     (steps, hash, unrolled(set_as_asked, observed.pods, &record.brokers))
 }
 
+// Clients know its port: it is given up only for one that the spec names, or if another Service has it by now.
+fn nodeport_object(service: &Service, recorded: &[NodePortStatus]) -> PlannedObject {
+    let object = PlannedObject::new(service);
+    let had = recorded.iter().find(|had| had.service == object.name);
+    match had.filter(|_| build::node_port_of(service).is_none()) {
+        Some(had) => object.with_node_port(had.port),
+        None => object,
+    }
+}
+
 // The Services of a listener that is gone from the spec.
 fn deletions(steps: &[Step], live: &[Service]) -> Vec<Step> {
     let wanted = |name: &str| {
         steps.iter().any(|s| matches!(s, Step::Apply(o) if o.kind == ObjectKind::Service && o.name == name))
     };
-    let names = live.iter().filter_map(|service| service.metadata.name.clone());
-    names.filter(|name| !wanted(name)).map(|name| Step::Delete { kind: ObjectKind::Service, name }).collect()
+    let named = live.iter().filter_map(|service| {
+        Some((service.metadata.name.clone()?, service.metadata.uid.clone().unwrap_or_default()))
+    });
+    let gone = named.filter(|(name, _)| !wanted(name));
+    gone.map(|(name, uid)| Step::Delete { kind: ObjectKind::Service, name, uid }).collect()
 }
 
 // What is on record stays: the status first, then what the volumes of an earlier cluster of this name say.
 fn record(observed: ClusterObserved<'_>, names: Names<'_>, uid: &str) -> Result<Record, NoIdentity> {
     let status = observed.cluster.status.as_ref();
+    let retained = retained::retained(observed.claims);
     let cluster_id = status
-        .and_then(|s| s.cluster_id.as_deref())
-        .or_else(|| claimed(observed.claims, CLUSTER_ID_ANNOTATION))
-        .and_then(|text| text.parse().ok())
+        .and_then(|s| s.cluster_id.as_deref()?.parse().ok())
+        .or(retained.cluster_id)
         .or_else(|| cluster_id_from_uid(uid))
         .ok_or(NoIdentity { field: "metadata.uid" })?;
     let brokers = brokers(observed, names);
@@ -221,7 +258,7 @@ fn record(observed: ClusterObserved<'_>, names: Names<'_>, uid: &str) -> Result<
     let recorded = status.map(|s| s.voters.iter().copied().map(BrokerId).collect::<Vec<_>>());
     let voters = recorded
         .filter(|voters| !voters.is_empty())
-        .or_else(|| parse_ids(claimed(observed.claims, VOTERS_ANNOTATION)?))
+        .or(retained.voters)
         .filter(|voters| voters.iter().all(|v| ids.contains(v)))
         .unwrap_or_else(|| voters_of(&ids).to_vec());
     Ok(Record { cluster_id, voters, brokers, image: image(observed) })
@@ -277,13 +314,4 @@ pub(crate) fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.as_ref().and_then(|s| s.conditions.as_ref());
     let ready = |c: &k8s_openapi::api::core::v1::PodCondition| c.type_ == "Ready" && c.status == "True";
     pod.metadata.deletion_timestamp.is_none() && conditions.is_some_and(|all| all.iter().any(ready))
-}
-
-fn claimed<'a>(claims: &'a [PersistentVolumeClaim], key: &str) -> Option<&'a str> {
-    let annotations = claims.iter().filter_map(|claim| claim.metadata.annotations.as_ref());
-    annotations.filter_map(|a| a.get(key)).map(String::as_str).next()
-}
-
-fn parse_ids(text: &str) -> Option<Vec<BrokerId>> {
-    text.split(',').map(|id| id.parse().ok().map(BrokerId)).collect()
 }

@@ -3,18 +3,26 @@
 use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use ottla_api::{
-    BrokerStatus, KafkaClusterStatus, ListenerSpec, ListenerStatus, ListenerType, OperationState,
-    OperationStatus, PROGRESSING, PartitionCounts, READY, condition, set_condition,
+    BrokerStatus, KafkaCluster, KafkaClusterStatus, ListenerSpec, ListenerStatus, ListenerType,
+    NodePortStatus, OperationState, OperationStatus, PROGRESSING, PartitionCounts, READY, condition,
+    set_condition,
 };
 
 use crate::build::node_port_of;
 use crate::cluster::{ClusterObserved, ClusterPlan, Step};
 use crate::event::{Event, ready_changed};
 use crate::names::Names;
+use crate::object::PlannedObject;
+use crate::retained::Unfit;
 use crate::view::{counts, troubles};
 
 /// The most addresses that a listener's bootstrap.servers holds.
 const BOOTSTRAP_HOSTS_MAX: usize = 3;
+
+/// The reason of a cluster whose steps were refused.
+pub const STEP_FAILED: &str = "StepFailed";
+/// The reason of a cluster that finds a name taken by an object that isn't its own.
+pub const CONFLICT: &str = "Conflict";
 
 /// A step that was tried and refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +31,8 @@ pub struct Failure {
     pub step: String,
     /// What was said.
     pub error: String,
+    /// [`STEP_FAILED`], or [`CONFLICT`], which a person has to settle.
+    pub reason: &'static str,
 }
 
 /// The status after a plan was carried out, and what to tell.
@@ -60,6 +70,7 @@ pub fn cluster_status(
         external_bootstrap_servers: first(ListenerType::Nodeport),
         partitions: partitions(observed),
         operations: operations(plan, failures),
+        node_ports: node_ports(observed, plan),
         listeners,
     };
     let (ready, progressing, reason, message) = verdict(observed, plan, failures, status.partitions);
@@ -69,6 +80,24 @@ pub fn cluster_status(
     set_condition(conditions, condition(PROGRESSING, progressing, reason, &message, generation, now));
     let mut events: Vec<Event> = ready_changed(&old.conditions, conditions).into_iter().collect();
     events.extend(disks_changed(&old.brokers, &status.brokers));
+    events.extend(node_ports_changed(&old.node_ports, &status.node_ports));
+    (status, events)
+}
+
+/// The status of a cluster that isn't begun, and what to tell. Nothing goes on record: another spec may fit.
+pub fn unfit_status(cluster: &KafkaCluster, unfit: &Unfit, now: Time) -> (KafkaClusterStatus, Vec<Event>) {
+    let before = cluster.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
+    let generation = cluster.metadata.generation;
+    let mut status = KafkaClusterStatus {
+        observed_generation: generation,
+        conditions: before.clone(),
+        ..Default::default()
+    };
+    for kind in [READY, PROGRESSING] {
+        let new = condition(kind, false, unfit.reason, &unfit.message, generation, now.clone());
+        set_condition(&mut status.conditions, new);
+    }
+    let events = ready_changed(&before, &status.conditions).into_iter().collect();
     (status, events)
 }
 
@@ -99,14 +128,44 @@ fn disks_changed(before: &[BrokerStatus], after: &[BrokerStatus]) -> Vec<Event> 
     after.iter().filter(other).map(event).collect()
 }
 
+// What each Service of a nodeport listener has, or had last: it may be made anew.
+fn node_ports(observed: ClusterObserved<'_>, plan: &ClusterPlan) -> Vec<NodePortStatus> {
+    let before = observed.cluster.status.as_ref().map(|s| s.node_ports.as_slice()).unwrap_or_default();
+    let port = |object: &PlannedObject| {
+        let live = observed.services.iter().find(|s| s.metadata.name.as_deref() == Some(&object.name));
+        let had = || before.iter().find(|had| had.service == object.name).map(|had| had.port);
+        let port = live.and_then(node_port_of).map(i32::from).or_else(had)?;
+        Some(NodePortStatus { service: object.name.clone(), port })
+    };
+    let is_nodeport = |object: &&PlannedObject| object.body["spec"]["type"] == "NodePort";
+    let objects = plan.steps.iter().filter_map(|step| match step {
+        Step::Apply(object) => Some(object),
+        _ => None,
+    });
+    objects.filter(is_nodeport).filter_map(port).collect()
+}
+
+fn node_ports_changed(before: &[NodePortStatus], after: &[NodePortStatus]) -> Vec<Event> {
+    let moved = |now: &NodePortStatus| {
+        let had = before.iter().find(|had| had.service == now.service && had.port != now.port)?;
+        let message = format!(
+            "the Service {} has the node port {} and had {}: clients outside have to use the new one",
+            now.service, now.port, had.port
+        );
+        Some(Event { warning: true, reason: "NodePortChanged".to_owned(), message })
+    };
+    after.iter().filter_map(moved).collect()
+}
+
 fn verdict(
     observed: ClusterObserved<'_>,
     plan: &ClusterPlan,
     failures: &[Failure],
     partitions: Option<PartitionCounts>,
 ) -> (bool, bool, &'static str, String) {
-    if let Some(Failure { step, error }) = failures.first() {
-        return (false, false, "StepFailed", format!("{step}: {error}"));
+    let conflict = failures.iter().find(|failure| failure.reason == CONFLICT);
+    if let Some(Failure { step, error, reason }) = conflict.or(failures.first()) {
+        return (false, false, reason, format!("{step}: {error}"));
     }
     if plan.config_hash.is_none() {
         let waits = plan.steps.iter().find_map(|step| match step {

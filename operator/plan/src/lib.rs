@@ -3,6 +3,7 @@
 //! The controller carries plans out on Kubernetes, `operator/local` with processes on one machine. Nothing here
 //! asks or writes anything: what was observed comes in as arguments, `now` too.
 
+mod adoption;
 mod build;
 mod cluster;
 mod cluster_status;
@@ -12,17 +13,19 @@ mod names;
 mod object;
 mod properties;
 mod restart;
+mod retained;
 mod topic;
 mod view;
 
-pub use build::{CLUSTER_ID_ANNOTATION, CONFIG_HASH_ANNOTATION, VOTERS_ANNOTATION};
-pub use cluster::{ClusterObserved, ClusterPlan, NoIdentity, Record, Step, plan_cluster};
-pub use cluster_status::{Failure, cluster_status};
+pub use build::{CLUSTER_ID_ANNOTATION, CONFIG_HASH_ANNOTATION, TEMPLATE_HASH_ANNOTATION, VOTERS_ANNOTATION};
+pub use cluster::{ClusterObserved, ClusterPlan, NoIdentity, NoPlan, Record, Step, plan_cluster};
+pub use cluster_status::{CONFLICT, Failure, STEP_FAILED, cluster_status, unfit_status};
 pub use event::Event;
 pub use identity::{VOTERS_MAX, cluster_id_from_uid, voters_of};
 pub use names::{CLUSTER_LABEL, FIELD_MANAGER, Names};
-pub use object::{INTENT_ANNOTATION, ObjectKind, PlannedObject};
+pub use object::{Foreign, INTENT_ANNOTATION, ObjectKind, PlannedObject};
 pub use properties::{BrokerPlace, Endpoint, Voter, loopback_place, server_properties};
 pub use restart::{Restart, eviction, restart_hindrance};
+pub use retained::Unfit;
 pub use topic::{ClusterState, TOPIC_FINALIZER, TopicAction, TopicObserved, TopicPlan, elder_of, plan_topic};
 pub use view::{BrokerView, ClusterView, PartitionView, TopicView};

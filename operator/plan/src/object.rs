@@ -60,6 +60,8 @@ pub struct PlannedObject {
     pub name: String,
     /// The whole of what the operator asks of it, with [`INTENT_ANNOTATION`].
     pub body: Value,
+    /// The same with what it had before, asked for where it has to be made anew; it does without if that is taken.
+    pub again: Option<Value>,
 }
 
 impl PlannedObject {
@@ -74,7 +76,36 @@ impl PlannedObject {
         let name = body["metadata"]["name"].as_str().expect("builders name their objects").to_owned();
         let intent = fingerprint(&body.to_string());
         body["metadata"]["annotations"][INTENT_ANNOTATION] = Value::String(intent);
-        Self { kind, name, body }
+        Self { kind, name, body, again: None }
+    }
+
+    /// A Service that asks for its node port again, if it has to be made anew.
+    pub(crate) fn with_node_port(mut self, port: i32) -> Self {
+        let mut again = self.body.clone();
+        again["spec"]["ports"][0]["nodePort"] = port.into();
+        self.again = Some(again);
+        self
+    }
+
+    /// Whether `live`, which has this object's name, belongs to the same KafkaCluster: by its owner's uid, as names
+    /// and labels can be anybody's.
+    ///
+    /// # Errors
+    /// What to tell if it doesn't; it is not to be touched then.
+    pub fn check_owner(&self, live: &Value) -> Result<(), Foreign> {
+        let uid = self.body.pointer("/metadata/ownerReferences/0/uid").and_then(Value::as_str);
+        let owners =
+            || live.pointer("/metadata/ownerReferences").and_then(Value::as_array).into_iter().flatten();
+        if uid.is_some() && owners().any(|owner| owner["uid"].as_str() == uid) {
+            return Ok(());
+        }
+        let title = |owner: &Value| {
+            let word = |field: &str| owner[field].as_str().unwrap_or_default();
+            format!("{} {}", word("kind"), word("name"))
+        };
+        let owner = owners().next().map(title);
+        let ours = self.body.pointer("/metadata/ownerReferences/0").map(title);
+        Err(Foreign { kind: self.kind, name: self.name.clone(), is_earlier: owner == ours, owner })
     }
 
     /// Whether this is to be applied, with `live` there.
@@ -95,6 +126,43 @@ impl PlannedObject {
         intent(live) != intent(&self.body) || !owns(fields, &without_identity(&self.body))
     }
 }
+
+/// An object that has the name of one of a cluster's and isn't its own: a person made it, or another resource owns it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Foreign {
+    /// Its kind.
+    pub kind: ObjectKind,
+    /// Its name.
+    pub name: String,
+    /// What owns it, as in "KafkaCluster other"; none: nothing does.
+    pub owner: Option<String>,
+    /// Whether the owner was an earlier KafkaCluster of the same name, with which it goes by itself.
+    pub is_earlier: bool,
+}
+
+impl fmt::Display for Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, name, owner, is_earlier } = self;
+        if *is_earlier {
+            return write!(
+                f,
+                "the {kind} {name} belongs to an earlier KafkaCluster of this name and should soon be gone with it: \
+                 delete it if it stays"
+            );
+        }
+        let whose = match owner {
+            Some(owner) => format!("belongs to {owner}"),
+            None => "was not made for this KafkaCluster".to_owned(),
+        };
+        write!(
+            f,
+            "the {kind} {name} is there already and {whose}, so it is left alone: delete or rename it, or give this \
+             KafkaCluster another name"
+        )
+    }
+}
+
+impl std::error::Error for Foreign {}
 
 /// The first 16 hexadecimal digits of the SHA-256 of `text`.
 pub fn fingerprint(text: &str) -> String {
@@ -192,6 +260,41 @@ mod tests {
             assert_eq!(owns(&fields, &wanted), owned, "{wanted}");
         }
         assert!(!owns(&Value::Null, &json!({"replicas": 3})), "nothing was ever applied");
+    }
+
+    #[test]
+    fn an_object_is_a_clusters_by_its_owners_uid_alone() {
+        use k8s_openapi::api::core::v1::ServiceAccount;
+        let mut account = ServiceAccount::default();
+        account.metadata.name = Some("demo-broker".into());
+        let mut object = PlannedObject::new(&account);
+        object.body["metadata"]["ownerReferences"] =
+            json!([{"kind": "KafkaCluster", "name": "demo", "uid": "u"}]);
+        let owned_by = |owner: Value| json!({"metadata": {"labels": {"a": "b"}, "ownerReferences": owner}});
+        assert_eq!(object.check_owner(&object.body), Ok(()));
+        let many = json!([{"kind": "App", "name": "shop", "uid": "x"}, {"kind": "KafkaCluster", "name": "demo", "uid": "u"}]);
+        assert_eq!(object.check_owner(&owned_by(many)), Ok(()));
+        let others = owned_by(json!([{"kind": "KafkaCluster", "name": "other", "uid": "x"}]));
+        let said = object.check_owner(&others).unwrap_err().to_string();
+        assert!(
+            said.starts_with(
+                "the ServiceAccount demo-broker is there already and belongs to KafkaCluster other,"
+            ),
+            "{said}"
+        );
+        let older = owned_by(json!([{"kind": "KafkaCluster", "name": "demo", "uid": "older"}]));
+        let said = object.check_owner(&older).unwrap_err().to_string();
+        assert!(said.contains("belongs to an earlier KafkaCluster of this name"), "{said}");
+        for nobodys in [owned_by(json!([])), json!({"metadata": {}}), json!({})] {
+            let said = object.check_owner(&nobodys).unwrap_err().to_string();
+            assert!(
+                said.contains("was not made for this KafkaCluster") && said.contains("delete or rename it"),
+                "{said}"
+            );
+        }
+        // What names no owner is nobody's to claim.
+        let unowned = PlannedObject::new(&account);
+        assert!(unowned.check_owner(&unowned.body).is_err());
     }
 
     #[test]

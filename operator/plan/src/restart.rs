@@ -4,6 +4,7 @@
 //! pod that isn't ready loses nothing by being replaced, and goes first: else a bad setting could never be
 //! corrected.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
@@ -13,7 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, ObjectMeta, 
 use ottla_api::BrokerStatus;
 use ottla_types::BrokerId;
 
-use crate::build::CONFIG_HASH_ANNOTATION;
+use crate::build::{CONFIG_HASH_ANNOTATION, TEMPLATE_HASH_ANNOTATION, own_hash};
 use crate::cluster::{Step, is_ready};
 use crate::event::Event;
 use crate::view::ClusterView;
@@ -96,11 +97,12 @@ pub(crate) fn unrolled(set: Option<&StatefulSet>, pods: &[Pod], brokers: &[Broke
     let Some(revision) = newest_revision(set) else {
         return Some("Kubernetes has yet to look at the StatefulSet as it is now".to_owned());
     };
-    let is_new = |broker: &&BrokerStatus| {
+    let is_new = |(ordinal, broker): &(usize, &BrokerStatus)| {
         let pod = pods.iter().find(|pod| pod.metadata.name.as_deref() == Some(&broker.pod));
-        pod.is_some_and(|pod| pod.metadata.deletion_timestamp.is_none() && made_from(pod) == Some(revision))
+        pod.filter(|pod| pod.metadata.deletion_timestamp.is_none() && made_from(pod).is_some())
+            .is_some_and(|pod| !is_old(set, revision, pod, *ordinal))
     };
-    let (new, all) = (brokers.iter().filter(is_new).count(), brokers.len());
+    let (new, all) = (brokers.iter().enumerate().filter(is_new).count(), brokers.len());
     (new < all).then(|| format!("{new} of {all} brokers run as asked"))
 }
 
@@ -124,24 +126,22 @@ pub(crate) fn next_restart(
     view: Option<&ClusterView>,
 ) -> Option<Step> {
     let revision = newest_revision(set)?;
-    let is_old = |pod: &&Pod| {
-        pod.metadata.deletion_timestamp.is_none() && made_from(pod).is_some_and(|had| had != revision)
-    };
     let pod_of =
         |broker: &BrokerStatus| pods.iter().find(|p| p.metadata.name.as_deref() == Some(&broker.pod));
-    let mut old: Vec<(&BrokerStatus, &Pod)> =
-        brokers.iter().filter_map(|b| Some((b, pod_of(b).filter(is_old)?))).collect();
+    let numbered = brokers.iter().enumerate().filter_map(|(ordinal, b)| Some((ordinal, b, pod_of(b)?)));
+    let mut old: Vec<(usize, &BrokerStatus, &Pod)> =
+        numbered.filter(|(ordinal, _, pod)| is_old(set, revision, pod, *ordinal)).collect();
     // Those that don't serve first, the active controller last: it is then elected anew only once.
     let controller = view.and_then(|view| view.active_controller);
-    old.sort_by_key(|(b, pod)| (is_ready(pod), runs(pod), controller == Some(BrokerId(b.id)), b.id));
-    let (broker, pod) = *old.first()?;
+    old.sort_by_key(|(_, b, pod)| (is_ready(pod), runs(pod), controller == Some(BrokerId(b.id)), b.id));
+    let (ordinal, broker, pod) = *old.first()?;
     let mut restart = Restart {
         pod: broker.pod.clone(),
         uid: pod.metadata.uid.clone().unwrap_or_default(),
         broker: BrokerId(broker.id),
         runs: runs(pod),
         ready: is_ready(pod),
-        why: difference(set, pod),
+        why: difference(set, pod, ordinal),
         more: old.len() - 1,
         blocked_by: None,
     };
@@ -189,14 +189,33 @@ fn runs(pod: &Pod) -> bool {
     containers.iter().any(|c| c.state.as_ref().is_some_and(|state| state.running.is_some()))
 }
 
-fn difference(set: &StatefulSet, pod: &Pod) -> String {
-    let template = set.spec.as_ref().map(|spec| &spec.template);
-    let wanted =
-        template.and_then(|t| t.metadata.as_ref()?.annotations.as_ref()?.get(CONFIG_HASH_ANNOTATION));
-    let had = pod.metadata.annotations.as_ref().and_then(|a| a.get(CONFIG_HASH_ANNOTATION));
-    if wanted != had {
+// Another revision may differ in what concerns another broker only; only old pods don't say what they were made from.
+fn is_old(set: &StatefulSet, revision: &str, pod: &Pod, ordinal: usize) -> bool {
+    let is_other =
+        pod.metadata.deletion_timestamp.is_none() && made_from(pod).is_some_and(|had| had != revision);
+    let had = pod.metadata.annotations.as_ref();
+    let Some(had_template) = had.and_then(|a| a.get(TEMPLATE_HASH_ANNOTATION)) else { return is_other };
+    let wanted = template_annotations(set).and_then(|a| a.get(TEMPLATE_HASH_ANNOTATION));
+    is_other && (wanted != Some(had_template) || settings_differ(set, pod, ordinal))
+}
+
+fn settings_differ(set: &StatefulSet, pod: &Pod, ordinal: usize) -> bool {
+    let own = |annotations: Option<&BTreeMap<String, String>>| {
+        let all = annotations.and_then(|a| a.get(CONFIG_HASH_ANNOTATION)).map(String::as_str);
+        all.and_then(|all| own_hash(all, ordinal)).map(str::to_owned)
+    };
+    own(template_annotations(set)) != own(pod.metadata.annotations.as_ref())
+}
+
+fn template_annotations(set: &StatefulSet) -> Option<&BTreeMap<String, String>> {
+    set.spec.as_ref()?.template.metadata.as_ref()?.annotations.as_ref()
+}
+
+fn difference(set: &StatefulSet, pod: &Pod, ordinal: usize) -> String {
+    if settings_differ(set, pod, ordinal) {
         return "changed settings".to_owned();
     }
+    let template = set.spec.as_ref().map(|spec| &spec.template);
     let image = |containers: &[Container]| containers.first().and_then(|c| c.image.clone());
     let wanted = template.and_then(|t| image(&t.spec.as_ref()?.containers));
     match wanted {

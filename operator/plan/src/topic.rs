@@ -5,12 +5,13 @@ use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use ottla_api::{
-    DeletionPolicy, KafkaClusterSpec, PROGRESSING, PartitionStatus, READY, REPLICAS_DEFAULT, Topic,
-    TopicStatus, condition, set_condition,
+    ADOPT_ANNOTATION, DeletionPolicy, KafkaClusterSpec, PROGRESSING, PartitionStatus, READY,
+    REPLICAS_DEFAULT, Topic, TopicStatus, condition, set_condition,
 };
 use ottla_placement::{Broker, loads, place, substitute};
 use ottla_types::BrokerId;
 
+use crate::adoption::{self, Differences};
 use crate::event::{Event, ready_changed};
 use crate::view::{ClusterView, PartitionView, TopicView, counts, troubles};
 
@@ -62,6 +63,9 @@ pub struct TopicPlan {
     pub finalizer: bool,
     /// What the status should say.
     pub status: TopicStatus,
+    /// Whether the status is to be written, and the events told, before the action: it shows what is changed, or records
+    /// which settings become this Topic's own.
+    pub is_told_first: bool,
     /// What to tell besides.
     pub events: Vec<Event>,
 }
@@ -148,6 +152,7 @@ pub fn plan_topic(observed: TopicObserved<'_>, now: Time) -> TopicPlan {
         action: None,
         finalizer: !deleted && topic.spec.deletion_policy == DeletionPolicy::Delete,
         status: topic.status.clone().unwrap_or_default(),
+        is_told_first: false,
         events: Vec::new(),
     };
     let verdict = if deleted { plan_deletion(observed, &mut plan) } else { plan_being(observed, &mut plan) };
@@ -235,33 +240,111 @@ fn plan_being(observed: TopicObserved<'_>, plan: &mut TopicPlan) -> Verdict {
         ClusterState::Known(view) => view,
     };
     let found = view.topics.get(name);
+    let before = plan.status.clone();
     match found {
         Some(found) => show(found, &mut plan.status),
         None => forget(&mut plan.status),
     }
+    let Some(found) = found else { return plan_creation(observed, view, plan) };
+    let factor = replication_factor(topic, observed.spec, Some(found));
+    // A topic that was there before this Topic is in its care only once it is as asked: till then it may go its own way.
+    let is_adopted = before.topic_id.as_ref() == Some(&found.id);
+    let managed = if is_adopted || before.topic_id.is_none() { before.managed_config } else { Vec::new() };
+    plan.status.unmanaged_config = adoption::unmanaged(topic, found, &managed);
+    plan.status.managed_config.clone_from(&managed);
+    let differs =
+        if is_adopted { Differences::default() } else { adoption::differences(topic, found, factor) };
+    if !differs.all.is_empty() {
+        plan.status.topic_id = None;
+    }
     if let Some(refusal) = observed.refusal {
         return Verdict::stuck("Refused", refusal.to_owned());
     }
-    let factor = replication_factor(topic, observed.spec, found);
-    match (found, differences(topic, found, factor)) {
-        (Some(found), Differences::None) => settled(found, factor),
-        (_, Differences::Refused(reason, message)) => Verdict::stuck(reason, message),
-        (_, Differences::Some) => match assignments(topic, view, factor) {
-            Ok(assignments) => {
-                plan.action = Some(TopicAction::Apply {
-                    name: name.to_owned(),
-                    config: wanted_config(topic),
-                    assignments,
-                    metadata_version: view.metadata_version,
-                    expected_id: found.map(|t| t.id.clone()),
-                });
-                let what = if found.is_some() { "changed" } else { "created" };
-                Verdict::working("Applying", format!("the topic is being {what}"))
-            }
-            Err(why) => Verdict::working("NotPlaceable", why),
-        },
-        (None, Differences::None) => unreachable!("an absent topic differs from any spec"),
+    if let Some(verdict) = too_many_partitions(topic, found) {
+        return verdict;
     }
+    if !differs.deletes_records.is_empty() && !adoption::is_agreed(topic) {
+        return held(&differs);
+    }
+    plan.status.managed_config = adoption::managed(topic, Some(found), &managed);
+    let config = adoption::wanted(topic, Some(found), &managed);
+    if is_as_asked(topic, found, factor, &config) {
+        if !is_adopted {
+            plan.events.extend(adopted(topic, &plan.status));
+        }
+        return settled(found, factor);
+    }
+    plan.is_told_first = !is_adopted || plan.status.managed_config != managed;
+    let verdict = if is_adopted {
+        Verdict::working("Applying", "the topic is being changed".to_owned())
+    } else {
+        let message =
+            format!("the topic was there before this Topic, and is changed: {}", differs.all.join("; "));
+        Verdict::working("Adopting", message)
+    };
+    apply(observed, view, config, factor, plan, verdict)
+}
+
+fn plan_creation(observed: TopicObserved<'_>, view: &ClusterView, plan: &mut TopicPlan) -> Verdict {
+    if let Some(refusal) = observed.refusal {
+        return Verdict::stuck("Refused", refusal.to_owned());
+    }
+    let topic = observed.topic;
+    plan.status.managed_config = adoption::managed(topic, None, &[]);
+    plan.is_told_first = !plan.status.managed_config.is_empty();
+    let factor = replication_factor(topic, observed.spec, None);
+    let verdict = Verdict::working("Applying", "the topic is being created".to_owned());
+    apply(observed, view, adoption::named(topic), factor, plan, verdict)
+}
+
+/// Plans to bring the topic to this; `verdict` is what to say of it.
+fn apply(
+    observed: TopicObserved<'_>,
+    view: &ClusterView,
+    config: BTreeMap<String, String>,
+    factor: usize,
+    plan: &mut TopicPlan,
+    verdict: Verdict,
+) -> Verdict {
+    let name = observed.topic.topic_name();
+    match assignments(observed.topic, view, factor) {
+        Ok(assignments) => {
+            plan.action = Some(TopicAction::Apply {
+                name: name.to_owned(),
+                config,
+                assignments,
+                metadata_version: view.metadata_version,
+                expected_id: view.topics.get(name).map(|t| t.id.clone()),
+            });
+            verdict
+        }
+        Err(why) => Verdict::working("NotPlaceable", why),
+    }
+}
+
+fn held(differs: &Differences) -> Verdict {
+    let mut message = format!(
+        "the topic was there before this Topic, whose manifest would have it keep fewer records: {}. Correct the manifest, or annotate this Topic with {ADOPT_ANNOTATION}=true to have it so",
+        differs.deletes_records.join("; ")
+    );
+    if differs.all.len() > differs.deletes_records.len() {
+        message += &format!(". In all: {}", differs.all.join("; "));
+    }
+    Verdict::stuck("AdoptionHeld", message)
+}
+
+/// What to tell of a topic that was there and is in this Topic's care from now on, if it isn't what the manifest says.
+fn adopted(topic: &Topic, status: &TopicStatus) -> Option<Event> {
+    let mut parts: Vec<String> = Vec::new();
+    if !status.unmanaged_config.is_empty() {
+        let kept = status.unmanaged_config.iter().map(|(key, value)| format!("{key}={value}"));
+        parts.push(format!("keeps what the manifest doesn't name: {}", kept.collect::<Vec<_>>().join(", ")));
+    }
+    if topic.spec.deletion_policy == DeletionPolicy::Delete {
+        parts.push("is deleted with this Topic (deletionPolicy: Delete)".to_owned());
+    }
+    let message = format!("the topic was there before this Topic; it {}", parts.join("; it "));
+    (!parts.is_empty()).then(|| Event { warning: false, reason: "Adopted".to_owned(), message })
 }
 
 // A topic that is there keeps what it has unless the spec says a number: more brokers alone move nothing.
@@ -272,38 +355,29 @@ fn replication_factor(topic: &Topic, spec: Option<&KafkaClusterSpec>, found: Opt
     topic.spec.replicas.map(wanted).or(present).unwrap_or(wanted(REPLICAS_DEFAULT.min(brokers)))
 }
 
-enum Differences {
-    None,
-    Some,
-    Refused(&'static str, String),
+fn too_many_partitions(topic: &Topic, found: &TopicView) -> Option<Verdict> {
+    let (present, wanted) = (found.partitions.len(), partitions(topic, found.partitions.len()));
+    let message = format!(
+        "the topic has {present} partitions, and spec.partitions is {wanted}: partitions never decrease, so set spec.partitions to {present} or more"
+    );
+    (present > wanted).then(|| Verdict::stuck("PartitionsDiffer", message))
 }
 
-fn differences(topic: &Topic, found: Option<&TopicView>, factor: usize) -> Differences {
-    let Some(found) = found else { return Differences::Some };
-    let wanted = usize::try_from(topic.spec.partitions).unwrap_or_default();
-    let present = found.partitions.len();
-    if present > wanted {
-        let message = format!(
-            "the topic has {present} partitions, and spec.partitions is {wanted}: partitions never decrease, so set spec.partitions to {present} or more"
-        );
-        return Differences::Refused("PartitionsDiffer", message);
-    }
+fn is_as_asked(topic: &Topic, found: &TopicView, factor: usize, config: &BTreeMap<String, String>) -> bool {
     let moves = found.partitions.iter().any(|p| p.target().len() != factor);
-    if moves || present < wanted || found.config != wanted_config(topic) {
-        Differences::Some
-    } else {
-        Differences::None
-    }
+    let present = found.partitions.len();
+    !moves && present == partitions(topic, present) && found.config == *config
 }
 
-fn wanted_config(topic: &Topic) -> BTreeMap<String, String> {
-    topic.spec.config.iter().map(|(key, value)| (key.clone(), value.to_string())).collect()
+// What the spec doesn't name is what there is, and one where there is nothing.
+fn partitions(topic: &Topic, present: usize) -> usize {
+    topic.spec.partitions.and_then(|n| usize::try_from(n).ok()).unwrap_or(present.max(1))
 }
 
 // Existing replicas stay where they are; new ones go where the fewest are.
 fn assignments(topic: &Topic, view: &ClusterView, factor: usize) -> Result<Vec<Vec<BrokerId>>, String> {
     let found = view.topics.get(topic.topic_name());
-    let wanted = usize::try_from(topic.spec.partitions).unwrap_or_default();
+    let wanted = partitions(topic, found.map_or(0, |found| found.partitions.len()));
     let all = view.brokers.iter().filter(|b| !b.draining).map(|b| (b.id, b.rack.clone()));
     let everywhere = view.topics.values().flat_map(|t| &t.partitions).map(|p| p.replicas.as_slice());
     let mut brokers = loads(all, everywhere);

@@ -102,13 +102,42 @@ impl Kube<'_> {
         bail!("{waited}\nas it is now:\n{}{}", now.stdout, now.stderr)
     }
 
+    /// Waits until the condition Ready of an object gives this reason; gives its message.
+    ///
+    /// # Errors
+    /// It gives another one after `limit`.
+    pub fn wait_for_reason(
+        &self,
+        namespace: &str,
+        object: &str,
+        reason: &str,
+        limit: Duration,
+    ) -> Result<String> {
+        shell::poll(&format!("{object} to be {reason}"), limit, || {
+            let found = self.get(namespace, &[object])?;
+            let conditions = array(&found, "/status/conditions");
+            let ready =
+                conditions.iter().find(|c| c["type"] == "Ready").context("there is no condition Ready")?;
+            same("its reason", text(ready, "/reason")?, reason)?;
+            Ok(text(ready, "/message")?.to_owned())
+        })
+    }
+
+    /// Runs `helm` whatever comes of it.
+    ///
+    /// # Errors
+    /// It takes longer than `limit`.
+    pub fn try_helm(&self, words: &[&str], limit: Duration) -> Result<Output> {
+        let helm = std::env::var("OTTLA_HELM").unwrap_or_else(|_| "helm".to_owned());
+        shell::run(self.bed.command(&helm).args(words), limit)
+    }
+
     /// Runs `helm`.
     ///
     /// # Errors
     /// It fails or takes longer than `limit`.
     pub fn helm(&self, words: &[&str], limit: Duration) -> Result<String> {
-        let helm = std::env::var("OTTLA_HELM").unwrap_or_else(|_| "helm".to_owned());
-        shell::run(self.bed.command(&helm).args(words), limit)?.ok()
+        self.try_helm(words, limit)?.ok()
     }
 }
 

@@ -2,7 +2,12 @@
 
 use std::path::Path;
 
-use ottla_api::{CONFIG_KEYS_OWNED, REPLICAS_MAX, TOPIC_NAMES_INTERNAL, crd_files, crds};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use ottla_api::{
+    CONFIG_KEYS_OWNED, DEFINITION_ANNOTATION, DEFINITION_VERSION_ANNOTATION, REPLICAS_MAX,
+    TOPIC_NAMES_INTERNAL, crd_files, crds, definition_trouble,
+};
+use serde_json::{Value, json};
 
 #[test]
 fn the_files_are_current() {
@@ -45,4 +50,81 @@ fn every_rule_says_its_own_words_and_names_its_field() {
         let message = rule["message"].as_str().unwrap_or_default();
         assert!(message.starts_with("spec.") || message.starts_with("metadata."), "{rule}");
     }
+}
+
+#[test]
+fn lists_of_things_with_a_key_are_maps() {
+    // A list of objects without a key is replaced as a whole by whoever writes one of them.
+    fn lists(value: &Value, path: &str, found: &mut Vec<String>) {
+        let Value::Object(fields) = value else { return };
+        if let Some(keys) = fields.get("x-kubernetes-list-map-keys") {
+            assert_eq!(fields["x-kubernetes-list-type"], "map", "{path}");
+            found.push(format!("{path} {keys}"));
+        }
+        let named = fields.get("properties").and_then(Value::as_object).into_iter().flatten();
+        named.for_each(|(name, value)| lists(value, &format!("{path}.{name}"), found));
+    }
+    let mut found = Vec::new();
+    for crd in crds() {
+        let schema = crd.spec.versions[0].schema.as_ref().and_then(|s| s.open_api_v3_schema.as_ref());
+        lists(&serde_json::to_value(schema).unwrap(), &crd.spec.names.kind, &mut found);
+    }
+    for expected in [
+        "KafkaCluster.spec.listeners [\"name\"]",
+        "KafkaCluster.status.brokers [\"id\"]",
+        "KafkaCluster.status.conditions [\"type\"]",
+        "KafkaCluster.status.listeners [\"name\"]",
+        "KafkaCluster.status.nodePorts [\"service\"]",
+        "Topic.status.assignments [\"partition\"]",
+        "Topic.status.conditions [\"type\"]",
+    ] {
+        assert!(found.contains(&expected.to_owned()), "{expected} is not in {found:?}");
+    }
+}
+
+/// Our own definition of topics as an API server has it, with this change.
+fn live(change: impl FnOnce(&mut CustomResourceDefinition)) -> CustomResourceDefinition {
+    let mut live = crds()[1].clone();
+    let status = json!({"conditions": [{"type": "Established", "status": "True"}]});
+    live.status = Some(serde_json::from_value(status).unwrap());
+    change(&mut live);
+    live
+}
+
+fn annotate(live: &mut CustomResourceDefinition, key: &str, value: &str) {
+    live.metadata.annotations.get_or_insert_default().insert(key.into(), value.into());
+}
+
+#[test]
+fn a_definition_that_is_absent_older_or_another_is_told_with_what_to_do() {
+    let trouble = |live: Option<&CustomResourceDefinition>| definition_trouble(&crds()[1], live);
+    assert_eq!(trouble(Some(&live(|_| {}))), None);
+    let newer = live(|crd| {
+        annotate(crd, DEFINITION_VERSION_ANNOTATION, "0.10.0");
+        annotate(crd, DEFINITION_ANNOTATION, "other");
+    });
+    assert_eq!(trouble(Some(&newer)), None);
+    let said = trouble(None).unwrap();
+    assert!(
+        said.starts_with("the definition topics.ottla.dev is not there: install the chart ottla-crds"),
+        "{said}"
+    );
+    let said = trouble(Some(&live(|crd| crd.status = None))).unwrap();
+    assert!(said.ends_with("is not established yet"), "{said}");
+    let unmarked = live(|crd| crd.metadata.annotations = None);
+    let said = trouble(Some(&unmarked)).unwrap();
+    assert!(
+        said.contains("is older than this operator") && said.ends_with("apply the files of crds/"),
+        "{said}"
+    );
+    let older = live(|crd| {
+        annotate(crd, DEFINITION_VERSION_ANNOTATION, "0.0.9");
+        annotate(crd, "meta.helm.sh/release-name", "kinds");
+        annotate(crd, "meta.helm.sh/release-namespace", "base");
+    });
+    let said = trouble(Some(&older)).unwrap();
+    assert!(said.contains("is of version 0.0.9, and this operator needs"), "{said}");
+    assert!(said.contains("upgrade the release kinds in the namespace base"), "{said}");
+    let said = trouble(Some(&live(|crd| annotate(crd, DEFINITION_ANNOTATION, "other")))).unwrap();
+    assert!(said.contains("is another one of version"), "{said}");
 }

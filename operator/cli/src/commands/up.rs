@@ -192,6 +192,10 @@ fn line(event: &Event, style: Style) -> Option<String> {
             format!("topic {topic}  {partitions}")
         }
         Event::TopicFailed { topic, why } => format!("topic {topic}  {}: {why}", style.red("failed")),
+        Event::TopicAdopted { topic, warning: true, message } => {
+            format!("topic {topic}  {}: {message}", style.yellow("waits"))
+        }
+        Event::TopicAdopted { topic, message, .. } => format!("topic {topic}  {message}"),
         Event::Started { .. } | Event::Stopped { .. } | Event::UpToDate { .. } | Event::Stopping => {
             return None;
         }

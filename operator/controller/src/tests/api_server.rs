@@ -68,6 +68,11 @@ impl ApiServer {
         state.version = version;
     }
 
+    /// Takes an object away, as a person would.
+    pub fn remove(&self, path: &str) {
+        self.state.lock().objects.remove(path).expect("it is there");
+    }
+
     /// Every object whose path has this part.
     pub fn all(&self, part: &str) -> Vec<Value> {
         let state = self.state.lock();
@@ -88,6 +93,13 @@ impl ApiServer {
     pub fn calls(&self) -> Vec<String> {
         let calls = std::mem::take(&mut self.state.lock().calls);
         calls.into_iter().filter(|call| call != "POST events").collect()
+    }
+
+    /// The reasons of the events that were published, in order.
+    pub fn told(&self) -> Vec<String> {
+        let mut events = self.all("/events/");
+        events.sort_by_key(|event| event["eventTime"].as_str().unwrap_or_default().to_owned());
+        events.iter().filter_map(|event| event["reason"].as_str().map(str::to_owned)).collect()
     }
 
     /// From now on refuses writes to paths that end so.
@@ -113,20 +125,34 @@ impl ApiServer {
         let body: Value = serde_json::from_slice(&body).unwrap_or_default();
         let is_merge =
             parts.headers.get("content-type").is_some_and(|t| t.as_bytes().ends_with(b"merge-patch+json"));
-        let (code, answer) = self.state.lock().answer(&parts.method, parts.uri.path(), body, is_merge);
+        let (code, answer) = self.state.lock().answer(
+            &parts.method,
+            parts.uri.path(),
+            parts.uri.query().unwrap_or_default(),
+            body,
+            is_merge,
+        );
         let response = Response::builder().status(code).header("content-type", "application/json");
         Ok(response.body(Full::from(answer.to_string())).expect("the parts are valid"))
     }
 }
 
 impl State {
-    fn answer(&mut self, method: &Method, path: &str, body: Value, is_merge: bool) -> (u16, Value) {
+    fn answer(
+        &mut self,
+        method: &Method,
+        path: &str,
+        query: &str,
+        body: Value,
+        is_merge: bool,
+    ) -> (u16, Value) {
         let short = path.rsplit("/namespaces/shop/").next().unwrap_or(path);
         self.calls.push(format!("{method} {short}"));
         if *method != Method::GET && self.refused.as_deref().is_some_and(|end| path.ends_with(end)) {
             return failure(403, "forbidden by the test");
         }
         match *method {
+            Method::GET if query.contains("fieldSelector") => (200, self.named(path, query)),
             Method::GET if is_list(path) => {
                 let ours = |(at, _): &(&String, &Value)| {
                     at.rsplit_once('/').is_some_and(|(folder, _)| folder == path)
@@ -138,9 +164,13 @@ impl State {
             Method::GET => {
                 self.objects.get(path).map_or_else(|| failure(404, "not found"), |o| (200, o.clone()))
             }
-            Method::DELETE => {
-                self.objects.remove(path).map_or_else(|| failure(404, "not found"), |o| (200, o))
-            }
+            Method::DELETE => match self.objects.get(path) {
+                None => failure(404, "not found"),
+                Some(live) if !is_precondition_met(live, &body["preconditions"]) => {
+                    failure(409, "another one")
+                }
+                Some(_) => (200, self.objects.remove(path).unwrap_or_default()),
+            },
             Method::POST if path.ends_with("/eviction") => {
                 self.evict(path.trim_end_matches("/eviction"), &body)
             }
@@ -176,7 +206,14 @@ impl State {
         (201, json!({"kind": "Status", "status": "Success"}))
     }
 
-    fn patch(&mut self, path: &str, body: Value, is_merge: bool) -> (u16, Value) {
+    // By name alone, as in `fieldSelector=metadata.name%3Ddemo`.
+    fn named(&self, path: &str, query: &str) -> Value {
+        let name = query.rsplit("%3D").next().unwrap_or_default();
+        let items: Vec<&Value> = self.objects.get(&format!("{path}/{name}")).into_iter().collect();
+        json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": items})
+    }
+
+    fn patch(&mut self, path: &str, mut body: Value, is_merge: bool) -> (u16, Value) {
         if let Some(path) = path.strip_suffix("/status") {
             let Some(mut object) = self.objects.get(path).cloned() else { return failure(404, "not found") };
             if is_merge {
@@ -186,12 +223,20 @@ impl State {
             }
             return self.write(path, object);
         }
+        let (uid, version) = (body["metadata"]["uid"].take(), body["metadata"]["resourceVersion"].take());
         let fields = fields(&body);
-        let mut object = match self.objects.get(path) {
-            None if is_merge => return failure(404, "not found"),
-            found => found.cloned().unwrap_or_default(),
-        };
+        let found = self.objects.get(path);
+        if found.is_none() && (is_merge || !uid.is_null()) {
+            return failure(if is_merge { 404 } else { 409 }, "there is none");
+        }
+        let expected = json!({"uid": uid, "resourceVersion": version});
+        if found.is_some_and(|live| !is_precondition_met(live, &expected)) {
+            return failure(409, "changed meanwhile, or another one");
+        }
+        let mut object = found.cloned().unwrap_or_default();
+        let kept = (object["metadata"]["uid"].clone(), object["metadata"]["resourceVersion"].clone());
         merge(&mut object, body);
+        (object["metadata"]["uid"], object["metadata"]["resourceVersion"]) = kept;
         if !is_merge {
             let own = json!({"manager": FIELD_MANAGER, "operation": "Apply", "fieldsType": "FieldsV1", "fieldsV1": fields});
             object["metadata"]["managedFields"] = json!([own]);
@@ -205,10 +250,23 @@ impl State {
     }
 
     fn write(&mut self, path: &str, mut object: Value) -> (u16, Value) {
-        if object["spec"]["type"] == "NodePort" && object["spec"]["ports"][0]["nodePort"].is_null() {
-            object["spec"]["ports"][0]["nodePort"] = json!(30_000 + self.version);
+        if object["spec"]["type"] == "NodePort" {
+            let port = &mut object["spec"]["ports"][0]["nodePort"];
+            if port.is_null() {
+                *port = json!(30_000 + self.version);
+            }
+            let has_it = |other: &Value| other["spec"]["ports"][0]["nodePort"] == *port;
+            if self.objects.iter().any(|(at, other)| at != path && has_it(other)) {
+                return failure(
+                    422,
+                    "spec.ports[0].nodePort: Invalid value: provided port is already allocated",
+                );
+            }
         }
         let old = self.objects.get(path);
+        if object["metadata"]["uid"].is_null() {
+            object["metadata"]["uid"] = json!(format!("uid of {path}"));
+        }
         object["metadata"]["resourceVersion"] =
             old.map(|o| o["metadata"]["resourceVersion"].clone()).unwrap_or_default();
         if old != Some(&object) {
@@ -240,6 +298,12 @@ fn taken_over(fields: &mut Value, old: &Value, new: &Value) {
 // As in …/namespaces/shop/pods.
 fn is_list(path: &str) -> bool {
     path.split_once("/namespaces/").is_some_and(|(_, rest)| rest.matches('/').count() == 1)
+}
+
+// Whether an object has the uid and the resourceVersion that a request names, if it names them.
+fn is_precondition_met(live: &Value, expected: &Value) -> bool {
+    let is_met = |field: &str| expected[field].is_null() || expected[field] == live["metadata"][field];
+    is_met("uid") && is_met("resourceVersion")
 }
 
 fn failure(code: u16, message: &str) -> (u16, Value) {

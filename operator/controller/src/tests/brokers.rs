@@ -12,6 +12,9 @@ use tokio::sync::watch;
 use tokio_stream::wrappers::{TcpListenerStream, WatchStream};
 use tonic::{Request, Response, Status};
 
+/// The id of every topic that is made here.
+const TOPIC_ID: &str = "AAAAAAAAAAAAAAAAAAAAAQ";
+
 /// Brokers 0 to 2, as one server.
 pub struct Brokers {
     view: watch::Sender<ClusterView>,
@@ -52,6 +55,30 @@ impl Brokers {
     /// The names of the topics.
     pub fn topics(&self) -> Vec<String> {
         self.view.borrow().topics.iter().map(|t| t.name.clone()).collect()
+    }
+
+    /// Somebody else makes a topic of one partition with these settings.
+    pub fn make_topic(&self, name: &str, config: &[(&str, &str)]) {
+        let partition =
+            PartitionView { replicas: vec![0], isr: vec![0], leader: Some(0), ..Default::default() };
+        let config = config.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let topic = TopicView {
+            name: name.to_owned(),
+            id: "BBBBBBBBBBBBBBBBBBBBBg".to_owned(),
+            partitions: vec![partition],
+            config,
+        };
+        self.change(|view| view.topics.push(topic));
+    }
+
+    /// The settings of a topic, as in "a=1 b=2".
+    pub fn config(&self, name: &str) -> String {
+        let view = self.view.borrow();
+        let topic = view.topics.iter().find(|topic| topic.name == name).expect("it is there");
+        let mut pairs: Vec<String> =
+            topic.config.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        pairs.sort();
+        pairs.join(" ")
     }
 
     /// A replica of the first partition of the first topic falls out of sync, or comes back.
@@ -119,7 +146,7 @@ impl Control for Served {
         };
         let topic = TopicView {
             name: request.name.clone(),
-            id: "AAAAAAAAAAAAAAAAAAAAAQ".to_owned(),
+            id: TOPIC_ID.to_owned(),
             partitions: (0..).zip(&request.assignments).map(partition).collect(),
             config: request.config,
         };
@@ -127,7 +154,8 @@ impl Control for Served {
             view.topics.retain(|t| t.name != request.name);
             view.topics.push(topic);
         });
-        Ok(Response::new(ApplyTopicResponse { metadata_version, changed: true, ..Default::default() }))
+        let id = TOPIC_ID.to_owned();
+        Ok(Response::new(ApplyTopicResponse { metadata_version, changed: true, id }))
     }
 
     async fn delete_topic(

@@ -156,7 +156,9 @@ const PODS: &str = "/api/v1/namespaces/shop/pods";
 fn pod(ordinal: usize, revision: &str) -> serde_json::Value {
     serde_json::json!({
         "metadata": {"name": format!("demo-broker-{ordinal}"), "namespace": "shop",
-            "labels": {"app.kubernetes.io/instance": "demo", "controller-revision-hash": revision}},
+            "labels": {"app.kubernetes.io/instance": "demo", "controller-revision-hash": revision},
+            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "demo-broker",
+                "uid": "uid of /apis/apps/v1/namespaces/shop/statefulsets/demo-broker"}]},
         "spec": {"containers": []},
         "status": {
             "conditions": [{"type": "Ready", "status": "True"}],
@@ -257,4 +259,81 @@ async fn a_changed_spec_is_not_ready_before_its_roll_is_done() {
             set["metadata"]["generation"] = 2.into();
         });
     }
+}
+
+/// The port of the nodes that each Service of the listener has: those of the brokers, then the one for bootstrapping.
+fn node_ports(world: &World) -> Vec<i64> {
+    let services = world.api.all("/services/demo-external-");
+    services.iter().filter_map(|s| s["spec"]["ports"][0]["nodePort"].as_i64()).collect()
+}
+
+#[tokio::test]
+async fn a_service_that_was_deleted_comes_back_with_its_port() {
+    let mut world = World::without_brokers().await;
+    world.apply("kafkaclusters", "demo", &EXTERNAL.replace("replicas: 1", "replicas: 3"));
+    for _ in 0..3 {
+        world.look_at_cluster("demo").await.unwrap();
+    }
+    let before = node_ports(&world);
+    assert_eq!(before.len(), 4);
+    let path = |name: &str| format!("/api/v1/namespaces/shop/services/{name}");
+    let config = |world: &World| world.api.get("/api/v1/namespaces/shop/configmaps/demo-broker-config");
+    let settings = config(&world);
+    for name in ["demo-external-0", "demo-external-1", "demo-external-bootstrap"] {
+        world.api.remove(&path(name));
+        world.look_at_cluster("demo").await.unwrap();
+        world.look_at_cluster("demo").await.unwrap();
+        assert_eq!(node_ports(&world), before, "{name}");
+        assert_eq!(config(&world), settings, "{name}");
+    }
+    // Meanwhile another Service got the port: there is a new one, and the broker tells it.
+    world.api.remove(&path("demo-external-1"));
+    let other = serde_json::json!({"metadata": {"name": "window"}, "spec": {"type": "NodePort", "ports": [{"nodePort": before[1]}]}});
+    world.api.put(&path("window"), other);
+    world.look_at_cluster("demo").await.unwrap();
+    world.look_at_cluster("demo").await.unwrap();
+    let after = node_ports(&world);
+    assert_ne!(after[1], before[1]);
+    assert_eq!((after[0], after[2], after[3]), (before[0], before[2], before[3]));
+    let settings = config(&world).expect("it is there")["data"]["demo-broker-1.properties"].to_string();
+    assert!(settings.contains(&format!("HOST_IP}}:{}", after[1])), "{settings}");
+    world.look_at_cluster("demo").await.unwrap();
+    world.api.calls();
+    world.look_at_cluster("demo").await.unwrap();
+    assert_eq!(world.api.calls(), [""; 0], "it comes to rest");
+}
+
+#[tokio::test]
+async fn a_cluster_that_its_volumes_do_not_fit_makes_nothing_and_says_why() {
+    let mut world = World::without_brokers().await;
+    for ordinal in 0..3 {
+        let name = format!("data-demo-broker-{ordinal}");
+        let claim = serde_json::json!({"metadata": {"name": name, "namespace": "shop",
+            "labels": {"app.kubernetes.io/instance": "demo"},
+            "annotations": {"ottla.dev/cluster-id": "AAAAAAAAAAAAAAAAAAAAAQ", "ottla.dev/voters": "0,1,2"}}});
+        world.api.put(&format!("/api/v1/namespaces/shop/persistentvolumeclaims/{name}"), claim);
+    }
+    world.apply(
+        "kafkaclusters",
+        "demo",
+        "{apiVersion: ottla.dev/v1alpha1, kind: KafkaCluster, metadata: {}, spec: {replicas: 1}}",
+    );
+    world.look_at_cluster("demo").await.unwrap();
+    assert_eq!(world.api.calls(), ["PATCH kafkaclusters/demo/status"]);
+    let ready = world.ready("kafkaclusters", "demo");
+    assert!(ready.starts_with("False FewerBrokersThanBefore: the volumes that"), "{ready}");
+    world.look_at_cluster("demo").await.unwrap();
+    assert_eq!(world.api.calls(), [""; 0]);
+    // The person corrects it.
+    let path = format!("{OURS}/kafkaclusters/demo");
+    let mut cluster = world.api.get(&path).unwrap();
+    cluster["spec"]["replicas"] = 3.into();
+    world.api.put(&path, cluster);
+    world.look_at_cluster("demo").await.unwrap();
+    let status = world.api.get(&path).unwrap()["status"].clone();
+    assert_eq!(
+        (&status["clusterId"], &status["voters"]),
+        (&"AAAAAAAAAAAAAAAAAAAAAQ".into(), &serde_json::json!([0, 1, 2]))
+    );
+    assert!(world.api.calls().contains(&"PATCH statefulsets/demo-broker".to_owned()));
 }

@@ -134,3 +134,59 @@ async fn a_topic_without_cluster_says_so() {
     let ready = world.ready("topics", "orders");
     assert_eq!(ready, "False ClusterNotFound: there is no KafkaCluster demo in this namespace");
 }
+
+#[tokio::test]
+async fn a_topic_that_was_there_before_keeps_what_nobody_names() {
+    let mut world = world("partitions: 1, config: {segment.bytes: 1048576}").await;
+    world.brokers.make_topic("orders", &[("retention.ms", "-1"), ("cleanup.policy", "compact")]);
+    world.hear_from_brokers().await;
+    world.look_at_topic("orders").await.unwrap();
+    // What changes is shown first.
+    let calls = world.api.calls();
+    assert_eq!(calls, ["PATCH topics/orders/status", "PATCH topics/orders/status"]);
+    let told = world.api.told();
+    let topics: Vec<&str> =
+        told.iter().map(String::as_str).filter(|reason| *reason != "BrokersNotReady").collect();
+    assert_eq!(topics, ["Adopting", "Ready"]);
+    assert_eq!(
+        world.brokers.config("orders"),
+        "cleanup.policy=compact retention.ms=-1 segment.bytes=1048576"
+    );
+    let status = |world: &World| world.api.get(&format!("{OURS}/topics/orders")).unwrap()["status"].clone();
+    assert_eq!(status(&world)["managedConfig"], serde_json::json!(["segment.bytes"]));
+    // What is taken out of the manifest returns to the default, and nothing else does.
+    let path = format!("{OURS}/topics/orders");
+    let mut topic = world.api.get(&path).unwrap();
+    topic["spec"]["config"] = serde_json::json!({});
+    world.api.put(&path, topic);
+    world.look_at_topic("orders").await.unwrap();
+    assert_eq!(world.brokers.config("orders"), "cleanup.policy=compact retention.ms=-1");
+    assert!(status(&world)["managedConfig"].is_null());
+    world.api.calls();
+    world.look_at_topic("orders").await.unwrap();
+    assert_eq!(world.api.calls(), [""; 0]);
+}
+
+#[tokio::test]
+async fn records_of_a_topic_that_was_there_are_not_given_up_unasked() {
+    let mut world = world("partitions: 1, config: {retention.ms: 1000}, deletionPolicy: Delete").await;
+    world.brokers.make_topic("orders", &[("retention.ms", "-1")]);
+    world.hear_from_brokers().await;
+    world.look_at_topic("orders").await.unwrap();
+    let ready = world.ready("topics", "orders");
+    assert!(
+        ready.starts_with("False AdoptionHeld:") && ready.contains("retention.ms from -1 to 1000"),
+        "{ready}"
+    );
+    assert_eq!(
+        (world.brokers.calls(), world.brokers.config("orders")),
+        (vec![], "retention.ms=-1".to_owned())
+    );
+    let path = format!("{OURS}/topics/orders");
+    let mut topic = world.api.get(&path).unwrap();
+    topic["metadata"]["annotations"] = serde_json::json!({"ottla.dev/adopt": "true"});
+    world.api.put(&path, topic);
+    world.look_at_topic("orders").await.unwrap();
+    assert_eq!(world.brokers.config("orders"), "retention.ms=1000");
+    assert!(world.ready("topics", "orders").starts_with("True AsAsked"));
+}

@@ -142,6 +142,18 @@ impl World {
         reconcile_cluster(Arc::new(cluster), self.context.clone()).await.map(|_| ())
     }
 
+    /// The watch of Services says that one is gone, as it does when its labels are.
+    pub fn forget_service(&mut self, name: &str) {
+        let service = self.object(&format!("/api/v1/namespaces/shop/services/{name}"));
+        self.writers.services.apply_watcher_event(&Event::Delete(service));
+    }
+
+    /// Looks at a KafkaCluster once, with watches as they were: whatever has changed hasn't come yet.
+    pub async fn look_without_news(&mut self, name: &str) -> Result<(), ReconcileError> {
+        let cluster = self.object(&format!("{OURS}/kafkaclusters/{name}"));
+        reconcile_cluster(Arc::new(cluster), self.context.clone()).await.map(|_| ())
+    }
+
     /// Looks at the KafkaCluster `demo` until these calls were made, as views of the brokers come one by one.
     pub async fn look_when(&mut self, made: impl Fn(&[String]) -> bool) {
         let deadline = Instant::now() + Duration::from_secs(20);

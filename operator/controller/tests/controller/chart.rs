@@ -29,7 +29,7 @@ fn the_roles_are_made_of_these_files_alone() {
 #[test]
 fn no_rule_is_wider_than_it_needs() {
     for rule in CLUSTER_RULES.iter().chain(NODE_RULES).chain(LEASE_RULES) {
-        let words = [&[rule.group], rule.resources, rule.verbs].concat();
+        let words = [&[rule.group], rule.resources, rule.names, rule.verbs].concat();
         assert!(!words.contains(&"*"), "{rule:?}");
         assert!(
             !rule.resources.is_empty() && !rule.verbs.is_empty(),

@@ -21,8 +21,14 @@ pub(crate) const HOST_IP: &str = "HOST_IP";
 pub(crate) struct ConfigFiles {
     /// Name and text.
     pub files: BTreeMap<String, String>,
-    /// The fingerprint of all, but for what brokers need no restart to learn.
+    /// The fingerprint of each, but for what brokers need no restart to learn: "0=…,1=…", by their pods' ordinals.
     pub hash: String,
+}
+
+/// A broker's own fingerprint out of those of all.
+pub(crate) fn own_hash(all: &str, ordinal: usize) -> Option<&str> {
+    let own = format!("{ordinal}=");
+    all.split(',').find_map(|one| one.strip_prefix(&own))
 }
 
 /// The files, once every nodeport Service has its port.
@@ -31,19 +37,18 @@ pub(crate) struct ConfigFiles {
 /// The name of a Service that has none yet.
 pub(crate) fn config_files(context: &Context<'_>, live: &[Service]) -> Result<ConfigFiles, String> {
     let mut files = BTreeMap::new();
-    let mut hashed = String::new();
+    let mut hashes = Vec::new();
     let voters = voters(context);
     for broker in context.brokers {
         let mut place = place(context, broker, live)?;
         let name = format!("{}.properties", context.names.pod(broker.ordinal));
         files.insert(name, server_properties(context.spec, context.cluster_id, &voters, &place));
-        // One fingerprint serves all pods: what one broker alone has would make all look changed.
-        if broker.ordinal == 0 {
-            place.rack = None;
-            hashed = server_properties(context.spec, context.cluster_id, &voters, &place);
-        }
+        // Where a pod is shows only once it is there: no reason to replace it.
+        place.rack = None;
+        let hashed = server_properties(context.spec, context.cluster_id, &voters, &place);
+        hashes.push(format!("{}={}", broker.ordinal, fingerprint(&hashed)));
     }
-    Ok(ConfigFiles { files, hash: fingerprint(&hashed) })
+    Ok(ConfigFiles { files, hash: hashes.join(",") })
 }
 
 /// The ConfigMap that holds the files.

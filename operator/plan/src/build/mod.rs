@@ -11,7 +11,7 @@ use ottla_types::{BrokerId, ClusterId};
 
 use crate::names::Names;
 
-pub(crate) use config::{config_files, config_map};
+pub(crate) use config::{config_files, config_map, own_hash};
 pub(crate) use services::{bootstrap_service, headless_service, node_port_of, nodeport_services};
 pub(crate) use stateful_set::stateful_set;
 pub(crate) use supporting::{pod_disruption_budget, service_account};
@@ -20,8 +20,10 @@ pub(crate) use supporting::{pod_disruption_budget, service_account};
 pub const CLUSTER_ID_ANNOTATION: &str = "ottla.dev/cluster-id";
 /// The annotation of volume claims that says who votes in the cluster whose records they hold.
 pub const VOTERS_ANNOTATION: &str = "ottla.dev/voters";
-/// The annotation of pods with the fingerprint of the configuration that they began with.
+/// The annotation of pods with the fingerprints of the configurations that all brokers had when they began.
 pub const CONFIG_HASH_ANNOTATION: &str = "ottla.dev/config-hash";
+/// The annotation of pods with the fingerprint of all else that was asked of them.
+pub const TEMPLATE_HASH_ANNOTATION: &str = "ottla.dev/template-hash";
 
 /// One broker, by record.
 #[derive(Clone, Debug)]

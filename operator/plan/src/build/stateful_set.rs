@@ -17,7 +17,10 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use ottla_api::{CONTROL_PORT, HTTP_PORT, StorageRetention};
 
 use super::config::{DATA_MOUNT, HOST_IP};
-use super::{CLUSTER_ID_ANNOTATION, CONFIG_HASH_ANNOTATION, Context, VOTERS_ANNOTATION};
+use super::{
+    CLUSTER_ID_ANNOTATION, CONFIG_HASH_ANNOTATION, Context, TEMPLATE_HASH_ANNOTATION, VOTERS_ANNOTATION,
+};
+use crate::object::fingerprint;
 
 const CONFIG_MOUNT: &str = "/etc/ottla";
 const USER: i64 = 65_532;
@@ -46,10 +49,7 @@ pub(crate) fn stateful_set(context: &Context<'_>, config_hash: &str) -> Stateful
                 when_scaled: Some("Retain".to_owned()),
             }),
             revision_history_limit: Some(3),
-            template: PodTemplateSpec {
-                metadata: Some(pod_metadata(context, config_hash)),
-                spec: Some(pod_spec(context)),
-            },
+            template: template(context, config_hash),
             volume_claim_templates: Some(vec![claim(context)]),
             ..Default::default()
         }),
@@ -57,12 +57,21 @@ pub(crate) fn stateful_set(context: &Context<'_>, config_hash: &str) -> Stateful
     }
 }
 
-fn pod_metadata(context: &Context<'_>, config_hash: &str) -> ObjectMeta {
+// One template serves all pods, so a change for one of them makes a new revision for all: by the fingerprints it can
+// be told whom it concerns.
+fn template(context: &Context<'_>, config_hash: &str) -> PodTemplateSpec {
     let mut labels = context.spec.pod.labels.clone();
     labels.extend(context.names.labels());
     let mut annotations = context.spec.pod.annotations.clone();
+    let mut metadata =
+        ObjectMeta { labels: Some(labels), annotations: Some(annotations.clone()), ..Default::default() };
+    let mut template = PodTemplateSpec { metadata: Some(metadata.clone()), spec: Some(pod_spec(context)) };
+    let text = serde_json::to_string(&template).expect("a template is JSON");
+    annotations.insert(TEMPLATE_HASH_ANNOTATION.to_owned(), fingerprint(&text));
     annotations.insert(CONFIG_HASH_ANNOTATION.to_owned(), config_hash.to_owned());
-    ObjectMeta { labels: Some(labels), annotations: Some(annotations), ..Default::default() }
+    metadata.annotations = Some(annotations);
+    template.metadata = Some(metadata);
+    template
 }
 
 fn pod_spec(context: &Context<'_>) -> PodSpec {

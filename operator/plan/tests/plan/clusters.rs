@@ -6,7 +6,10 @@ use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetStatus};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use ottla_api::{KafkaCluster, UpgradePolicy};
-use ottla_plan::{ClusterObserved, ClusterPlan, ClusterView, Failure, Step, cluster_status, plan_cluster};
+use ottla_plan::{
+    ClusterObserved, ClusterPlan, ClusterView, Failure, NoPlan, Step, Unfit, cluster_status, plan_cluster,
+    unfit_status,
+};
 use serde_json::Value;
 
 use crate::server::applied;
@@ -188,7 +191,11 @@ fn the_status_says_who_serves_and_where() {
     insta::assert_snapshot!(world.status_yaml(&[]));
     let world = world.with_pods(3);
     insta::assert_snapshot!(world.status_yaml(&[]));
-    let failed = Failure { step: "apply Service demo-brokers".into(), error: "forbidden".into() };
+    let failed = Failure {
+        step: "apply Service demo-brokers".into(),
+        error: "forbidden".into(),
+        reason: ottla_plan::STEP_FAILED,
+    };
     insta::assert_snapshot!(world.status_yaml(&[failed]));
 }
 
@@ -290,4 +297,135 @@ fn brokers_of_an_operator_that_kept_no_record_keep_their_image() {
     assert_eq!(image(&world, "ottla/broker:next"), "ottla/broker:dev");
     world.set = None;
     assert_eq!(image(&world, "ottla/broker:next"), "ottla/broker:next", "none runs");
+}
+
+#[test]
+fn a_service_that_is_made_anew_asks_for_the_port_that_it_had() {
+    let mut world = World::new(EXTERNAL).with_node_ports().with_pods(3);
+    let (status, _) = cluster_status(world.observed(), &world.plan(), &[], now());
+    let ports: Vec<(String, i32)> = status.node_ports.iter().map(|p| (p.service.clone(), p.port)).collect();
+    assert_eq!(ports.len(), 4, "{ports:?}");
+    assert_eq!(ports[2], ("demo-external-1".to_owned(), 30_003));
+    world.cluster.status = Some(status.clone());
+    // All are gone: what they had is on record still, and is asked for again.
+    let services = std::mem::take(&mut world.services);
+    let plan = world.plan();
+    let again = |plan: &ClusterPlan| -> Vec<Option<i64>> {
+        let objects = plan.steps.iter().filter_map(|step| match step {
+            Step::Apply(object) if object.body["spec"]["type"] == "NodePort" => Some(object.again.clone()),
+            _ => None,
+        });
+        objects.map(|body| body?.pointer("/spec/ports/0/nodePort")?.as_i64()).collect()
+    };
+    assert_eq!(again(&plan), [Some(30_001), Some(30_002), Some(30_003), Some(30_004)]);
+    let (kept, _) = cluster_status(world.observed(), &plan, &[], now());
+    assert_eq!(kept.node_ports, status.node_ports);
+    // One couldn't have its port again: the new one is on record, and people hear of it.
+    world.services = services;
+    let port = world.services.iter_mut().find(|s| s.metadata.name.as_deref() == Some("demo-external-1"));
+    let ports = port.and_then(|service| service.spec.as_mut()?.ports.as_mut()?.first_mut());
+    ports.expect("it has one").node_port = Some(31_000);
+    let (moved, events) = cluster_status(world.observed(), &world.plan(), &[], now());
+    assert_eq!(moved.node_ports[2].port, 31_000);
+    let told: Vec<String> = events.iter().map(ToString::to_string).collect();
+    let expected = "Warning NodePortChanged: the Service demo-external-1 has the node port 31000 and had 30003: clients outside have to use the new one";
+    assert!(told.contains(&expected.to_owned()), "{told:?}");
+    // What the spec names goes before what was.
+    let fixed = EXTERNAL.replace("type: nodeport", "type: nodeport, nodePort: 30100");
+    let mut world = World { cluster: World::new(&fixed).cluster, ..world };
+    world.cluster.status = Some(status);
+    assert_eq!(again(&world.plan()), [None; 4]);
+}
+
+#[test]
+fn each_broker_has_a_fingerprint_of_its_own() {
+    let mut world = World::new(EXTERNAL).with_node_ports();
+    let before = world.plan().config_hash.expect("the ports are there");
+    let ports = world.services.iter_mut().find(|s| s.metadata.name.as_deref() == Some("demo-external-1"));
+    let port = ports.and_then(|service| service.spec.as_mut()?.ports.as_mut()?.first_mut());
+    port.expect("it has one").node_port = Some(31_000);
+    let after = world.plan().config_hash.expect("the ports are there");
+    let same: Vec<bool> = before.split(',').zip(after.split(',')).map(|(a, b)| a == b).collect();
+    assert_eq!(same, [true, false, true]);
+}
+
+/// The claim of a broker of an earlier cluster.
+fn claim(ordinal: usize, cluster_id: &str, voters: &str) -> PersistentVolumeClaim {
+    let text = format!(
+        "{{metadata: {{name: data-demo-broker-{ordinal}, annotations: {{ottla.dev/cluster-id: {cluster_id}, ottla.dev/voters: '{voters}'}}}}}}"
+    );
+    serde_saphyr::from_str(&text).expect("a claim")
+}
+
+const ONE: &str = "AAAAAAAAAAAAAAAAAAAAAQ";
+const OTHER: &str = "AAAAAAAAAAAAAAAAAAAAAg";
+
+/// Why a new cluster of so many brokers isn't begun on these claims; empty if it is.
+fn unfit(replicas: i32, claims: Vec<PersistentVolumeClaim>) -> Option<Unfit> {
+    let mut world = World::new(&format!("{{replicas: {replicas}}}"));
+    world.claims = claims;
+    match plan_cluster(world.observed()) {
+        Ok(_) => None,
+        Err(NoPlan::Unfit(unfit)) => Some(unfit),
+        Err(NoPlan::NoIdentity(error)) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn a_cluster_with_fewer_brokers_than_its_volumes_know_of_is_not_begun() {
+    let of_three = || (0..3).map(|ordinal| claim(ordinal, ONE, "0,1,2")).collect::<Vec<_>>();
+    let refused = unfit(1, of_three()).expect("two are missing");
+    assert_eq!(refused.reason, "FewerBrokersThanBefore");
+    assert_eq!(
+        refused.message,
+        "the volumes that an earlier cluster of this name left (data-demo-broker-0, data-demo-broker-1, data-demo-broker-2) know of brokers up to number 2, and spec.replicas is 1: set spec.replicas to 3 or more; or, to begin anew without their records, delete these claims"
+    );
+    assert!(unfit(2, of_three()).is_some());
+    assert_eq!((unfit(3, of_three()), unfit(5, of_three())), (None, None));
+    // The voters alone are told by any volume that is left.
+    assert!(unfit(1, vec![claim(0, ONE, "0,1,2")]).is_some());
+    assert_eq!(unfit(1, vec![claim(0, ONE, "0")]), None);
+    // More brokers than voters: none may be missing either.
+    assert!(unfit(3, (0..5).map(|ordinal| claim(ordinal, ONE, "0,1,2")).collect()).is_some());
+    let many = unfit(1, (0..9).map(|ordinal| claim(ordinal, ONE, "0")).collect()).expect("eight are missing");
+    assert!(many.message.contains("data-demo-broker-4 and 4 more"), "{}", many.message);
+    // What is being deleted is no longer remembered, whoever it was.
+    let mut going = of_three();
+    going.iter_mut().for_each(|claim| claim.metadata.deletion_timestamp = Some(now()));
+    assert_eq!(unfit(1, going.clone()), None);
+    let mut world = World::new("{replicas: 1}");
+    let own = world.plan().record.cluster_id;
+    world.claims = going;
+    assert_eq!(world.plan().record.cluster_id, own);
+}
+
+#[test]
+fn volumes_of_two_clusters_are_not_mixed() {
+    let refused =
+        unfit(3, vec![claim(0, ONE, "0"), claim(1, OTHER, "0")]).expect("they don't belong together");
+    assert_eq!(refused.reason, "VolumesOfTwoClusters");
+    assert!(refused.message.contains("data-demo-broker-0") && refused.message.contains("data-demo-broker-1"));
+}
+
+#[test]
+fn a_cluster_that_has_begun_is_never_refused() {
+    let mut world = World::new("{replicas: 3}");
+    let (status, _) = cluster_status(world.observed(), &world.plan(), &[], now());
+    world.cluster.status = Some(status);
+    world.claims = (0..5).map(|ordinal| claim(ordinal, OTHER, "0,1,2")).collect();
+    assert_eq!(world.plan().record.brokers.len(), 3);
+}
+
+#[test]
+fn a_refused_cluster_has_no_record_and_begins_once_it_fits() {
+    let mut world = World::new("{replicas: 1}");
+    world.claims = (0..3).map(|ordinal| claim(ordinal, ONE, "0,1,2")).collect();
+    let Err(NoPlan::Unfit(refused)) = plan_cluster(world.observed()) else { panic!("it must be refused") };
+    let (status, events) = unfit_status(&world.cluster, &refused, now());
+    assert_eq!((status.cluster_id.clone(), status.brokers.len(), events.len()), (None, 0, 1));
+    assert!(events[0].warning && events[0].reason == "FewerBrokersThanBefore");
+    world.cluster.status = Some(status);
+    assert_eq!(unfit_status(&world.cluster, &refused, now()).1, [], "it is told once");
+    world.cluster.spec.replicas = 3;
+    assert_eq!(world.plan().record.cluster_id.to_string(), ONE);
 }

@@ -1,7 +1,7 @@
 //! Rolling restarts: which pod is next, and what stands against it.
 
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetStatus};
-use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::api::core::v1::{Container, Pod, Service};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use ottla_api::{KafkaCluster, KafkaClusterStatus, READY, find_condition};
@@ -19,6 +19,7 @@ struct World {
     set: StatefulSet,
     pods: Vec<Pod>,
     view: Option<ClusterView>,
+    services: Vec<Service>,
 }
 
 impl World {
@@ -42,26 +43,32 @@ impl World {
             set: StatefulSet::default(),
             pods: revisions.iter().enumerate().map(pod).collect(),
             view: Some(view()),
+            services: Vec::new(),
         };
-        let set = world.plan().steps.into_iter().find_map(|step| match step {
+        world.take_plan();
+        world
+    }
+
+    /// The StatefulSet is as the plan has it, and its controller has looked at it.
+    fn take_plan(&mut self) {
+        let set = self.plan().steps.into_iter().find_map(|step| match step {
             Step::Apply(object) if object.kind.as_str() == "StatefulSet" => Some(applied(&object)),
             _ => None,
         });
-        world.set = serde_json::from_value(set.expect("it is planned")).expect("a StatefulSet");
-        world.set.metadata.generation = Some(2);
+        self.set = serde_json::from_value(set.expect("it is planned")).expect("a StatefulSet");
+        self.set.metadata.generation = Some(2);
         let status = StatefulSetStatus {
             observed_generation: Some(2),
             update_revision: Some("new".into()),
             ..Default::default()
         };
-        world.set.status = Some(status);
-        world
+        self.set.status = Some(status);
     }
 
     fn observed(&self) -> ClusterObserved<'_> {
         ClusterObserved {
             cluster: &self.cluster,
-            services: &[],
+            services: &self.services,
             stateful_set: Some(&self.set),
             pods: &self.pods,
             claims: &[],
@@ -136,6 +143,51 @@ fn one_by_one_and_the_active_controller_last() {
     let next = World::new(["old"; 3]).next().expect("a restart is due");
     assert_eq!((next.uid.as_str(), next.more), ("u1", 2));
     assert_eq!(next.event().message, "demo-broker-1: changed settings; 2 more to follow, one by one");
+}
+
+/// Gives each pod the annotations of the template, as if it had been made from it.
+fn made_from_template(world: &mut World) {
+    let template =
+        world.set.spec.as_ref().and_then(|spec| spec.template.metadata.clone()).expect("it has one");
+    for pod in &mut world.pods {
+        pod.metadata.annotations = template.annotations.clone();
+    }
+}
+
+#[test]
+fn only_the_broker_whose_own_settings_changed_restarts() {
+    let external = "{listeners: [{name: internal, port: 9092, type: internal}, {name: external, port: 9094, type: nodeport}]}";
+    let service = |ordinal: usize, port: usize| -> Service {
+        let text = format!(
+            "{{metadata: {{name: demo-external-{ordinal}}}, spec: {{ports: [{{port: 9094, nodePort: {port}}}]}}}}"
+        );
+        serde_saphyr::from_str(&text).expect("a Service")
+    };
+    for changed in 0..3 {
+        let mut world = World::new(["old"; 3]);
+        world.cluster.spec = serde_saphyr::from_str(external).expect("a spec");
+        world.services = (0..3).map(|ordinal| service(ordinal, 30_000 + ordinal)).collect();
+        world.take_plan();
+        made_from_template(&mut world);
+        assert_eq!(world.verdict(), Ok("nothing".into()), "another revision alone is no reason");
+        // Its Service was made anew, and has another port.
+        world.services[changed] = service(changed, 31_000);
+        world.take_plan();
+        let next = world.next().expect("one restart is due");
+        let pod = format!("demo-broker-{changed}");
+        assert_eq!((next.pod, next.more, next.why.as_str()), (pod, 0, "changed settings"));
+    }
+}
+
+#[test]
+fn what_all_pods_share_restarts_all() {
+    let mut world = World::new(["old"; 3]);
+    made_from_template(&mut world);
+    for spec in ["{config: {num.partitions: 7}}", "{image: 'other:2'}", "{pod: {priorityClassName: high}}"] {
+        world.cluster.spec = serde_saphyr::from_str(spec).expect("a spec");
+        world.take_plan();
+        assert_eq!(world.next().map(|next| next.more), Some(2), "{spec}");
+    }
 }
 
 #[test]

@@ -134,8 +134,11 @@ fn a_partition_without_leader_is_not_ready() {
 
 #[test]
 fn what_cannot_be_changed_says_so() {
-    let fewer =
-        plan(&topic("{clusterRef: {name: demo}}"), ClusterState::Known(&cluster(Some(&[&[0], &[1]]))), None);
+    let fewer = plan(
+        &topic("{clusterRef: {name: demo}, partitions: 1}"),
+        ClusterState::Known(&cluster(Some(&[&[0], &[1]]))),
+        None,
+    );
     insta::assert_snapshot!(fewer);
     let spec = "{clusterRef: {name: demo}, replicas: 5}";
     let many = plan(&topic(spec), ClusterState::Known(&cluster(None)), None);
@@ -183,6 +186,145 @@ fn other_replicas_are_a_move() {
     let view = cluster(Some(&[&[0], &[1]]));
     let same = plan(&topic("{clusterRef: {name: demo}, partitions: 2}"), ClusterState::Known(&view), None);
     assert_eq!(same.action, None);
+}
+
+/// A topic of three partitions with these settings, that was there before.
+fn with_settings(settings: &[(&str, &str)]) -> ClusterView {
+    let mut view = cluster(Some(&[&[0], &[1], &[2]]));
+    let orders = view.topics.get_mut("orders").expect("it is there");
+    orders.config = settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    view
+}
+
+/// The settings that are asked of the cluster, as in "a=1 b=2"; none if nothing is.
+fn asked(plan: &TopicPlan) -> Option<String> {
+    match plan.action.as_ref()? {
+        TopicAction::Apply { config, .. } => {
+            Some(config.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" "))
+        }
+        TopicAction::Delete { .. } => panic!("nobody deletes it"),
+    }
+}
+
+/// The cluster is as was asked.
+fn done(view: &mut ClusterView, plan: &TopicPlan) {
+    let Some(TopicAction::Apply { config, .. }) = &plan.action else { panic!("something is asked: {plan}") };
+    view.topics.get_mut("orders").expect("it is there").config.clone_from(config);
+}
+
+#[test]
+fn what_the_manifest_does_not_name_stays_as_it_is() {
+    let view = with_settings(&[("retention.ms", "-1"), ("cleanup.policy", "compact")]);
+    let mut topic = topic("{clusterRef: {name: demo}, replicas: 1}");
+    let first = plan(&topic, ClusterState::Known(&view), None);
+    assert_eq!((first.action.clone(), first.status.partitions), (None, Some(3)), "{first}");
+    let ready = first.status.conditions.first().map(|c| c.status.clone());
+    assert_eq!(ready.as_deref(), Some("True"));
+    let unmanaged = serde_json::to_string(&first.status.unmanaged_config).unwrap();
+    assert_eq!(unmanaged, r#"{"cleanup.policy":"compact","retention.ms":"-1"}"#);
+    let told: Vec<String> = first.events.iter().map(ToString::to_string).collect();
+    let expected = "Normal Adopted: the topic was there before this Topic; it keeps what the manifest doesn't name: cleanup.policy=compact, retention.ms=-1";
+    assert!(told.contains(&expected.to_owned()), "{told:?}");
+    // It is told once.
+    topic.status = Some(first.status);
+    assert_eq!(plan(&topic, ClusterState::Known(&view), None).events, []);
+}
+
+#[test]
+fn a_difference_is_shown_before_it_is_changed() {
+    let mut view = with_settings(&[("segment.bytes", "1048576"), ("cleanup.policy", "compact")]);
+    let mut topic = topic(
+        "{clusterRef: {name: demo}, partitions: 4, replicas: 2, config: {segment.bytes: 2097152, compression.type: zstd}}",
+    );
+    let first = plan(&topic, ClusterState::Known(&view), None);
+    assert!(first.is_told_first && first.status.topic_id.is_none());
+    assert_eq!(
+        asked(&first).as_deref(),
+        Some("cleanup.policy=compact compression.type=zstd segment.bytes=2097152")
+    );
+    insta::assert_snapshot!(first);
+    insta::assert_snapshot!(serde_saphyr::to_string(&first.status).unwrap());
+    // Had it been refused, the topic would still not be in this Topic's care.
+    let refused = plan(&topic, ClusterState::Known(&view), Some("no"));
+    assert_eq!((refused.status.topic_id, refused.action), (None, None));
+    // Once it is done, these two are this Topic's.
+    topic.spec.partitions = None;
+    topic.spec.replicas = None;
+    done(&mut view, &first);
+    topic.status = Some(first.status);
+    let second = plan(&topic, ClusterState::Known(&view), None);
+    assert_eq!((second.action, second.status.topic_id.is_some()), (None, true));
+    assert_eq!(second.status.managed_config, ["compression.type", "segment.bytes"]);
+}
+
+#[test]
+fn a_setting_that_is_taken_out_returns_to_the_default_only_if_this_topic_had_set_it() {
+    let mut view = with_settings(&[("cleanup.policy", "compact"), ("segment.bytes", "1048576")]);
+    let with =
+        |config: &str| topic(&format!("{{clusterRef: {{name: demo}}, replicas: 1, config: {config}}}"));
+    // One is as it was, the other is set.
+    let mut asking = with("{cleanup.policy: compact, max.message.bytes: 1000}");
+    let first = plan(&asking, ClusterState::Known(&view), None);
+    done(&mut view, &first);
+    asking.status = Some(first.status);
+    let second = plan(&asking, ClusterState::Known(&view), None);
+    assert_eq!(second.status.managed_config, ["max.message.bytes"]);
+    // Both are taken out.
+    let mut asking = with("{}");
+    asking.status = Some(second.status);
+    let third = plan(&asking, ClusterState::Known(&view), None);
+    assert_eq!(asked(&third).as_deref(), Some("cleanup.policy=compact segment.bytes=1048576"));
+    // Until that is done, it is on record.
+    assert_eq!(third.status.managed_config, ["max.message.bytes"]);
+    done(&mut view, &third);
+    asking.status = Some(third.status);
+    let last = plan(&asking, ClusterState::Known(&view), None);
+    assert_eq!((last.action, last.status.managed_config), (None, vec![]));
+    // A topic that was made anew by others owes this Topic nothing.
+    let mut asking = with("{}");
+    asking.status = Some(ottla_api::TopicStatus {
+        topic_id: Some("another".into()),
+        managed_config: vec!["cleanup.policy".into()],
+        ..Default::default()
+    });
+    assert_eq!(plan(&asking, ClusterState::Known(&view), None).action, None);
+}
+
+#[test]
+fn a_topic_that_was_there_keeps_its_records_until_a_person_agrees() {
+    let view = with_settings(&[("retention.ms", "-1")]);
+    let mut topic = topic(
+        "{clusterRef: {name: demo}, replicas: 1, config: {retention.ms: 604800000}, deletionPolicy: Delete}",
+    );
+    let first = plan(&topic, ClusterState::Known(&view), None);
+    insta::assert_snapshot!(first);
+    assert_eq!((first.action, first.status.topic_id.clone()), (None, None));
+    // Nothing that was said makes it this Topic's, not even its deletion.
+    topic.status = Some(first.status);
+    assert_eq!(plan(&topic, ClusterState::Known(&view), None).action, None);
+    let mut deleted = topic.clone();
+    deleted.metadata.deletion_timestamp = Some(now());
+    let deletion = plan(&deleted, ClusterState::Known(&view), None);
+    assert_eq!((deletion.action, deletion.finalizer), (None, false));
+    topic.metadata.annotations =
+        Some(BTreeMap::from([(ottla_api::ADOPT_ANNOTATION.to_owned(), "true".to_owned())]));
+    let agreed = plan(&topic, ClusterState::Known(&view), None);
+    assert_eq!(asked(&agreed).as_deref(), Some("retention.ms=604800000"));
+    assert!(agreed.is_told_first);
+    let told: Vec<String> = agreed.events.iter().map(ToString::to_string).collect();
+    let expected = "Normal Adopting: the topic was there before this Topic, and is changed: retention.ms from -1 to 604800000";
+    assert_eq!(told, [expected]);
+}
+
+#[test]
+fn a_topic_that_never_fitted_does_not_go_with_its_topic() {
+    let view = with_settings(&[]);
+    let mut topic = topic("{clusterRef: {name: demo}, partitions: 1, deletionPolicy: Delete}");
+    let refused = plan(&topic, ClusterState::Known(&view), None);
+    assert!(refused.to_string().contains("PartitionsDiffer"), "{refused}");
+    topic.status = Some(refused.status);
+    topic.metadata.deletion_timestamp = Some(now());
+    assert_eq!(plan(&topic, ClusterState::Known(&view), None).action, None);
 }
 
 #[test]

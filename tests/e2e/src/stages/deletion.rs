@@ -3,9 +3,10 @@
 use std::fs;
 
 use anyhow::{Result, ensure};
+use serde_json::Value;
 
 use super::{NAMESPACE, READY, SOON, World, records};
-use crate::kube::same;
+use crate::kube::{Kube, same};
 use crate::manifest;
 use crate::shell;
 
@@ -25,10 +26,15 @@ pub fn cluster_that_retains(world: &World) -> Result<()> {
     same("how many volumes of demo stay", count(world, "demo", "pvc")?, 3)
 }
 
-/// A cluster of the same name finds its records again.
+/// A cluster of the same name finds its records again; one with fewer brokers isn't begun.
 pub fn cluster_again(world: &World) -> Result<()> {
     let kube = &world.kube;
-    kube.apply(NAMESPACE, &manifest::read("cluster.yaml")?)?;
+    let cluster = manifest::read("cluster.yaml")?;
+    kube.apply(NAMESPACE, &cluster.replace("replicas: 3", "replicas: 1"))?;
+    let why = kube.wait_for_reason(NAMESPACE, "kafkacluster/demo", "FewerBrokersThanBefore", SOON)?;
+    ensure!(why.contains("set spec.replicas to 3 or more"), "it says {why}");
+    same("how many objects of demo there are", count(world, "demo", "pods,services,statefulsets")?, 0)?;
+    kube.apply(NAMESPACE, &cluster)?;
     kube.wait(NAMESPACE, &["kafkacluster/demo"], "condition=Ready", READY)?;
     world.outside()?.wait_for_partitions(records::TOPIC, 9)?;
     records::all_is_there(world)
@@ -38,14 +44,55 @@ pub fn cluster_again(world: &World) -> Result<()> {
 pub fn cluster_that_deletes(world: &World) -> Result<()> {
     let kube = &world.kube;
     let scratch = manifest::read("scratch.yaml")?;
-    kube.apply(NAMESPACE, &scratch)?;
+    name_taken(kube, &scratch)?;
     kube.wait(NAMESPACE, &["kafkacluster/scratch"], "condition=Ready", READY)?;
+    service_made_anew(kube)?;
     let fewer: String = scratch.split_inclusive('\n').filter(|line| !line.contains("passing")).collect();
     kube.apply(NAMESPACE, &fewer)?;
     kube.wait(NAMESPACE, &["service/scratch-passing-0"], "delete", SOON)?;
     same("how many volumes scratch has", count(world, "scratch", "pvc")?, 1)?;
     delete(world, &["kafkaclusters", "scratch"])?;
     gone(world, "scratch", "pods,services,statefulsets,configmaps,pdb,serviceaccounts,pvc")
+}
+
+/// A ServiceAccount that a person made under a broker's name is named, left alone, and outlives the cluster.
+fn name_taken(kube: &Kube, scratch: &str) -> Result<()> {
+    kube.kubectl(NAMESPACE, &["create", "serviceaccount", ACCOUNT])?;
+    let before = kube.get(NAMESPACE, &["serviceaccount", ACCOUNT])?;
+    kube.apply(NAMESPACE, scratch)?;
+    let why = kube.wait_for_reason(NAMESPACE, "kafkacluster/scratch", "Conflict", SOON)?;
+    ensure!(why.contains(&format!("the ServiceAccount {ACCOUNT} is there already")), "it says {why}");
+    kube.kubectl(NAMESPACE, &["delete", "kafkacluster", "scratch", "--wait=true", "--timeout=30s"])?;
+    gone_services(kube)?;
+    same("the account", &kube.get(NAMESPACE, &["serviceaccount", ACCOUNT])?, &before)?;
+    kube.kubectl(NAMESPACE, &["delete", "serviceaccount", ACCOUNT])?;
+    kube.apply(NAMESPACE, scratch)?;
+    Ok(())
+}
+
+const ACCOUNT: &str = "scratch-broker";
+
+/// Waits until nothing is left of the cluster that met the hand-made account.
+fn gone_services(kube: &Kube) -> Result<()> {
+    shell::poll("the Services of scratch to go", SOON, || {
+        let left = kube.list(NAMESPACE, &["services", "-l", "app.kubernetes.io/instance=scratch"])?;
+        same("how many Services of scratch are left", left.len(), 0)
+    })
+}
+
+/// A broker's Service that is deleted comes back with the port that clients know.
+fn service_made_anew(kube: &Kube) -> Result<()> {
+    let find = || -> Result<(Value, Value)> {
+        let service = kube.get(NAMESPACE, &["service", "scratch-passing-0"])?;
+        Ok((service["metadata"]["uid"].clone(), service["spec"]["ports"][0]["nodePort"].clone()))
+    };
+    let (old, port) = find()?;
+    kube.kubectl(NAMESPACE, &["delete", "service", "scratch-passing-0"])?;
+    shell::poll("the Service to come back", SOON, || {
+        let (new, again) = find()?;
+        ensure!(new != old, "it is still the old one");
+        same("its port", &again, &port)
+    })
 }
 
 /// A namespace with a cluster and a topic in it can be deleted as it is: nothing holds on to itself.
