@@ -91,6 +91,7 @@ impl Client {
             voter_id: member.id,
             voter_directory_id: member.directory_id,
             listeners: Vec::new(),
+            ack_when_committed: true,
         };
         let reply = self.call_any::<apis::AddRaftVoter>(&request).await?;
         let response = reply.body()?;

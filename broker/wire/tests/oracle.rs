@@ -47,7 +47,8 @@ macro_rules! oracle {
         fn $test() {
             let run = |seed: u64| {
                 let first = <ours::$ours as Message>::VERSION_FIRST;
-                for version in first..=<ours::$ours as Message>::VERSION_LAST {
+                let known = <theirs::$theirs as kafka_protocol::protocol::Message>::VERSIONS.max;
+                for version in first..=<ours::$ours as Message>::VERSION_LAST.min(known) {
                     let context = <ours::$ours as Message>::context(version).expect("it is in the range");
                     let value = ours::$ours::generate(&mut Generator::new(seed), context);
                     let bytes = encode(&value, version);
@@ -118,13 +119,18 @@ oracle! {
     remove_raft_voter_response: RemoveRaftVoterResponse is RemoveRaftVoterResponse;
 }
 
+/// The APIs of which we have a version that the oracle doesn't know yet, and the newest. What Apache Kafka 4.3.1 writes in it
+/// stands in `kafka.rs`.
+const NEWER: &[(&str, i16)] = &[("ListOffsets", 11), ("DescribeLogDirs", 5), ("AddRaftVoter", 1)];
+
 /// Both sides of an API have the versions and headers that the oracle has.
 macro_rules! versions {
     ($($api:ident: $request:ident, $response:ident;)*) => {
         #[test]
         fn versions_and_headers_agree() {
             $(
-                for version in apis::$api::VERSIONS {
+                let known = <theirs::$request as kafka_protocol::protocol::Message>::VERSIONS.max;
+                for version in apis::$api::VERSIONS.take_while(|version| *version <= known) {
                     let request = apis::$api::request_header_version(version);
                     assert_eq!(request, theirs::$request::header_version(version), "{version}");
                     let response = apis::$api::response_header_version(version);
@@ -135,7 +141,8 @@ macro_rules! versions {
                     headers_agree(header, request, response);
                 }
                 let range = <theirs::$request as kafka_protocol::protocol::Message>::VERSIONS;
-                assert_eq!(apis::$api::VERSIONS, range.min..=range.max, stringify!($api));
+                let newer = NEWER.iter().find(|(api, _)| *api == stringify!($api)).map(|(_, last)| *last);
+                assert_eq!(apis::$api::VERSIONS, range.min..=newer.unwrap_or(range.max), stringify!($api));
                 assert_eq!(apis::$api::KEY.code(), theirs::ApiKey::$api as i16);
             )*
         }

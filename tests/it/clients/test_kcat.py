@@ -27,6 +27,9 @@ def test_what_is_sent_is_read(cluster, topic, codec):
     kcat(cluster, "-P", "-t", topic, "-p", "1", "-z", codec, "-X", "acks=all", given="\n".join(sent) + "\n")
     read = kcat(cluster, "-C", "-t", topic, "-p", "1", "-o", "beginning", "-e", "-q").splitlines()
     assert read == sent
+    # Clients that don't find what they look for in ApiVersions send uncompressed, without a word.
+    stored = sum(file.stat().st_size for file in cluster.topic_files(topic, 1, ".log"))
+    assert (stored < sum(map(len, sent)) / 2) == (codec != "none"), f"{stored} bytes are stored"
 
 
 def test_keys_headers_and_offsets(cluster, topic):

@@ -1,8 +1,10 @@
-//! ApiVersions: what this broker can do.
+//! ApiVersions: what this broker can do, and by which level of its features the cluster goes.
+
+use std::borrow::Cow;
 
 use ottla_wire::ErrorCode;
 use ottla_wire::apis::ApiVersions;
-use ottla_wire::messages::ApiVersionsResponse;
+use ottla_wire::messages::{ApiVersionsResponse, FinalizedFeatureKey, SupportedFeatureKey};
 
 use super::call::{Begun, Call};
 use super::registry::versions;
@@ -17,8 +19,33 @@ pub fn begin(call: Call) -> Begun {
             let error_code = ErrorCode::InvalidRequest.code();
             return call.respond::<ApiVersions>(&ApiVersionsResponse { error_code, ..Default::default() });
         }
-        call.respond::<ApiVersions>(&ApiVersionsResponse { api_keys: versions(), ..Default::default() })
+        call.respond::<ApiVersions>(&ApiVersionsResponse {
+            api_keys: versions(),
+            supported_features: FEATURES.iter().map(supported).collect(),
+            finalized_features_epoch: i64::try_from(call.broker.image().version.0).unwrap_or(i64::MAX),
+            finalized_features: FEATURES.iter().map(finalized).collect(),
+            ..Default::default()
+        })
     })
+}
+
+/// The features of Apache Kafka 4.3 whose conduct this is, and their level. There is one level of each, so that the cluster
+/// goes by it from its first moment. Those of groups, transactions and streams are left out until there are such.
+const FEATURES: [(&str, i16); 3] = [
+    // Leaders are elected from the ELR, and DescribeTopicPartitions tells who is in it.
+    ("eligible.leader.replicas.version", 1),
+    // Voters have the ids of their disks, and change while they run.
+    ("kraft.version", 1),
+    // 4.3-IV0: by this name tools tell the version of Apache Kafka.
+    ("metadata.version", 30),
+];
+
+fn supported(&(name, level): &(&'static str, i16)) -> SupportedFeatureKey<'static> {
+    SupportedFeatureKey { name: Cow::Borrowed(name), min_version: level, max_version: level }
+}
+
+fn finalized(&(name, level): &(&'static str, i16)) -> FinalizedFeatureKey<'static> {
+    FinalizedFeatureKey { name: Cow::Borrowed(name), max_version_level: level, min_version_level: level }
 }
 
 /// Kafka's rule for the names of client libraries and their versions.

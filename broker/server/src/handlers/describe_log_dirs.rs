@@ -32,6 +32,7 @@ pub fn begin(call: Call) -> Begun {
             topics: topics(&call, &request, &image),
             total_bytes: volume.0,
             usable_bytes: volume.1,
+            is_cordoned: false,
         };
         call.respond::<DescribeLogDirs>(&DescribeLogDirsResponse {
             results: vec![result],

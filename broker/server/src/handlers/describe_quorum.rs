@@ -54,10 +54,9 @@ fn describe<'a>(
             })
             .collect(),
     });
-    let members = quorum.voters.iter().chain(&quorum.observers);
     DescribeQuorumResponse {
         topics: topics.collect(),
-        nodes: members.map(|member| node(member, &call.broker.config.listeners.control.name)).collect(),
+        nodes: nodes(quorum, &call.broker.config.listeners.control.name),
         ..Default::default()
     }
 }
@@ -84,6 +83,12 @@ fn replica(member: &Member) -> QuorumReplica {
     }
 }
 
+/// Where the voters are. Who only follows has no endpoint of the quorum: Apache Kafka tells none of it, and its tools show what
+/// they are told.
+fn nodes<'a>(quorum: &'a QuorumDescription, listener: &'a str) -> Vec<QuorumNode<'a>> {
+    quorum.voters.iter().map(|voter| node(voter, listener)).collect()
+}
+
 /// Where a member of the quorum has its control API.
 fn node<'a>(member: &'a Member, listener: &'a str) -> QuorumNode<'a> {
     let (host, port) = member.address.rsplit_once(':').unwrap_or((&member.address, ""));
@@ -93,4 +98,38 @@ fn node<'a>(member: &'a Member, listener: &'a str) -> QuorumNode<'a> {
         port: port.parse().unwrap_or(0),
     };
     QuorumNode { node_id: member.id.0, listeners: vec![listener] }
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla_types::{BrokerId, DirectoryId};
+
+    use super::*;
+
+    #[test]
+    fn endpoints_are_those_of_voters() {
+        let member = |id: i32, address: &str| Member {
+            id: BrokerId(id),
+            address: address.to_owned(),
+            directory_id: DirectoryId([1; 16]),
+            log_end_offset: 7,
+            last_fetch_ms: -1,
+            last_caught_up_ms: -1,
+            wanted: true,
+        };
+        let quorum = QuorumDescription {
+            leader: BrokerId(1),
+            term: 3,
+            high_watermark: 7,
+            voters: vec![member(1, "a:9093"), member(2, "[::1]:9094")],
+            observers: vec![member(3, "c:9093")],
+        };
+        let told: Vec<_> = nodes(&quorum, "CONTROLLER")
+            .iter()
+            .map(|node| (node.node_id, node.listeners[0].host.to_string(), node.listeners[0].port))
+            .collect();
+        assert_eq!(told, [(1, "a".to_owned(), 9093), (2, "::1".to_owned(), 9094)]);
+        let described = partition(&quorum);
+        assert_eq!((described.current_voters.len(), described.observers.len()), (2, 1));
+    }
 }

@@ -8,7 +8,8 @@ use ottla_wire::ErrorCode;
 use ottla_wire::apis::ListOffsets;
 use ottla_wire::messages::{
     ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsResponse, ListOffsetsTopicResponse,
-    TIMESTAMP_EARLIEST, TIMESTAMP_EARLIEST_LOCAL, TIMESTAMP_LATEST, TIMESTAMP_LATEST_TIERED, TIMESTAMP_MAX,
+    TIMESTAMP_EARLIEST, TIMESTAMP_EARLIEST_LOCAL, TIMESTAMP_EARLIEST_PENDING_UPLOAD, TIMESTAMP_LATEST,
+    TIMESTAMP_LATEST_TIERED, TIMESTAMP_MAX,
 };
 
 use super::call::{Begun, Call};
@@ -56,7 +57,10 @@ fn partition(call: &Call, topic: &str, asked: &ListOffsetsPartition) -> ListOffs
         .broker
         .led_partition_in(TopicRef::Name(topic), index, epoch)
         .map_err(|why| unavailable_error(&why))
-        .and_then(|led| find(&led, asked.timestamp));
+        .and_then(|led| {
+            let is_known = version_first(asked.timestamp).is_some_and(|first| call.replier.version >= first);
+            if is_known { find(&led, asked.timestamp) } else { Err(ErrorCode::UnsupportedVersion) }
+        });
     response(asked, found)
 }
 
@@ -71,6 +75,18 @@ fn response(asked: &ListOffsetsPartition, found: Result<Found, ErrorCode>) -> Li
         timestamp: found.timestamp,
         offset: found.offset,
         leader_epoch: found.epoch,
+    }
+}
+
+/// The first version in which a time, or what stands for one, may be asked for; none if it has no meaning.
+fn version_first(timestamp: i64) -> Option<i16> {
+    match timestamp {
+        0.. | TIMESTAMP_LATEST | TIMESTAMP_EARLIEST => Some(1),
+        TIMESTAMP_MAX => Some(7),
+        TIMESTAMP_EARLIEST_LOCAL => Some(8),
+        TIMESTAMP_LATEST_TIERED => Some(9),
+        TIMESTAMP_EARLIEST_PENDING_UPLOAD => Some(11),
+        _ => None,
     }
 }
 
@@ -95,7 +111,7 @@ fn find(led: &Led, timestamp: i64) -> Result<Found, ErrorCode> {
         }
         TIMESTAMP_MAX => at_time(log.offset_for_max_timestamp()),
         // Nothing is ever in tiered storage.
-        TIMESTAMP_LATEST_TIERED => Ok(NOTHING),
+        TIMESTAMP_LATEST_TIERED | TIMESTAMP_EARLIEST_PENDING_UPLOAD => Ok(NOTHING),
         timestamp if timestamp >= 0 => at_time(log.offset_for_timestamp(timestamp)),
         _ => Err(ErrorCode::InvalidRequest),
     }

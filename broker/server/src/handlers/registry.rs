@@ -74,7 +74,7 @@ const fn serve<A: Api>(
 pub const SERVED: &[Served] = &[
     serve::<apis::Produce>(3, 13, Operation::WriteTopic, produce::begin),
     serve::<apis::Fetch>(4, 18, Operation::ReadTopic, fetch::begin),
-    serve::<apis::ListOffsets>(1, 10, Operation::DescribeTopic, list_offsets::begin),
+    serve::<apis::ListOffsets>(1, 11, Operation::DescribeTopic, list_offsets::begin),
     serve::<apis::Metadata>(0, 13, Operation::DescribeTopic, metadata::begin),
     serve::<apis::FindCoordinator>(0, 6, Operation::DescribeGroup, find_coordinator::begin),
     serve::<apis::ApiVersions>(0, 4, Operation::None, api_versions::begin),
@@ -84,7 +84,7 @@ pub const SERVED: &[Served] = &[
     serve::<apis::OffsetForLeaderEpoch>(2, 4, Operation::DescribeTopic, offset_for_leader_epoch::begin),
     serve::<apis::DescribeConfigs>(1, 4, Operation::DescribeConfigs, describe_configs::begin),
     serve::<apis::AlterConfigs>(0, 2, Operation::AlterConfigs, alter_configs::begin),
-    serve::<apis::DescribeLogDirs>(1, 4, Operation::DescribeCluster, describe_log_dirs::begin),
+    serve::<apis::DescribeLogDirs>(1, 5, Operation::DescribeCluster, describe_log_dirs::begin),
     serve::<apis::CreatePartitions>(0, 3, Operation::AlterTopic, create_partitions::begin),
     serve::<apis::ElectLeaders>(0, 2, Operation::AlterCluster, elect_leaders::begin),
     serve::<apis::IncrementalAlterConfigs>(0, 1, Operation::AlterConfigs, incremental_alter_configs::begin),
@@ -94,7 +94,7 @@ pub const SERVED: &[Served] = &[
     serve::<apis::DescribeCluster>(0, 2, Operation::DescribeCluster, describe_cluster::begin),
     serve::<apis::UnregisterBroker>(0, 0, Operation::AlterCluster, unregister_broker::begin),
     serve::<apis::DescribeTopicPartitions>(0, 0, Operation::DescribeTopic, describe_topic_partitions::begin),
-    serve::<apis::AddRaftVoter>(0, 0, Operation::AlterCluster, add_raft_voter::begin),
+    serve::<apis::AddRaftVoter>(0, 1, Operation::AlterCluster, add_raft_voter::begin),
     serve::<apis::RemoveRaftVoter>(0, 0, Operation::AlterCluster, remove_raft_voter::begin),
 ];
 
@@ -103,11 +103,19 @@ pub fn position(api_key: i16) -> Option<usize> {
     SERVED.iter().position(|served| served.key.code() == api_key)
 }
 
+impl Served {
+    /// The oldest version that ApiVersions tells. As Apache Kafka 4 it tells of Produce from 0 on and serves 3 and up: older
+    /// versions of librdkafka take the compressions for unknown otherwise and send uncompressed, without a word.
+    pub fn version_told_first(&self) -> i16 {
+        if self.key == ApiKey::Produce { 0 } else { self.version_first }
+    }
+}
+
 /// What ApiVersions tells.
 pub fn versions() -> Vec<ApiVersion> {
     let version = |served: &Served| ApiVersion {
         api_key: served.key.code(),
-        min_version: served.version_first,
+        min_version: served.version_told_first(),
         max_version: served.version_last,
     };
     SERVED.iter().map(version).collect()
@@ -116,6 +124,41 @@ pub fn versions() -> Vec<ApiVersion> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What a broker of Apache Kafka 4.3.1 answers, asked with version 4: key, oldest and newest version.
+    const KAFKA: &[(i16, i16, i16)] = &[
+        (0, 0, 13),
+        (1, 4, 18),
+        (2, 1, 11),
+        (3, 0, 13),
+        (10, 0, 6),
+        (18, 0, 4),
+        (19, 2, 7),
+        (20, 1, 6),
+        (22, 0, 5),
+        (23, 2, 4),
+        (32, 1, 4),
+        (33, 0, 2),
+        (35, 1, 5),
+        (37, 0, 3),
+        (43, 0, 2),
+        (44, 0, 1),
+        (45, 0, 1),
+        (46, 0, 0),
+        (55, 0, 2),
+        (60, 0, 2),
+        (64, 0, 0),
+        (75, 0, 0),
+        (80, 0, 1),
+        (81, 0, 0),
+    ];
+
+    #[test]
+    fn versions_are_told_as_apache_kafka_tells_them() {
+        let told: Vec<_> =
+            versions().iter().map(|api| (api.api_key, api.min_version, api.max_version)).collect();
+        assert_eq!(told, KAFKA, "clients draw conclusions from both ends of a range");
+    }
 
     #[test]
     fn keys_ascend_and_versions_can_be_read() {

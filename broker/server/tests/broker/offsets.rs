@@ -35,8 +35,37 @@ async fn offsets_are_found_by_edge_and_by_time() {
     assert_eq!(offset(0, 0).await, (none, 0, now - 3_000));
     assert_eq!(offset(0, now - 2_999).await, (none, 1, now - 1_000));
     assert_eq!(offset(0, now).await, (none, -1, -1));
-    assert_eq!(offset(0, -99).await.0, ErrorCode::InvalidRequest);
+    assert_eq!(offset(0, -99).await.0, ErrorCode::UnsupportedVersion);
     assert_eq!(offset(5, TIMESTAMP_LATEST).await.0, ErrorCode::UnknownTopicOrPartition);
+    broker.stop().await;
+}
+
+/// As Apache Kafka: what stands for a time has a meaning from the version on that brought it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_stands_for_a_time_came_with_a_version() {
+    let broker = TestBroker::start(&[]).await;
+    let mut client = broker.connect().await;
+    client.create_topic("t", 1, &[]).await;
+    let first = [
+        (TIMESTAMP_LATEST, 1),
+        (TIMESTAMP_EARLIEST, 1),
+        (TIMESTAMP_MAX, 7),
+        (TIMESTAMP_EARLIEST_LOCAL, 8),
+        (TIMESTAMP_LATEST_TIERED, 9),
+        (TIMESTAMP_EARLIEST_PENDING_UPLOAD, 11),
+    ];
+    for version in 1..=11 {
+        for (timestamp, first) in first {
+            let asked = ListOffsetsPartition { partition_index: 0, timestamp, current_leader_epoch: -1 };
+            let topic = ListOffsetsTopic { name: "t", partitions: vec![asked] };
+            let request = ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() };
+            let answer = client.call::<apis::ListOffsets>(version, &request).await;
+            let error =
+                ErrorCode::from_wire(answer.decode::<apis::ListOffsets>().topics[0].partitions[0].error_code);
+            let expected = if version < first { ErrorCode::UnsupportedVersion } else { ErrorCode::None };
+            assert_eq!(error, expected, "{timestamp} in version {version}");
+        }
+    }
     broker.stop().await;
 }
 

@@ -9,7 +9,7 @@ use crate::codec::Uuid;
 
 /// Asks for one more voter.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
-#[kafka(versions = "0", flexible = "0+")]
+#[kafka(versions = "0-1", flexible = "0+")]
 pub struct AddRaftVoterRequest<'a> {
     /// The cluster's id, if the sender knows it.
     #[kafka(nullable)]
@@ -22,11 +22,14 @@ pub struct AddRaftVoterRequest<'a> {
     pub voter_directory_id: Uuid,
     /// Where it is reached.
     pub listeners: Vec<QuorumListener<'a>>,
+    /// Whether to answer once the change is committed, and not as soon as it is under way.
+    #[kafka(versions = "1+", default = true)]
+    pub ack_when_committed: bool,
 }
 
 /// What became of it.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
-#[kafka(versions = "0", flexible = "0+")]
+#[kafka(versions = "0-1", flexible = "0+")]
 pub struct AddRaftVoterResponse<'a> {
     /// For how long the request was delayed by a quota, in milliseconds.
     pub throttle_time_ms: i32,

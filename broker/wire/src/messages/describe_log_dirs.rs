@@ -6,7 +6,7 @@ use ottla_wire_derive::Message;
 
 /// Asks for directories.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
-#[kafka(versions = "1-4", flexible = "2+")]
+#[kafka(versions = "1-5", flexible = "2+")]
 pub struct DescribeLogDirsRequest<'a> {
     /// The partitions; null for all.
     #[kafka(nullable)]
@@ -24,7 +24,7 @@ pub struct DescribableLogDirTopic<'a> {
 
 /// The directories.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
-#[kafka(versions = "1-4", flexible = "2+")]
+#[kafka(versions = "1-5", flexible = "2+")]
 pub struct DescribeLogDirsResponse<'a> {
     /// For how long the request was delayed by a quota, in milliseconds.
     pub throttle_time_ms: i32,
@@ -50,6 +50,9 @@ pub struct DescribeLogDirsResult<'a> {
     /// How many bytes of the volume can still be used, -1 if unknown.
     #[kafka(versions = "4+", default = -1)]
     pub usable_bytes: i64,
+    /// Whether it gets no further partitions.
+    #[kafka(versions = "5+")]
+    pub is_cordoned: bool,
 }
 
 /// A topic in a directory.

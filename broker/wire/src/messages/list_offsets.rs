@@ -14,10 +14,12 @@ pub const TIMESTAMP_MAX: i64 = -3;
 pub const TIMESTAMP_EARLIEST_LOCAL: i64 = -4;
 /// The `timestamp` that asks for the last offset in tiered storage.
 pub const TIMESTAMP_LATEST_TIERED: i64 = -5;
+/// The `timestamp` that asks for the first offset that isn't in tiered storage yet; since version 11.
+pub const TIMESTAMP_EARLIEST_PENDING_UPLOAD: i64 = -6;
 
 /// Asks for offsets.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
-#[kafka(versions = "1-10", flexible = "6+")]
+#[kafka(versions = "1-11", flexible = "6+")]
 pub struct ListOffsetsRequest<'a> {
     /// The follower's node id, -1 from a consumer.
     pub replica_id: i32,
@@ -54,7 +56,7 @@ pub struct ListOffsetsPartition {
 
 /// The offsets.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
-#[kafka(versions = "1-10", flexible = "6+")]
+#[kafka(versions = "1-11", flexible = "6+")]
 pub struct ListOffsetsResponse<'a> {
     /// For how long the request was delayed by a quota, in milliseconds.
     #[kafka(versions = "2+")]
