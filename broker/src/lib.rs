@@ -10,7 +10,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::Parser;
 use ottla_server::broker::start;
-use ottla_server::config::{Config, ConfigError, Sources};
+use ottla_server::config::{Config, ConfigError, Sources, text as properties_text};
 use ottla_server::contained::is_contained;
 use ottla_server::logging::LogControl;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -97,8 +97,8 @@ fn raise_open_files_limit() {
 }
 
 fn configuration(arguments: Arguments) -> Result<Config, ConfigError> {
-    let read = |path: PathBuf| match std::fs::read_to_string(&path) {
-        Ok(text) => Ok((path, text)),
+    let read = |path: PathBuf| match std::fs::read(&path) {
+        Ok(bytes) => Ok((path, properties_text(&bytes))),
         Err(error) => Err(ConfigError::File { path, reason: error.to_string() }),
     };
     let in_utf8 =

@@ -15,7 +15,7 @@ fn command() -> Command {
 }
 
 /// Writes a file and has the broker read it.
-fn run_with(properties: &str) -> (TempDir, Output) {
+fn run_with(properties: impl AsRef<[u8]>) -> (TempDir, Output) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("server.properties");
     std::fs::write(&file, properties).unwrap();
@@ -55,6 +55,20 @@ fn a_wrong_value_ends_with_its_line_and_what_is_allowed() {
     let expected =
         "server.properties:2: num.partitions=many is not allowed: it must be a whole number of at least 1";
     assert!(message.contains(expected), "{message}");
+}
+
+/// As Java's properties: any byte is a character.
+#[test]
+fn a_file_need_not_be_utf_8() {
+    let (_folder, output) = run_with(b"# caf\xe9\nbroker.rack=\xe9\nnum.partitions=many\n");
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(message.contains("server.properties:3: num.partitions=many is not allowed"), "{message}");
+    let (_folder, output) = run_with("listeners=A://0.0.0.0:0\nadvertised.listeners=A://0.0.0.0:9092\n");
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        message.contains("addresses that clients can connect to, which A://0.0.0.0:9092 isn't"),
+        "{message}"
+    );
 }
 
 #[test]

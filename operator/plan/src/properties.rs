@@ -148,6 +148,11 @@ fn escaped(value: &str) -> String {
             '\r' => text.push_str("\\r"),
             '\t' => text.push_str("\\t"),
             ' ' if at == 0 => text.push_str("\\ "),
+            c if !c.is_ascii() => {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    write!(text, "\\u{unit:04x}").expect("writing to a String cannot fail");
+                }
+            }
             c => text.push(c),
         }
     }
@@ -162,7 +167,7 @@ mod tests {
     fn a_loopback_broker_has_its_own_ports() {
         let mut spec = KafkaClusterSpec { log_level: "debug".into(), ..Default::default() };
         spec.config.insert("num.partitions".into(), 4.into());
-        spec.config.insert("odd".into(), " a\\b\nc".into());
+        spec.config.insert("odd".into(), " a\\b\nc\u{e9}\u{1f600}".into());
         let voters = [Voter { id: BrokerId(0), host: "127.0.0.1".into(), port: 19092 }];
         let place = loopback_place(&spec, BrokerId(2), 2, 9092, "/data/2").unwrap();
         assert_eq!(
@@ -174,7 +179,7 @@ mod tests {
              listener.security.protocol.map=INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
              inter.broker.listener.name=INTERNAL\ncontroller.listener.names=CONTROLLER\n\
              controller.quorum.voters=0@127.0.0.1:19092\nlog.dirs=/data/2\n\
-             ottla.http.listener=127.0.0.1:29094\nottla.log.filter=debug\nnum.partitions=4\nodd=\\ a\\\\b\\nc\n"
+             ottla.http.listener=127.0.0.1:29094\nottla.log.filter=debug\nnum.partitions=4\nodd=\\ a\\\\b\\nc\\u00e9\\ud83d\\ude00\n"
         );
     }
 

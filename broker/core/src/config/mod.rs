@@ -14,9 +14,9 @@ mod tests;
 pub use resolve::{AckDurability, BrokerDefaults, ConfigSource, ConfigValue, TopicConfig, describe};
 pub use table::{
     BROKER_CONFIGS, ConfigDefinition, ConfigType, Effect, Rule, Synonym, TOPIC_CONFIGS, broker_definition,
-    definition,
+    definition, is_cluster_wide,
 };
 pub use throttle::ThrottledReplicas;
-pub use validate::{ConfigError, validate, validate_all, validate_broker};
+pub use validate::{ConfigError, normal, validate, validate_all, validate_broker};
 
 pub(crate) use validate::list;

@@ -1,19 +1,24 @@
-//! What is in force for a topic: its own value, else the broker's default, else the table's.
+//! What is in force for a topic: its own value, else what brokers were given while they run, else what the broker's own
+//! configuration says, else the table's.
 
 use std::collections::BTreeMap;
 
-use super::table::{ConfigDefinition, Synonym, TOPIC_CONFIGS, definition};
-use super::validate::{ConfigError, list, validate};
+use super::table::{ConfigDefinition, Effect, Rule, Synonym, TOPIC_CONFIGS, definition};
+use super::validate::{ConfigError, list, normal, validate, validate_type};
 
-/// What a broker's own configuration gives topics as defaults, by the topic configuration's name. Every value is
-/// valid for it.
+/// What topics have by default on one broker, by the topic configuration's name. Every value is valid for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BrokerDefaults {
-    values: BTreeMap<&'static str, (&'static str, String)>,
+    /// From the strongest to the weakest source; at least one.
+    values: BTreeMap<&'static str, Vec<(ConfigSource, String)>>,
 }
 
+/// What was set on brokers while they run, by the setting's name.
+type Dynamic<'a> = Option<&'a BTreeMap<String, String>>;
+
 impl BrokerDefaults {
-    /// Reads the synonyms (as `log.retention.hours`) among a broker's settings.
+    /// Reads the synonyms (as `log.retention.hours`) among a broker's settings. One that can't be heeded and has no effect
+    /// here anyway is passed over, as are those of which only the default is allowed: topics refuse it with the reason.
     ///
     /// # Errors
     /// When a value isn't one that the topic configuration may have; the error names the broker's setting.
@@ -23,16 +28,46 @@ impl BrokerDefaults {
             let set = definition.synonyms.iter().find_map(|synonym| Some((synonym, get(synonym.name)?)));
             let Some((synonym, given)) = set else { continue };
             let named = |reason| ConfigError { name: synonym.name.to_owned(), value: given.clone(), reason };
-            let value = scaled(synonym, &given).ok_or_else(|| named("use a whole number".to_owned()))?;
-            validate(definition.name, &value).map_err(|error| named(error.reason))?;
-            values.insert(definition.name, (synonym.name, value));
+            let mut value = scaled(synonym, &given).ok_or_else(|| named("use a whole number".to_owned()))?;
+            // Kafka's brokers, unlike its topics, take any number below 0 for no limit.
+            if definition.name == "retention.ms" && value.starts_with('-') {
+                "-1".clone_into(&mut value);
+            }
+            validate_type(definition, &value).map_err(named)?;
+            match validate(definition.name, &value) {
+                Ok(()) => {
+                    values.insert(definition.name, vec![(ConfigSource::Broker(synonym.name), value)]);
+                }
+                Err(_)
+                    if definition.effect == Effect::NotYet || matches!(definition.rule, Rule::Only(..)) => {}
+                Err(error) => return Err(named(error.reason)),
+            }
         }
         Ok(Self { values })
     }
 
+    /// These, under what was set while brokers run on this one and on all of them.
+    pub fn with_dynamic(&self, own: Dynamic<'_>, of_all: Dynamic<'_>) -> Self {
+        let mut values = self.values.clone();
+        for definition in TOPIC_CONFIGS {
+            let Some(name) = definition.dynamic_synonym() else { continue };
+            // The weaker first, as each goes before the others.
+            for (set, source) in
+                [(of_all, ConfigSource::AllBrokers(name)), (own, ConfigSource::OneBroker(name))]
+            {
+                let value = set.and_then(|set| set.get(name));
+                if let Some(value) = value.filter(|value| validate(definition.name, value).is_ok()) {
+                    values.entry(definition.name).or_default().insert(0, (source, value.clone()));
+                }
+            }
+        }
+        Self { values }
+    }
+
     /// The broker's default for the topic configuration `name`, and the setting that gave it.
     pub fn get(&self, name: &str) -> Option<(&'static str, &str)> {
-        self.values.get(name).map(|(setting, value)| (*setting, value.as_str()))
+        let (source, value) = self.values.get(name)?.first()?;
+        Some((source.setting()?, value))
     }
 }
 
@@ -42,7 +77,7 @@ fn scaled(synonym: &Synonym, given: &str) -> Option<String> {
         return Some(given.to_owned());
     }
     let number: i64 = given.parse().ok()?;
-    Some(if number < 0 { number } else { number.saturating_mul(synonym.scale) }.to_string())
+    Some(if number < 0 { -1 } else { number.saturating_mul(synonym.scale) }.to_string())
 }
 
 /// Where a value comes from, as DescribeConfigs tells it.
@@ -50,10 +85,24 @@ fn scaled(synonym: &Synonym, given: &str) -> Option<String> {
 pub enum ConfigSource {
     /// Set on the topic.
     Topic,
+    /// Set on this broker while it runs, by this setting.
+    OneBroker(&'static str),
+    /// Set on all brokers while they run, by this setting.
+    AllBrokers(&'static str),
     /// Set in the broker's own configuration, by this setting.
     Broker(&'static str),
     /// The table's default.
     Default,
+}
+
+impl ConfigSource {
+    /// The setting of a broker that it is.
+    pub fn setting(self) -> Option<&'static str> {
+        match self {
+            Self::OneBroker(name) | Self::AllBrokers(name) | Self::Broker(name) => Some(name),
+            Self::Topic | Self::Default => None,
+        }
+    }
 }
 
 /// One configuration of a topic, in force.
@@ -65,26 +114,27 @@ pub struct ConfigValue {
     pub value: String,
     /// Who set it.
     pub source: ConfigSource,
+    /// All values that there are for it, the one in force first.
+    pub sources: Vec<(ConfigSource, String)>,
 }
 
-/// All configurations of a topic with `overrides`, by name.
+/// All configurations of a topic with `overrides`, by name; without those that have no value.
 pub fn describe(overrides: &BTreeMap<String, String>, defaults: &BrokerDefaults) -> Vec<ConfigValue> {
-    TOPIC_CONFIGS.iter().map(|definition| in_force(definition, overrides, defaults)).collect()
+    TOPIC_CONFIGS.iter().filter_map(|definition| in_force(definition, overrides, defaults)).collect()
 }
 
 fn in_force(
     definition: &'static ConfigDefinition,
     overrides: &BTreeMap<String, String>,
     defaults: &BrokerDefaults,
-) -> ConfigValue {
-    let (value, source) = if let Some(value) = overrides.get(definition.name) {
-        (value.clone(), ConfigSource::Topic)
-    } else if let Some((setting, value)) = defaults.get(definition.name) {
-        (value.to_owned(), ConfigSource::Broker(setting))
-    } else {
-        (definition.default.to_owned(), ConfigSource::Default)
-    };
-    ConfigValue { definition, value, source }
+) -> Option<ConfigValue> {
+    let own = overrides.get(definition.name).map(|value| (ConfigSource::Topic, value.clone()));
+    let of_brokers = defaults.values.get(definition.name).into_iter().flatten().cloned();
+    let default = definition.has_default().then(|| (ConfigSource::Default, definition.default.to_owned()));
+    let all = own.into_iter().chain(of_brokers).chain(default);
+    let sources: Vec<_> = all.map(|(source, value)| (source, normal(definition, &value))).collect();
+    let (source, value) = sources.first()?.clone();
+    Some(ConfigValue { definition, value, source, sources })
 }
 
 /// What an acks=all success means.
@@ -143,6 +193,7 @@ impl TopicConfig {
         let long = |name: &str| text(name).parse::<i64>().expect("checked to be a number");
         let int = |name: &str| text(name).parse::<i32>().expect("checked to be a number");
         let limit = |name: &str| Some(long(name)).filter(|number| *number >= 0);
+        let internal = |name: &str| text(name).parse::<i32>().ok();
         let policy = text("cleanup.policy");
         Self {
             ack_durability: match text("ack.durability").as_str() {
@@ -153,7 +204,7 @@ impl TopicConfig {
             cleanup_compact: list(&policy).any(|item| item == "compact"),
             retention_ms: limit("retention.ms"),
             retention_bytes: limit("retention.bytes"),
-            segment_bytes: int("segment.bytes"),
+            segment_bytes: internal("internal.segment.bytes").unwrap_or_else(|| int("segment.bytes")),
             segment_ms: long("segment.ms"),
             index_interval_bytes: int("index.interval.bytes"),
             segment_index_bytes: int("segment.index.bytes"),

@@ -1,13 +1,15 @@
 //! The table of topic configurations.
 
+use std::sync::LazyLock;
+
 /// One configuration of a topic.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct ConfigDefinition {
     /// Its name, as in `retention.ms`.
     pub name: &'static str,
     /// The type of its values.
     pub kind: ConfigType,
-    /// The value when neither the topic nor the broker sets it, as text.
+    /// The value when neither the topic nor the broker sets it, as text; empty for what has none then, if it is a number.
     pub default: &'static str,
     /// The broker settings that give topics another default, the strongest first.
     pub synonyms: &'static [Synonym],
@@ -56,6 +58,8 @@ pub enum Rule {
     Replicas,
     /// From and to, both included.
     Between(f64, f64),
+    /// From and to, both included.
+    Within(i64, i64),
     /// This only, as the text says.
     Only(&'static str, &'static str),
     /// One of these, or with [`ConfigType::List`] a choice of them.
@@ -69,6 +73,20 @@ pub enum Effect {
     Acts,
     /// It is checked, kept and shown, and changes nothing yet.
     NotYet,
+}
+
+impl ConfigDefinition {
+    /// Whether it has a value when nobody sets it. An empty text is one, and no number.
+    pub fn has_default(&self) -> bool {
+        !self.default.is_empty() || matches!(self.kind, ConfigType::String | ConfigType::List)
+    }
+
+    /// The setting by which brokers get another default of this topic configuration while they run: of its synonyms the
+    /// strongest, unless what acks=all means would change under those who rely on it.
+    pub fn dynamic_synonym(&self) -> Option<&'static str> {
+        let strongest = self.synonyms.first().filter(|synonym| synonym.scale == 1)?;
+        (strongest.name != "ottla.ack.durability").then_some(strongest.name)
+    }
 }
 
 /// The definition of the topic configuration with this name.
@@ -103,7 +121,25 @@ pub static TOPIC_CONFIGS: &[ConfigDefinition] = &[
         rule: Rule::OneOf(&["delete", "compact"]),
         effect: Effect::Acts,
         doc: "`delete` drops old segments by time and size. `compact` is accepted; until compaction comes, such a \
-              topic keeps everything.",
+              topic keeps everything, as it does with neither.",
+    },
+    ConfigDefinition {
+        name: "compression.gzip.level",
+        kind: ConfigType::Int,
+        default: "-1",
+        synonyms: &[same("compression.gzip.level")],
+        rule: Rule::Within(-1, 9),
+        effect: Effect::NotYet,
+        doc: "Batches are kept as the producer compressed them, whatever is set here.",
+    },
+    ConfigDefinition {
+        name: "compression.lz4.level",
+        kind: ConfigType::Int,
+        default: "9",
+        synonyms: &[same("compression.lz4.level")],
+        rule: Rule::Within(1, 17),
+        effect: Effect::NotYet,
+        doc: "Batches are kept as the producer compressed them, whatever is set here.",
     },
     ConfigDefinition {
         name: "compression.type",
@@ -111,6 +147,15 @@ pub static TOPIC_CONFIGS: &[ConfigDefinition] = &[
         default: "producer",
         synonyms: &[same("compression.type")],
         rule: Rule::OneOf(&["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"]),
+        effect: Effect::NotYet,
+        doc: "Batches are kept as the producer compressed them, whatever is set here.",
+    },
+    ConfigDefinition {
+        name: "compression.zstd.level",
+        kind: ConfigType::Int,
+        default: "3",
+        synonyms: &[same("compression.zstd.level")],
+        rule: Rule::Within(-131_072, 22),
         effect: Effect::NotYet,
         doc: "Batches are kept as the producer compressed them, whatever is set here.",
     },
@@ -139,7 +184,8 @@ pub static TOPIC_CONFIGS: &[ConfigDefinition] = &[
         synonyms: &[same("log.flush.interval.messages")],
         rule: Rule::AtLeast(1),
         effect: Effect::NotYet,
-        doc: "After how many records Apache Kafka syncs. Here everything is synced soon by itself.",
+        doc: "After how many records Apache Kafka syncs. Here everything is synced before it is acknowledged, unless \
+              `ack.durability` says otherwise.",
     },
     ConfigDefinition {
         name: "flush.ms",
@@ -148,7 +194,8 @@ pub static TOPIC_CONFIGS: &[ConfigDefinition] = &[
         synonyms: &[same("log.flush.interval.ms"), same("log.flush.scheduler.interval.ms")],
         rule: Rule::AtLeast(0),
         effect: Effect::NotYet,
-        doc: "After how many milliseconds Apache Kafka syncs. Here everything is synced soon by itself.",
+        doc: "After how many milliseconds Apache Kafka syncs. Here everything is synced before it is acknowledged, \
+              unless `ack.durability` says otherwise.",
     },
     ConfigDefinition {
         name: "follower.replication.throttled.replicas",
@@ -170,6 +217,15 @@ pub static TOPIC_CONFIGS: &[ConfigDefinition] = &[
         doc: "How many bytes of records lie between two entries of a segment's index.",
     },
     ConfigDefinition {
+        name: "internal.segment.bytes",
+        kind: ConfigType::Int,
+        default: "",
+        synonyms: &[],
+        rule: Rule::AtLeast(14),
+        effect: Effect::Acts,
+        doc: "Goes before `segment.bytes` where it is set: Apache Kafka's own tests make small segments by it.",
+    },
+    ConfigDefinition {
         name: "leader.replication.throttled.replicas",
         kind: ConfigType::List,
         default: "",
@@ -178,6 +234,24 @@ pub static TOPIC_CONFIGS: &[ConfigDefinition] = &[
         effect: Effect::Acts,
         doc: "The leaders whose reading by followers that are not in sync is held to \
               `leader.replication.throttled.rate`, as partition:broker pairs, or `*` for all.",
+    },
+    ConfigDefinition {
+        name: "local.retention.bytes",
+        kind: ConfigType::Long,
+        default: "-2",
+        synonyms: &[same("log.local.retention.bytes")],
+        rule: Rule::AtLeast(-2),
+        effect: Effect::NotYet,
+        doc: "What a partition keeps on the broker's own disk if it has more elsewhere. There is no tiered storage here.",
+    },
+    ConfigDefinition {
+        name: "local.retention.ms",
+        kind: ConfigType::Long,
+        default: "-2",
+        synonyms: &[same("log.local.retention.ms")],
+        rule: Rule::AtLeast(-2),
+        effect: Effect::NotYet,
+        doc: "How long a segment is kept on the broker's own disk if it is elsewhere, too. There is no tiered storage here.",
     },
     ConfigDefinition {
         name: "max.compaction.lag.ms",
@@ -262,6 +336,34 @@ pub static TOPIC_CONFIGS: &[ConfigDefinition] = &[
         doc: "Whether a new segment's file gets its full size at once.",
     },
     ConfigDefinition {
+        name: "remote.log.copy.disable",
+        kind: ConfigType::Boolean,
+        default: "false",
+        synonyms: &[],
+        rule: Rule::Any,
+        effect: Effect::NotYet,
+        doc: "There is no tiered storage here.",
+    },
+    ConfigDefinition {
+        name: "remote.log.delete.on.disable",
+        kind: ConfigType::Boolean,
+        default: "false",
+        synonyms: &[],
+        rule: Rule::Any,
+        effect: Effect::NotYet,
+        doc: "There is no tiered storage here.",
+    },
+    ConfigDefinition {
+        name: "remote.storage.enable",
+        kind: ConfigType::Boolean,
+        default: "false",
+        synonyms: &[],
+        rule: Rule::Only("false", "there is no tiered storage here"),
+        effect: Effect::Acts,
+        doc: "Whether old segments are moved to tiered storage. There is none here, so `true` is refused, as by Apache Kafka \
+              without it.",
+    },
+    ConfigDefinition {
         name: "retention.bytes",
         kind: ConfigType::Long,
         default: "-1",
@@ -290,7 +392,7 @@ pub static TOPIC_CONFIGS: &[ConfigDefinition] = &[
         synonyms: &[same("log.segment.bytes")],
         rule: Rule::AtLeast(14),
         effect: Effect::Acts,
-        doc: "At which size a segment ends and a new one begins.",
+        doc: "At which size a segment ends and a new one begins. Apache Kafka asks for a mebibyte at least.",
     },
     ConfigDefinition {
         name: "segment.index.bytes",
@@ -300,6 +402,15 @@ pub static TOPIC_CONFIGS: &[ConfigDefinition] = &[
         rule: Rule::AtLeast(4),
         effect: Effect::Acts,
         doc: "At which size of its index, in bytes, a segment ends and a new one begins.",
+    },
+    ConfigDefinition {
+        name: "segment.jitter.ms",
+        kind: ConfigType::Long,
+        default: "0",
+        synonyms: &[same("log.roll.jitter.ms"), Synonym { name: "log.roll.jitter.hours", scale: HOUR_MS }],
+        rule: Rule::AtLeast(0),
+        effect: Effect::NotYet,
+        doc: "By how much at most segments of different partitions end earlier than `segment.ms`, in milliseconds.",
     },
     ConfigDefinition {
         name: "segment.ms",
@@ -327,8 +438,24 @@ pub static TOPIC_CONFIGS: &[ConfigDefinition] = &[
     },
 ];
 
-/// What can be set on brokers while they run, on one or on all of them, by name.
-pub static BROKER_CONFIGS: &[ConfigDefinition] = &[
+/// What can be set on brokers while they run, on one or on all of them, by name: how much replication takes, and what topics
+/// have that don't set it themselves.
+pub static BROKER_CONFIGS: LazyLock<Vec<ConfigDefinition>> = LazyLock::new(|| {
+    let of_topics = TOPIC_CONFIGS.iter().filter_map(|definition| {
+        let name = definition.dynamic_synonym()?;
+        Some(ConfigDefinition { name, synonyms: &[], ..*definition })
+    });
+    let mut all: Vec<_> = OWN_BROKER_CONFIGS.iter().copied().chain(of_topics).collect();
+    all.sort_by_key(|definition| definition.name);
+    all
+});
+
+/// Whether it is the same on all brokers, so that it is set on all of them and not on one.
+pub fn is_cluster_wide(name: &str) -> bool {
+    name == "min.insync.replicas"
+}
+
+static OWN_BROKER_CONFIGS: &[ConfigDefinition] = &[
     ConfigDefinition {
         name: "follower.replication.throttled.rate",
         kind: ConfigType::Long,
@@ -348,6 +475,24 @@ pub static BROKER_CONFIGS: &[ConfigDefinition] = &[
         effect: Effect::Acts,
         doc: "How many bytes a second a broker gives followers at most of the partitions that a topic's \
               `leader.replication.throttled.replicas` names.",
+    },
+    ConfigDefinition {
+        name: "max.connections",
+        kind: ConfigType::Int,
+        default: "10000",
+        synonyms: &[],
+        rule: Rule::AtLeast(0),
+        effect: Effect::Acts,
+        doc: "Connections of clients in all; a further one is closed at once.",
+    },
+    ConfigDefinition {
+        name: "max.connections.per.ip",
+        kind: ConfigType::Int,
+        default: "2147483647",
+        synonyms: &[],
+        rule: Rule::AtLeast(0),
+        effect: Effect::Acts,
+        doc: "Connections of clients from one address; a further one is closed at once.",
     },
     ConfigDefinition {
         name: "replica.alter.log.dirs.io.max.bytes.per.second",

@@ -15,7 +15,9 @@ fn reason(name: &str, value: &str) -> String {
 #[test]
 fn every_default_is_valid_and_names_are_in_order() {
     for definition in TOPIC_CONFIGS {
-        assert_eq!(validate(definition.name, definition.default), Ok(()), "{}", definition.name);
+        if definition.has_default() {
+            assert_eq!(validate(definition.name, definition.default), Ok(()), "{}", definition.name);
+        }
         assert!(definition.doc.ends_with('.'), "{}", definition.name);
     }
     assert!(TOPIC_CONFIGS.is_sorted_by(|a, b| a.name < b.name));
@@ -27,7 +29,13 @@ fn bad_values_are_refused_with_what_is_allowed() {
     assert_eq!(reason("retention.ms", "soon"), "use a whole number of 64 bits");
     assert_eq!(reason("segment.bytes", "99999999999"), "use a whole number of 32 bits");
     assert_eq!(reason("cleanup.policy", "delete,shred"), "use one of delete, compact");
-    assert_eq!(reason("cleanup.policy", " "), "name at least one");
+    assert_eq!(reason("remote.storage.enable", "true"), "there is no tiered storage here");
+    assert_eq!(
+        reason("leader.replication.throttled.replicas", "*,0:1"),
+        "use * alone, or pairs like 0:1, partition and broker"
+    );
+    assert_eq!(reason("compression.lz4.level", "18"), "use 1 to 17");
+    assert_eq!(validate("cleanup.policy", ""), Ok(()));
     assert_eq!(reason("preallocate", "yes"), "use true or false");
     assert_eq!(reason("min.cleanable.dirty.ratio", "1.5"), "use 0 to 1");
     assert_eq!(reason("ack.durability", "maybe"), "use one of synced, written");
@@ -67,6 +75,87 @@ fn the_finer_synonym_wins_and_bad_ones_name_the_setting() {
     let bad = settings(&[("log.roll.hours", "0")]);
     let error = BrokerDefaults::from_settings(|name| bad.get(name).cloned()).unwrap_err();
     assert_eq!((error.name.as_str(), error.reason.as_str()), ("log.roll.hours", "use at least 1"));
+}
+
+#[test]
+fn what_is_set_while_brokers_run_goes_before_their_files() {
+    let file =
+        settings(&[("log.retention.hours", "1"), ("log.segment.bytes", "4096"), ("log.roll.hours", "2")]);
+    let defaults = BrokerDefaults::from_settings(|name| file.get(name).cloned()).unwrap();
+    let of_all =
+        settings(&[("log.retention.ms", " 7 "), ("log.roll.ms", "70"), ("log.segment.bytes", "broken")]);
+    let own = settings(&[("log.retention.ms", "5")]);
+    let dynamic = defaults.with_dynamic(Some(&own), Some(&of_all));
+    assert_eq!(dynamic.get("retention.ms"), Some(("log.retention.ms", "5")));
+    let config = TopicConfig::resolve(&BTreeMap::new(), &dynamic);
+    assert_eq!((config.retention_ms, config.segment_ms, config.segment_bytes), (Some(5), 70, 4096));
+    let described = describe(&settings(&[("retention.ms", "+9")]), &dynamic);
+    let retention = described.iter().find(|value| value.definition.name == "retention.ms").unwrap();
+    let sources: Vec<_> = retention.sources.iter().map(|(source, value)| (*source, value.as_str())).collect();
+    let expected = [
+        (ConfigSource::Topic, "9"),
+        (ConfigSource::OneBroker("log.retention.ms"), "5"),
+        (ConfigSource::AllBrokers("log.retention.ms"), "7"),
+        (ConfigSource::Broker("log.retention.hours"), "3600000"),
+        (ConfigSource::Default, "604800000"),
+    ];
+    assert_eq!(sources, expected);
+    assert_eq!(defaults.with_dynamic(None, None), defaults);
+}
+
+#[test]
+fn settings_of_brokers_that_have_no_effect_keep_nobody_from_starting() {
+    let read = |name: &str, value: &str| {
+        let file = settings(&[(name, value)]);
+        BrokerDefaults::from_settings(|name| file.get(name).cloned())
+    };
+    for (name, value) in [
+        ("unclean.leader.election.enable", "TRUE"),
+        ("log.flush.scheduler.interval.ms", "-1"),
+        ("log.retention.hours", "-7"),
+    ] {
+        let defaults = read(name, value).unwrap();
+        assert_eq!(TopicConfig::resolve(&BTreeMap::new(), &defaults).retention_ms.is_none(), value == "-7");
+    }
+    for (name, value) in
+        [("unclean.leader.election.enable", "yes"), ("log.preallocate", "1"), ("log.segment.bytes", "1")]
+    {
+        assert_eq!(read(name, value).unwrap_err().name, name);
+    }
+}
+
+#[test]
+fn internal_segments_go_before_others() {
+    let bytes = |topic: &[(&str, &str)]| {
+        TopicConfig::resolve(&settings(topic), &BrokerDefaults::default()).segment_bytes
+    };
+    assert_eq!(bytes(&[("segment.bytes", "5000000"), ("internal.segment.bytes", "300")]), 300);
+    assert_eq!(bytes(&[("segment.bytes", "5000000")]), 5_000_000);
+    let told = describe(&BTreeMap::new(), &BrokerDefaults::default());
+    assert!(told.iter().all(|value| value.definition.name != "internal.segment.bytes"), "it has no value");
+}
+
+#[test]
+fn values_are_told_as_they_are_understood() {
+    let told = |name: &str, value: &str| normal(definition(name).unwrap(), value);
+    assert_eq!(told("cleanup.policy", " compact , delete,compact "), "compact,delete");
+    assert_eq!(told("retention.ms", " +77 "), "77");
+    assert_eq!(told("preallocate", "True"), "true");
+    assert_eq!(told("min.cleanable.dirty.ratio", "1e-1"), "0.1");
+    assert_eq!(told("compression.type", " gzip "), "gzip");
+}
+
+#[test]
+fn what_brokers_get_while_they_run_has_each_name_once() {
+    assert!(BROKER_CONFIGS.is_sorted_by(|a, b| a.name < b.name));
+    for name in
+        ["log.retention.ms", "message.max.bytes", "min.insync.replicas", "leader.replication.throttled.rate"]
+    {
+        assert!(broker_definition(name).is_some(), "{name}");
+    }
+    for name in ["log.retention.hours", "ottla.ack.durability", "retention.ms", "node.id"] {
+        assert!(broker_definition(name).is_none(), "{name}");
+    }
 }
 
 #[test]

@@ -25,8 +25,9 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// The longest value that is kept, in bytes.
-const VALUE_LENGTH_MAX: usize = 4096;
+/// The longest value that is kept, in bytes: the longest text that the protocol's older versions carry. The
+/// replicas that are throttled during a large move are long lists.
+const VALUE_LENGTH_MAX: usize = 32_767;
 
 /// Checks one value of one topic configuration.
 ///
@@ -41,6 +42,33 @@ pub fn validate(name: &str, value: &str) -> Result<(), ConfigError> {
         return Err(wrong(format!("it is longer than {VALUE_LENGTH_MAX} bytes")));
     }
     check(definition, value.trim()).map_err(wrong)
+}
+
+/// Checks only that a value is of the definition's type.
+pub(crate) fn validate_type(definition: &ConfigDefinition, value: &str) -> Result<(), String> {
+    check(&ConfigDefinition { rule: Rule::Any, ..*definition }, value.trim())
+}
+
+/// A valid value as it is told: numbers and words without what surrounds them, each item of a list once.
+pub fn normal(definition: &ConfigDefinition, value: &str) -> String {
+    let value = value.trim();
+    let number = || value.parse::<i64>().ok().map(|number| number.to_string());
+    let normal = match definition.kind {
+        ConfigType::Boolean => Some(value.to_ascii_lowercase()),
+        ConfigType::Int | ConfigType::Long => number(),
+        ConfigType::Double => value.parse::<f64>().ok().map(|number| format!("{number:?}")),
+        ConfigType::String => None,
+        ConfigType::List => {
+            let mut items: Vec<&str> = Vec::new();
+            for item in list(value) {
+                if !items.contains(&item) {
+                    items.push(item);
+                }
+            }
+            Some(items.join(","))
+        }
+    };
+    normal.unwrap_or_else(|| value.to_owned())
 }
 
 /// Checks a whole configuration, also where values must fit each other.
@@ -105,8 +133,11 @@ fn check(definition: &ConfigDefinition, value: &str) -> Result<(), String> {
         }
         ConfigType::String => check_choice(definition.rule, value),
         ConfigType::List => {
-            if list(value).next().is_none() && !matches!(definition.rule, Rule::Replicas) {
-                return Err("name at least one".to_owned());
+            if matches!(definition.rule, Rule::Replicas)
+                && list(value).count() > 1
+                && list(value).any(|item| item == "*")
+            {
+                return Err("use * alone, or pairs like 0:1, partition and broker".to_owned());
             }
             list(value).try_for_each(|item| check_choice(definition.rule, item))
         }
@@ -121,6 +152,7 @@ pub(crate) fn list(value: &str) -> impl Iterator<Item = &str> {
 fn check_number(rule: Rule, number: i64) -> Result<(), String> {
     match rule {
         Rule::AtLeast(least) if number < least => Err(format!("use at least {least}")),
+        Rule::Within(from, to) if !(from..=to).contains(&number) => Err(format!("use {from} to {to}")),
         _ => Ok(()),
     }
 }

@@ -144,7 +144,8 @@ impl MetadataImage {
 
     pub(super) fn configured_min_insync_replicas(&self, topic: &TopicImage) -> usize {
         let own = topic.config.get("min.insync.replicas").and_then(|value| value.trim().parse().ok());
-        own.unwrap_or(self.defaults.min_insync_replicas)
+        let of_all = || self.broker_configs.get(&None)?.get("min.insync.replicas")?.trim().parse().ok();
+        own.or_else(of_all).unwrap_or(self.defaults.min_insync_replicas)
     }
 
     /// Whether acks=all of `topic` promises the page cache only: `ack.durability` is `written`.
@@ -162,9 +163,14 @@ impl MetadataImage {
     /// # Panics
     /// When there is no such configuration; see [`crate::config::BROKER_CONFIGS`].
     pub fn broker_config(&self, id: BrokerId, name: &str) -> &str {
-        let set = [Some(id), None].iter().find_map(|key| self.broker_configs.get(key)?.get(name));
         let default = crate::config::broker_definition(name).expect("a configuration of brokers").default;
-        set.map_or(default, String::as_str)
+        self.set_on_broker(id, name).unwrap_or(default)
+    }
+
+    /// The same, if it was set while brokers run.
+    pub fn set_on_broker(&self, id: BrokerId, name: &str) -> Option<&str> {
+        let set = [Some(id), None].iter().find_map(|key| self.broker_configs.get(key)?.get(name));
+        set.map(String::as_str)
     }
 
     /// How many replicas a new topic gets that doesn't say.

@@ -420,6 +420,7 @@ async fn follow_metadata(broker: Arc<Broker>) {
     loop {
         let image = Arc::clone(&images.borrow_and_update());
         broker.throttles.on_image(&image, broker.config.node_id);
+        limit_connections(&broker, &image);
         broker.absences.look(&image, std::time::Instant::now());
         let settle = !broker.partitions.is_settled() && broker.is_in_service(&image).is_ok();
         let partitions = Arc::clone(&broker.partitions);
@@ -445,6 +446,12 @@ async fn follow_metadata(broker: Arc<Broker>) {
             return;
         }
     }
+}
+
+/// Takes over how many connections there may be, if that was set while brokers run.
+fn limit_connections(broker: &Broker, image: &MetadataImage) {
+    let set = |name: &str| image.set_on_broker(broker.config.node_id, name)?.trim().parse().ok();
+    broker.limits.set_connections_max(set("max.connections"), set("max.connections.per.ip"));
 }
 
 /// Saves the high watermarks now and then, until it is dropped.

@@ -78,12 +78,20 @@ impl Listeners {
         refuse_other_protocols(values)?;
         let bound = endpoints(values, "listeners")?;
         let advertised: BTreeMap<_, _> = endpoints(values, "advertised.listeners")?.into_iter().collect();
+        if let Some((name, told)) = advertised.iter().find(|(_, told)| is_any(&told.host)) {
+            let allowed =
+                format!("a list of addresses that clients can connect to, which {name}://{told} isn't");
+            return Err(values.wrong("advertised.listeners", allowed));
+        }
         let mut listeners = Vec::new();
         for (name, bind) in bound {
             if listeners.iter().any(|other: &Listener| other.name == name) {
                 return Err(values.wrong("listeners", "a list in which each name stands once"));
             }
-            let told = advertised.get(&name).cloned();
+            let told = advertised.get(&name).cloned().map(|told| match told.host.is_empty() {
+                true => HostPort { host: host_name.to_owned(), ..told },
+                false => told,
+            });
             let advertised = told.unwrap_or_else(|| advertised_by_default(&bind, host_name));
             listeners.push(Listener { name, bind, advertised });
         }
@@ -139,8 +147,13 @@ fn refuse_other_protocols(values: &Values) -> Result<(), ConfigError> {
 }
 
 fn advertised_by_default(bind: &HostPort, host_name: &str) -> HostPort {
-    let any = bind.host.is_empty() || bind.host == "0.0.0.0" || bind.host == "::";
+    let any = bind.host.is_empty() || is_any(&bind.host);
     HostPort { host: if any { host_name.to_owned() } else { bind.host.clone() }, port: bind.port }
+}
+
+/// Whether an address stands for all interfaces, so that nobody elsewhere can connect to it.
+fn is_any(host: &str) -> bool {
+    host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_unspecified())
 }
 
 /// A broker whose file names no control listener (as Kafka's broker.properties) still needs one, for the
@@ -226,6 +239,8 @@ mod tests {
 
     #[test]
     fn what_is_not_advertised_is_told_as_it_is_bound() {
+        let all = listeners("listeners=a://:1\nadvertised.listeners=a://:7").unwrap();
+        assert_eq!(all.clients[0].advertised.to_string(), "thishost:7", "no host is this one");
         let all = listeners("listeners=a://:1,b://10.0.0.1:2").unwrap();
         assert_eq!(all.clients[0].advertised.to_string(), "thishost:1");
         assert_eq!(all.clients[1].advertised.to_string(), "10.0.0.1:2");
@@ -245,6 +260,10 @@ mod tests {
         check_refused("listeners=A://:1,a://:2", "each name stands once");
         check_refused("listeners=CONTROLLER://:1", "isn't in controller.listener.names");
         check_refused("listeners=A://:1\nadvertised.listeners=B://x:1", "which B doesn't");
+        for any in ["0.0.0.0", "[::]", "[0:0::0]"] {
+            let file = format!("listeners=A://0.0.0.0:1\nadvertised.listeners=A://{any}:1");
+            check_refused(&file, "addresses that clients can connect to, which A://");
+        }
         check_refused("listeners=A://:1\ninter.broker.listener.name=B", "one of the listeners A");
     }
 }

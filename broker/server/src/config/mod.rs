@@ -10,8 +10,10 @@ mod source;
 mod table;
 mod typed;
 
+pub use ignored::{KafkaType, all_ignored, ignored};
 pub use kind::{Kind, Value};
 pub use listeners::{HostPort, Listener, Listeners, Voter};
+pub use properties::text;
 pub use source::{ConfigError, ENVIRONMENT_PREFIX, Given, Place, Sources, Values};
 pub use table::{SETTINGS, Setting, setting};
 pub use typed::{Config, ConnectionLimits, FetchLimits, LogFormat, Roles, TopicDefaults};

@@ -1,4 +1,4 @@
-//! The syntax of Java's `.properties` files: comments, continued lines, escapes.
+//! The syntax of Java's `.properties` files: bytes of ISO-8859-1, comments, continued lines, escapes.
 //!
 //! Not here: what the keys mean.
 
@@ -23,13 +23,21 @@ pub struct BadEscape {
     pub line: usize,
 }
 
+/// The text of a properties file: each byte is the character with its number, as in Java, so any file is a text. What
+/// isn't in ISO-8859-1 is written as `\uXXXX`.
+pub fn text(bytes: &[u8]) -> String {
+    bytes.iter().copied().map(char::from).collect()
+}
+
 /// Parses the text of a properties file into its entries, in their order.
 ///
 /// # Errors
 /// When a `\u` escape is malformed.
 pub fn parse(text: &str) -> Result<Vec<Entry>, BadEscape> {
     let mut entries = Vec::new();
-    let mut lines = text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line)).enumerate();
+    // A line ends with either of the two, or both.
+    let text = text.replace("\r\n", "\n").replace('\r', "\n");
+    let mut lines = text.split('\n').enumerate();
     while let Some((index, first)) = lines.next() {
         let mut logical = first.trim_start_matches(is_blank).to_owned();
         if logical.is_empty() || logical.starts_with(['#', '!']) {
@@ -86,13 +94,28 @@ fn push(text: &mut String, c: char, rest: &mut Peekable<Chars<'_>>, line: usize)
         Some('r') => text.push('\r'),
         Some('f') => text.push('\u{c}'),
         Some('u') => {
-            let digits: String = rest.take(4).collect();
-            let code = u32::from_str_radix(&digits, 16).ok().filter(|_| digits.len() == 4);
-            text.push(code.and_then(char::from_u32).ok_or(BadEscape { line })?);
+            let mut units = vec![unit(rest).ok_or(BadEscape { line })?];
+            // A character beyond the first plane is two escapes.
+            let mut ahead = rest.clone();
+            if matches!(units[0], 0xd800..=0xdbff)
+                && (ahead.next(), ahead.next()) == (Some('\\'), Some('u'))
+                && let Some(low @ 0xdc00..=0xdfff) = unit(&mut ahead)
+            {
+                units.push(low);
+                *rest = ahead;
+            }
+            text.push_str(&String::from_utf16_lossy(&units));
         }
         Some(other) => text.push(other),
     }
     Ok(())
+}
+
+/// The number that the next four hexadecimal digits are.
+fn unit(rest: &mut Peekable<Chars<'_>>) -> Option<u16> {
+    let digits: String = rest.take(4).collect();
+    let is_whole = digits.len() == 4 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    u16::from_str_radix(&digits, 16).ok().filter(|_| is_whole)
 }
 
 #[cfg(test)]
@@ -141,6 +164,26 @@ mod tests {
     #[test]
     fn a_malformed_unicode_escape_names_its_line() {
         assert_eq!(parse("a=1\nb=\\u00"), Err(BadEscape { line: 2 }));
-        assert_eq!(parse("a=\\ud800"), Err(BadEscape { line: 1 }));
+        assert_eq!(parse("a=\\u+041"), Err(BadEscape { line: 1 }));
+    }
+
+    #[test]
+    fn any_bytes_are_a_text() {
+        let file = text(b"# caf\xe9\na=caf\xe9\xff");
+        check(&file, &[("a", "caf\u{e9}\u{ff}", 2)]);
+        check(r"a=\ud83d\ude00 \ud800 \ude00\ud83dx", &[("a", "\u{1f600} \u{fffd} \u{fffd}\u{fffd}x", 1)]);
+    }
+
+    #[test]
+    fn a_line_ends_as_on_any_system() {
+        check(
+            "a=1\rb=2\r\nc=3\\\r\n  4\\\r5\n\n\nd=6",
+            &[("a", "1", 1), ("b", "2", 2), ("c", "345", 3), ("d", "6", 8)],
+        );
+    }
+
+    #[test]
+    fn blanks_of_all_kinds_separate_and_a_comment_is_none_in_a_continued_line() {
+        check("\t a\u{c}1 \\\n# 2\n\\ b=\n:c\n", &[("a", "1 # 2", 1), (" b", "", 3), ("", "c", 4)]);
     }
 }

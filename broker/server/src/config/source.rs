@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use super::ignored::is_ignored;
+use super::ignored::ignored;
 use super::kind::Value;
 use super::properties;
 use super::table::{SETTINGS, setting};
@@ -164,7 +164,7 @@ impl Values {
 
     /// The keys that were set and have no effect: Kafka's, then the unknown ones.
     pub fn without_effect(&self) -> (Vec<&str>, Vec<&str>) {
-        self.without_effect.iter().map(String::as_str).partition(|key| is_ignored(key))
+        self.without_effect.iter().map(String::as_str).partition(|key| ignored(key).is_some())
     }
 
     /// An error about the value of `key`, wherever it was set.

@@ -20,6 +20,7 @@ pub struct Setting {
 }
 
 const I32: i64 = i32::MAX as i64;
+const I32_MIN: i64 = i32::MIN as i64;
 const I64: i64 = i64::MAX;
 const WEEK_HOURS: &str = "168";
 
@@ -43,13 +44,13 @@ pub const SETTINGS: &[Setting] = &[
     // Who this node is.
     broker("node.id", Kind::Int(0, I32), "1", "The id of this node, unique in the cluster."),
     broker("broker.id", Kind::Int(-1, I32), "-1", "An old name of node.id; if both are set they must agree."),
-    broker("process.roles", Kind::List, "broker,controller", "What this node does: broker, controller or both. Nodes with the role controller vote in the metadata quorum."),
+    broker("process.roles", Kind::List, "broker,controller", "What this node does: broker, or broker and controller. Nodes with the role controller vote in the metadata quorum. A controller alone is refused, as it is not supported yet."),
     broker("broker.rack", Kind::Text, "", "The rack or zone of this node, over which replicas are spread."),
     broker("cluster.id", Kind::Text, "", "The id of the cluster, 22 characters of base64url. Unset: the one in the data folder; for a new one, the quorum's."),
     // Where it listens.
     broker("listeners", Kind::List, "PLAINTEXT://localhost:9092,CONTROLLER://localhost:9093", "Addresses to listen on, as NAME://host:port; an empty host means all interfaces, port 0 a free one."),
-    broker("advertised.listeners", Kind::List, "", "The addresses that clients are told; unset: those of listeners."),
-    broker("listener.security.protocol.map", Kind::List, "PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT", "The security protocol of each listener name, as NAME:PROTOCOL. Only PLAINTEXT is supported; other names count as PLAINTEXT if they aren't listed."),
+    broker("advertised.listeners", Kind::List, "", "The addresses that clients are told; unset: those of listeners. No host means this machine's name. 0.0.0.0 and [::] are refused, as nobody elsewhere can connect to them."),
+    broker("listener.security.protocol.map", Kind::List, "PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT", "The security protocol of each listener name, as NAME:PROTOCOL. Only PLAINTEXT is supported: listeners with TLS or SASL are refused until there is such, as they mustn't be open instead. Other names count as PLAINTEXT if they aren't listed."),
     broker("inter.broker.listener.name", Kind::Text, "", "The listener that brokers use among themselves; unset: the first with PLAINTEXT."),
     broker("controller.listener.names", Kind::List, "CONTROLLER", "The listeners that carry the control API and the metadata quorum instead of Kafka's protocol."),
     broker("controller.quorum.voters", Kind::List, "", "The voters of the metadata quorum, as id@host:port."),
@@ -58,12 +59,12 @@ pub const SETTINGS: &[Setting] = &[
     broker("socket.send.buffer.bytes", Kind::Int(-1, I32), "102400", "The send buffer of each connection, in bytes; -1: the system's choice."),
     broker("socket.receive.buffer.bytes", Kind::Int(-1, I32), "102400", "The receive buffer of each connection, in bytes; -1: the system's choice."),
     // Where it stores.
-    broker("log.dirs", Kind::List, "", "The data folder. One is supported; unset: log.dir."),
+    broker("log.dirs", Kind::List, "", "The data folder; unset: log.dir. One is supported, more are refused: a broker with several disks is several brokers here."),
     broker("log.dir", Kind::Text, "./ottla-broker-data", "The data folder, if log.dirs is unset."),
     // Limits.
-    broker("socket.request.max.bytes", Kind::Int(1024, I32), "104857600", "The largest request, in bytes; a larger one closes its connection."),
-    broker("queued.max.request.bytes", Kind::Long(-1, I64), "268435456", "Memory that the requests of clients may hold together, in bytes. It is taken as a request arrives; large requests leave room for smaller ones and each address for others, and of each size one request is completed beyond it. Up to 8 KiB of each connection, and 8 MiB of each other broker, don't count. At least socket.request.max.bytes; -1: the default."),
-    broker("max.connections", Kind::Int(1, I32), "10000", "Connections of clients in all; a further one is closed at once."),
+    broker("socket.request.max.bytes", Kind::Int(1, I32), "104857600", "The largest request, in bytes; a larger one closes its connection."),
+    broker("queued.max.request.bytes", Kind::Long(i64::MIN, I64), "268435456", "Memory that the requests of clients may hold together, in bytes. It is taken as a request arrives; large requests leave room for smaller ones and each address for others, and of each size one request is completed beyond it. Up to 8 KiB of each connection, and 8 MiB of each other broker, don't count. At least socket.request.max.bytes; 0 or less: the default; more than 4 GiB count as those. Apache Kafka has no such limit by default."),
+    broker("max.connections", Kind::Int(0, I32), "10000", "Connections of clients in all; a further one is closed at once."),
     broker("max.connections.per.ip", Kind::Int(0, I32), "2147483647", "Connections of clients from one address; a further one is closed at once."),
     broker("connections.max.idle.ms", Kind::Long(-1, I64), "600000", "A connection without a request for so long is closed, in milliseconds; -1: never."),
     broker("fetch.max.bytes", Kind::Int(1024, I32), "57671680", "The most record bytes in one Fetch response; the first batch is sent even if it is larger."),
@@ -72,19 +73,19 @@ pub const SETTINGS: &[Setting] = &[
     broker("auto.create.topics.enable", Kind::Bool, "true", "Whether a topic that a producer or consumer asks for is created."),
     broker("delete.topic.enable", Kind::Bool, "true", "Whether topics can be deleted by Kafka's clients."),
     broker("num.partitions", Kind::Int(1, I32), "1", "The partitions of a topic that is created without saying how many."),
-    broker("default.replication.factor", Kind::Int(1, 7), "", "The replicas of a topic that is created without saying how many; unset: 3, or as many as there are brokers."),
+    broker("default.replication.factor", Kind::Int(1, 7), "", "The replicas of a topic that is created without saying how many; unset: 3, or as many as there are brokers, where Apache Kafka gives one. More than 7 are refused, as no partition has more here."),
     // Replication.
-    broker("replica.lag.time.max.ms", Kind::Long(1, I64), "3000", "A follower that hasn't had everything for so long no longer counts as in sync, in milliseconds."),
-    broker("replica.fetch.wait.max.ms", Kind::Int(1, I32), "500", "How long a follower's fetch waits at the leader when there is nothing new, in milliseconds."),
-    broker("replica.fetch.max.bytes", Kind::Int(1024, I32), "1048576", "The most bytes of one partition in a follower's fetch; the first batch comes even if it is larger."),
-    broker("replica.fetch.response.max.bytes", Kind::Int(1024, I32), "10485760", "The most bytes in all of a follower's fetch."),
-    broker("replica.selector.class", Kind::Text, "RackAwareReplicaSelector", "Which replica consumers that name their rack are sent to. A class whose name ends in RackAwareReplicaSelector: one in sync in that rack; any other: always the leader."),
+    broker("replica.lag.time.max.ms", Kind::Long(1, I64), "3000", "A follower that hasn't had everything for so long no longer counts as in sync, in milliseconds. The meaning differs from Apache Kafka's: there a follower has everything once it has fetched it, here once it has synced it, so that it holds up acks=all; hence 3 s, not 30."),
+    broker("replica.fetch.wait.max.ms", Kind::Int(I32_MIN, I32), "500", "How long a follower's fetch waits at the leader when there is nothing new, in milliseconds; 1 at least."),
+    broker("replica.fetch.max.bytes", Kind::Int(0, I32), "1048576", "The most bytes of one partition in a follower's fetch; the first batch comes even if it is larger."),
+    broker("replica.fetch.response.max.bytes", Kind::Int(0, I32), "10485760", "The most bytes in all of a follower's fetch; the first batch comes even if it is larger."),
+    broker("replica.selector.class", Kind::Text, "RackAwareReplicaSelector", "Which replica consumers that name their rack are sent to; Apache Kafka sends none unless it is told to. A class whose name ends in RackAwareReplicaSelector: one in sync in that rack; any other: always the leader."),
     // Defaults of topics.
     topic("log.cleanup.policy", "cleanup.policy", Kind::List, "delete", "What becomes of old records. Only delete has an effect so far."),
-    topic("log.retention.hours", "", Kind::Int(-1, I32), WEEK_HOURS, "How long records are kept, in hours; -1: for ever."),
-    topic("log.retention.minutes", "", Kind::Int(-1, I32), "", "The same in minutes; goes before log.retention.hours."),
-    topic("log.retention.ms", "retention.ms", Kind::Long(-1, I64), "", "The same in milliseconds; goes before log.retention.minutes."),
-    topic("log.retention.bytes", "retention.bytes", Kind::Long(-1, I64), "-1", "How much of each partition is kept, in bytes; -1: everything."),
+    topic("log.retention.hours", "", Kind::Int(I32_MIN, I32), WEEK_HOURS, "How long records are kept, in hours; less than 0: for ever. 0 is refused, as by Apache Kafka."),
+    topic("log.retention.minutes", "", Kind::Int(I32_MIN, I32), "", "The same in minutes; goes before log.retention.hours."),
+    topic("log.retention.ms", "retention.ms", Kind::Long(i64::MIN, I64), "", "The same in milliseconds; goes before log.retention.minutes."),
+    topic("log.retention.bytes", "retention.bytes", Kind::Long(i64::MIN, I64), "-1", "How much of each partition is kept, in bytes; less than 0: everything."),
     topic("log.segment.bytes", "segment.bytes", Kind::Int(14, I32), "1073741824", "The largest segment file, in bytes."),
     topic("log.roll.hours", "", Kind::Int(1, I32), WEEK_HOURS, "The age at which a new segment is begun, in hours."),
     topic("log.roll.ms", "segment.ms", Kind::Long(1, I64), "", "The same in milliseconds; goes before log.roll.hours."),
@@ -94,9 +95,9 @@ pub const SETTINGS: &[Setting] = &[
     topic("log.message.timestamp.before.max.ms", "message.timestamp.before.max.ms", Kind::Long(0, I64), "9223372036854775807", "How far behind the broker's clock a record's time may be, in milliseconds."),
     topic("log.message.timestamp.type", "message.timestamp.type", Kind::Choice(&["CreateTime", "LogAppendTime"]), "CreateTime", "Whose clock stamps records: the producer's or the broker's."),
     topic("message.max.bytes", "max.message.bytes", Kind::Int(0, I32), "1048588", "The largest record batch, in bytes."),
-    topic("min.insync.replicas", "min.insync.replicas", Kind::Int(1, I32), "2", "The replicas that must have a record before acks=all is answered and it is seen; never more than the topic has. What the broker says that registered last holds for the whole cluster."),
+    topic("min.insync.replicas", "min.insync.replicas", Kind::Int(1, I32), "2", "The replicas that must have a record before acks=all is answered and it is seen; never more than the topic has. Apache Kafka asks for one. What the broker says that registered last holds for the whole cluster, unless it is set on all brokers while they run."),
     broker("log.retention.check.interval.ms", Kind::Long(1, I64), "300000", "How often segments are looked over for deletion, in milliseconds."),
-    broker("log.flush.offset.checkpoint.interval.ms", Kind::Int(1, I32), "30000", "How often it is written down how far each log is synced, which a start after a crash goes on from, in milliseconds. Files that weren't used since the time before are closed then."),
+    broker("log.flush.offset.checkpoint.interval.ms", Kind::Int(0, I32), "30000", "How often it is written down how far each log is synced, which a start after a crash goes on from, in milliseconds, 1 at least. Apache Kafka writes down how far it flushed. Files that weren't used since the time before are closed then."),
     // Ottla's own.
     broker("ottla.http.listener", Kind::Text, "127.0.0.1:0", "host:port of /livez, /readyz, /metrics and /loglevel; port 0: a free one; none: no such listener."),
     broker("ottla.log.filter", Kind::Text, "info,openraft=off", "What is logged, as in info,ottla_server=debug."),

@@ -162,7 +162,9 @@ impl Config {
             replication: replication(&values),
             topics: topic_defaults(&values)?,
             retention_check_interval: milliseconds(values.number_set("log.retention.check.interval.ms")),
-            checkpoint_interval: milliseconds(values.number_set("log.flush.offset.checkpoint.interval.ms")),
+            checkpoint_interval: milliseconds(
+                values.number_set("log.flush.offset.checkpoint.interval.ms").max(1),
+            ),
             http: http(&values)?,
             log_filter: values.text("ottla.log.filter").to_owned(),
             log_format: match values.text("ottla.log.format") {
@@ -240,12 +242,13 @@ fn connection_limits(values: &Values) -> Result<ConnectionLimits, ConfigError> {
     const QUEUED: &str = "queued.max.request.bytes";
     const QUEUED_DEFAULT: usize = 256 << 20;
     let request_bytes_max = values.size("socket.request.max.bytes");
-    let queued = usize::try_from(values.number_set(QUEUED)).ok();
+    let queued = values.number_set(QUEUED).min(i64::from(u32::MAX));
+    let queued = usize::try_from(queued).ok().filter(|bytes| *bytes > 0);
     // What was not set follows a larger request size by itself.
     let fallback = QUEUED_DEFAULT.max(request_bytes_max);
     let queued_bytes_max = queued.filter(|_| values.is_given(QUEUED)).unwrap_or(fallback);
-    if queued_bytes_max < request_bytes_max || queued_bytes_max > u32::MAX as usize {
-        let allowed = format!("from socket.request.max.bytes ({request_bytes_max}) to {}", u32::MAX);
+    if queued_bytes_max < request_bytes_max {
+        let allowed = format!("at least socket.request.max.bytes, which is {request_bytes_max}");
         return Err(values.wrong(QUEUED, allowed));
     }
     let buffer = |key| usize::try_from(values.number_set(key)).ok();
@@ -268,15 +271,22 @@ fn replication(values: &Values) -> Replication {
         |key: &str| i32::try_from(values.number_set(key)).expect("the table's type is a 32-bit number");
     Replication {
         lag_max: milliseconds(values.number_set("replica.lag.time.max.ms")),
-        fetch_wait_max: milliseconds(values.number_set("replica.fetch.wait.max.ms")),
+        fetch_wait_max: milliseconds(values.number_set("replica.fetch.wait.max.ms").max(1)),
         partition_bytes_max: number("replica.fetch.max.bytes"),
-        response_bytes_max: number("replica.fetch.response.max.bytes"),
+        // With none the leader would have no place for the first batch either.
+        response_bytes_max: number("replica.fetch.response.max.bytes").max(1),
         reads_by_rack: values.text("replica.selector.class").ends_with("RackAwareReplicaSelector"),
     }
 }
 
 fn topic_defaults(values: &Values) -> Result<TopicDefaults, ConfigError> {
     let given = |name: &str| values.given_text(name).map(str::to_owned);
+    let retention = ["log.retention.ms", "log.retention.minutes", "log.retention.hours"];
+    if let Some(name) =
+        retention.iter().find(|name| values.is_given(name)).filter(|name| values.number(name) == Some(0))
+    {
+        return Err(values.wrong(name, "at least 1, or less than 0 for ever"));
+    }
     let defaults = BrokerDefaults::from_settings(given).map_err(|error| {
         values.wrong(&error.name, format!("a value that topics may have: {}", error.reason))
     })?;
@@ -367,10 +377,53 @@ mod tests {
         check_refused("node.id=1\nbroker.id=2", "s.properties:2: broker.id=2");
         check_refused("process.roles=controller", "a controller alone is not supported yet");
         check_refused("log.dirs=/a,/b", "one folder");
-        check_refused("queued.max.request.bytes=2000", "socket.request.max.bytes (104857600)");
+        check_refused(
+            "queued.max.request.bytes=2000",
+            "at least socket.request.max.bytes, which is 104857600",
+        );
+        check_refused("log.retention.hours=0", "at least 1, or less than 0 for ever");
+        check_refused(
+            "log.retention.minutes=0\nlog.retention.hours=5",
+            "at least 1, or less than 0 for ever",
+        );
         check_refused("cluster.id=x", "22 characters of base64url");
         check_refused("controller.quorum.voters=1:localhost:9093", "a list of id@host:port");
         check_refused("log.cleanup.policy=keep", "a value that topics may have: use one of delete, compact");
+    }
+
+    #[test]
+    fn what_has_no_effect_keeps_nobody_from_starting() {
+        let warning =
+            config("unclean.leader.election.enable=true\nnum.io.threads=0\nno.such=1").unwrap().warning();
+        let expected = "settings without effect here: num.io.threads, unclean.leader.election.enable; unknown settings: no.such";
+        assert_eq!(warning.as_deref(), Some(expected));
+        check_refused("unclean.leader.election.enable=maybe", "true or false");
+    }
+
+    #[test]
+    fn a_file_of_any_bytes_is_read_as_java_reads_it() {
+        let config = config(&super::super::text(b"# caf\xe9\nbroker.rack=\xe9\\u20ac\n")).unwrap();
+        assert_eq!(config.rack.as_deref(), Some("\u{e9}\u{20ac}"));
+    }
+
+    #[test]
+    fn small_and_large_numbers_are_taken_as_apache_kafka_takes_them() {
+        let config = config(
+            "replica.fetch.max.bytes=1\nreplica.fetch.response.max.bytes=0\nmax.connections=0\n\
+             log.retention.hours=-2\nlog.retention.bytes=-9\nqueued.max.request.bytes=9223372036854775807\n\
+             replica.fetch.wait.max.ms=-1\nlog.flush.offset.checkpoint.interval.ms=0\nsocket.request.max.bytes=1",
+        )
+        .unwrap();
+        let replication = &config.replication;
+        assert_eq!((replication.partition_bytes_max, replication.response_bytes_max), (1, 1));
+        assert_eq!(config.replication.fetch_wait_max, Duration::from_millis(1));
+        assert_eq!(config.checkpoint_interval, Duration::from_millis(1));
+        assert_eq!(config.connections.queued_bytes_max, u32::MAX as usize);
+        assert_eq!(config.topics.defaults.get("retention.ms"), Some(("log.retention.hours", "-1")));
+        assert_eq!(
+            super::tests::config("queued.max.request.bytes=0").unwrap().connections.queued_bytes_max,
+            256 << 20
+        );
     }
 
     #[test]

@@ -88,7 +88,7 @@ fn failed<'a>(name: &'a str, failure: &Failure) -> CreatableTopicResult<'a> {
 /// What is in force for the new topic.
 fn configs(call: &Call, topic: &CreatableTopic<'_>) -> Vec<CreatableTopicConfigs<'static>> {
     let own = topic.configs.iter().filter_map(|c| Some((c.name.to_owned(), c.value?.to_owned()))).collect();
-    let values = ottla_core::config::describe(&own, call.broker.partitions.defaults());
+    let values = ottla_core::config::describe(&own, &call.broker.partitions.defaults());
     let config = |value: ottla_core::config::ConfigValue| CreatableTopicConfigs {
         name: Cow::Borrowed(value.definition.name),
         value: Some(Cow::Owned(value.value)),
@@ -103,6 +103,8 @@ fn configs(call: &Call, topic: &CreatableTopic<'_>) -> Vec<CreatableTopicConfigs
 pub(super) fn source_code(source: ConfigSource) -> i8 {
     match source {
         ConfigSource::Topic => 1,
+        ConfigSource::OneBroker(_) => 2,
+        ConfigSource::AllBrokers(_) => 3,
         ConfigSource::Broker(_) => 4,
         ConfigSource::Default => 5,
     }

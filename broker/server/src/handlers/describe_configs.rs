@@ -3,7 +3,10 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use ottla_core::config::{BROKER_CONFIGS, ConfigDefinition, ConfigSource, ConfigType, ConfigValue, describe};
+use ottla_core::config::{
+    BROKER_CONFIGS, ConfigDefinition, ConfigSource, ConfigType, ConfigValue, broker_definition, describe,
+    normal, validate_broker,
+};
 use ottla_core::metadata::{MetadataImage, TopicImage};
 use ottla_types::TopicName;
 use ottla_wire::ErrorCode;
@@ -15,7 +18,7 @@ use ottla_wire::messages::{
 
 use super::call::{Begun, Call};
 use super::create_topics::source_code;
-use crate::config::{Kind, SETTINGS, Setting};
+use crate::config::{KafkaType, SETTINGS, ignored, setting};
 
 /// Kafka's numbers of sources.
 const SOURCE_BROKER: i8 = 2;
@@ -43,7 +46,9 @@ fn one<'a>(
         _ => Err((ErrorCode::InvalidRequest, "only topics and brokers have configurations here".to_owned())),
     };
     let wanted = |config: &DescribeConfigsResourceResult<'_>| {
-        resource.configuration_keys.as_ref().is_none_or(|keys| keys.contains(&&*config.name))
+        // No keys are all of them, be it null or an empty list.
+        let asked = resource.configuration_keys.as_deref().unwrap_or_default();
+        asked.is_empty() || asked.contains(&&*config.name)
     };
     let (error, message, configs) = match configs {
         Ok(configs) => (ErrorCode::None, None, configs.into_iter().filter(wanted).collect()),
@@ -67,7 +72,7 @@ fn of_topic(call: &Call, request: &DescribeConfigsRequest<'_>, name: &str) -> Co
     let image = call.broker.image();
     let unknown = || (ErrorCode::UnknownTopicOrPartition, format!("there is no topic {name:?}"));
     let topic = image.topic(name).ok_or_else(unknown)?;
-    let mut values = describe(&topic.config, call.broker.partitions.defaults());
+    let mut values = describe(&topic.config, &call.broker.partitions.defaults());
     for value in values.iter_mut().filter(|value| value.definition.name == "min.insync.replicas") {
         in_force(value, &image, topic);
     }
@@ -87,38 +92,46 @@ fn topic_config(
     value: ConfigValue,
     request: &DescribeConfigsRequest<'_>,
 ) -> DescribeConfigsResourceResult<'static> {
-    let source = source_code(value.source);
-    let name = match value.source {
-        ConfigSource::Broker(setting) => setting,
-        ConfigSource::Topic | ConfigSource::Default => value.definition.name,
-    };
-    let synonym = DescribeConfigsSynonym {
-        name: Cow::Borrowed(name),
-        value: Some(Cow::Owned(value.value.clone())),
-        source,
+    let definition = value.definition;
+    let synonym = |(source, text): (ConfigSource, String)| DescribeConfigsSynonym {
+        name: Cow::Borrowed(match source {
+            ConfigSource::Topic => definition.name,
+            ConfigSource::Default => {
+                definition.synonyms.first().map_or(definition.name, |synonym| synonym.name)
+            }
+            ConfigSource::OneBroker(name) | ConfigSource::AllBrokers(name) | ConfigSource::Broker(name) => {
+                name
+            }
+        }),
+        value: Some(Cow::Owned(text)),
+        source: source_code(source),
     };
     DescribeConfigsResourceResult {
-        name: Cow::Borrowed(value.definition.name),
+        name: Cow::Borrowed(definition.name),
         value: Some(Cow::Owned(value.value)),
         read_only: false,
-        config_source: source,
+        config_source: source_code(value.source),
         is_sensitive: false,
-        synonyms: if request.include_synonyms { vec![synonym] } else { Vec::new() },
-        config_type: type_code(value.definition.kind),
-        documentation: request.include_documentation.then_some(Cow::Borrowed(value.definition.doc)),
+        synonyms: match request.include_synonyms {
+            true => value.sources.into_iter().map(synonym).collect(),
+            false => Vec::new(),
+        },
+        config_type: type_code(definition.kind),
+        documentation: request.include_documentation.then_some(Cow::Borrowed(definition.doc)),
     }
 }
 
 /// Kafka's number of a type.
 fn type_code(kind: ConfigType) -> i8 {
     match kind {
-        ConfigType::Boolean => 1,
-        ConfigType::String => 2,
-        ConfigType::Int => 3,
-        ConfigType::Long => 5,
-        ConfigType::Double => 6,
-        ConfigType::List => 7,
+        ConfigType::Boolean => KafkaType::Boolean,
+        ConfigType::String => KafkaType::String,
+        ConfigType::Int => KafkaType::Int,
+        ConfigType::Long => KafkaType::Long,
+        ConfigType::Double => KafkaType::Double,
+        ConfigType::List => KafkaType::List,
     }
+    .code()
 }
 
 fn of_broker(call: &Call, request: &DescribeConfigsRequest<'_>, name: &str) -> Configs {
@@ -127,8 +140,9 @@ fn of_broker(call: &Call, request: &DescribeConfigsRequest<'_>, name: &str) -> C
     let of_all = image.broker_configs.get(&None);
     if name.is_empty() {
         let values = BROKER_CONFIGS.iter().filter_map(|definition| {
-            let value = of_all?.get(definition.name)?;
-            Some(dynamic_config(definition, value, SOURCE_ALL_BROKERS, request))
+            let value = set_in(of_all, definition)?;
+            let told = Told::of(definition);
+            Some(told.into_config(vec![(SOURCE_ALL_BROKERS, value)], request))
         });
         return Ok(values.collect());
     }
@@ -136,63 +150,91 @@ fn of_broker(call: &Call, request: &DescribeConfigsRequest<'_>, name: &str) -> C
         return Err((ErrorCode::InvalidRequest, format!("this is broker {id}: ask broker {name} itself")));
     }
     let own = image.broker_configs.get(&Some(id));
-    let dynamic = BROKER_CONFIGS.iter().map(|definition| {
-        let set_in = |config: Option<&BTreeMap<String, String>>| config?.get(definition.name).cloned();
-        let (value, source) = match (set_in(own), set_in(of_all)) {
-            (Some(value), _) => (value, SOURCE_BROKER),
-            (None, Some(value)) => (value, SOURCE_ALL_BROKERS),
-            (None, None) => (definition.default.to_owned(), SOURCE_DEFAULT),
-        };
-        dynamic_config(definition, &value, source, request)
-    });
-    Ok(SETTINGS.iter().map(|setting| broker_config(call, setting, request)).chain(dynamic).collect())
-}
-
-/// A setting that brokers get while they run.
-fn dynamic_config(
-    definition: &'static ConfigDefinition,
-    value: &str,
-    source: i8,
-    request: &DescribeConfigsRequest<'_>,
-) -> DescribeConfigsResourceResult<'static> {
-    let value = Some(Cow::Owned(value.to_owned()));
-    let synonym =
-        DescribeConfigsSynonym { name: Cow::Borrowed(definition.name), value: value.clone(), source };
-    DescribeConfigsResourceResult {
-        name: Cow::Borrowed(definition.name),
-        value,
-        read_only: false,
-        config_source: source,
-        is_sensitive: false,
-        synonyms: if request.include_synonyms { vec![synonym] } else { Vec::new() },
-        config_type: type_code(definition.kind),
-        documentation: request.include_documentation.then_some(Cow::Borrowed(definition.doc)),
-    }
-}
-
-fn broker_config(
-    call: &Call,
-    setting: &'static Setting,
-    request: &DescribeConfigsRequest<'_>,
-) -> DescribeConfigsResourceResult<'static> {
     let values = &call.broker.config.values;
-    let value = values.text_of(setting.name).map(|text| Cow::Owned(text.to_owned()));
-    let source = if values.is_given(setting.name) { SOURCE_BROKER_FILE } else { SOURCE_DEFAULT };
-    let synonym = DescribeConfigsSynonym { name: Cow::Borrowed(setting.name), value: value.clone(), source };
-    DescribeConfigsResourceResult {
+    let heeded = SETTINGS.iter().map(|setting| Told {
         name: Cow::Borrowed(setting.name),
-        value,
-        read_only: true,
-        config_source: source,
-        is_sensitive: false,
-        synonyms: if request.include_synonyms { vec![synonym] } else { Vec::new() },
-        config_type: match setting.kind {
-            Kind::Bool => 1,
-            Kind::Text | Kind::Choice(_) => 2,
-            Kind::Int(..) => 3,
-            Kind::Long(..) => 5,
-            Kind::List => 7,
-        },
-        documentation: request.include_documentation.then_some(Cow::Borrowed(setting.doc)),
+        config_type: KafkaType::from(setting.kind).code(),
+        default: Some(setting.default).filter(|default| !default.is_empty()),
+        doc: setting.doc,
+    });
+    let dynamic = BROKER_CONFIGS.iter().filter(|definition| setting(definition.name).is_none()).map(Told::of);
+    let (without_effect, _) = values.without_effect();
+    let without_effect = without_effect.into_iter().filter(|name| broker_definition(name).is_none());
+    let without_effect = without_effect.filter_map(|name| {
+        Some(Told {
+            name: Cow::Owned(name.to_owned()),
+            config_type: ignored(name)?.code(),
+            default: None,
+            doc: "A setting of Apache Kafka that has no effect here.",
+        })
+    });
+    let one = |told: Told| {
+        let definition = broker_definition(&told.name);
+        let dynamic = [(SOURCE_BROKER, own), (SOURCE_ALL_BROKERS, of_all)].into_iter();
+        let dynamic = dynamic.filter_map(|(source, config)| Some((source, set_in(config, definition?)?)));
+        let file = values.given_text(&told.name).filter(|text| definition.is_none_or(|d| is_heeded(d, text)));
+        let file = file.map(|text| (SOURCE_BROKER_FILE, text.to_owned()));
+        let default = told.default.map(|text| (SOURCE_DEFAULT, text.to_owned()));
+        told.into_config(dynamic.chain(file).chain(default).collect(), request)
+    };
+    Ok(heeded.chain(dynamic).chain(without_effect).map(one).collect())
+}
+
+/// What `config` sets of it.
+fn set_in(config: Option<&BTreeMap<String, String>>, definition: &ConfigDefinition) -> Option<String> {
+    config?.get(definition.name).map(|value| normal(definition, value))
+}
+
+/// Whether a file's value is one that this broker goes by: some that aren't are passed over.
+fn is_heeded(definition: &ConfigDefinition, text: &str) -> bool {
+    validate_broker(&[(definition.name.to_owned(), text.to_owned())].into()).is_ok()
+}
+
+/// A setting of brokers as it is told, but for its values.
+struct Told {
+    name: Cow<'static, str>,
+    config_type: i8,
+    default: Option<&'static str>,
+    doc: &'static str,
+}
+
+impl Told {
+    fn of(definition: &'static ConfigDefinition) -> Self {
+        Self {
+            name: Cow::Borrowed(definition.name),
+            config_type: type_code(definition.kind),
+            default: definition.has_default().then_some(definition.default),
+            doc: definition.doc,
+        }
+    }
+
+    /// With its values, the one in force first; secrets are kept.
+    fn into_config(
+        self,
+        values: Vec<(i8, String)>,
+        request: &DescribeConfigsRequest<'_>,
+    ) -> DescribeConfigsResourceResult<'static> {
+        let is_sensitive = self.config_type == KafkaType::Password.code() || self.name.contains("password");
+        let told = |value: String| Some(Cow::Owned(value)).filter(|_| !is_sensitive);
+        let synonyms = values.iter().map(|(source, value)| DescribeConfigsSynonym {
+            name: self.name.clone(),
+            value: told(value.clone()),
+            source: *source,
+        });
+        let synonyms = if request.include_synonyms { synonyms.collect() } else { Vec::new() };
+        let (config_source, value) = match values.into_iter().next() {
+            Some((source, value)) => (source, told(value)),
+            None => (SOURCE_DEFAULT, None),
+        };
+        DescribeConfigsResourceResult {
+            read_only: broker_definition(&self.name).is_none(),
+            name: self.name,
+            value,
+            config_source,
+            is_sensitive,
+            synonyms,
+            config_type: self.config_type,
+            documentation: request.include_documentation.then_some(Cow::Borrowed(self.doc)),
+        }
     }
 }

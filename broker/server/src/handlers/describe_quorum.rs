@@ -83,8 +83,8 @@ fn replica(member: &Member) -> QuorumReplica {
     }
 }
 
-/// Where the voters are. Who only follows has no endpoint of the quorum: Apache Kafka tells none of it, and its tools show what
-/// they are told.
+/// Where the voters are. Who only follows has no endpoint of the quorum: Apache Kafka tells none of it, and its tools
+/// show what they are told.
 fn nodes<'a>(quorum: &'a QuorumDescription, listener: &'a str) -> Vec<QuorumNode<'a>> {
     quorum.voters.iter().map(|voter| node(voter, listener)).collect()
 }

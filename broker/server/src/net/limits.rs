@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -32,6 +33,9 @@ pub enum Refusal {
 #[derive(Debug)]
 pub struct Limits {
     config: ConnectionLimits,
+    /// Of all connections, and of those from one address; they change while the broker runs.
+    connections_max: AtomicUsize,
+    connections_per_address_max: AtomicUsize,
     open: Mutex<OpenConnections>,
     requests: Mutex<Requests>,
     shared_places: Arc<Semaphore>,
@@ -84,7 +88,24 @@ impl Limits {
         let shared_places = Arc::new(Semaphore::new(SHARED_PLACES));
         let waiting = KeptBytes::new(config.kept_bytes_max());
         let answers = KeptBytes::new(config.queued_bytes_max);
-        Arc::new(Self { config, open: Mutex::default(), requests, shared_places, waiting, answers })
+        Arc::new(Self {
+            connections_max: AtomicUsize::new(config.connections_max),
+            connections_per_address_max: AtomicUsize::new(config.connections_per_address_max),
+            config,
+            open: Mutex::default(),
+            requests,
+            shared_places,
+            waiting,
+            answers,
+        })
+    }
+
+    /// Sets how many connections there may be in all and from one address; none: as many as were configured. Those that are
+    /// open stay.
+    pub fn set_connections_max(&self, in_all: Option<usize>, of_address: Option<usize>) {
+        self.connections_max.store(in_all.unwrap_or(self.config.connections_max), Ordering::Relaxed);
+        let of_address = of_address.unwrap_or(self.config.connections_per_address_max);
+        self.connections_per_address_max.store(of_address, Ordering::Relaxed);
     }
 
     /// What was configured.
@@ -108,13 +129,15 @@ impl Limits {
     /// When one of the limits is reached.
     pub fn admit(self: &Arc<Self>, address: IpAddr) -> Result<ConnectionSlot, Refusal> {
         let address = address.to_canonical();
+        let connections_max = self.connections_max.load(Ordering::Relaxed);
+        let of_address_max = self.connections_per_address_max.load(Ordering::Relaxed);
         let mut open = self.open.lock();
-        if open.total >= self.config.connections_max {
-            return Err(Refusal::Connections(self.config.connections_max));
+        if open.total >= connections_max {
+            return Err(Refusal::Connections(connections_max));
         }
         let of_address = open.by_address.get(&address).copied().unwrap_or(0);
-        if of_address >= self.config.connections_per_address_max {
-            return Err(Refusal::ConnectionsOfAddress(self.config.connections_per_address_max));
+        if of_address >= of_address_max {
+            return Err(Refusal::ConnectionsOfAddress(of_address_max));
         }
         open.total += 1;
         open.by_address.insert(address, of_address + 1);

@@ -27,7 +27,10 @@ pub struct Partitions {
     /// wasn't synced.
     incarnation: IncarnationId,
     store: Arc<Store>,
-    defaults: BrokerDefaults,
+    /// What this broker's own configuration gives topics that don't set it.
+    configured: BrokerDefaults,
+    /// The same under what was set while brokers run.
+    defaults: RwLock<Arc<BrokerDefaults>>,
     streams: Streams,
     /// The data folder.
     folder: PathBuf,
@@ -86,12 +89,12 @@ impl Totals {
 }
 
 impl Partitions {
-    /// No partitions yet; `defaults` are what topics don't set themselves.
+    /// No partitions yet; `configured` is what this broker's own configuration gives topics that don't set it.
     pub fn new(
         (node_id, incarnation): (BrokerId, IncarnationId),
         store: Arc<Store>,
         folder: PathBuf,
-        defaults: BrokerDefaults,
+        configured: BrokerDefaults,
         streams: Streams,
     ) -> Self {
         let (applied, _) = watch::channel(MetadataVersion(0));
@@ -99,7 +102,8 @@ impl Partitions {
             node_id,
             incarnation,
             store,
-            defaults,
+            defaults: RwLock::new(Arc::new(configured.clone())),
+            configured,
             streams,
             saved: high_watermarks::load(&folder),
             saved_last: Mutex::default(),
@@ -173,8 +177,22 @@ impl Partitions {
     }
 
     /// What topics have that don't set it.
-    pub fn defaults(&self) -> &BrokerDefaults {
-        &self.defaults
+    pub fn defaults(&self) -> Arc<BrokerDefaults> {
+        Arc::clone(&self.defaults.read())
+    }
+
+    /// Takes over what `image` says was set on this broker and on all of them; whether anything is another since
+    /// `before`.
+    fn set_defaults(&self, before: Option<&MetadataImage>, image: &MetadataImage) -> bool {
+        let of = |id: Option<BrokerId>| {
+            (image.broker_configs.get(&id), before.and_then(|b| b.broker_configs.get(&id)))
+        };
+        let ((own, own_before), (of_all, of_all_before)) = (of(Some(self.node_id)), of(None));
+        let is_other = (own, of_all) != (own_before, of_all_before);
+        if is_other {
+            *self.defaults.write() = Arc::new(self.configured.with_dynamic(own, of_all));
+        }
+        is_other
     }
 
     /// The version of the metadata up to which everything is done.
@@ -234,10 +252,11 @@ impl Partitions {
         for topic in changed.iter().filter_map(|(old, new)| old.filter(|_| new.is_none())) {
             topic.numbered().for_each(|(index, _)| self.delete(topic, index));
         }
-        // Who may be in sync depends on the brokers as well.
+        // Who may be in sync depends on the brokers as well, and what topics have by default on what is set on those.
         let same_brokers = before
             .is_some_and(|before| before.brokers.ptr_eq(&image.brokers) && before.defaults == image.defaults);
-        let looked_at = if same_brokers {
+        let other_defaults = self.set_defaults(before, image);
+        let looked_at = if same_brokers && !other_defaults {
             changed
                 .iter()
                 .filter_map(|(_, new)| *new)
@@ -372,7 +391,7 @@ impl Partitions {
     }
 
     fn log_config(&self, topic: &TopicImage) -> LogConfig {
-        let config = TopicConfig::resolve(&topic.config, &self.defaults);
+        let config = TopicConfig::resolve(&topic.config, &self.defaults());
         let positive =
             |number: i32| u32::try_from(number).expect("the table of topic settings allows no less than 0");
         LogConfig {

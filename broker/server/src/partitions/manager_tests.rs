@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use ottla_core::config::BrokerDefaults;
 use ottla_core::metadata::{
-    AlterTopicConfigs, Command, ConfigChange, CreateTopics, DeleteTopics, IncarnationId, MetadataImage,
-    NewTopic, RegisterBroker, TopicConfigChange, TopicSelector, UnfenceBroker,
+    AlterBrokerConfigs, AlterTopicConfigs, BrokerConfigChange, Command, ConfigChange, ConfigOperation,
+    CreateTopics, DeleteTopics, IncarnationId, MetadataImage, NewTopic, RegisterBroker, TopicConfigChange,
+    TopicSelector, UnfenceBroker,
 };
 use ottla_store::{Committer, Store, StoreConfig};
 use ottla_types::{BrokerEpoch, BrokerId, ClusterId, MetadataVersion, TopicId};
@@ -85,6 +86,18 @@ fn only_topics_that_changed_are_looked_at() {
     assert_eq!(partitions.apply(Some(&configured), &fewer), 2);
     assert_eq!(partitions.count(), 2 * 59);
     assert_eq!(partitions.apply(Some(&fewer), &fewer), 0);
+    // What topics have by default concerns all of them.
+    let operations = vec![("log.retention.ms".to_owned(), ConfigOperation::Set("9".to_owned()))];
+    let change = BrokerConfigChange { id: Some(ME), change: ConfigChange::Incremental(operations) };
+    let alter = AlterBrokerConfigs { brokers: vec![change], validate_only: false };
+    let defaults = after(&fewer, &Command::AlterBrokerConfigs(alter));
+    assert_eq!(partitions.apply(Some(&fewer), &defaults), 59);
+    let retention = |number: u8| {
+        let partition = partitions.get(TopicId([number; 16]), ottla_types::PartitionIndex(0)).unwrap();
+        partition.log.config().retention_ms
+    };
+    assert_eq!((retention(7), retention(8)), (Some(5), Some(9)), "the topic's own goes first");
+    assert_eq!(partitions.apply(Some(&defaults), &defaults), 0);
     // Who may be in sync depends on the brokers, so then all are looked at.
     let again = after(&fewer, &Command::UnfenceBroker(UnfenceBroker { id: ME, epoch: BrokerEpoch(1) }));
     assert_eq!(partitions.apply(None, &again), 59);

@@ -16,5 +16,6 @@ mod panics;
 mod produce;
 mod replication;
 mod restart;
+mod settings;
 mod threads;
 mod topics;

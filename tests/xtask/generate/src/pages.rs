@@ -2,8 +2,11 @@
 
 use std::fmt::Write;
 
-use ottla_core::config::{ConfigDefinition, ConfigType, Effect, Rule, TOPIC_CONFIGS};
-use ottla_server::config::{ENVIRONMENT_PREFIX, SETTINGS, Setting};
+use ottla_core::config::{
+    BROKER_CONFIGS, ConfigDefinition, ConfigType, Effect, Rule, TOPIC_CONFIGS, broker_definition,
+    is_cluster_wide,
+};
+use ottla_server::config::{ENVIRONMENT_PREFIX, KafkaType, Kind, SETTINGS, Setting, all_ignored, setting};
 use ottla_server::handlers::SERVED;
 
 use crate::Generated;
@@ -23,24 +26,87 @@ fn configuration() -> String {
         "{HEAD}# Configuration\n\n\
         A broker reads Kafka's `server.properties`. A flag `--override KEY=VALUE` comes before the environment, and that\n\
         before the file; the variable of a key is `{ENVIRONMENT_PREFIX}` and the key in capitals with `_` for `.`. Kafka's\n\
-        other settings are accepted, and one warning at the start names those that have no effect here.\n\n\
-        ## Broker\n\n| key | type | default | what it does |\n|---|---|---|---|\n"
+        other settings are accepted, and one warning at the start names those that have no effect here. The file is one of\n\
+        Java's properties: its bytes are ISO-8859-1, and `\\uXXXX` stands for other characters. `${{env:NAME}}` is replaced by\n\
+        the environment variable of that name. Blanks around a value, and around the items of a list, don't count, an empty value\n\
+        is none, and of a key that is set twice the last counts.\n\n\
+        A value of another type or beyond what is allowed is refused with the reason, the place and what is allowed. What\n\
+        is allowed goes beyond Apache Kafka's limits in places (as for small segments); what is refused though Apache Kafka\n\
+        takes it says so here.\n\n\
+        ## Broker\n\n\
+        *Changes* says whether a setting can be changed while brokers run (by `kafka-configs` and the like): on one or all of\n\
+        them, or on all only; nothing: it needs a restart. What is set so goes before the file.\n\n\
+        | key | type | default | allowed | changes | what it does |\n|---|---|---|---|---|---|\n"
     );
     for setting in SETTINGS {
         page.push_str(&broker_line(setting));
+    }
+    page.push_str(
+        "\n## Broker, while it runs\n\n\
+        These have an effect only once they are set while brokers run, or none so far. Other settings are refused then, with the\n\
+        reason: those above that need a restart, and those of Apache Kafka that have no effect, as there would be nothing to see\n\
+        that says so. Unknown names are refused as well, where Apache Kafka keeps them for plugins.\n\n\
+        | key | type | default | allowed | changes | what it does |\n|---|---|---|---|---|---|\n",
+    );
+    for definition in BROKER_CONFIGS.iter().filter(|definition| setting(definition.name).is_none()) {
+        page.push_str(&dynamic_line(definition));
     }
     page.push_str("\n## Topic\n\n| key | type | default | allowed | what it does |\n|---|---|---|---|---|\n");
     for definition in TOPIC_CONFIGS {
         page.push_str(&topic_line(definition));
     }
+    page.push_str(
+        "\n## Settings of Apache Kafka without effect\n\n\
+        Any value of these is accepted in the file, is described as it was given (but for passwords), and does nothing, as what it\n\
+        is about isn't here or is done otherwise; so are names that begin with `listener.name.`, `config.providers.`,\n\
+        `rlmm.config.`, `rsm.config.`, `password.encoder.` or `zookeeper.`. Where Apache Kafka has groups, transactions, share\n\
+        groups, streams, TLS, SASL, quotas, tiered storage, log compaction and delegation tokens, there are none yet; threads,\n\
+        purgatories and the metadata quorum have no settings here.\n\n\
+        | key | type |\n|---|---|\n",
+    );
+    let mut ignored: Vec<(&str, KafkaType)> = all_ignored().collect();
+    ignored.retain(|(name, _)| broker_definition(name).is_none());
+    ignored.sort_by_key(|(name, _)| *name);
+    for (name, kind) in ignored {
+        let _ = writeln!(page, "| `{name}` | {} |", kind.name());
+    }
     page
+}
+
+/// How a setting changes while brokers run.
+fn changes(name: &str) -> &'static str {
+    match broker_definition(name) {
+        None => "",
+        Some(_) if is_cluster_wide(name) => "on all",
+        Some(_) => "on one or all",
+    }
+}
+
+fn dynamic_line(definition: &ConfigDefinition) -> String {
+    let mut doc = cell(definition.doc);
+    if definition.effect == Effect::NotYet {
+        doc.push_str(" *Checked and shown; without effect so far.*");
+    }
+    format!(
+        "| `{}` | {} | {} | {} | {} | {doc} |\n",
+        definition.name,
+        type_name(definition.kind),
+        value(definition.default),
+        rule(definition.rule),
+        changes(definition.name),
+    )
 }
 
 fn protocol() -> String {
     let mut page = format!(
         "{HEAD}# Protocol\n\n\
         The APIs of Kafka's protocol that a broker serves, as ApiVersions tells them. A request with another key, or in\n\
-        another version, is answered with `UNSUPPORTED_VERSION` or closes its connection, as in Kafka.\n\n\
+        another version, is answered with `UNSUPPORTED_VERSION` or closes its connection, as in Kafka. Of Produce ApiVersions\n\
+        tells the versions from 0 on, as Apache Kafka 4 does, since older versions of librdkafka don't compress otherwise; what is\n\
+        served stands here.\n\n\
+        The features `metadata.version` 4.3-IV0, `kraft.version` 1 and `eligible.leader.replicas.version` 1 are finalized. Voters\n\
+        that `controller.quorum.voters` names are where a quorum begins: it changes while it runs as one that was found by\n\
+        `controller.quorum.bootstrap.servers`, and DescribeQuorum tells the ids of the voters' disks in both cases.\n\n\
         | API | key | versions | right that it needs |\n|---|---|---|---|\n"
     );
     for api in SERVED {
@@ -68,7 +134,30 @@ fn broker_line(setting: &Setting) -> String {
     if !setting.topic_default_of.is_empty() {
         let _ = write!(doc, " The default of a topic's `{}`.", setting.topic_default_of);
     }
-    format!("| `{}` | {} | {} | {doc} |\n", setting.name, setting.kind.name(), value(setting.default))
+    format!(
+        "| `{}` | {} | {} | {} | {} | {doc} |\n",
+        setting.name,
+        setting.kind.name(),
+        value(setting.default),
+        cell(&allowed(setting.kind)),
+        changes(setting.name),
+    )
+}
+
+/// What a setting may be, beyond its type.
+fn allowed(kind: Kind) -> String {
+    let (min, max, unlimited) = match kind {
+        Kind::Bool | Kind::Text | Kind::List => return String::new(),
+        Kind::Choice(words) => return words.join(", "),
+        Kind::Int(min, max) => (min, max, (i64::from(i32::MIN), i64::from(i32::MAX))),
+        Kind::Long(min, max) => (min, max, (i64::MIN, i64::MAX)),
+    };
+    match (min == unlimited.0, max == unlimited.1) {
+        (true, true) => String::new(),
+        (true, false) => format!("at most {max}"),
+        (false, true) => format!("at least {min}"),
+        (false, false) => format!("{min} to {max}"),
+    }
 }
 
 fn topic_line(definition: &ConfigDefinition) -> String {
@@ -101,6 +190,7 @@ fn rule(rule: Rule) -> String {
         Rule::Any => String::new(),
         Rule::AtLeast(min) => format!("at least {min}"),
         Rule::Between(min, max) => format!("{min} to {max}"),
+        Rule::Within(min, max) => format!("{min} to {max}"),
         Rule::OneOf(words) => words.join(", "),
         Rule::Only(word, _) => word.to_owned(),
         Rule::Replicas => "* or partition:broker".to_owned(),
@@ -123,7 +213,10 @@ mod tests {
     #[test]
     fn each_key_has_one_line() {
         let page = configuration();
-        for name in SETTINGS.iter().map(|s| s.name).chain(TOPIC_CONFIGS.iter().map(|d| d.name)) {
+        let settings = SETTINGS.iter().map(|s| s.name).chain(BROKER_CONFIGS.iter().map(|d| d.name));
+        for name in
+            settings.chain(TOPIC_CONFIGS.iter().map(|d| d.name)).chain(all_ignored().map(|(name, _)| name))
+        {
             assert!(page.contains(&format!("\n| `{name}` |")), "{name}");
         }
     }

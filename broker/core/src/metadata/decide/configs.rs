@@ -35,10 +35,10 @@ impl Draft {
             ConfigChange::Incremental(operations) => operations
                 .iter()
                 .try_fold(topic.config.clone(), |config, (key, operation)| {
-                    let definition = config::definition(key).ok_or_else(|| {
+                    let unknown = || {
                         format!("topics have no configuration {key:?}: see the list of topic configurations")
-                    });
-                    definition.and_then(|definition| operate(config, definition, operation))
+                    };
+                    operate(config, key, config::definition(key).ok_or_else(unknown), operation)
                 })
                 .map_err(invalid_config)?,
         };
@@ -96,16 +96,23 @@ impl Draft {
             ConfigChange::Incremental(operations) => operations
                 .iter()
                 .try_fold(present.clone(), |config, (key, operation)| {
-                    let definition = config::broker_definition(key).ok_or_else(|| {
-                        format!("brokers have no configuration {key:?} that can be set while they run")
-                    });
-                    definition.and_then(|definition| operate(config, definition, operation))
+                    let unknown =
+                        || format!("brokers have no configuration {key:?} that can be set while they run");
+                    operate(config, key, config::broker_definition(key).ok_or_else(unknown), operation)
                 })
                 .map_err(invalid_config)?,
         };
         config::validate_broker(&config).map_err(|error| invalid_config(error.to_string()))?;
+        if let (Some(id), Some(name)) = (change.id, config.keys().find(|name| config::is_cluster_wide(name)))
+        {
+            return Err(invalid_config(format!("{name} is set on all brokers, not on broker {id} alone")));
+        }
         if config != present {
+            let settles = config.keys().chain(present.keys()).any(|name| config::is_cluster_wide(name));
             self.push(Record::BrokerConfigured { id: change.id, config });
+            if settles {
+                self.settle(|_| true, |_, _| {});
+            }
         }
         Ok(())
     }
@@ -113,8 +120,11 @@ impl Draft {
 
 /// A configuration without values of none, checked.
 pub(super) fn new_config(given: &[(String, Option<String>)]) -> TopicResult<BTreeMap<String, String>> {
-    let set = given.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?)));
-    let config: BTreeMap<String, String> = set.collect();
+    let set = given.iter().map(|(name, value)| match value {
+        Some(value) => Ok((name.clone(), value.clone())),
+        None => Err(invalid_config(format!("{name} has no value: give it one, or leave it out"))),
+    });
+    let config = set.collect::<TopicResult<BTreeMap<String, String>>>()?;
     checked(&config)?;
     Ok(config)
 }
@@ -128,37 +138,50 @@ fn invalid_config(message: String) -> TopicError {
     TopicError::new(TopicErrorKind::InvalidConfig, message)
 }
 
+/// Does one operation on the configuration `key`, whose definition may be unknown: to take away what isn't there is no
+/// mistake, whatever it is called.
 fn operate(
     mut config: BTreeMap<String, String>,
-    definition: &ConfigDefinition,
+    key: &str,
+    definition: Result<&ConfigDefinition, String>,
     operation: &ConfigOperation,
 ) -> Result<BTreeMap<String, String>, String> {
-    let key = definition.name;
-    let list_only = || match definition.kind {
-        ConfigType::List => Ok(()),
-        _ => Err(format!("{key} is no list: set it instead of adding to it or taking from it")),
-    };
-    let items = |text: &str| -> Vec<String> { config::list(text).map(str::to_owned).collect() };
-    let current = items(config.get(key).map_or(definition.default, String::as_str));
     match operation {
-        ConfigOperation::Set(value) => {
-            config.insert(key.to_owned(), value.clone());
-        }
         ConfigOperation::Delete => {
             config.remove(key);
         }
+        ConfigOperation::Set(value) => {
+            definition?;
+            config.insert(key.to_owned(), value.clone());
+        }
         ConfigOperation::Append(value) => {
-            list_only()?;
-            let added = items(value).into_iter().filter(|item| !current.contains(item));
-            let all: Vec<String> = current.iter().cloned().chain(added).collect();
+            let mut all = present_items(&config, definition?)?;
+            let added: Vec<String> = items(value).filter(|item| !all.contains(item)).collect();
+            all.extend(added);
             config.insert(key.to_owned(), all.join(","));
         }
         ConfigOperation::Subtract(value) => {
-            list_only()?;
-            let taken = items(value);
-            let rest: Vec<String> = current.into_iter().filter(|item| !taken.contains(item)).collect();
+            let taken: Vec<String> = items(value).collect();
+            let all = present_items(&config, definition?)?;
+            let rest: Vec<String> = all.into_iter().filter(|item| !taken.contains(item)).collect();
             config.insert(key.to_owned(), rest.join(","));
         }
     }
     Ok(config)
+}
+
+fn items(text: &str) -> impl Iterator<Item = String> {
+    config::list(text).map(str::to_owned)
+}
+
+/// The items that a list has, by its default if it isn't set.
+fn present_items(
+    config: &BTreeMap<String, String>,
+    definition: &ConfigDefinition,
+) -> Result<Vec<String>, String> {
+    let key = definition.name;
+    match definition.kind {
+        ConfigType::List => Ok(items(config.get(key).map_or(definition.default, String::as_str)).collect()),
+        _ => Err(format!("{key} is no list: set it instead of adding to it or taking from it")),
+    }
 }

@@ -34,6 +34,17 @@ fn keys_are_set_deleted_and_lists_changed() {
         .unwrap();
     alter(&mut world, "t", incremental("retention.ms", ConfigOperation::Delete)).unwrap();
     assert_eq!(config(&world), [("cleanup.policy", "compact")]);
+    for (key, operation) in [
+        ("retention.ms", ConfigOperation::Delete),
+        ("no.such", ConfigOperation::Delete),
+        ("cleanup.policy", ConfigOperation::Append("compact".into())),
+    ] {
+        alter(&mut world, "t", incremental(key, operation)).unwrap();
+        assert!(world.log.last().unwrap().is_empty(), "nothing of {key} changes");
+    }
+    alter(&mut world, "t", incremental("cleanup.policy", ConfigOperation::Subtract("compact".into())))
+        .unwrap();
+    assert_eq!(config(&world), [("cleanup.policy", "")], "neither of them");
     alter(&mut world, "t", ConfigChange::Replace(BTreeMap::new())).unwrap();
     assert_eq!(config(&world), []);
 }
@@ -48,9 +59,10 @@ fn bad_changes_are_refused_as_a_whole() {
     ]);
     let bad = [
         two,
-        incremental("no.such", ConfigOperation::Delete),
+        incremental("no.such", ConfigOperation::Set("5".into())),
+        incremental("no.such", ConfigOperation::Subtract("5".into())),
         incremental("retention.ms", ConfigOperation::Append("5".into())),
-        incremental("cleanup.policy", ConfigOperation::Subtract("delete".into())),
+        incremental("leader.replication.throttled.replicas", ConfigOperation::Set("*,0:1".into())),
         ConfigChange::Replace(BTreeMap::from([("retention.ms".into(), "never".into())])),
     ];
     for change in bad {
@@ -88,6 +100,56 @@ fn brokers_are_throttled_one_by_one_or_all() {
     }
     alter(&mut world, Some(0), vec![(rate.to_owned(), ConfigOperation::Delete)]).unwrap();
     assert_eq!(rates(&world, rate), ["1000", "1000"]);
+}
+
+#[test]
+fn what_is_set_on_brokers_is_the_default_of_topics() {
+    let mut world = World::with_brokers(2);
+    world.create(by_hand("t", &[&[0, 1]])).unwrap();
+    let set = |key: &str, value: &str| vec![(key.to_owned(), ConfigOperation::Set(value.to_owned()))];
+    let alter = |world: &mut World, id: Option<i32>, operations| {
+        let change = ConfigChange::Incremental(operations);
+        let brokers = vec![BrokerConfigChange { id: id.map(BrokerId), change }];
+        match world.run(Command::AlterBrokerConfigs(AlterBrokerConfigs { brokers, validate_only: false })) {
+            Ok(Reply::BrokerConfigsAltered(mut results)) => results.remove(0),
+            other => panic!("{other:?}"),
+        }
+    };
+    alter(&mut world, None, set("log.retention.ms", "7")).unwrap();
+    alter(&mut world, Some(1), set("log.retention.ms", "5")).unwrap();
+    alter(&mut world, Some(1), vec![("no.such".to_owned(), ConfigOperation::Delete)]).unwrap();
+    for (key, value) in [
+        ("log.retention.hours", "1"),
+        ("log.retention.ms", "-2"),
+        ("ottla.ack.durability", "written"),
+        ("unclean.leader.election.enable", "true"),
+        ("node.id", "2"),
+    ] {
+        assert_eq!(alter(&mut world, None, set(key, value)).unwrap_err().kind, TopicErrorKind::InvalidConfig);
+    }
+    let needed = |world: &World| {
+        let topic = world.image.topic("t").unwrap();
+        world.image.min_insync_replicas(topic, &topic.partitions[0])
+    };
+    assert_eq!(needed(&world), 2);
+    // Below the minimum, who leaves stays eligible until the minimum falls.
+    world.fence(1);
+    assert_eq!(world.partition("t", 0).elr, ids(&[1]));
+    let one = alter(&mut world, Some(0), set("min.insync.replicas", "1")).unwrap_err();
+    assert!(one.message.contains("is set on all brokers"), "{}", one.message);
+    alter(&mut world, None, set("min.insync.replicas", "1")).unwrap();
+    assert_eq!((needed(&world), world.partition("t", 0).elr.len()), (1, 0));
+    alter(&mut world, None, vec![("min.insync.replicas".to_owned(), ConfigOperation::Delete)]).unwrap();
+    assert_eq!(needed(&world), 2);
+}
+
+#[test]
+fn a_new_topics_configuration_has_values() {
+    let mut world = World::with_brokers(1);
+    let without = NewTopic { config: vec![("retention.ms".to_owned(), None)], ..topic("t", 1) };
+    let refused = world.create(without).unwrap_err();
+    assert_eq!(refused.kind, TopicErrorKind::InvalidConfig);
+    assert!(refused.message.contains("retention.ms has no value"), "{}", refused.message);
 }
 
 #[test]
