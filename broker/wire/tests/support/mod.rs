@@ -1,8 +1,11 @@
 //! Brings what `{:?}` prints of our messages and of the oracle's to one form: the names of the fields and their
 //! plain values, so that a field under a wrong name is noticed even where the bytes agree.
 
-/// Fields that only the oracle has (version 6 of InitProducerId is unstable), and ids, which it prints otherwise.
-const LEFT_OUT: [&str; 8] = [
+/// Fields that only the oracle has (version 6 of InitProducerId is unstable), that it doesn't have yet, and ids, which it
+/// prints otherwise.
+const LEFT_OUT: [&str; 10] = [
+    "ack_when_committed",
+    "is_cordoned",
     "unknown_tagged_fields",
     "enable_2_pc",
     "keep_prepared_txn",
