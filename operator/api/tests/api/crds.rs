@@ -86,7 +86,7 @@ fn lists_of_things_with_a_key_are_maps() {
 fn live(change: impl FnOnce(&mut CustomResourceDefinition)) -> CustomResourceDefinition {
     let mut live = crds()[1].clone();
     let status = json!({"conditions": [{"type": "Established", "status": "True"}]});
-    live.status = Some(serde_json::from_value(status).unwrap());
+    live.status = Some(serde_json::from_value(status).expect("it is a status"));
     change(&mut live);
     live
 }
