@@ -28,7 +28,6 @@
 
 mod admin;
 mod client;
-mod compression;
 mod config;
 mod connection;
 mod consumer;
@@ -42,13 +41,12 @@ mod replicas;
 
 pub use admin::{NewTopic, OffsetAt, TopicResult};
 pub use client::Client;
-pub use compression::{CompressionError, compress, decompress};
 pub use config::ClientConfig;
 pub use connection::{Connection, Reply};
 pub use consumer::{Consumer, ConsumerConfig, Fetched, Start};
 pub use error::ClientError;
 pub use metadata::{Broker, ClusterView, Partition, Topic};
-pub use ottla_log::{Codec, Record};
+pub use ottla_log::{Codec, CompressionError, Record, compress, decompress};
 pub use partitioner::partition_of_key;
 pub use producer::{Acks, Delivered, Delivery, Producer, ProducerConfig};
 pub use quorum::{QuorumMember, QuorumView};

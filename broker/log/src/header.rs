@@ -215,27 +215,36 @@ pub fn sequence_plus(sequence: i32, delta: i32) -> i32 {
 
 /// The header to write in place of a batch's own: with the offset and epoch that the leader assigns.
 ///
-/// The CRC covers neither, so it stays, unless `append_time_ms` is set: that changes attributes and
-/// max timestamp, and the CRC is computed again over `batch`, which holds the whole batch.
+/// The CRC covers neither, so it stays.
 ///
 /// # Panics
 /// When `batch` is shorter than a header; it has been checked before.
-pub fn patch_header(
-    batch: &[u8],
-    base_offset: Offset,
-    leader_epoch: LeaderEpoch,
-    append_time_ms: Option<i64>,
-) -> [u8; HEADER_BYTES] {
+pub fn patch_header(batch: &[u8], base_offset: Offset, leader_epoch: LeaderEpoch) -> [u8; HEADER_BYTES] {
     let mut header: [u8; HEADER_BYTES] = *batch.first_chunk().expect("a checked batch holds its header");
     header[0..8].copy_from_slice(&base_offset.0.to_be_bytes());
     header[12..16].copy_from_slice(&leader_epoch.0.to_be_bytes());
-    if let Some(now_ms) = append_time_ms {
-        let attributes = i16::from_be_bytes([header[21], header[22]]) | TIMESTAMP_TYPE_BIT;
-        header[21..23].copy_from_slice(&attributes.to_be_bytes());
-        header[35..43].copy_from_slice(&now_ms.to_be_bytes());
-        let crc = crc32c::crc32c_append(crc32c::crc32c(&header[CRC_START..]), &batch[HEADER_BYTES..]);
-        header[17..21].copy_from_slice(&crc.to_be_bytes());
+    header
+}
+
+/// The header of `batch`, which holds all of it, with this greatest timestamp. Where something changes by that, the CRC
+/// is computed again.
+///
+/// # Panics
+/// When `batch` is shorter than a header; it has been checked before.
+pub fn with_times(batch: &[u8], kind: TimestampType, max_timestamp_ms: i64) -> [u8; HEADER_BYTES] {
+    let mut header: [u8; HEADER_BYTES] = *batch.first_chunk().expect("a checked batch holds its header");
+    let old = BatchHeader { bytes: &header };
+    if old.timestamp_type() == kind && old.max_timestamp() == max_timestamp_ms {
+        return header;
     }
+    let attributes = match kind {
+        TimestampType::Create => old.attributes() & !TIMESTAMP_TYPE_BIT,
+        TimestampType::Append => old.attributes() | TIMESTAMP_TYPE_BIT,
+    };
+    header[21..23].copy_from_slice(&attributes.to_be_bytes());
+    header[35..43].copy_from_slice(&max_timestamp_ms.to_be_bytes());
+    let crc = crc32c::crc32c_append(crc32c::crc32c(&header[CRC_START..]), &batch[HEADER_BYTES..]);
+    header[17..21].copy_from_slice(&crc.to_be_bytes());
     header
 }
 
@@ -267,18 +276,16 @@ mod tests {
     #[test]
     fn patching_keeps_the_crc_right_with_and_without_append_time() {
         let batch = BatchBuilder::new(Offset(0), LeaderEpoch(-1)).record(5, None, Some(b"value")).build();
-        for append_time_ms in [None, Some(1_234)] {
+        for (kind, time) in
+            [(TimestampType::Create, 5), (TimestampType::Create, 7), (TimestampType::Append, 1_234)]
+        {
             let mut patched = batch.clone();
-            patched[..HEADER_BYTES].copy_from_slice(&patch_header(
-                &batch,
-                Offset(40),
-                LeaderEpoch(2),
-                append_time_ms,
-            ));
+            patched[..HEADER_BYTES].copy_from_slice(&with_times(&batch, kind, time));
+            let placed = patch_header(&patched, Offset(40), LeaderEpoch(2));
+            patched[..HEADER_BYTES].copy_from_slice(&placed);
             let header = check_batch(&patched).unwrap();
             assert_eq!((header.base_offset(), header.leader_epoch()), (Offset(40), LeaderEpoch(2)));
-            assert_eq!(header.max_timestamp(), append_time_ms.unwrap_or(5));
-            assert_eq!(header.timestamp_type() == TimestampType::Append, append_time_ms.is_some());
+            assert_eq!((header.timestamp_type(), header.max_timestamp()), (kind, time));
         }
     }
 }

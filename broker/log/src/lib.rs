@@ -1,18 +1,24 @@
 //! Record batches, segment and index formats, recovery and retention plans, without I/O.
 //!
 //! All formats are Apache Kafka's. Bytes come in as slices or through [`ByteSource`]; time is an argument.
-//! Not here: files (ottla-store), compression (clients), who leads (ottla-core).
+//! Not here: files (ottla-store), who leads (ottla-core).
 
+mod blocks;
+mod compression;
 mod config;
+#[cfg(test)]
+mod contents_tests;
 mod epochs;
 mod header;
 mod index;
 mod journal;
 mod names;
+mod outline;
 mod plan;
 mod producers;
 mod records;
 mod recovery;
+mod refused;
 mod snapshot;
 mod text;
 mod validate;
@@ -20,11 +26,14 @@ mod validate;
 mod validate_tests;
 mod varint;
 
+pub use compression::{
+    CompressionError, DECODER_BYTES_MAX, compress, decoder_bytes, decompress, inflated_bytes_max,
+};
 pub use config::{AckDurability, LogConfig};
 pub use epochs::LeaderEpochs;
 pub use header::{
     BatchHeader, CRC_START, Codec, HEADER_BYTES, LENGTH_PREFIX_BYTES, MAGIC, NO_TIMESTAMP, TimestampType,
-    patch_header, sequence_plus,
+    patch_header, sequence_plus, with_times,
 };
 pub use index::{Entries, IndexEntry, IndexPacer, TimeIndexEntry, partition_point, relative_offset};
 pub use journal::{
@@ -35,13 +44,18 @@ pub use names::{
     DELETE_SUFFIX, FileKind, FolderName, METADATA_FOLDER, STRAY_SUFFIX, parse_folder, partition_folder,
     renamed_folder,
 };
-pub use plan::{ActiveSegment, RetainedSegment, must_roll, retention};
+pub use outline::{OutlineError, RecordOutline, outline};
+pub use plan::{ActiveSegment, Incoming, RetainedSegment, must_roll, retention};
 pub use producers::{BatchMeta, ProducerEntry, ProducerStates, SequenceCheck, SequenceError};
 pub use records::{BatchBuilder, Record, RecordError, Records};
 pub use recovery::{ByteSource, Depth, ScanEnd, ScannedBatch, scan};
+pub use refused::{RecordFault, RefusedRecords};
 pub use snapshot::{SnapshotError, decode_snapshot, encode_snapshot};
 pub use text::{
     LOG_START_FILE, MetaProperties, OffsetCheckpoint, PartitionMetadata, RECOVERY_POINT_FILE, TextError,
     decode_offsets, encode_offsets,
 };
-pub use validate::{BatchError, Batches, check_batch, check_header, validate_produce};
+pub use validate::{
+    BatchError, Batches, SizeLimit, ValidBatch, check_batch, check_fits_segment, check_header,
+    validate_produce,
+};

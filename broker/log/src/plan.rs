@@ -14,7 +14,7 @@ pub struct ActiveSegment {
     pub bytes: u64,
     /// The first batch's greatest timestamp, in ms; `None` when it is empty.
     pub first_timestamp_ms: Option<i64>,
-    /// When it was created, in ms: counts when the first timestamp is "none".
+    /// When it was created, in ms: counts, with the time now, when the first timestamp is "none".
     pub created_ms: i64,
     /// The entries in its offset index.
     pub index_entries: u64,
@@ -22,24 +22,33 @@ pub struct ActiveSegment {
     pub time_index_entries: u64,
 }
 
-/// Whether the segment has to be closed before `append_bytes` up to `last_offset` go in; Kafka's rule.
-pub fn must_roll(
-    segment: &ActiveSegment,
-    config: &LogConfig,
-    append_bytes: u64,
-    last_offset: Offset,
-    now_ms: i64,
-) -> bool {
+/// What is to go into a segment.
+#[derive(Clone, Copy, Debug)]
+pub struct Incoming {
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// The offset of its last record.
+    pub last_offset: Offset,
+    /// Its greatest timestamp in ms, or −1.
+    pub max_timestamp_ms: i64,
+}
+
+/// Whether the segment has to be closed before `incoming` goes in; Kafka's rule.
+///
+/// Its age is that of the records: from its first batch's to those that come (KAFKA-4099), so that records from long ago
+/// fill segments like others.
+pub fn must_roll(segment: &ActiveSegment, config: &LogConfig, incoming: &Incoming, now_ms: i64) -> bool {
+    let Incoming { bytes, last_offset, max_timestamp_ms } = *incoming;
     if segment.bytes == 0 {
         // An empty segment stays, unless its base offset is too far behind to be relative to.
         return relative_offset(segment.base_offset, last_offset).is_none();
     }
-    let full = segment.bytes + append_bytes > u64::from(config.segment_bytes);
-    let since_ms = match segment.first_timestamp_ms {
-        Some(timestamp_ms) if timestamp_ms >= 0 => timestamp_ms,
-        _ => segment.created_ms,
+    let full = segment.bytes + bytes > u64::from(config.segment_bytes);
+    let age_ms = match segment.first_timestamp_ms {
+        Some(first_ms) if first_ms >= 0 => max_timestamp_ms.saturating_sub(first_ms),
+        _ => now_ms.saturating_sub(segment.created_ms),
     };
-    let old = now_ms.saturating_sub(since_ms) > config.segment_ms;
+    let old = age_ms > config.segment_ms;
     let index_bytes = u64::from(config.segment_index_bytes);
     let index_full = segment.index_entries >= index_bytes / IndexEntry::BYTES as u64
         || segment.time_index_entries >= index_bytes / TimeIndexEntry::BYTES as u64;
@@ -55,6 +64,8 @@ pub struct RetainedSegment {
     pub end_offset: Offset,
     /// Its greatest timestamp in ms; `None` when it has none.
     pub max_timestamp_ms: Option<i64>,
+    /// When its file was last written to, in ms: counts when it has no timestamp.
+    pub modified_ms: i64,
 }
 
 /// How many of the oldest segments go: those below `log_start`, too old, or beyond `retention.bytes`.
@@ -80,12 +91,9 @@ pub fn retention(
             break;
         }
         let passed = segment.end_offset <= log_start;
-        let old = match (config.retention_ms, segment.max_timestamp_ms) {
-            (Some(retention_ms), Some(max_ms)) if config.delete => {
-                now_ms.saturating_sub(max_ms) > retention_ms
-            }
-            _ => false,
-        };
+        let newest_ms = segment.max_timestamp_ms.unwrap_or(segment.modified_ms);
+        let is_past = |retention_ms| now_ms.saturating_sub(newest_ms) > retention_ms;
+        let old = config.delete && config.retention_ms.is_some_and(is_past);
         let surplus = excess >= segment.bytes && excess > 0;
         if !(passed || old || surplus) {
             break;
@@ -118,39 +126,46 @@ mod tests {
         };
         let empty = ActiveSegment { bytes: 0, first_timestamp_ms: None, ..segment };
         let far = Offset(6 + i64::from(i32::MAX));
-        for (name, segment, bytes, last, now, expected) in [
-            ("fits exactly", segment, 100, Offset(10), 1_100, false),
-            ("too large", segment, 101, Offset(10), 1_100, true),
-            ("too old", segment, 100, Offset(10), 1_101, true),
-            (
-                "no timestamp",
-                ActiveSegment { first_timestamp_ms: Some(-1), ..segment },
-                1,
-                Offset(10),
-                101,
-                true,
-            ),
-            ("index full", ActiveSegment { index_entries: 10, ..segment }, 1, Offset(10), 1_000, true),
+        let no_time = ActiveSegment { first_timestamp_ms: Some(-1), ..segment };
+        let (near, day) = (Offset(10), 86_400_000);
+        for (name, segment, bytes, last_offset, times, expected) in [
+            ("fits exactly", segment, 100, near, (1_000, 1_000), false),
+            ("too large", segment, 101, near, (1_000, 1_000), true),
+            ("just not too late", segment, 100, near, (1_100, 1_100), false),
+            ("too late", segment, 100, near, (1_101, 1_101), true),
+            ("late at another time", segment, 100, near, (1_101, 0), true),
+            ("from long ago, as the first were", segment, 100, near, (1_100, 30 * day), false),
+            ("from before the first", segment, 100, near, (5, 30 * day), false),
+            ("without a time", segment, 100, near, (-1, 30 * day), false),
+            ("the first without a time, soon", no_time, 1, near, (5_000, 100), false),
+            ("the first without a time, later", no_time, 1, near, (50, 101), true),
+            ("index full", ActiveSegment { index_entries: 10, ..segment }, 1, near, (1_000, 1_000), true),
             (
                 "time index full",
                 ActiveSegment { time_index_entries: 6, ..segment },
                 1,
-                Offset(10),
-                1_000,
+                near,
+                (1_000, 1_000),
                 true,
             ),
-            ("offset too far", segment, 1, far, 1_000, true),
-            ("empty stays", empty, 5_000, Offset(10), 9_999, false),
-            ("empty but too far", empty, 1, far, 0, true),
+            ("offset too far", segment, 1, far, (1_000, 1_000), true),
+            ("empty stays", empty, 5_000, near, (9_999, 9_999), false),
+            ("empty but too far", empty, 1, far, (0, 0), true),
         ] {
-            assert_eq!(must_roll(&segment, &config, bytes, last, now), expected, "{name}");
+            let (max_timestamp_ms, now_ms) = times;
+            let incoming = Incoming { bytes, last_offset, max_timestamp_ms };
+            assert_eq!(must_roll(&segment, &config, &incoming, now_ms), expected, "{name}");
         }
     }
 
     #[test]
     fn retention_takes_the_oldest_segments_only() {
-        let segment =
-            |bytes, end, time| RetainedSegment { bytes, end_offset: Offset(end), max_timestamp_ms: time };
+        let segment = |bytes, end, max_timestamp_ms| RetainedSegment {
+            bytes,
+            end_offset: Offset(end),
+            max_timestamp_ms,
+            modified_ms: 50_000,
+        };
         let segments = [
             segment(100, 10, Some(1_000)),
             segment(100, 20, Some(5_000)),
@@ -175,5 +190,10 @@ mod tests {
         check("by bytes, to zero", &by_bytes(0), 0, 30, 0, 3);
         let compacted = LogConfig { delete: false, ..by_ms.clone() };
         check("a compacted log is not cut by age", &compacted, 0, 30, 10_000, 0);
+        let timeless = [segment(100, 10, None), segment(100, 20, None)];
+        for (now_ms, expected) in [(50_100, 0), (50_101, 2)] {
+            let count = retention(&timeless, &by_ms, Offset(0), Offset(30), now_ms);
+            assert_eq!(count, expected, "without a time, {now_ms}: the file's counts");
+        }
     }
 }

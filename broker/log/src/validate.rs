@@ -4,10 +4,17 @@
 
 use std::fmt;
 
+use ottla_types::{LeaderEpoch, Offset};
+
+use crate::compression::{DECODER_BYTES_MAX, decoder_bytes};
 use crate::config::LogConfig;
-use crate::header::TimestampType;
-use crate::header::{BatchHeader, CRC_START, Codec, HEADER_BYTES, LENGTH_PREFIX_BYTES, MAGIC, NO_TIMESTAMP};
-use crate::records::{RecordError, Records};
+use crate::header::{
+    BatchHeader, CRC_START, Codec, HEADER_BYTES, LENGTH_PREFIX_BYTES, MAGIC, NO_TIMESTAMP, TimestampType,
+    patch_header, with_times,
+};
+use crate::outline::{OutlineError, RecordOutline, outline};
+use crate::records::RecordError;
+use crate::refused::{RecordFault, RefusedRecords};
 
 /// Why bytes are not an acceptable record batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,13 +48,8 @@ pub enum BatchError {
         /// The record count.
         records_count: i32,
     },
-    /// The timestamp isn't one, or lies too far from the broker's clock.
-    Timestamp {
-        /// The timestamp in ms.
-        timestamp_ms: i64,
-        /// The rule that it breaks.
-        rule: &'static str,
-    },
+    /// Single records that the topic doesn't take.
+    Refused(RefusedRecords),
     /// A client sent another number of batches than one.
     BatchCount,
     /// Producer id, epoch and sequence don't fit together.
@@ -59,13 +61,36 @@ pub enum BatchError {
     LeaderEpoch(i32),
     /// A record is malformed, or of a kind that clients may not write.
     Record(RecordError),
-    /// Larger than `max.message.bytes`.
+    /// Larger than a limit.
     TooLarge {
-        /// The batch's size in bytes.
+        /// Which one.
+        limit: SizeLimit,
+        /// The size in bytes; of what is decompressed only that it is more than the limit.
         bytes: usize,
         /// The limit in bytes.
-        bytes_max: u32,
+        bytes_max: usize,
     },
+}
+
+/// What limits a batch's size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SizeLimit {
+    /// `max.message.bytes`: the batch as it is sent.
+    Message,
+    /// `segment.bytes`: no segment would hold it.
+    Segment,
+    /// What a batch may become when it is decompressed, all of it or one block of it.
+    Inflated,
+}
+
+impl SizeLimit {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Message => "max.message.bytes",
+            Self::Segment => "segment.bytes",
+            Self::Inflated => "the limit of what is decompressed",
+        }
+    }
 }
 
 impl fmt::Display for BatchError {
@@ -91,15 +116,15 @@ impl fmt::Display for BatchError {
                 f,
                 "base offset {base_offset}, last offset delta {last_offset_delta} and record count {records_count} disagree"
             ),
-            Self::Timestamp { timestamp_ms, rule } => write!(f, "the timestamp {timestamp_ms} {rule}"),
+            Self::Refused(refused) => refused.fmt(f),
             Self::BatchCount => f.write_str("a partition's records have to be exactly one batch"),
             Self::Sequence { base_sequence } => {
                 write!(f, "the base sequence {base_sequence} does not fit the producer id")
             }
             Self::LeaderEpoch(epoch) => write!(f, "no leader of epoch {epoch} wrote there"),
             Self::Record(error) => error.fmt(f),
-            Self::TooLarge { bytes, bytes_max } => {
-                write!(f, "the record batch has {bytes} bytes, max.message.bytes is {bytes_max}")
+            Self::TooLarge { limit, bytes, bytes_max } => {
+                write!(f, "the record batch has {bytes} bytes, {} is {bytes_max}", limit.name())
             }
         }
     }
@@ -180,19 +205,48 @@ impl<'a> Iterator for Batches<'a> {
     }
 }
 
-/// Checks what a client sends for one partition: exactly one batch that a client may write.
+/// A client's batch that was checked, and the header that it has in a log, but for its offset and epoch.
+#[derive(Clone, Debug)]
+pub struct ValidBatch {
+    header: [u8; HEADER_BYTES],
+}
+
+impl ValidBatch {
+    /// The header with the times as they are to be written, and the checksum over them.
+    pub fn header(&self) -> BatchHeader<'_> {
+        BatchHeader::new(&self.header).expect("the array has the header's size")
+    }
+
+    /// The header to write, with the offset and epoch that the leader assigns.
+    pub fn placed(&self, base_offset: Offset, leader_epoch: LeaderEpoch) -> [u8; HEADER_BYTES] {
+        patch_header(&self.header, base_offset, leader_epoch)
+    }
+
+    /// The time that was set in place of the records' own, in ms.
+    pub fn append_time_ms(&self) -> Option<i64> {
+        let header = self.header();
+        (header.timestamp_type() == TimestampType::Append).then(|| header.max_timestamp())
+    }
+}
+
+/// Checks what a client sends for one partition: exactly one batch that a client may write, and each of its records.
+///
+/// The header that comes back has the greatest timestamp as the records say it, or the time of the append where the topic
+/// wants that. Compressed records are read as a stream, up to `inflated_max` bytes.
 ///
 /// # Errors
 /// Says the first rule that it breaks, in the order in which Kafka looks.
-pub fn validate_produce<'a>(
-    payload: &'a [u8],
+pub fn validate_produce(
+    payload: &[u8],
     config: &LogConfig,
     now_ms: i64,
-) -> Result<BatchHeader<'a>, BatchError> {
+    inflated_max: usize,
+) -> Result<ValidBatch, BatchError> {
+    let too_large = |limit, bytes, bytes_max| Err(BatchError::TooLarge { limit, bytes, bytes_max });
     if payload.len() >= HEADER_BYTES {
         let bytes = BatchHeader::new(payload).map_or(0, |header| header.batch_bytes());
         if bytes > config.max_message_bytes as usize {
-            return Err(BatchError::TooLarge { bytes, bytes_max: config.max_message_bytes });
+            return too_large(SizeLimit::Message, bytes, config.max_message_bytes as usize);
         }
     }
     let header = check_batch(payload)?;
@@ -212,11 +266,24 @@ pub fn validate_produce<'a>(
         return Err(BatchError::Record(RecordError { index: 0, what }));
     }
     check_sequence(header)?;
-    check_timestamps(header, config, now_ms)?;
-    if header.codec() == Some(Codec::None) {
-        check_records(header, &payload[HEADER_BYTES..], config.compact).map_err(BatchError::Record)?;
+    let max_timestamp_ms = check_records(header, &payload[HEADER_BYTES..], config, now_ms, inflated_max)?;
+    let time = match config.timestamp_type {
+        TimestampType::Create => max_timestamp_ms,
+        TimestampType::Append => now_ms,
+    };
+    Ok(ValidBatch { header: with_times(payload, config.timestamp_type, time) })
+}
+
+/// Checks that a client's batch fits into a segment. A log takes others too, such as a leader took with other settings.
+///
+/// # Errors
+/// When it doesn't.
+pub fn check_fits_segment(batch: &[u8], config: &LogConfig) -> Result<(), BatchError> {
+    let (bytes, bytes_max) = (batch.len(), config.segment_bytes as usize);
+    if bytes <= bytes_max {
+        return Ok(());
     }
-    Ok(header)
+    Err(BatchError::TooLarge { limit: SizeLimit::Segment, bytes, bytes_max })
 }
 
 fn check_sequence(header: BatchHeader<'_>) -> Result<(), BatchError> {
@@ -229,41 +296,62 @@ fn check_sequence(header: BatchHeader<'_>) -> Result<(), BatchError> {
     if fits { Ok(()) } else { Err(BatchError::Sequence { base_sequence: header.base_sequence() }) }
 }
 
-fn check_timestamps(header: BatchHeader<'_>, config: &LogConfig, now_ms: i64) -> Result<(), BatchError> {
-    let wrong = |timestamp_ms, rule| Err(BatchError::Timestamp { timestamp_ms, rule });
-    if header.timestamp_type() == TimestampType::Append {
-        return wrong(header.max_timestamp(), "is marked as append time, which only the broker sets");
+/// Checks each record; returns their greatest timestamp.
+fn check_records(
+    header: BatchHeader<'_>,
+    records: &[u8],
+    config: &LogConfig,
+    now_ms: i64,
+    inflated_max: usize,
+) -> Result<i64, BatchError> {
+    let inflated = |bytes, bytes_max| BatchError::TooLarge { limit: SizeLimit::Inflated, bytes, bytes_max };
+    let decoder_bytes = decoder_bytes(header.codec().unwrap_or(Codec::None), records);
+    if decoder_bytes > DECODER_BYTES_MAX {
+        return Err(inflated(decoder_bytes, DECODER_BYTES_MAX));
     }
-    for timestamp_ms in [header.base_timestamp(), header.max_timestamp()] {
-        if timestamp_ms < NO_TIMESTAMP {
-            return wrong(timestamp_ms, "is negative");
+    let mut refused = RefusedRecords::default();
+    let mut max_timestamp_ms = NO_TIMESTAMP;
+    let mut misplaced = None;
+    outline(header, records, inflated_max, |record| {
+        if record.offset_delta != record.index {
+            misplaced = Some(RecordError { index: record.index, what: "its offset is not the next one" });
+        } else if let Some(fault) = fault(record, header, config, now_ms) {
+            refused.push(record.index, fault);
         }
-        if config.timestamp_type == TimestampType::Append || timestamp_ms == NO_TIMESTAMP {
-            continue;
-        }
-        if timestamp_ms.saturating_sub(now_ms) > config.timestamp_after_max_ms {
-            return wrong(timestamp_ms, "is later than message.timestamp.after.max.ms allows");
-        }
-        if now_ms.saturating_sub(timestamp_ms) > config.timestamp_before_max_ms {
-            return wrong(timestamp_ms, "is earlier than message.timestamp.before.max.ms allows");
-        }
+        max_timestamp_ms = max_timestamp_ms.max(record.timestamp_ms);
+        misplaced.is_none()
+    })
+    .map_err(|error| match error {
+        OutlineError::Record(error) => BatchError::Record(error),
+        OutlineError::TooLong { bytes_max } => inflated(bytes_max.saturating_add(1), bytes_max),
+    })?;
+    match misplaced {
+        Some(error) => Err(BatchError::Record(error)),
+        None if refused.is_empty() => Ok(max_timestamp_ms),
+        None => Err(BatchError::Refused(refused)),
     }
-    Ok(())
 }
 
-fn check_records(header: BatchHeader<'_>, records: &[u8], need_keys: bool) -> Result<(), RecordError> {
-    let base = header.base_offset().0;
-    let mut count = 0;
-    for record in Records::new(header, records) {
-        let record = record?;
-        if record.offset.0 != base + i64::from(count) {
-            return Err(RecordError { index: count, what: "its offset is not the next one" });
-        }
-        if need_keys && record.key.is_none() {
-            return Err(RecordError { index: count, what: "a compacted topic needs a key" });
-        }
-        count += 1;
+/// Why a topic doesn't take a record that is well-formed.
+fn fault(
+    record: RecordOutline,
+    header: BatchHeader<'_>,
+    config: &LogConfig,
+    now_ms: i64,
+) -> Option<RecordFault> {
+    let timestamp_ms = record.timestamp_ms;
+    if config.compact && !record.has_key {
+        return Some(RecordFault::NoKey);
     }
-    assert_eq!(count, header.records_count(), "the iterator ends early only with an error");
-    Ok(())
+    if header.timestamp_type() == TimestampType::Append {
+        return Some(RecordFault::AppendTime);
+    }
+    if config.timestamp_type == TimestampType::Append || timestamp_ms == NO_TIMESTAMP {
+        return None;
+    }
+    if timestamp_ms.saturating_sub(now_ms) > config.timestamp_after_max_ms {
+        return Some(RecordFault::TooLate { timestamp_ms });
+    }
+    let is_early = now_ms.saturating_sub(timestamp_ms) > config.timestamp_before_max_ms;
+    is_early.then_some(RecordFault::TooEarly { timestamp_ms })
 }

@@ -59,6 +59,9 @@ struct World {
     nodes: BTreeMap<NodeId, Node>,
     /// How much is allocated for files, where that is more than their size.
     allocated: BTreeMap<NodeId, u64>,
+    now_ms: i64,
+    /// When files were last written to.
+    modified_ms: BTreeMap<NodeId, i64>,
     next_node: NodeId,
     rng: Rng,
     generation: u64,
@@ -91,6 +94,8 @@ impl SimDisk {
         let world = World {
             nodes: BTreeMap::from([(ROOT, Node::dir())]),
             allocated: BTreeMap::new(),
+            now_ms: 0,
+            modified_ms: BTreeMap::new(),
             next_node: 1,
             rng: Rng::new(seed),
             generation: 0,
@@ -107,6 +112,11 @@ impl SimDisk {
 
     fn world(&self) -> MutexGuard<'_, World> {
         self.world.lock().expect("no holder of the lock panics")
+    }
+
+    /// Sets the time that files are written at from now on.
+    pub fn set_now_ms(&self, now_ms: i64) {
+        self.world().now_ms = now_ms;
     }
 
     /// Crashes after so many further operations.
@@ -318,7 +328,8 @@ impl Disk for SimDisk {
                 Node::Dir { .. } => (true, 0),
                 Node::File { current, .. } => (false, current.len() as u64),
             };
-            DirEntry { name: name.clone(), is_dir, bytes }
+            let modified_ms = world.modified_ms.get(id).copied().unwrap_or(0);
+            DirEntry { name: name.clone(), is_dir, bytes, modified_ms }
         });
         Ok(entries.collect())
     }
@@ -468,6 +479,7 @@ impl DiskFile for SimFile {
             }
             write_into(current, position as usize, &bytes);
             unsynced.push(FileOp::Write(position, bytes));
+            world.modified_ms.insert(self.id, world.now_ms);
             if full { Err(io::Error::from(io::ErrorKind::StorageFull)) } else { Ok(()) }
         })
     }

@@ -78,6 +78,7 @@ pub fn run_store(seed: u64, steps: u64, bug: Option<PlantedBug>) -> Result<Repor
     life.open()?;
     for step in 0..steps {
         life.now_ms += life.rng.below(50) as i64;
+        life.disk.set_now_ms(life.now_ms);
         let stepped = life.step().and_then(|()| life.check_memory());
         stepped.map_err(|violation| life.explain(seed, step, &violation))?;
     }
@@ -176,7 +177,7 @@ impl Life {
                     appended.base_offset
                 );
                 demand!(!appended.duplicate, "{log:?}: a new batch is called a duplicate");
-                let mut bytes = patch_header(&batch, Offset(base), LeaderEpoch(self.epoch), None).to_vec();
+                let mut bytes = patch_header(&batch, Offset(base), LeaderEpoch(self.epoch)).to_vec();
                 bytes.extend_from_slice(&batch[HEADER_BYTES..]);
                 let next = appended.last_offset.0 + 1;
                 self.shadows[partition].batches.push(ShadowBatch { base, next, bytes });

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ottla_log::{
-    ActiveSegment, BatchError, BatchHeader, Batches, FileKind, HEADER_BYTES, LogConfig, SequenceCheck,
-    TimestampType, encode_snapshot, must_roll, patch_header, validate_produce,
+    ActiveSegment, BatchError, BatchHeader, Batches, FileKind, HEADER_BYTES, Incoming, LogConfig,
+    NO_TIMESTAMP, SequenceCheck, ValidBatch, encode_snapshot, inflated_bytes_max, must_roll,
+    validate_produce,
 };
 use ottla_types::{LeaderEpoch, Offset};
 
@@ -30,6 +31,21 @@ pub struct Appended {
     pub duplicate: bool,
 }
 
+/// A client's batch that was checked for one partition, and can be appended there.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    records: Bytes,
+    valid: ValidBatch,
+    now_ms: i64,
+}
+
+impl Checked {
+    /// The batch as it came.
+    pub fn records(&self) -> &Bytes {
+        &self.records
+    }
+}
+
 /// How an append becomes durable.
 enum Committed {
     /// With the journal's group.
@@ -41,9 +57,17 @@ enum Committed {
 }
 
 impl PartitionLog {
-    /// Appends one batch of a client as the leader of `leader_epoch`: checks it, assigns its offsets, writes it.
+    /// Checks one batch of a client: its structure, each of its records, what the topic takes. No lock is held meanwhile,
+    /// and compressed records are read up to `inflated_max` bytes, which takes its time.
     ///
-    /// Durable once [`Self::durable_end_offset`] has passed `last_offset`. A duplicate gets its old offsets.
+    /// # Errors
+    /// The batch can't be appended then.
+    pub fn check(&self, records: &Bytes, now_ms: i64, inflated_max: usize) -> Result<Checked, AppendError> {
+        let valid = validate_produce(records, &self.config(), now_ms, inflated_max)?;
+        Ok(Checked { records: records.clone(), valid, now_ms })
+    }
+
+    /// Checks a client's batch and appends it; see [`Self::check`] and [`Self::append_checked`].
     ///
     /// # Errors
     /// Nothing is appended then. After [`AppendError::Failed`] nothing ever will be.
@@ -53,27 +77,40 @@ impl PartitionLog {
         leader_epoch: LeaderEpoch,
         now_ms: i64,
     ) -> Result<Appended, AppendError> {
-        let config = self.config();
-        let header = validate_produce(records, &config, now_ms)?;
-        let append_time = (config.timestamp_type == TimestampType::Append).then_some(now_ms);
+        self.append_checked(&self.check(records, now_ms, inflated_bytes_max(records.len()))?, leader_epoch)
+    }
+
+    /// Appends a batch as the leader of `leader_epoch`: assigns its offsets, writes it.
+    ///
+    /// Durable once [`Self::durable_end_offset`] has passed `last_offset`. A duplicate gets its old offsets.
+    ///
+    /// # Errors
+    /// Nothing is appended then. After [`AppendError::Failed`] nothing ever will be.
+    pub fn append_checked(
+        self: &Arc<Self>,
+        checked: &Checked,
+        leader_epoch: LeaderEpoch,
+    ) -> Result<Appended, AppendError> {
+        let (records, valid, now_ms) = (&checked.records, &checked.valid, checked.now_ms);
+        let (config, header) = (self.config(), valid.header());
         let mut state = self.state.lock();
         self.check_writable(&state)?;
         let mut appended = Appended {
             base_offset: state.end(),
             last_offset: Offset(state.end().0 + i64::from(header.last_offset_delta())),
-            log_append_time_ms: append_time.unwrap_or(-1),
+            log_append_time_ms: valid.append_time_ms().unwrap_or(-1),
             log_start_offset: self.log_start_offset(),
             duplicate: false,
         };
         if let SequenceCheck::Duplicate(old) = state.producers.check(header)? {
             appended.base_offset = old.base_offset;
             appended.last_offset = old.last_offset;
-            appended.log_append_time_ms = append_time.map_or(-1, |_| old.timestamp_ms);
+            appended.log_append_time_ms = valid.append_time_ms().map_or(-1, |_| old.timestamp_ms);
             appended.duplicate = true;
             state.heard_again |= state.producers.hear(header.producer_id(), now_ms);
             return Ok(appended);
         }
-        let patched = patch_header(records, appended.base_offset, leader_epoch, append_time);
+        let patched = valid.placed(appended.base_offset, leader_epoch);
         let header = BatchHeader::new(&patched).expect("the array has the header's size");
         let parts = [&patched[..], &records[HEADER_BYTES..]];
         let committed = self.write(&mut state, &config, &parts, &[header], now_ms)?;
@@ -160,13 +197,16 @@ impl PartitionLog {
     ) -> Result<Committed, AppendError> {
         let bytes: u64 = parts.iter().map(|part| part.len() as u64).sum();
         let last_offset = headers.last().expect("a write has a batch").last_offset();
+        let max_timestamp_ms = headers.iter().map(BatchHeader::max_timestamp).max().unwrap_or(NO_TIMESTAMP);
         check_epochs(state, headers)?;
-        if must_roll(&active_segment(state), config, bytes, last_offset, now_ms) {
+        let incoming = Incoming { bytes, last_offset, max_timestamp_ms };
+        if must_roll(&active_segment(state), config, &incoming, now_ms) {
             self.roll(state, config, now_ms)?;
         }
         if state.active().bytes == 0 {
             state.active().created_ms = now_ms;
         }
+        state.active().modified_ms = now_ms;
         let base = state.active().base;
         let file = match state.active().unsynced.clone() {
             Some(held) => held.file,

@@ -324,5 +324,6 @@ fn retained(segment: &Segment) -> RetainedSegment {
         bytes: segment.bytes,
         end_offset: segment.end,
         max_timestamp_ms: segment.max_timestamp().map(|entry| entry.timestamp_ms),
+        modified_ms: segment.modified_ms,
     }
 }

@@ -28,6 +28,8 @@ pub struct DirEntry {
     pub is_dir: bool,
     /// A file's size in bytes; 0 for a folder.
     pub bytes: u64,
+    /// When a file was last written to, in ms since 1970; 0 for a folder.
+    pub modified_ms: i64,
 }
 
 /// A held lock; dropping it releases it.

@@ -31,8 +31,10 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod time;
+#[cfg(test)]
+mod time_tests;
 
-pub use append::Appended;
+pub use append::{Appended, Checked};
 pub use damage::DamageHook;
 pub use disk::{DirEntry, Disk, DiskFile, DiskLock, OpenMode, is_no_space, read_file, replace_file};
 pub use error::{AppendError, FatalError, ReadError, RepairError, StoreError};

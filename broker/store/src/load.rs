@@ -7,6 +7,7 @@
 
 mod durable;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -45,6 +46,7 @@ pub(crate) struct Known {
 #[derive(Default)]
 struct Files {
     logs: Vec<(Offset, u64)>,
+    modified_ms: BTreeMap<Offset, i64>,
     snapshots: Vec<Offset>,
     indexes: Vec<(FileKind, Offset, u64)>,
     temporary: Vec<String>,
@@ -133,7 +135,10 @@ fn list(disk: &dyn Disk, folder: &Path) -> Result<Files, StoreError> {
     let mut files = Files::default();
     for entry in disk.list(folder).map_err(StoreError::io("list", folder))? {
         match FileKind::parse(&entry.name) {
-            Some((FileKind::Log, base)) => files.logs.push((base, entry.bytes)),
+            Some((FileKind::Log, base)) => {
+                files.logs.push((base, entry.bytes));
+                files.modified_ms.insert(base, entry.modified_ms);
+            }
             Some((FileKind::Snapshot, base)) => files.snapshots.push(base),
             Some((kind, base)) => files.indexes.push((kind, base, entry.bytes)),
             None if [".tmp", ".deleted", ".cleaned", ".swap"].iter().any(|end| entry.name.ends_with(end)) => {
@@ -282,25 +287,7 @@ impl Loader<'_> {
         let file = self.open(FileKind::Log, base, OpenMode::CreateIfMissing)?;
         file.sync().map_err(StoreError::io("sync", self.path(FileKind::Log, base)))?;
         self.disk.sync_dir(self.folder).map_err(StoreError::io("sync", self.folder))?;
-        Ok(Segment::new(base, self.recovery.config.index_interval_bytes, 0))
-    }
-
-    /// When durable records are gone or damaged at the log's end, the log goes on behind them.
-    fn cover_durable(&mut self, segments: &mut Vec<Segment>) -> Result<(), StoreError> {
-        let last = segments.last_mut().expect("a log always has an active segment");
-        if last.end >= self.durable_to {
-            return Ok(());
-        }
-        let damage = self.missing(last, self.durable_to);
-        self.note_damage(damage);
-        last.end = self.durable_to;
-        last.durable_end = self.durable_to;
-        let segment = self.new_segment(self.durable_to)?;
-        if segments.last().is_some_and(|last| last.base == segment.base) {
-            return Ok(());
-        }
-        segments.push(segment);
-        Ok(())
+        Ok(self.segment(base))
     }
 
     fn note_damage(&mut self, damage: Damage) {
@@ -338,13 +325,12 @@ impl Loader<'_> {
 
     /// A closed segment that is known to be whole: nothing of it is read but its greatest timestamp.
     fn known_segment(&self, base: Offset, bytes: u64, end: Offset) -> Result<Segment, StoreError> {
-        let interval = self.recovery.config.index_interval_bytes;
-        let mut segment = Segment::new(base, interval, 0);
+        let mut segment = self.segment(base);
         segment.index = IndexState::new(self.index_entries(FileKind::Index, base, IndexEntry::BYTES));
         let times = self.index_entries(FileKind::TimeIndex, base, TimeIndexEntry::BYTES);
         segment.time_index = IndexState::new(times);
         let last = times.checked_sub(1).and_then(|at| self.time_entry(base, at));
-        segment.pacer = IndexPacer::resume(interval, last, last);
+        segment.pacer = IndexPacer::resume(self.recovery.config.index_interval_bytes, last, last);
         segment.set_recovered(bytes, end);
         Ok(segment)
     }
@@ -362,7 +348,7 @@ impl Loader<'_> {
         if self.cut_to.is_some() {
             file.sync().map_err(StoreError::io("sync", &path))?;
         }
-        let mut segment = Segment::new(base, self.recovery.config.index_interval_bytes, 0);
+        let mut segment = self.segment(base);
         let (offset, position) = self.trusted_start(&mut segment, &file, bytes)?;
         segment.set_recovered(position, offset);
         self.walk_durable(&mut segment, bytes)?;

@@ -21,6 +21,12 @@ struct RealLock(#[expect(dead_code, reason = "held, not read: the lock ends when
 
 impl DiskLock for RealLock {}
 
+/// When a file was last written to, in ms since 1970; 0 where the file system doesn't say.
+fn modified_ms(metadata: &std::fs::Metadata) -> i64 {
+    let since = metadata.modified().ok().and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+    since.and_then(|since| i64::try_from(since.as_millis()).ok()).unwrap_or(0)
+}
+
 impl Disk for RealDisk {
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         std::fs::create_dir_all(path)
@@ -37,7 +43,8 @@ impl Disk for RealDisk {
                 metadata => metadata?,
             };
             let is_dir = metadata.is_dir();
-            entries.push(DirEntry { name, is_dir, bytes: if is_dir { 0 } else { metadata.len() } });
+            let (bytes, modified_ms) = if is_dir { (0, 0) } else { (metadata.len(), modified_ms(&metadata)) };
+            entries.push(DirEntry { name, is_dir, bytes, modified_ms });
         }
         entries.sort();
         Ok(entries)

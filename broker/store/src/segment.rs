@@ -46,6 +46,8 @@ pub(crate) struct Segment {
     /// The greatest timestamp of the first batch.
     pub(crate) first_timestamp_ms: Option<i64>,
     pub(crate) created_ms: i64,
+    /// When its file was last written to.
+    pub(crate) modified_ms: i64,
     /// The bytes before `own_from` whose CRCs were checked since the store was opened.
     pub(crate) verified: Range<u64>,
     /// The bytes from here on were written by this process.
@@ -68,6 +70,7 @@ impl Segment {
             pacer: IndexPacer::new(interval_bytes),
             first_timestamp_ms: None,
             created_ms,
+            modified_ms: created_ms,
             verified: 0..0,
             own_from: 0,
             unsynced: None,

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use ottla_log::{
-    BatchHeader, Codec, Depth, FileKind, HEADER_BYTES, Records, ScannedBatch, TimeIndexEntry, partition_point,
+    BatchHeader, Depth, FileKind, HEADER_BYTES, NO_TIMESTAMP, ScannedBatch, TimeIndexEntry, check_batch,
+    inflated_bytes_max, outline, partition_point,
 };
 use ottla_types::{LeaderEpoch, Offset};
 
@@ -24,32 +25,34 @@ pub struct TimestampOffset {
 }
 
 impl PartitionLog {
-    /// The first durable record with a timestamp of `timestamp_ms` or later; `None` when there is none.
-    ///
-    /// Compressed batches aren't opened: the answer is the batch's first record then, never a later one than asked.
+    /// The first durable record with a timestamp of `timestamp_ms` or later; `None` when there is none. Compressed batches
+    /// are opened, so it takes its time.
     ///
     /// # Errors
     /// When the log can't be read there.
     pub fn offset_for_timestamp(&self, timestamp_ms: i64) -> Result<Option<TimestampOffset>, ReadError> {
-        let mut from = self.log_start_offset();
+        let start = self.log_start_offset();
+        let mut from = start;
         while let Some((base, end)) = self.segment_with_time(from, timestamp_ms) {
-            from = from.max(base).max(self.after_time(base, timestamp_ms));
-            let Some(view) = self.view(from, UpTo::Durable)? else { return Ok(None) };
-            let found = view.first_batch(from, |header| header.max_timestamp() >= timestamp_ms)?;
-            if let Some(batch) = found {
-                let start = self.log_start_offset();
-                return self
-                    .record_in(&view, &batch, |offset, time| offset >= start && time >= timestamp_ms)
-                    .map(Some);
-            }
+            let mut at = from.max(base).max(self.after_time(base, timestamp_ms));
             from = end;
+            while at < end {
+                let Some(view) = self.view(at, UpTo::Durable)? else { return Ok(None) };
+                let late = |header: BatchHeader<'_>| header.max_timestamp() >= timestamp_ms;
+                let Some(batch) = view.first_batch(at, late)? else { break };
+                let wanted = |offset, time| offset >= start && time >= timestamp_ms;
+                if let Some(found) = record_in(&view, &batch, wanted)? {
+                    return Ok(Some(found));
+                }
+                // It begins before the log's start, and only what is gone of it is so late.
+                at = batch.header().next_offset();
+            }
         }
         Ok(None)
     }
 
-    /// The durable record with the greatest timestamp, the first of them; `None` when there is none.
-    ///
-    /// Compressed batches aren't opened: the answer is the batch's last record then.
+    /// The durable record with the greatest timestamp, the first of them; `None` when there is none. Compressed batches
+    /// are opened, so it takes its time.
     ///
     /// # Errors
     /// When the log can't be read there.
@@ -71,15 +74,45 @@ impl PartitionLog {
             else {
                 continue;
             };
-            let last = Offset(base.0 + i64::from(max.relative_offset));
-            let from = if last >= start && last < durable { last } else { base.max(start) };
-            let Some(view) = self.view(from, UpTo::Durable)? else { continue };
-            let batch = view.latest_batch(from)?;
-            let Some(batch) = batch.filter(|batch| batch.header().max_timestamp() >= 0) else { continue };
-            let greatest = batch.header().max_timestamp();
-            if best.is_none_or(|best| greatest > best.timestamp_ms) {
-                best = Some(self.record_in(&view, &batch, |_, time| time >= greatest)?);
+            let found = self.latest_in(base, max, start, durable)?;
+            if found.is_some_and(|found| best.is_none_or(|best| found.timestamp_ms > best.timestamp_ms)) {
+                best = found;
             }
+        }
+        Ok(best)
+    }
+
+    /// The first of the latest records of a segment, which has the greatest timestamp that `max` says.
+    fn latest_in(
+        &self,
+        base: Offset,
+        max: TimeIndexEntry,
+        start: Offset,
+        durable: Offset,
+    ) -> Result<Option<TimestampOffset>, ReadError> {
+        let last = Offset(base.0 + i64::from(max.relative_offset));
+        if last >= start && last < durable {
+            let Some(view) = self.view(last, UpTo::Durable)? else { return Ok(None) };
+            let latest = |header: BatchHeader<'_>| header.max_timestamp() >= max.timestamp_ms;
+            if let Some(batch) = view.first_batch(last, latest)? {
+                let wanted = |offset, time| offset >= start && time >= batch.header().max_timestamp();
+                if let Some(found) = record_in(&view, &batch, wanted)? {
+                    return Ok(Some(found));
+                }
+            }
+        }
+        // What is so late isn't durable yet, or gone: the rest has to be looked through.
+        let mut at = base.max(start);
+        let mut best: Option<TimestampOffset> = None;
+        while let Some(view) = self.view(at, UpTo::Durable)?.filter(|view| view.base == base) {
+            let later = |header: BatchHeader<'_>| {
+                header.max_timestamp() > best.map_or(NO_TIMESTAMP, |best| best.timestamp_ms)
+            };
+            let Some(batch) = view.first_batch(at, later)? else { break };
+            if let Some(found) = latest_in_batch(&view, &batch, start)? {
+                best = best.filter(|best| best.timestamp_ms >= found.timestamp_ms).or(Some(found));
+            }
+            at = batch.header().next_offset();
         }
         Ok(best)
     }
@@ -115,30 +148,62 @@ impl PartitionLog {
         // A damaged entry must not lead out of the segment.
         if next < segment.end.0 { Offset(next) } else { base }
     }
+}
 
-    /// The first record of a batch for which `wanted` holds.
-    fn record_in(
-        &self,
-        view: &View,
-        batch: &ScannedBatch,
-        wanted: impl Fn(Offset, i64) -> bool,
-    ) -> Result<TimestampOffset, ReadError> {
-        let header = batch.header();
-        let leader_epoch = header.leader_epoch();
-        let at = |offset, timestamp_ms| TimestampOffset { offset, timestamp_ms, leader_epoch };
-        let first = (header.base_offset(), header.base_timestamp());
-        if header.codec() != Some(Codec::None) {
-            let whole = if wanted(first.0, first.1) { first } else { (first.0, header.max_timestamp()) };
-            return Ok(at(whole.0, whole.1));
-        }
-        let bytes = view.bytes(batch)?;
-        let checked = ottla_log::check_batch(&bytes).map_err(|error| view.corrupt(batch.position, error))?;
-        let records = Records::new(checked, &bytes[HEADER_BYTES..]).map_while(Result::ok);
-        let mut found = records.filter(|record| wanted(record.offset, record.timestamp_ms));
-        Ok(found
-            .next()
-            .map_or(at(first.0, header.max_timestamp()), |record| at(record.offset, record.timestamp_ms)))
+/// The first record of a batch for which `wanted` holds.
+fn record_in(
+    view: &View,
+    batch: &ScannedBatch,
+    wanted: impl Fn(Offset, i64) -> bool,
+) -> Result<Option<TimestampOffset>, ReadError> {
+    let mut found = None;
+    let is_whole = visit_records(view, batch, |record| {
+        found = wanted(record.offset, record.timestamp_ms).then_some(record);
+        found.is_none()
+    })?;
+    if found.is_some() || is_whole {
+        return Ok(found);
     }
+    // It was taken in before batches were opened, and can't be: what its header says has to do.
+    let header = batch.header();
+    let (offset, timestamp_ms, leader_epoch) =
+        (header.base_offset(), header.max_timestamp(), header.leader_epoch());
+    let whole = TimestampOffset { offset, timestamp_ms, leader_epoch };
+    Ok(wanted(header.last_offset(), timestamp_ms).then_some(whole))
+}
+
+/// The first of the latest records of a batch, from `start` on.
+fn latest_in_batch(
+    view: &View,
+    batch: &ScannedBatch,
+    start: Offset,
+) -> Result<Option<TimestampOffset>, ReadError> {
+    let mut latest: Option<TimestampOffset> = None;
+    visit_records(view, batch, |record| {
+        let so_far = latest.map_or(NO_TIMESTAMP, |latest| latest.timestamp_ms);
+        if record.offset >= start && record.timestamp_ms > so_far {
+            latest = Some(record);
+        }
+        true
+    })?;
+    Ok(latest)
+}
+
+/// Shows the records of a batch until `visit` says no. Returns whether they could be read to there.
+fn visit_records(
+    view: &View,
+    batch: &ScannedBatch,
+    mut visit: impl FnMut(TimestampOffset) -> bool,
+) -> Result<bool, ReadError> {
+    let (base_offset, leader_epoch) = (batch.header().base_offset(), batch.header().leader_epoch());
+    let bytes = view.bytes(batch)?;
+    let header = check_batch(&bytes).map_err(|error| view.corrupt(batch.position, error))?;
+    let records = &bytes[HEADER_BYTES..];
+    let read = outline(header, records, inflated_bytes_max(records.len()), |record| {
+        let offset = Offset(base_offset.0 + i64::from(record.offset_delta));
+        visit(TimestampOffset { offset, timestamp_ms: record.timestamp_ms, leader_epoch })
+    });
+    Ok(read.is_ok())
 }
 
 impl View {
@@ -158,20 +223,6 @@ impl View {
             Some(error) if found.is_none() => Err(self.corrupt(end.position, error)),
             _ => Ok(found),
         }
-    }
-
-    /// The batch from `from` on with the greatest timestamp, the first of them.
-    fn latest_batch(&self, from: Offset) -> Result<Option<ScannedBatch>, ReadError> {
-        let (position, first) = self.locate(from)?;
-        let mut best: Option<ScannedBatch> = None;
-        self.scan(position..self.limit, first.header().base_offset(), Depth::Headers, |batch| {
-            let time = batch.header().max_timestamp();
-            if best.is_none_or(|best| time > best.header().max_timestamp()) {
-                best = Some(*batch);
-            }
-            true
-        })?;
-        Ok(best)
     }
 
     fn bytes(&self, batch: &ScannedBatch) -> Result<Vec<u8>, ReadError> {

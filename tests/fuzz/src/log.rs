@@ -2,13 +2,14 @@
 
 use ottla_log::{
     BatchHeader, Batches, CRC_START, Depth, HEADER_BYTES, LENGTH_PREFIX_BYTES, LeaderEpochs, LogConfig,
-    MAGIC, MetaProperties, PartitionMetadata, Records, decode_offsets, decode_snapshot, encode_offsets,
+    MAGIC, MetaProperties, PartitionMetadata, Records, decode_offsets, decode_snapshot, decompress, encode_offsets,
     encode_snapshot, scan, validate_produce,
 };
 use ottla_types::Offset;
 
 const MAGIC_AT: usize = 16;
 const NOW_MS: i64 = 1_700_000_000_000;
+const INFLATED_MAX: usize = 1 << 20;
 
 /// Makes the length, the magic and the checksum right, so that what lies behind them is reached.
 fn seal(data: &[u8]) -> Option<Vec<u8>> {
@@ -26,11 +27,19 @@ fn seal(data: &[u8]) -> Option<Vec<u8>> {
 
 /// What a producer sends for one partition.
 pub fn batch(data: &[u8]) {
-    let _ = validate_produce(data, &LogConfig::default(), NOW_MS);
+    let _ = validate_produce(data, &LogConfig::default(), NOW_MS, INFLATED_MAX);
     let Some(batch) = seal(data) else { return };
-    if let Ok(header) = validate_produce(&batch, &LogConfig::default(), NOW_MS) {
+    if let Ok(valid) = validate_produce(&batch, &LogConfig::default(), NOW_MS, INFLATED_MAX) {
+        let header = valid.header();
         assert_eq!(header.batch_bytes(), batch.len());
         assert!(header.records_count() > 0 && header.last_offset() >= header.base_offset());
+        let codec = header.codec().expect("it was checked");
+        let records = decompress(codec, &batch[HEADER_BYTES..], INFLATED_MAX).expect("it was read before");
+        let times: Vec<i64> = Records::new(header, &records)
+            .map(|record| record.expect("it was read before").timestamp_ms)
+            .collect();
+        assert_eq!(times.len(), header.records_count() as usize);
+        assert_eq!(times.into_iter().max().unwrap_or(-1).max(-1), header.max_timestamp());
     }
     if let Some(header) = BatchHeader::new(&batch) {
         let count = Records::new(header, &batch[HEADER_BYTES..]).take_while(Result::is_ok).count();

@@ -211,7 +211,7 @@ impl State {
         let log = self.logs.entry((topic.to_owned(), partition)).or_default();
         let end = log.last().map_or(0, |last| BatchHeader::new(last).expect("a batch").next_offset().0);
         let mut stored = batch.to_vec();
-        stored[..HEADER_BYTES].copy_from_slice(&patch_header(batch, Offset(end), LeaderEpoch(0), None));
+        stored[..HEADER_BYTES].copy_from_slice(&patch_header(batch, Offset(end), LeaderEpoch(0)));
         log.push(stored);
         end
     }

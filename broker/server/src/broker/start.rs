@@ -28,7 +28,7 @@ use crate::http::{self, Health};
 use crate::logging::LogControl;
 use crate::metrics::Metrics;
 use crate::net::{BindError, BoundListener, Limits, RateLimit};
-use crate::partitions::Partitions;
+use crate::partitions::{Openings, Partitions};
 use crate::producer_ids::ProducerIds;
 use crate::replication::{
     Doubts, Opened, ReplicaSessions, Streams, Throttles, follow_leaders, keep_in_sync, mend, propose, scrub,
@@ -168,6 +168,7 @@ pub async fn start(config: Config, log_control: Arc<LogControl>, data: Handle) -
         limits: Limits::new(config.connections),
         stopping: stopping.clone(),
         refusals: RateLimit::new(10),
+        openings: Openings::default(),
         storage_errors: RateLimit::new(1),
         log_control,
         images: quorum.image(),

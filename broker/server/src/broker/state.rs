@@ -19,7 +19,7 @@ use crate::http::Health;
 use crate::logging::LogControl;
 use crate::metrics::{Gauges, Metrics};
 use crate::net::{ConnectionContext, Frame, Limits, Outcome, RateLimit, Refusal, Service};
-use crate::partitions::Partitions;
+use crate::partitions::{Openings, Partitions};
 use crate::producer_ids::ProducerIds;
 use crate::replication::{self, Doubts, ReplicaSessions, Throttles};
 
@@ -58,6 +58,8 @@ pub struct Broker {
     pub stopping: watch::Receiver<bool>,
     /// How often a refused connection is logged.
     pub refusals: RateLimit,
+    /// How many batches are opened at a time.
+    pub openings: Openings,
     /// How often it is logged that records can't be written.
     pub storage_errors: RateLimit,
     /// What changes the log level.

@@ -1,7 +1,7 @@
 //! Which of Kafka's error codes stands for which failure: the one exhaustive mapping.
 
 use ottla_core::metadata::{ElectionErrorKind, Rejection, TopicErrorKind};
-use ottla_log::{BatchError, SequenceError};
+use ottla_log::{BatchError, SequenceError, SizeLimit};
 use ottla_quorum::{SubmitError, VotersError};
 use ottla_store::{AppendError, ReadError};
 use ottla_wire::ErrorCode;
@@ -41,13 +41,18 @@ fn batch_error(error: &BatchError) -> ErrorCode {
         | BatchError::Length(_)
         | BatchError::Crc { .. }
         | BatchError::LeaderEpoch(_) => ErrorCode::CorruptMessage,
-        BatchError::Magic(_) => ErrorCode::UnsupportedForMessageFormat,
         BatchError::Codec(_) => ErrorCode::UnsupportedCompressionType,
-        BatchError::Timestamp { .. } => ErrorCode::InvalidTimestamp,
-        BatchError::TooLarge { .. } => ErrorCode::MessageTooLarge,
-        BatchError::Offsets { .. }
+        BatchError::Refused(refused) if refused.is_of_time() => ErrorCode::InvalidTimestamp,
+        BatchError::TooLarge { limit: SizeLimit::Segment, .. } => ErrorCode::RecordListTooLarge,
+        // A client that may do so splits the batch and sends it again.
+        BatchError::TooLarge { limit: SizeLimit::Message | SizeLimit::Inflated, .. } => {
+            ErrorCode::MessageTooLarge
+        }
+        BatchError::Magic(_)
+        | BatchError::Offsets { .. }
         | BatchError::BatchCount
         | BatchError::Sequence { .. }
+        | BatchError::Refused(_)
         | BatchError::Record(_) => ErrorCode::InvalidRecord,
     }
 }

@@ -17,7 +17,7 @@ use super::duplicates::repeated;
 use super::errors::{read_error, unavailable_error};
 use crate::broker::{Led, TopicRef};
 
-/// Looks up each partition's offset.
+/// Looks up each partition's offset, one after the other.
 pub fn begin(call: Call) -> Begun {
     Box::pin(async move {
         let request = call.decode::<ListOffsets>()?;
@@ -26,17 +26,18 @@ pub fn begin(call: Call) -> Begun {
             .iter()
             .flat_map(|topic| topic.partitions.iter().map(|asked| (topic.name, asked.partition_index)));
         let repeated = repeated(named);
-        let topics = request.topics.iter().map(|topic| {
-            let one = |asked: &ListOffsetsPartition| match repeated
-                .contains(&(topic.name, asked.partition_index))
-            {
-                true => response(asked, Err(ErrorCode::InvalidRequest)),
-                false => partition(&call, topic.name, asked),
-            };
-            let partitions = topic.partitions.iter().map(one).collect();
-            ListOffsetsTopicResponse { name: Cow::Borrowed(topic.name), partitions }
-        });
-        let response = ListOffsetsResponse { topics: topics.collect(), ..Default::default() };
+        let mut topics = Vec::with_capacity(request.topics.len());
+        for topic in &request.topics {
+            let mut partitions = Vec::with_capacity(topic.partitions.len());
+            for asked in &topic.partitions {
+                partitions.push(match repeated.contains(&(topic.name, asked.partition_index)) {
+                    true => response(asked, Err(ErrorCode::InvalidRequest)),
+                    false => partition(&call, topic.name, asked).await,
+                });
+            }
+            topics.push(ListOffsetsTopicResponse { name: Cow::Borrowed(topic.name), partitions });
+        }
+        let response = ListOffsetsResponse { topics, ..Default::default() };
         call.respond::<ListOffsets>(&response)
     })
 }
@@ -50,17 +51,20 @@ struct Found {
 
 const NOTHING: Found = Found { offset: -1, timestamp: -1, epoch: -1 };
 
-fn partition(call: &Call, topic: &str, asked: &ListOffsetsPartition) -> ListOffsetsPartitionResponse {
+async fn partition(call: &Call, topic: &str, asked: &ListOffsetsPartition) -> ListOffsetsPartitionResponse {
     let index = PartitionIndex(asked.partition_index);
-    let epoch = LeaderEpoch(asked.current_leader_epoch);
-    let found = call
-        .broker
-        .led_partition_in(TopicRef::Name(topic), index, epoch)
-        .map_err(|why| unavailable_error(&why))
-        .and_then(|led| {
-            let is_known = version_first(asked.timestamp).is_some_and(|first| call.replier.version >= first);
-            if is_known { find(&led, asked.timestamp) } else { Err(ErrorCode::UnsupportedVersion) }
-        });
+    let (epoch, timestamp) = (LeaderEpoch(asked.current_leader_epoch), asked.timestamp);
+    let led = call.broker.led_partition_in(TopicRef::Name(topic), index, epoch);
+    let is_known = version_first(timestamp).is_some_and(|first| call.replier.version >= first);
+    let found = match led.map_err(|why| unavailable_error(&why)) {
+        Err(error) => Err(error),
+        Ok(_) if !is_known => Err(ErrorCode::UnsupportedVersion),
+        Ok(led) if is_time(timestamp) => {
+            let found = call.broker.openings.look_up(move || find(&led, timestamp)).await;
+            found.unwrap_or(Err(ErrorCode::NotLeaderOrFollower))
+        }
+        Ok(led) => find(&led, timestamp),
+    };
     response(asked, found)
 }
 
@@ -88,6 +92,11 @@ fn version_first(timestamp: i64) -> Option<i16> {
         TIMESTAMP_EARLIEST_PENDING_UPLOAD => Some(11),
         _ => None,
     }
+}
+
+/// Whether records have to be read for it.
+fn is_time(timestamp: i64) -> bool {
+    timestamp >= 0 || timestamp == TIMESTAMP_MAX
 }
 
 fn find(led: &Led, timestamp: i64) -> Result<Found, ErrorCode> {

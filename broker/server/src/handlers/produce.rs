@@ -9,12 +9,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use ottla_core::metadata::MetadataImage;
 use ottla_core::partition::{AppendRefusal, Committed};
-use ottla_log::BatchHeader;
+use ottla_log::{BatchError, BatchHeader, Codec, RecordFault, RefusedRecords};
+use ottla_store::AppendError;
 use ottla_types::{BrokerId, LeaderEpoch, Offset, PartitionIndex};
 use ottla_wire::apis::Produce;
 use ottla_wire::messages::{
-    PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceData,
-    TopicProduceResponse,
+    BatchIndexAndErrorMessage, PartitionProduceData, PartitionProduceResponse, ProduceRequest,
+    ProduceResponse, TopicProduceData, TopicProduceResponse,
 };
 use ottla_wire::{EncodeError, ErrorCode, Records, Uuid};
 use tokio::time::Instant;
@@ -22,7 +23,7 @@ use tokio::time::Instant;
 use super::call::{Begun, Call, Replier};
 use super::duplicates::last_of_each;
 use super::errors::{append_error, unavailable_error};
-use crate::broker::{Broker, TopicRef, Unavailable};
+use crate::broker::{Broker, TopicRef};
 use crate::net::{LaterResponse, Outcome, Response};
 use crate::partitions::{Partition, ProduceError};
 
@@ -30,6 +31,10 @@ use crate::partitions::{Partition, ProduceError};
 const ACKS_ALL: i16 = -1;
 /// A longer time-out than this isn't waited for.
 const TIMEOUT_MAX: Duration = Duration::from_secs(300);
+/// The first version of the request whose senders know Zstandard (KIP-110).
+const ZSTD_VERSION_MIN: i16 = 7;
+/// About what it takes to name a record that was refused, in bytes.
+const RECORD_ERROR_BYTES: usize = 160;
 /// Requests with no more topics and partitions are brief to wait with.
 const BRIEF_PARTS_MAX: usize = 4;
 
@@ -52,10 +57,12 @@ pub fn begin(call: Call) -> Begun {
         let request = call.decode::<Produce>()?;
         let acks = request.acks;
         hear_who_leads(&call, &request).await;
-        let refused = refusal(acks, request.transactional_id);
+        let refused = refusal(&request);
         let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0)).min(TIMEOUT_MAX);
-        let append = |topic: &TopicProduceData<'_>| append_topic(&call, topic, refused, acks);
-        let outcomes: Vec<Outcomes> = request.topic_data.iter().map(append).collect();
+        let mut outcomes = Vec::with_capacity(request.topic_data.len());
+        for topic in &request.topic_data {
+            outcomes.push(append_topic(&call, topic, refused, acks).await);
+        }
         drop(request);
         if acks == 0 {
             return Ok(without_answer(&outcomes));
@@ -69,11 +76,14 @@ pub fn begin(call: Call) -> Begun {
         }
         let deadline = Instant::now() + timeout;
         let parts = outcomes.iter().map(|topic| 1 + topic.partitions.len()).sum::<usize>();
-        let is_brief = parts <= BRIEF_PARTS_MAX;
+        let refused = outcomes.iter().flat_map(|topic| &topic.partitions);
+        let refused = refused.map(|one| one.response.record_errors.len()).sum::<usize>();
+        let is_brief = parts <= BRIEF_PARTS_MAX && refused == 0;
+        let waiting_bytes = parts * size_of::<OnePartition>() + refused * RECORD_ERROR_BYTES;
         // The memory of the frame is free for others while this waits, unless there is no other for what waits.
         let kept = match is_brief {
             true => None,
-            false => asked.broker.limits.waiting.keep(context.peer.ip(), parts * size_of::<OnePartition>()),
+            false => asked.broker.limits.waiting.keep(context.peer.ip(), waiting_bytes),
         };
         let memory = memory.filter(|_| !is_brief && kept.is_none());
         let later: LaterResponse = Box::pin(async move {
@@ -116,11 +126,19 @@ async fn hear_who_leads(call: &Call, request: &ProduceRequest<'_>) {
 }
 
 /// What refuses the whole request.
-fn refusal(acks: i16, transactional_id: Option<&str>) -> Option<(ErrorCode, &'static str)> {
-    if !(-1..=1).contains(&acks) {
+fn refusal(request: &ProduceRequest<'_>) -> Option<(ErrorCode, &'static str)> {
+    if !(-1..=1).contains(&request.acks) {
         return Some((ErrorCode::InvalidRequiredAcks, "acks must be 0, 1 or -1 (all)"));
     }
-    transactional_id.map(|_| (ErrorCode::InvalidTxnState, "transactions are not supported yet"))
+    if request.transactional_id.is_some() {
+        return Some((ErrorCode::InvalidTxnState, "transactions are not supported yet"));
+    }
+    let data = request.topic_data.iter().flat_map(|topic| &topic.partition_data);
+    let mut batches = data.filter_map(|data| BatchHeader::new(data.records.bytes()?));
+    batches.any(|batch| batch.is_transactional()).then_some((
+        ErrorCode::TransactionalIdAuthorizationFailed,
+        "a batch is part of a transaction, and the request names no transactional id",
+    ))
 }
 
 /// With acks=0 a producer learns of a failure only by its connection's end.
@@ -135,49 +153,59 @@ fn without_answer(outcomes: &[Outcomes]) -> Outcome {
     }
 }
 
-fn append_topic(
+async fn append_topic(
     call: &Call,
     topic: &TopicProduceData<'_>,
     refused: Option<(ErrorCode, &str)>,
     acks: i16,
 ) -> Outcomes {
     let asked = TopicRef::new(call.replier.version >= 13, topic.name, topic.topic_id);
-    let append = |data: &PartitionProduceData<'_>| {
-        let result = match refused {
-            Some((code, message)) => Err((code, message.to_owned())),
-            None => append_partition(call, asked, data, acks),
-        };
-        result.unwrap_or_else(|(code, message)| OnePartition {
-            response: PartitionProduceResponse {
-                index: data.index,
-                error_code: code.code(),
-                base_offset: -1,
-                error_message: Some(Cow::Owned(message)),
-                ..Default::default()
-            },
-            pending: None,
-        })
-    };
     let named = topic.partition_data.iter().map(|data| (data.index, data));
-    let partitions = last_of_each(named).into_iter().map(append).collect();
+    let mut partitions = Vec::with_capacity(topic.partition_data.len());
+    for data in last_of_each(named) {
+        partitions.push(match refused {
+            Some((code, message)) => failed(data, code, message.to_owned()),
+            None => append_partition(call, asked, data, acks).await,
+        });
+    }
     Outcomes { topic: topic.name.to_owned(), topic_id: topic.topic_id, partitions }
 }
 
-fn append_partition(
+fn failed(data: &PartitionProduceData<'_>, code: ErrorCode, message: String) -> OnePartition {
+    let response = PartitionProduceResponse {
+        index: data.index,
+        error_code: code.code(),
+        base_offset: -1,
+        error_message: Some(Cow::Owned(message)),
+        ..Default::default()
+    };
+    OnePartition { response, pending: None }
+}
+
+/// Checks and appends one batch. Checking may take a while; the batches of a connection are checked one after the other.
+async fn append_partition(
     call: &Call,
     topic: TopicRef<'_>,
     data: &PartitionProduceData<'_>,
     acks: i16,
-) -> Result<OnePartition, (ErrorCode, String)> {
-    let records = records(call, &data.records)?;
-    let unavailable = |why: Unavailable| (unavailable_error(&why), why.to_string());
-    let led = call.broker.led_partition(topic, PartitionIndex(data.index)).map_err(unavailable)?;
+) -> OnePartition {
+    let records = match records(call, &data.records) {
+        Ok(records) => records,
+        Err((code, message)) => return failed(data, code, message.to_owned()),
+    };
+    let led = match call.broker.led_partition(topic, PartitionIndex(data.index)) {
+        Ok(led) => led,
+        Err(why) => return failed(data, unavailable_error(&why), why.to_string()),
+    };
+    let needs_all = acks == ACKS_ALL;
+    let checked = call.broker.openings.check(&led.partition, &records, needs_all).await;
+    let appended = checked.and_then(|checked| led.partition.append(&checked, needs_all));
     let pending = |last: Offset, epoch: LeaderEpoch| {
         let is_waiting = led.partition.committed(last, epoch) != Committed::Yes;
         is_waiting.then(|| (Arc::clone(&led.partition), last, epoch))
     };
-    match led.partition.append(&records, acks == ACKS_ALL) {
-        Ok((appended, epoch)) => Ok(OnePartition {
+    match appended {
+        Ok((appended, epoch)) => OnePartition {
             response: PartitionProduceResponse {
                 index: data.index,
                 base_offset: appended.base_offset.0,
@@ -186,18 +214,7 @@ fn append_partition(
                 ..Default::default()
             },
             pending: pending(appended.last_offset, epoch),
-        }),
-        // Clients take this error for success, so it has to be as true as one.
-        Err(error @ ProduceError::AppendedBefore { last, epoch }) => Ok(OnePartition {
-            response: PartitionProduceResponse {
-                index: data.index,
-                error_code: ErrorCode::DuplicateSequenceNumber.code(),
-                base_offset: -1,
-                error_message: Some(Cow::Owned(error.to_string())),
-                ..Default::default()
-            },
-            pending: pending(last, epoch),
-        }),
+        },
         Err(error) => {
             let code = produce_error(&error);
             if code == ErrorCode::KafkaStorageError
@@ -205,17 +222,37 @@ fn append_partition(
             {
                 tracing::warn!(%error, untold, "records are refused");
             }
-            Err((code, error.to_string()))
+            let mut one = failed(data, code, error.to_string());
+            match error {
+                // Clients take this error for success, so it has to be as true as one.
+                ProduceError::AppendedBefore { last, epoch } => one.pending = pending(last, epoch),
+                ProduceError::Log(AppendError::Batch(BatchError::Refused(refused))) => {
+                    one.response.record_errors = record_errors(&refused);
+                }
+                _ => {}
+            }
+            one
         }
     }
 }
 
+/// Which records of a batch are to blame. Clients tell of all others that they were part of such a batch (KIP-467).
+fn record_errors(refused: &RefusedRecords) -> Vec<BatchIndexAndErrorMessage<'static>> {
+    let one = |(index, fault): &(i32, RecordFault)| BatchIndexAndErrorMessage {
+        batch_index: *index,
+        batch_index_error_message: Some(Cow::Owned(fault.to_string())),
+    };
+    refused.first().iter().map(one).collect()
+}
+
 /// The batch as a slice of the frame's own memory.
-fn records(call: &Call, records: &Records<'_>) -> Result<Bytes, (ErrorCode, String)> {
-    let empty = || (ErrorCode::InvalidRecord, "a partition's records are missing".to_owned());
-    let bytes = records.bytes().filter(|bytes| !bytes.is_empty()).ok_or_else(empty)?;
-    if BatchHeader::new(bytes).is_some_and(|header| header.is_transactional()) {
-        return Err((ErrorCode::InvalidTxnState, "transactions are not supported yet".to_owned()));
+fn records(call: &Call, records: &Records<'_>) -> Result<Bytes, (ErrorCode, &'static str)> {
+    let missing = (ErrorCode::InvalidRecord, "a partition's records are missing");
+    let bytes = records.bytes().filter(|bytes| !bytes.is_empty()).ok_or(missing)?;
+    let codec = BatchHeader::new(bytes).and_then(|header| header.codec());
+    if codec == Some(Codec::Zstd) && call.replier.version < ZSTD_VERSION_MIN {
+        let code = ErrorCode::UnsupportedCompressionType;
+        return Err((code, "Zstandard needs version 7 of Produce, or later"));
     }
     Ok(call.frame.slice_ref(bytes))
 }

@@ -4,6 +4,7 @@ mod high_watermarks;
 mod manager;
 #[cfg(test)]
 mod manager_tests;
+mod openings;
 mod partition;
 #[cfg(test)]
 mod partition_tests;
@@ -11,5 +12,6 @@ mod ready;
 mod waiters;
 
 pub use manager::{Partitions, Totals};
+pub use openings::Openings;
 pub use partition::{Followed, Partition, ProduceError, Standing};
 pub use ready::{PartitionKey, ReadyList};

@@ -11,8 +11,8 @@ use ottla_core::partition::{
     AppendRefusal, Assignment, Change, Committed, FetchAnswer, FetchRefusal, FetchSpec, FetchVerdict,
     FollowerFetch, FollowerStep, IsrProposal, LogFacts, Replica, RoleKind,
 };
-use ottla_log::SequenceError;
-use ottla_store::{AppendError, Appended, PartitionLog, StoreError};
+use ottla_log::{SequenceError, check_fits_segment};
+use ottla_store::{AppendError, Appended, Checked, PartitionLog, StoreError};
 use ottla_types::{BrokerId, LeaderEpoch, Offset};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
@@ -213,21 +213,45 @@ impl Partition {
         self.carry_out(change);
     }
 
+    /// Checks a client's batch that is to be appended here; compressed records are read up to `inflated_max` bytes.
+    ///
+    /// # Errors
+    /// It can't be appended then.
+    pub fn check(
+        &self,
+        records: &Bytes,
+        needs_all: bool,
+        inflated_max: usize,
+    ) -> Result<Checked, ProduceError> {
+        // Who couldn't append it needn't look at it.
+        self.check_append(needs_all)?;
+        let checked = self.log.check(records, now_ms(), inflated_max)?;
+        check_fits_segment(records, &self.log.config()).map_err(AppendError::from)?;
+        Ok(checked)
+    }
+
+    fn check_append(&self, needs_all: bool) -> Result<LeaderEpoch, ProduceError> {
+        self.replica.lock().check_append(needs_all).map_err(ProduceError::Refused)
+    }
+
     /// Appends a client's batch as the leader. Returns the epoch in which it was.
     ///
     /// # Errors
     /// Nothing is appended then.
-    pub fn append(&self, records: &Bytes, needs_all: bool) -> Result<(Appended, LeaderEpoch), ProduceError> {
-        let check = || self.replica.lock().check_append(needs_all).map_err(ProduceError::Refused);
+    pub fn append(
+        &self,
+        checked: &Checked,
+        needs_all: bool,
+    ) -> Result<(Appended, LeaderEpoch), ProduceError> {
         // Before the gate, which may be closed for a moment while a follower's log is cut.
-        check()?;
+        self.check_append(needs_all)?;
         let _gate = self.gate.read();
-        let epoch = check()?;
+        let epoch = self.check_append(needs_all)?;
         // Without another replica there is nothing to wait for.
-        if self.has_peers() && self.log.hides_producer_of(records) {
+        if self.has_peers() && self.log.hides_producer_of(checked.records()) {
             return Err(ProduceError::Mending);
         }
-        let appended = self.log.append(records, epoch, now_ms()).map_err(|error| match error {
+        let appended = self.log.append_checked(checked, epoch).map_err(|error| match error {
             AppendError::Sequence(SequenceError::AppendedBefore { below, .. }) => {
                 ProduceError::AppendedBefore { last: Offset(below.0 - 1), epoch }
             }

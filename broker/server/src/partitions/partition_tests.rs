@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ottla_core::partition::{Assignment, Committed, FetchVerdict, FollowerFetch, Peer};
 use ottla_log::BatchBuilder;
-use ottla_store::{AckDurability, Committer, LogConfig, PartitionLog, Store, StoreConfig};
+use ottla_store::{AckDurability, Appended, Committer, LogConfig, PartitionLog, Store, StoreConfig};
 use ottla_types::{
     BrokerEpoch, BrokerId, ClusterId, DirectoryId, LeaderEpoch, Offset, PartitionEpoch, PartitionIndex,
     ProducerEpoch, ProducerId, TopicId, TopicName,
@@ -22,14 +22,14 @@ fn batch(sequence: i32) -> Bytes {
     producer.record(crate::clock::now_ms(), None, Some(b"value")).build().into()
 }
 
-fn open(dir: &std::path::Path) -> Store {
+pub(super) fn open(dir: &std::path::Path) -> Store {
     let cluster_id = Some(ClusterId([1; 16]));
     let config =
         StoreConfig { cluster_id, committer: Committer::Manual, ..StoreConfig::new(dir, BrokerId(1)) };
     Store::open(config).unwrap()
 }
 
-fn led_by_the_first_of(replicas: i32) -> Assignment {
+pub(super) fn led_by_the_first_of(replicas: i32) -> Assignment {
     let peer = |id| Peer {
         broker: BrokerId(id),
         directory: DirectoryId([1; 16]),
@@ -46,9 +46,17 @@ fn led_by_the_first_of(replicas: i32) -> Assignment {
     }
 }
 
-fn create(store: &Store) -> Arc<PartitionLog> {
+pub(super) fn create(store: &Store) -> Arc<PartitionLog> {
     let config = LogConfig { ack_durability: AckDurability::Synced, ..LogConfig::default() };
     store.create_partition(TopicName::new("t").unwrap(), TOPIC, INDEX, config).unwrap()
+}
+
+fn append(
+    partition: &Partition,
+    records: &Bytes,
+    needs_all: bool,
+) -> Result<(Appended, LeaderEpoch), ProduceError> {
+    partition.append(&partition.check(records, needs_all, usize::MAX)?, needs_all)
 }
 
 /// The leader is sent the second of a producer's batches again, which was damaged, and the snapshot of producers is lost.
@@ -72,7 +80,7 @@ fn sent_again_to_one_of(replicas: i32) -> Result<(), ProduceError> {
     assert_eq!(log.damage(), [Offset(1)..Offset(2)]);
     let partition = Partition::new(BrokerId(1), log, Offset(2), Arc::default());
     partition.on_image(led_by_the_first_of(replicas), |_| Arc::<ReadyList>::default());
-    partition.append(&batch(1), false).map(drop)
+    append(&partition, &batch(1), false).map(drop)
 }
 
 #[test]
@@ -90,10 +98,10 @@ fn what_was_appended_long_ago_is_no_success_before_it_is_acknowledged() {
     let partition = Partition::new(BrokerId(1), create(&store), Offset(0), Arc::default());
     partition.on_image(led_by_the_first_of(2), |_| Arc::<ReadyList>::default());
     for sequence in 0..7 {
-        partition.append(&batch(sequence), true).unwrap();
+        append(&partition, &batch(sequence), true).unwrap();
     }
     store.commit_now().unwrap();
-    let again = partition.append(&batch(0), true);
+    let again = append(&partition, &batch(0), true);
     let Err(ProduceError::AppendedBefore { last, epoch }) = again else { panic!("{again:?}") };
     assert_eq!((last, epoch), (Offset(1), LeaderEpoch(4)));
     assert_eq!(partition.committed(last, epoch), Committed::Waiting, "the follower hasn't got it");
@@ -115,7 +123,7 @@ fn retention_deletes_only_what_is_acknowledged() {
         BatchBuilder::new(Offset(0), LeaderEpoch(-1)).record(1_000, None, Some(value)).build().into()
     };
     for value in [b"a", b"b", b"c", b"d"] {
-        partition.append(&old(value), true).unwrap();
+        append(&partition, &old(value), true).unwrap();
     }
     store.commit_now().unwrap();
     let fetch = |offset| FollowerFetch {

@@ -5,6 +5,7 @@
 mod admin;
 mod client;
 mod cluster;
+mod contents;
 mod describe;
 mod fetch;
 mod garbage;

@@ -68,12 +68,10 @@ async fn each_partition_has_its_own_error() {
     let (good, large) = (batch(&["x"]), batch(&[&"x".repeat(500)]));
     let mut corrupt = good.clone();
     *corrupt.last_mut().unwrap() ^= 1;
-    let transactional = build(BatchBuilder::new(Offset(0), LeaderEpoch(-1)).transactional(), &["x"]);
     let cases = [
         (0, &good, ErrorCode::None),
         (1, &large, ErrorCode::MessageTooLarge),
         (1, &corrupt, ErrorCode::CorruptMessage),
-        (1, &transactional, ErrorCode::InvalidTxnState),
         (2, &good, ErrorCode::UnknownTopicOrPartition),
     ];
     let data =

@@ -12,6 +12,7 @@ use super::net::{Message, Party};
 use super::node::{Process, Shadow};
 use super::plan::HEARTBEAT_MS;
 use super::quorum::CLUSTER;
+use super::retain::SEGMENT_MS;
 use super::trace::say;
 use super::world::{Cluster, Event};
 use crate::Violation;
@@ -31,6 +32,7 @@ impl Cluster {
     pub(super) fn log_config(&self) -> LogConfig {
         LogConfig {
             segment_bytes: self.plan.segment_bytes,
+            segment_ms: SEGMENT_MS,
             index_interval_bytes: 300,
             retention_ms: self.plan.retention.map(|retention| retention.after_ms),
             // Brokers' clocks may be far behind.

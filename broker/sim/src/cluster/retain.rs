@@ -12,12 +12,18 @@ use crate::shadow::demand;
 
 /// The time of day when a run begins, in ms.
 const BEGIN_MS: i64 = 1_000_000_000;
+/// The time between a segment's records, longer than a run.
+pub(super) const SEGMENT_MS: i64 = 120_000;
 
 impl Cluster {
-    /// The time that a producer gives its records: the present one, or a very old one.
+    /// The time that a producer gives its records: the present one, or a very old one. Old ones lie so far apart that
+    /// segments are closed by time.
     pub(super) fn record_time(&mut self) -> i64 {
         let Some(retention) = self.plan.retention else { return BEGIN_MS };
-        if self.aging.percent(retention.old_percent) { 1_000 } else { self.time_of_day() }
+        if !self.aging.percent(retention.old_percent) {
+            return self.time_of_day();
+        }
+        (1_000 + self.judge.sent.len() as i64 * (SEGMENT_MS + 1_000)).min(BEGIN_MS / 2)
     }
 
     fn time_of_day(&self) -> i64 {

@@ -13,6 +13,30 @@ use crate::read::FileSource;
 use crate::segment::Segment;
 
 impl Loader<'_> {
+    /// A segment of which nothing is known yet but how old its file is: what counts where records have no time.
+    pub(super) fn segment(&self, base: Offset) -> Segment {
+        let modified_ms = self.files.modified_ms.get(&base).copied().unwrap_or(0);
+        Segment::new(base, self.recovery.config.index_interval_bytes, modified_ms)
+    }
+
+    /// When durable records are gone or damaged at the log's end, the log goes on behind them.
+    pub(super) fn cover_durable(&mut self, segments: &mut Vec<Segment>) -> Result<(), StoreError> {
+        let last = segments.last_mut().expect("a log always has an active segment");
+        if last.end >= self.durable_to {
+            return Ok(());
+        }
+        let damage = self.missing(last, self.durable_to);
+        self.note_damage(damage);
+        last.end = self.durable_to;
+        last.durable_end = self.durable_to;
+        let segment = self.new_segment(self.durable_to)?;
+        if segments.last().is_some_and(|last| last.base == segment.base) {
+            return Ok(());
+        }
+        segments.push(segment);
+        Ok(())
+    }
+
     /// Walks what was durable, from the last index entry that can be trusted. What is damaged there stays, and is
     /// stepped over. Checksums are looked at, as a header that is damaged would lead astray, and what follows would be
     /// cut like a torn tail.
