@@ -168,5 +168,10 @@ fn truncation(
         Some((_, own_end)) => own_end,
         None => log.start,
     };
-    FollowerStep::Truncate(offset.min(log.end).max(log.start))
+    if offset < log.start {
+        // What both have ends before this log begins, so nothing of it stays; to cut it where it begins would change
+        // nothing, and the leader would say the same again, for ever.
+        return FollowerStep::Reset(offset);
+    }
+    FollowerStep::Truncate(offset.min(log.end))
 }

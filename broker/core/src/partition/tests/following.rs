@@ -72,6 +72,24 @@ fn a_follower_that_ends_where_the_leaders_log_begins_has_other_records() {
 }
 
 #[test]
+fn a_follower_whose_log_begins_behind_where_the_logs_part_begins_anew() {
+    let (mut one, mut two) = (Node::with(1, &[1, 2, 2]), Node::with(2, &[1, 1, 1]));
+    two.log = Log { start: 2, epochs: vec![1], synced: 1 };
+    let _ = two.replica.on_log_start(two.log.facts());
+    for node in [&mut one, &mut two] {
+        let _ = node.follow(&assignment(1, 9, 9, &[1, 2]));
+    }
+    let (answer, _) = one.answer(&two).unwrap();
+    assert_eq!(
+        two.carry_out(&answer, &one),
+        FollowerStep::Reset(Offset(1)),
+        "to cut it at 2 changes nothing"
+    );
+    one.feed(&mut two);
+    assert_eq!((two.log.start, two.log.epochs.as_slice()), (1, &[2, 2][..]));
+}
+
+#[test]
 fn what_is_let_go_is_acknowledged_first() {
     let (mut one, mut two) = pair(&[1, 1], &[1, 1], 4);
     one.append();
