@@ -139,7 +139,7 @@ async fn serve(config: Config, log_control: Arc<LogControl>, data: Handle) -> an
     info!(version = env!("CARGO_PKG_VERSION"), node_id = %config.node_id, "starting");
     let mut panics = watch_panics();
     let mut running = tokio::select! {
-        started = start(config, log_control) => started?,
+        started = start(config, log_control, data) => started?,
         Ok(panic) = panics.wait_for(Option::is_some) => return Err(ended_by(panic.as_deref())),
         _ = interrupt.recv() => return Ok(()),
         _ = terminate.recv() => return Ok(()),
