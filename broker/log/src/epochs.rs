@@ -2,7 +2,9 @@
 
 use ottla_types::{LeaderEpoch, Offset};
 
+use crate::header::BatchHeader;
 use crate::text::{TextError, checkpoint_lines};
+use crate::validate::check_header;
 
 /// The start offsets of the leader epochs in a log; both only rise.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -111,6 +113,22 @@ impl LeaderEpochs {
     }
 }
 
+/// The length of the first of `records`' batches, up to the first one of a later epoch than `latest`. What is malformed
+/// is of no epoch.
+pub fn up_to_epoch(records: &[u8], latest: LeaderEpoch) -> usize {
+    let mut at = 0;
+    while let Some(header) = BatchHeader::new(&records[at..]).filter(|header| check_header(*header).is_ok()) {
+        if header.leader_epoch() > latest {
+            return at;
+        }
+        match at.checked_add(header.batch_bytes()) {
+            Some(next) if next <= records.len() => at = next,
+            _ => break,
+        }
+    }
+    records.len()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -191,5 +209,22 @@ mod tests {
         for bad in ["", "0\n1\n", "0\n2\n2 0\n1 9\n", "0\n2\n1 9\n2 0\n", "0\n1\nx 0\n", "1\n0\n"] {
             assert!(LeaderEpochs::decode(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn records_end_before_a_later_epoch() {
+        let batch = |offset, epoch| {
+            let builder = crate::BatchBuilder::new(Offset(offset), LeaderEpoch(epoch));
+            builder.record(1, None, Some(b"value")).build()
+        };
+        let whole = [batch(0, 3), batch(1, 3), batch(2, 5), batch(3, 4)].concat();
+        let of_two = batch(0, 3).len() + batch(1, 3).len();
+        for (latest, bytes) in [(2, 0), (3, of_two), (4, of_two), (5, whole.len())] {
+            assert_eq!(up_to_epoch(&whole, LeaderEpoch(latest)), bytes, "epoch {latest}");
+        }
+        // Whoever appends it says what is wrong.
+        assert_eq!(up_to_epoch(&whole[..whole.len() - 1], LeaderEpoch(5)), whole.len() - 1);
+        assert_eq!(up_to_epoch(b"garbage", LeaderEpoch(5)), 7);
+        assert_eq!(up_to_epoch(&[], LeaderEpoch(5)), 0);
     }
 }

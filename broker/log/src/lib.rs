@@ -30,7 +30,7 @@ pub use compression::{
     CompressionError, DECODER_BYTES_MAX, compress, decoder_bytes, decompress, inflated_bytes_max,
 };
 pub use config::{AckDurability, LogConfig};
-pub use epochs::LeaderEpochs;
+pub use epochs::{LeaderEpochs, up_to_epoch};
 pub use header::{
     BatchHeader, CRC_START, Codec, HEADER_BYTES, LENGTH_PREFIX_BYTES, MAGIC, NO_TIMESTAMP, TimestampType,
     patch_header, sequence_plus, with_times,

@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ottla_log::{BatchBuilder, HEADER_BYTES, LogConfig, patch_header};
-use ottla_store::{AppendError, Committer, PartitionLog, Store, StoreBug, StoreConfig, StoreError};
+use ottla_store::{
+    AppendError, Committer, PartitionLog, ReadSlice, Store, StoreBug, StoreConfig, StoreError, UpTo,
+};
 use ottla_types::{
     BrokerId, ClusterId, LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId, TopicId, TopicName,
 };
@@ -52,6 +54,8 @@ struct Life {
     journal_file_bytes: u64,
     /// Hardly anything is committed, so that much waits for it.
     is_lazy: bool,
+    /// Places that were told and are still to be read, and what was there.
+    told: Vec<(ReadSlice, Bytes)>,
     report: Report,
 }
 
@@ -72,6 +76,7 @@ pub fn run_store(seed: u64, steps: u64, bug: Option<PlantedBug>) -> Result<Repor
         was_full: false,
         journal_file_bytes: (8 << 10) << (seed % 2),
         is_lazy: seed % 8 == 7,
+        told: Vec::new(),
         bug: if let Some(PlantedBug::InStore(bug)) = bug { Some(bug) } else { None },
         report: Report::default(),
     };
@@ -242,6 +247,28 @@ impl Life {
             }
             let next = next?;
             self.note(format!("read {partition} {from}..{next}"));
+            self.tell_place(&log, from, max_bytes);
+        }
+        self.read_told()
+    }
+
+    /// Somebody is told of a place, to be read later: as an answer that waits for its turn.
+    fn tell_place(&mut self, log: &PartitionLog, from: i64, max_bytes: usize) {
+        if let Ok(Some(slice)) = log.read(Offset(from), max_bytes, true, UpTo::Durable)
+            && let Ok(bytes) = slice.to_bytes()
+        {
+            self.told.push((slice, bytes));
+        }
+    }
+
+    /// What was there is still there, or nothing.
+    fn read_told(&mut self) -> Result<(), Violation> {
+        for (slice, expected) in &self.told {
+            let is_same = slice.to_bytes().map_or(true, |bytes| bytes == *expected);
+            demand!(is_same, "something else is at the place of {slice:?}");
+        }
+        if self.told.len() > 8 {
+            self.told.clear();
         }
         Ok(())
     }
@@ -269,6 +296,7 @@ impl Life {
     }
 
     fn close_and_reopen(&mut self) -> Result<(), Violation> {
+        self.told.clear();
         let store = self.store.take().expect("the store is open between steps");
         let closed = store.close();
         for partition in 0..PARTITIONS {
@@ -290,6 +318,7 @@ impl Life {
 
     fn restart(&mut self, power_loss: bool) -> Result<(), Violation> {
         self.note(format!("restart {power_loss}"));
+        self.told.clear();
         // The process ends first: what its threads would still do doesn't reach the disk.
         self.disk.restart(power_loss);
         self.store = None;

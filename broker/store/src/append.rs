@@ -200,7 +200,9 @@ impl PartitionLog {
         let max_timestamp_ms = headers.iter().map(BatchHeader::max_timestamp).max().unwrap_or(NO_TIMESTAMP);
         check_epochs(state, headers)?;
         let incoming = Incoming { bytes, last_offset, max_timestamp_ms };
-        if must_roll(&active_segment(state), config, &incoming, now_ms) {
+        // What was cut may still be on its way to someone, as a place in the file: nothing else is ever written there.
+        let was_cut = state.active().was_cut && self.shared.bug != Some(StoreBug::WriteOverWhatWasCut);
+        if was_cut || must_roll(&active_segment(state), config, &incoming, now_ms) {
             self.roll(state, config, now_ms)?;
         }
         if state.active().bytes == 0 {

@@ -3,6 +3,7 @@
 //! A recovery point that lies behind the cut is lowered on disk first: what is appended there later is not
 //! yet durable, and recovery must look at it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use ottla_log::{FileKind, LeaderEpochs, OffsetCheckpoint, RetainedSegment, retention};
@@ -108,19 +109,26 @@ impl PartitionLog {
         lowered
     }
 
+    /// Bytes of a segment are never written twice, as they may be on their way as a place in its file: a segment of which
+    /// nothing is left goes, and is another file when it comes again; one that is cut takes nothing more.
     fn truncate_files(&self, state: &mut State, offset: Offset, position: u64) -> Result<(), StoreError> {
         let at = state.segment_of(offset);
-        for segment in state.segments.split_off(at + 1).iter().rev() {
+        let keeps_file = position > 0 || self.shared.bug == Some(StoreBug::WriteOverWhatWasCut);
+        for segment in state.segments[at + usize::from(keeps_file)..].iter().rev() {
             self.remove_segment_files(state, segment.base);
         }
-        let base = state.active().base;
+        state.epochs.truncate_to(offset);
+        if !keeps_file {
+            return self.save_epochs(state);
+        }
+        let base = state.segments[at].base;
         let path = state.path(FileKind::Log, base);
         let file = self
             .file(state, FileKind::Log, base, OpenMode::Existing)
             .map_err(StoreError::io("open", &path))?;
         file.truncate(position).map_err(StoreError::io("truncate", &path))?;
         file.sync().map_err(StoreError::io("sync", &path))?;
-        state.epochs.truncate_to(offset);
+        state.segments[at].was_cut = true;
         self.save_epochs(state)
     }
 
@@ -196,6 +204,11 @@ impl PartitionLog {
         let before = std::mem::replace(state, loaded.state);
         state.producers.keep_heard(&before.producers);
         let known = before.damaged;
+        let cut: HashSet<Offset> =
+            before.segments.iter().filter(|segment| segment.was_cut).map(|segment| segment.base).collect();
+        for segment in state.segments.iter_mut().filter(|segment| cut.contains(&segment.base)) {
+            segment.was_cut = true;
+        }
         // No checksum covers a batch's epoch, so what the batches say now is worth less than what they said.
         state.epochs_unsaved |= state.epochs != before.epochs;
         state.epochs = before.epochs;

@@ -204,6 +204,10 @@ impl PartitionLog {
             }
             file.sync()
         })();
+        if let Some(segment) = state.segments.iter_mut().find(|segment| segment.base == damage.segment) {
+            // What was there may be on its way to someone who was given its place before it was known to be damaged.
+            segment.was_cut |= is_last;
+        }
         if let Err(error) = written {
             let full = is_no_space(&error);
             let error = StoreError::io("write", path)(error);

@@ -18,6 +18,8 @@ mod load;
 mod meta;
 mod parallel;
 mod partition;
+#[cfg(test)]
+mod place_tests;
 mod read;
 mod real;
 mod recover;

@@ -17,6 +17,7 @@ use crate::damage::{Damage, Stop};
 use crate::disk::{DiskFile, OpenMode};
 use crate::error::ReadError;
 use crate::partition::{PartitionLog, State};
+use crate::segment::Segment;
 
 /// How far a read may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,11 +153,25 @@ impl PartitionLog {
         up_to: UpTo,
     ) -> Result<Option<ReadSlice>, ReadError> {
         let Some(view) = self.view(from, up_to)? else { return Ok(None) };
-        let (position, first) = self.locate(&view, from)?;
+        match self.read_in(&view, from, max_bytes, at_least_one) {
+            // The log was cut meanwhile; what there is now, the next read tells.
+            Err(_) if view.incarnation != self.state.lock().incarnation => Ok(None),
+            result => result,
+        }
+    }
+
+    fn read_in(
+        &self,
+        view: &View,
+        from: Offset,
+        max_bytes: usize,
+        at_least_one: bool,
+    ) -> Result<Option<ReadSlice>, ReadError> {
+        let (position, first) = self.locate(view, from)?;
         let base_offset = first.header().base_offset();
         if first.header().next_offset() > view.until {
             // Unless it is a damaged header that says so.
-            self.verify(&view, position..first.end(), base_offset, first.header().next_offset())?;
+            self.verify(view, position..first.end(), base_offset, first.header().next_offset())?;
             return Ok(None);
         }
         let (end, next_offset) = view.extent(&first, max_bytes)?;
@@ -165,11 +180,18 @@ impl PartitionLog {
             _ if at_least_one => (first.end(), first.header().next_offset()),
             _ => return Ok(None),
         };
-        let (end, next_offset) = self.verify(&view, position..end, base_offset, next_offset)?;
-        self.remember(next_offset, view.base, end);
+        let (end, next_offset) = self.verify(view, position..end, base_offset, next_offset)?;
+        self.remember(view, next_offset, end);
         let len = (end - position) as usize;
         let ends_file = end == view.limit;
-        Ok(Some(ReadSlice { file: view.source.0, position, len, base_offset, next_offset, ends_file }))
+        Ok(Some(ReadSlice {
+            file: Arc::clone(&view.source.0),
+            position,
+            len,
+            base_offset,
+            next_offset,
+            ends_file,
+        }))
     }
 
     /// As [`Self::read`], but copies the bytes; empty when there are none.
@@ -272,13 +294,14 @@ impl PartitionLog {
         }
     }
 
-    fn remember(&self, offset: Offset, base: Offset, position: u64) {
+    fn remember(&self, view: &View, offset: Offset, position: u64) {
         let mut state = self.state.lock();
-        if state.read_hints.contains(&(offset, base, position)) {
+        let hint = (offset, view.base, position);
+        if view.incarnation != state.incarnation || state.read_hints.contains(&hint) {
             return;
         }
         let at = state.read_hint_next % state.read_hints.len();
-        state.read_hints[at] = (offset, base, position);
+        state.read_hints[at] = hint;
         state.read_hint_next = at + 1;
     }
 
@@ -290,12 +313,7 @@ impl PartitionLog {
         base_offset: Offset,
         next_offset: Offset,
     ) -> Result<(u64, Offset), ReadError> {
-        let verified = |range: &Range<u64>| {
-            let state = self.state.lock();
-            let segment = state.segments.iter().find(|segment| segment.base == view.base);
-            segment.is_some_and(|segment| segment.is_verified(range))
-        };
-        if verified(&range) {
+        if view.segment_in(&mut self.state.lock()).is_some_and(|segment| segment.is_verified(&range)) {
             return Ok((range.end, next_offset));
         }
         let mut epochs = Vec::new();
@@ -314,8 +332,7 @@ impl PartitionLog {
         match end.stopped_by {
             Some(error) if end.position == range.start => Err(view.corrupt(end.position, error)),
             _ => {
-                let mut state = self.state.lock();
-                if let Some(segment) = state.segments.iter_mut().find(|segment| segment.base == view.base) {
+                if let Some(segment) = view.segment_in(&mut self.state.lock()) {
                     segment.set_verified(range.start..end.position);
                 }
                 Ok((end.position, end.next_offset))
@@ -325,6 +342,12 @@ impl PartitionLog {
 }
 
 impl View {
+    /// Its segment, unless the log was cut since: one that begins at the same offset may be another one then.
+    fn segment_in<'s>(&self, state: &'s mut State) -> Option<&'s mut Segment> {
+        let is_current = self.incarnation == state.incarnation;
+        state.segments.iter_mut().find(|segment| is_current && segment.base == self.base)
+    }
+
     pub(crate) fn corrupt(&self, position: u64, error: ottla_log::BatchError) -> ReadError {
         ReadError::Corrupt { path: self.path.clone(), position, error }
     }

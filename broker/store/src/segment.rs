@@ -54,6 +54,8 @@ pub(crate) struct Segment {
     pub(crate) own_from: u64,
     /// Held while it has unsynced bytes, be they in the journal or not.
     pub(crate) unsynced: Option<Held>,
+    /// Its tail was cut: what follows goes to another file.
+    pub(crate) was_cut: bool,
 }
 
 impl Segment {
@@ -74,6 +76,7 @@ impl Segment {
             verified: 0..0,
             own_from: 0,
             unsynced: None,
+            was_cut: false,
         }
     }
 

@@ -101,6 +101,8 @@ pub enum StoreBug {
     GroupWithoutLimit,
     /// Files that were opened stay open.
     KeepFilesOpen,
+    /// What follows a cut goes to the places in the file where something else was.
+    WriteOverWhatWasCut,
 }
 
 pub(crate) struct Shared {

@@ -33,6 +33,10 @@ bugs! {
     CompareOffsetsOnly,
     /// A new follower cuts its log at its high watermark, as before KIP-101.
     TruncateToHighWatermark,
+    /// A follower asks without a word of its last epoch.
+    AskWithoutLastEpoch,
+    /// A follower cuts where the leader's epoch ends, though its own of that number ends before.
+    KeepBehindOwnEpoch,
     /// A follower keeps what diverges.
     SkipTruncation,
     /// The high watermark counts what the leader has only written.
@@ -43,6 +47,8 @@ bugs! {
     IgnoreJoiningMembers,
     /// The high watermark ignores members as soon as their leaving is proposed.
     DropLeavingMembersEarly,
+    /// The high watermark ignores members that haven't said anything in this epoch.
+    IgnoreSilentMembers,
     /// A new leader keeps what followers acknowledged in an earlier epoch.
     KeepAcknowledgementsOfOldEpoch,
     /// A follower joins before it has reached the high watermark.
@@ -55,18 +61,34 @@ bugs! {
     AcceptForeignDirectoryInFetch,
     /// A deposed leader answers producers as if it still led.
     AcknowledgeAfterDeposed,
+    /// A leader answers producers of an epoch that it led before.
+    AcknowledgeInOtherEpoch,
+    /// A record is acknowledged once the high watermark has reached it, not passed it.
+    AcknowledgeAtHighWatermark,
+    /// What is proposed counts no more once any image comes, of before the proposal too.
+    SettleProposalsByAnyImage,
     /// Consumers are shown records beyond the high watermark.
     ServeBeyondHighWatermark,
     /// A follower's answer to an older question is appended.
     AcceptStaleFetchAnswer,
+    /// A follower appends what its leader's successor has written, which its leader sends once it is deposed.
+    AcceptBatchesOfLaterEpoch,
     /// A follower fetches from its written end before it is synced.
     FetchBeforeSync,
     /// A follower takes a leader's word on a log that was cut since and has the same end again.
     AcceptAnswerOnOlderLog,
     /// What the controller has refused may come true by an earlier copy that arrives later.
     RefuseWithoutNewEpoch,
+    /// A member lags until it has all that there is, whatever it acknowledges meanwhile.
+    LagUntilAllIsThere,
+    /// A member lags by the age of the newest record that it lacks.
+    LagByNewestRecord,
+    /// A follower joins that would have to leave at once.
+    JoinWhileLagging,
     /// The controller elects any replica that is online, in sync or not.
     ElectOutOfSync,
+    /// A new leader is elected without an epoch of its own.
+    ElectWithoutNewEpoch,
     /// Replicas stay eligible to lead although enough are in sync without them.
     KeepEligibleTooLong,
     /// The controller lets a replica join with an earlier registration of its broker.

@@ -54,8 +54,10 @@ pub struct FetchAnswer {
 pub enum FollowerStep {
     /// The answer is to a question that isn't asked any more: nothing.
     Ignore,
-    /// Append the records, if there are any; then sync, then call [`Replica::on_appended`].
-    Append,
+    /// Append the records, if there are any, up to the first batch of a later epoch than this; then sync, then call
+    /// [`Replica::on_appended`]. A leader that is deposed before it sends its answer may send what its successor wrote,
+    /// and what lies before that may differ here.
+    Append(LeaderEpoch),
     /// Remove all from this offset on, durably, then [`Replica::on_truncated`]; then ask again.
     Truncate(Offset),
     /// Remove everything and begin at this offset, durably, then [`Replica::on_truncated`]; then ask again.
@@ -75,7 +77,7 @@ impl Replica {
             leader: follower.leader,
             leader_epoch: assignment.leader_epoch,
             fetch_offset: log.end,
-            last_epoch,
+            last_epoch: last_epoch.filter(|_| !planted(PlantedBug::AskWithoutLastEpoch)),
             log_start: log.start,
             high_watermark: self.high_watermark,
         })
@@ -96,12 +98,17 @@ impl Replica {
         let is_current = asked.leader == follower.leader
             && asked.leader_epoch == self.leader_epoch()
             && asked.fetch_offset == log.end
-            && (asked.last_epoch == last_epoch || planted(PlantedBug::AcceptAnswerOnOlderLog));
+            && (asked.last_epoch == last_epoch
+                || planted(PlantedBug::AcceptAnswerOnOlderLog)
+                || planted(PlantedBug::AskWithoutLastEpoch));
         if !is_current && !planted(PlantedBug::AcceptStaleFetchAnswer) {
             return FollowerStep::Ignore;
         }
         match answer.verdict {
-            FetchVerdict::Read => FollowerStep::Append,
+            FetchVerdict::Read if planted(PlantedBug::AcceptBatchesOfLaterEpoch) => {
+                FollowerStep::Append(LeaderEpoch(i32::MAX))
+            }
+            FetchVerdict::Read => FollowerStep::Append(asked.leader_epoch),
             FetchVerdict::BehindLogStart if answer.log_start > log.end => {
                 FollowerStep::Reset(answer.log_start)
             }
@@ -163,6 +170,7 @@ fn truncation(
         };
     }
     let offset = match end_offset_for(epoch) {
+        Some((found, _)) if found == epoch && planted(PlantedBug::KeepBehindOwnEpoch) => end_offset,
         Some((found, own_end)) if found == epoch => own_end.min(end_offset),
         // Of an epoch that the leader named nothing is here: what is of later ones goes, and it is asked again.
         Some((_, own_end)) => own_end,

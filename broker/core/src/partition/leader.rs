@@ -7,6 +7,7 @@ use ottla_types::{
 };
 
 use super::assignment::{Assignment, Peer};
+use super::lag::EndTimes;
 use super::replica::{Change, LogFacts, Replica, Role};
 
 /// What a leader knows in its epoch.
@@ -15,6 +16,8 @@ pub(super) struct Leader {
     /// The log's end when the epoch began.
     epoch_start: Offset,
     began_ms: u64,
+    /// When the log had which end.
+    ends: EndTimes,
     followers: BTreeMap<BrokerId, FollowerProgress>,
     pending: Option<IsrProposal>,
 }
@@ -26,11 +29,6 @@ pub struct FollowerProgress {
     pub acknowledged: Offset,
     /// Its registration when it said so.
     pub broker_epoch: BrokerEpoch,
-    /// When it had all that the leader had.
-    pub caught_up_ms: u64,
-    /// When it fetched last, and the log's end then.
-    fetched_ms: u64,
-    end_when_fetched: Offset,
 }
 
 /// Another set of replicas in sync, to be proposed to the controller with the epochs that it is based on.
@@ -120,14 +118,19 @@ pub enum Committed {
 }
 
 impl Leader {
-    pub(super) fn new(epoch_start: Offset, now_ms: u64, kept: Option<Self>) -> Self {
+    pub(super) fn new(epoch_start: Offset, lag_max_ms: u64, now_ms: u64, kept: Option<Self>) -> Self {
         let followers = kept.map(|kept| kept.followers).unwrap_or_default();
-        Self { epoch_start, began_ms: now_ms, followers, pending: None }
+        let mut ends = EndTimes::new(lag_max_ms);
+        ends.note(epoch_start, now_ms);
+        Self { epoch_start, began_ms: now_ms, ends, followers, pending: None }
     }
 
     /// A proposal is settled once the partition's state is a newer one.
     pub(super) fn on_state(&mut self, partition_epoch: PartitionEpoch) {
-        if self.pending.as_ref().is_some_and(|pending| pending.partition_epoch < partition_epoch) {
+        let is_settled = |pending: &IsrProposal| {
+            pending.partition_epoch < partition_epoch || planted(PlantedBug::SettleProposalsByAnyImage)
+        };
+        if self.pending.as_ref().is_some_and(is_settled) {
             self.pending = None;
         }
     }
@@ -150,28 +153,34 @@ impl Leader {
             if leaves && planted(PlantedBug::DropLeavingMembersEarly) {
                 continue;
             }
-            least = least.min(self.followers.get(&member)?.acknowledged);
+            match self.followers.get(&member) {
+                Some(progress) => least = least.min(progress.acknowledged),
+                None if planted(PlantedBug::IgnoreSilentMembers) => {}
+                None => return None,
+            }
         }
         Some(least)
     }
 
-    /// Whether this follower may join those in sync.
-    fn may_join(&self, peer: &Peer, high_watermark: Offset) -> bool {
+    /// Whether this follower may join those in sync. Who would have to leave again at once doesn't: the high watermark
+    /// may be far behind, where too few are in sync.
+    fn may_join(&self, peer: &Peer, high_watermark: Offset, now_ms: u64) -> bool {
         let Some(progress) = self.followers.get(&peer.broker) else { return false };
         let reached = |offset: Offset, bug| progress.acknowledged >= offset || planted(bug);
         peer.may_join
             && peer.broker_epoch == Some(progress.broker_epoch)
             && reached(high_watermark, PlantedBug::JoinBelowHighWatermark)
             && reached(self.epoch_start, PlantedBug::JoinBelowEpochStart)
+            && (!self.lags(peer.broker, now_ms) || planted(PlantedBug::JoinWhileLagging))
     }
 
-    /// Whether this member lags for so long that it holds up the others.
-    fn lags(&self, member: BrokerId, lag_max_ms: u64, end: Offset, now_ms: u64) -> bool {
-        let (caught_up_ms, acknowledged) = match self.followers.get(&member) {
-            Some(progress) => (progress.caught_up_ms, progress.acknowledged),
-            None => (self.began_ms, Offset(-1)),
-        };
-        acknowledged < end && now_ms.saturating_sub(caught_up_ms) > lag_max_ms
+    /// Whether this member lags for so long that it holds up the others: what it hasn't acknowledged is too old, or it
+    /// hasn't said anything yet.
+    fn lags(&self, member: BrokerId, now_ms: u64) -> bool {
+        match self.followers.get(&member) {
+            Some(progress) => self.ends.lags(progress.acknowledged, now_ms),
+            None => self.ends.is_too_long_since(self.began_ms, now_ms),
+        }
     }
 }
 
@@ -200,9 +209,14 @@ impl Replica {
                 Committed::Unknown
             };
         };
-        if assignment.leader_epoch != epoch {
+        let is_reached = if planted(PlantedBug::AcknowledgeAtHighWatermark) {
+            self.high_watermark >= offset
+        } else {
+            self.high_watermark > offset
+        };
+        if assignment.leader_epoch != epoch && !planted(PlantedBug::AcknowledgeInOtherEpoch) {
             Committed::Unknown
-        } else if self.high_watermark > offset {
+        } else if is_reached {
             Committed::Yes
         } else if assignment.is_under_minimum() {
             Committed::UnderMinimum
@@ -248,17 +262,11 @@ impl Replica {
             return Ok((FetchVerdict::BehindLogStart, Change::default()));
         }
         let Role::Leader(leader) = &mut self.role else { return Err(FetchRefusal::NotLeader) };
-        leader.followers.entry(fetch.broker).and_modify(|known| known.advance(fetch, log, now_ms)).or_insert(
-            FollowerProgress {
-                acknowledged: fetch.fetch_offset,
-                broker_epoch: fetch.broker_epoch,
-                caught_up_ms: if fetch.fetch_offset >= log.end { now_ms } else { leader.began_ms },
-                fetched_ms: now_ms,
-                end_when_fetched: log.end,
-            },
-        );
+        let progress =
+            FollowerProgress { acknowledged: fetch.fetch_offset, broker_epoch: fetch.broker_epoch };
+        leader.followers.insert(fetch.broker, progress);
         let mut change = self.progress(log);
-        change.proposal = self.propose_join(fetch.broker);
+        change.proposal = self.propose_join(fetch.broker, now_ms);
         Ok((FetchVerdict::Read, change))
     }
 
@@ -286,7 +294,7 @@ impl Replica {
     }
 
     /// Proposes that this follower joins, if it may and nothing else is under way.
-    fn propose_join(&mut self, follower: BrokerId) -> Option<IsrProposal> {
+    fn propose_join(&mut self, follower: BrokerId, now_ms: u64) -> Option<IsrProposal> {
         let high_watermark = self.high_watermark;
         let (Role::Leader(leader), Some(assignment)) = (&mut self.role, &self.assignment) else {
             return None;
@@ -294,7 +302,7 @@ impl Replica {
         let peer = assignment.peer(follower)?;
         if leader.pending.is_some()
             || assignment.isr.contains(&follower)
-            || !leader.may_join(peer, high_watermark)
+            || !leader.may_join(peer, high_watermark, now_ms)
         {
             return None;
         }
@@ -303,24 +311,30 @@ impl Replica {
         leader.pending.clone()
     }
 
-    /// Proposes that members leave that have lagged for longer than `lag_max_ms`, and others join that may. Call it
-    /// now and then.
-    pub fn on_tick(&mut self, log: LogFacts, lag_max_ms: u64, now_ms: u64) -> Option<IsrProposal> {
+    /// The leader's log has this end now, as something was appended.
+    pub fn on_append(&mut self, end: Offset, now_ms: u64) {
+        if let Role::Leader(leader) = &mut self.role {
+            leader.ends.note(end, now_ms);
+        }
+    }
+
+    /// Proposes that members leave that have lagged for too long, and others join that may. Call it now and then.
+    pub fn on_tick(&mut self, log: LogFacts, now_ms: u64) -> Option<IsrProposal> {
         let (me, high_watermark) = (self.me, self.high_watermark);
         let (Role::Leader(leader), Some(assignment)) = (&mut self.role, &self.assignment) else {
             return None;
         };
-        // Who has everything asks for nothing more before there is more: its lag begins with the next record.
-        for progress in leader.followers.values_mut().filter(|progress| progress.acknowledged >= log.end) {
-            progress.caught_up_ms = now_ms;
-        }
+        let acknowledged = assignment.replicas.iter().filter(|peer| peer.broker != me).map(|peer| {
+            leader.followers.get(&peer.broker).map_or(Offset(-1), |progress| progress.acknowledged)
+        });
+        leader.ends.tidy(log.end, acknowledged.min(), now_ms);
         if leader.pending.is_some() {
             return None;
         }
         let stays = |peer: &&Peer| match assignment.isr.contains(&peer.broker) {
             _ if peer.broker == me => true,
-            true => !leader.lags(peer.broker, lag_max_ms, log.end, now_ms),
-            false => leader.may_join(peer, high_watermark),
+            true => !leader.lags(peer.broker, now_ms),
+            false => leader.may_join(peer, high_watermark, now_ms),
         };
         let members: Vec<BrokerId> =
             assignment.replicas.iter().filter(stays).map(|peer| peer.broker).collect();
@@ -351,21 +365,6 @@ impl Replica {
             Role::Leader(leader) => leader.pending.as_ref(),
             _ => None,
         }
-    }
-}
-
-impl FollowerProgress {
-    fn advance(&mut self, fetch: &FollowerFetch, log: LogFacts, now_ms: u64) {
-        if fetch.fetch_offset >= log.end {
-            self.caught_up_ms = now_ms;
-        } else if fetch.fetch_offset >= self.end_when_fetched {
-            // It has all that there was when it asked before.
-            self.caught_up_ms = self.caught_up_ms.max(self.fetched_ms);
-        }
-        self.acknowledged = fetch.fetch_offset;
-        self.broker_epoch = fetch.broker_epoch;
-        self.fetched_ms = now_ms;
-        self.end_when_fetched = log.end;
     }
 }
 

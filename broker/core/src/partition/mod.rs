@@ -10,12 +10,14 @@
 //!    those whose leaving isn't committed. It stands still while there are fewer in sync than `min.insync.replicas`.
 //! 3. A follower may join once it has reached the high watermark and the start of the leader's epoch, with its present
 //!    broker epoch and disk.
-//! 4. Who is in sync is true only as the metadata says it, and a partition's state comes from one image as a whole.
+//! 4. A member lags by the age of the oldest record that it hasn't acknowledged; who lags for too long leaves.
+//! 5. Who is in sync is true only as the metadata says it, and a partition's state comes from one image as a whole.
 //!
 //! Times are milliseconds of any clock that doesn't go back; they only decide when to try something.
 
 mod assignment;
 mod follower;
+mod lag;
 mod leader;
 mod replica;
 #[cfg(test)]

@@ -22,6 +22,8 @@ pub struct LogFacts {
 pub struct Replica {
     pub(super) me: BrokerId,
     pub(super) high_watermark: Offset,
+    /// How long a member may lag, in ms.
+    lag_max_ms: u64,
     pub(super) assignment: Option<Assignment>,
     pub(super) role: Role,
 }
@@ -67,10 +69,11 @@ impl Change {
 
 impl Replica {
     /// A replica that was just opened. `high_watermark` is the last one that was saved, which the log may not reach any
-    /// more; it counts no further than `log` is synced.
-    pub fn new(me: BrokerId, high_watermark: Offset, log: LogFacts) -> Self {
+    /// more; it counts no further than `log` is synced. Where this leads, who hasn't acknowledged a record that is older
+    /// than `lag_max_ms` isn't in sync.
+    pub fn new(me: BrokerId, high_watermark: Offset, log: LogFacts, lag_max_ms: u64) -> Self {
         let high_watermark = high_watermark.min(log.synced).max(log.start);
-        Self { me, high_watermark, assignment: None, role: Role::Offline }
+        Self { me, high_watermark, lag_max_ms, assignment: None, role: Role::Offline }
     }
 
     /// Up to here records are acknowledged, and shown to consumers.
@@ -127,7 +130,7 @@ impl Replica {
                     Role::Leader(old) if planted(PlantedBug::KeepAcknowledgementsOfOldEpoch) => Some(old),
                     _ => None,
                 };
-                Role::Leader(Leader::new(log.end, now_ms, kept))
+                Role::Leader(Leader::new(log.end, self.lag_max_ms, now_ms, kept))
             }
             (Role::Follower(follower), Some(id)) if id == follower.leader && !is_new_epoch => {
                 Role::Follower(follower)

@@ -156,6 +156,7 @@ pub async fn start(config: Config, log_control: Arc<LogControl>, data: Handle) -
             Arc::clone(&store),
             config.data_dir.clone(),
             config.topics.defaults.clone(),
+            config.replication.lag_max,
             streams,
         )),
         replica_sessions: ReplicaSessions::default(),

@@ -140,8 +140,11 @@ mod tests {
     use std::time::Duration;
 
     use bytes::BytesMut;
-    use ottla_store::{Disk, DiskFile, OpenMode, RealDisk};
-    use ottla_types::Offset;
+    use ottla_log::BatchBuilder;
+    use ottla_store::{
+        Committer, Disk, DiskFile, LogConfig, OpenMode, PartitionLog, RealDisk, Store, StoreConfig, UpTo,
+    };
+    use ottla_types::{BrokerId, ClusterId, LeaderEpoch, Offset, PartitionIndex, TopicId, TopicName};
     use ottla_wire::Encoder;
     use tokio::io::AsyncReadExt;
     use tokio::net::TcpListener;
@@ -206,6 +209,42 @@ mod tests {
         client.read_to_end(&mut received).await.unwrap();
         assert_eq!(received, b"\0\0\0\x01a\0\0\0\x02bc\0\0\0\x0bhead234tail\0\0\0\x01d\0\0\0\x01e");
         assert_eq!(sent, received.len());
+    }
+
+    fn append(store: &Store, log: &Arc<PartitionLog>, epoch: i32, value: &str) {
+        let batch = BatchBuilder::new(Offset(0), LeaderEpoch(-1)).record(1, None, Some(value.as_bytes()));
+        log.append(&batch.build().into(), LeaderEpoch(epoch), 1).unwrap();
+        store.commit_now().unwrap();
+    }
+
+    /// A response waits for its turn. The log is cut meanwhile, as by a leader that was deposed, and gets its successor's
+    /// records in the same place.
+    #[tokio::test]
+    async fn a_response_holds_what_was_there_or_ends_the_connection() {
+        let dir = tempfile::tempdir().unwrap();
+        let cluster_id = Some(ClusterId([1; 16]));
+        let config = StoreConfig {
+            cluster_id,
+            committer: Committer::Manual,
+            ..StoreConfig::new(dir.path(), BrokerId(1))
+        };
+        let store = Store::open(config).unwrap();
+        let name = TopicName::new("t").unwrap();
+        let log = store.create_partition(name, TopicId([2; 16]), PartitionIndex(0), LogConfig::default());
+        let log = log.unwrap();
+        ["one", "two"].iter().for_each(|value| append(&store, &log, 1, value));
+        let slice = log.read(Offset(0), 1 << 20, true, UpTo::End).unwrap().unwrap();
+        let told = slice.to_bytes().unwrap();
+        let response = response(Arc::clone(&slice.file), slice.position, slice.len);
+        log.truncate_to(Offset(1)).unwrap();
+        append(&store, &log, 2, "TWO");
+        let (mut client, server) = connect().await;
+        let error = write(&[response], &server, PACE).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+        drop(server);
+        let mut received = Vec::new();
+        client.read_to_end(&mut received).await.unwrap();
+        assert!(told.starts_with(&received[8..]), "the beginning of what was there, and no whole frame");
     }
 
     #[tokio::test]

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use ottla_core::config::{AckDurability, BrokerDefaults, ThrottledReplicas, TopicConfig};
 use ottla_core::metadata::{IncarnationId, MetadataImage, TopicImage};
@@ -31,6 +32,8 @@ pub struct Partitions {
     configured: BrokerDefaults,
     /// The same under what was set while brokers run.
     defaults: RwLock<Arc<BrokerDefaults>>,
+    /// How long a member of a partition that this broker leads may lag.
+    lag_max: Duration,
     streams: Streams,
     /// The data folder.
     folder: PathBuf,
@@ -90,11 +93,13 @@ impl Totals {
 
 impl Partitions {
     /// No partitions yet; `configured` is what this broker's own configuration gives topics that don't set it.
+    /// `lag_max` is how long a member of a partition that this broker leads may lag.
     pub fn new(
         (node_id, incarnation): (BrokerId, IncarnationId),
         store: Arc<Store>,
         folder: PathBuf,
         configured: BrokerDefaults,
+        lag_max: Duration,
         streams: Streams,
     ) -> Self {
         let (applied, _) = watch::channel(MetadataVersion(0));
@@ -104,6 +109,7 @@ impl Partitions {
             store,
             defaults: RwLock::new(Arc::new(configured.clone())),
             configured,
+            lag_max,
             streams,
             saved: high_watermarks::load(&folder),
             saved_last: Mutex::default(),
@@ -337,7 +343,7 @@ impl Partitions {
             created => created?,
         };
         let saved = self.saved.get(&(topic.id, index)).copied().unwrap_or_default();
-        let partition = Partition::new(self.node_id, log, saved, Arc::clone(&self.proposals));
+        let partition = Partition::new(self.node_id, log, saved, self.lag_max, Arc::clone(&self.proposals));
         self.open.write().insert(partition.key(), Arc::clone(&partition));
         let (damaged, key) = (Arc::clone(&self.damaged), partition.key());
         partition.log.on_damage(Arc::new(move |_| damaged.push(key)));

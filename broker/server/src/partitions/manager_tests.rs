@@ -1,6 +1,7 @@
 //! A change of few topics costs as much among many as among few.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ottla_core::config::BrokerDefaults;
 use ottla_core::metadata::{
@@ -53,8 +54,8 @@ fn only_topics_that_changed_are_looked_at() {
     let store = Arc::new(Store::open(config).unwrap());
     let (streams, _opened) = Streams::new();
     let folder = dir.path().to_owned();
-    let partitions =
-        Partitions::new((ME, PROCESS), Arc::clone(&store), folder, BrokerDefaults::default(), streams);
+    let (defaults, lag_max) = (BrokerDefaults::default(), Duration::from_secs(3));
+    let partitions = Partitions::new((ME, PROCESS), Arc::clone(&store), folder, defaults, lag_max, streams);
     let registered = after(
         &MetadataImage::new(cluster_id),
         &Command::RegisterBroker(RegisterBroker {

@@ -120,7 +120,13 @@ mod tests {
     use crate::partitions::partition_tests::{create, led_by_the_first_of, open};
 
     fn leading(store: &ottla_store::Store) -> Arc<Partition> {
-        let partition = Partition::new(ottla_types::BrokerId(1), create(store), Offset(0), Arc::default());
+        let partition = Partition::new(
+            ottla_types::BrokerId(1),
+            create(store),
+            Offset(0),
+            std::time::Duration::from_secs(3),
+            Arc::default(),
+        );
         partition.on_image(led_by_the_first_of(1), |_| Arc::default());
         partition
     }

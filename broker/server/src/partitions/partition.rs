@@ -5,13 +5,14 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_core::partition::{
     AppendRefusal, Assignment, Change, Committed, FetchAnswer, FetchRefusal, FetchSpec, FetchVerdict,
     FollowerFetch, FollowerStep, IsrProposal, LogFacts, Replica, RoleKind,
 };
-use ottla_log::{SequenceError, check_fits_segment};
+use ottla_log::{SequenceError, check_fits_segment, up_to_epoch};
 use ottla_store::{AppendError, Appended, Checked, PartitionLog, StoreError};
 use ottla_types::{BrokerId, LeaderEpoch, Offset};
 use parking_lot::{Mutex, RwLock};
@@ -109,14 +110,17 @@ pub enum Followed {
 }
 
 impl Partition {
-    /// Takes over a log, of which this high watermark was saved, and listens for what becomes durable.
+    /// Takes over a log, of which this high watermark was saved, and listens for what becomes durable. Where it leads,
+    /// members may lag for `lag_max`.
     pub fn new(
         me: BrokerId,
         log: Arc<PartitionLog>,
         high_watermark: Offset,
+        lag_max: Duration,
         proposals: Arc<ReadyList>,
     ) -> Arc<Self> {
-        let replica = Replica::new(me, high_watermark, facts(&log));
+        let lag_max_ms = u64::try_from(lag_max.as_millis()).unwrap_or(u64::MAX);
+        let replica = Replica::new(me, high_watermark, facts(&log), lag_max_ms);
         let partition = Arc::new(Self {
             key: (log.topic_id(), log.partition()),
             log: Arc::clone(&log),
@@ -258,6 +262,7 @@ impl Partition {
             error => error.into(),
         })?;
         if !appended.duplicate {
+            self.replica.lock().on_append(Offset(appended.last_offset.0 + 1), monotonic_ms());
             self.tell_watchers();
         }
         Ok((appended, epoch))
@@ -328,9 +333,13 @@ impl Partition {
         match self.step(answer) {
             FollowerStep::Ignore => Followed::Ignored,
             FollowerStep::Truncate(_) | FollowerStep::Reset(_) => Followed::Cut,
-            FollowerStep::Append => {
-                if !records.is_empty()
-                    && let Err(error) = self.log.append_as_is(records, now_ms())
+            FollowerStep::Append(up_to) => {
+                let here = records.slice(..up_to_epoch(records, up_to));
+                if here.is_empty() && !records.is_empty() {
+                    return Followed::Ignored;
+                }
+                if !here.is_empty()
+                    && let Err(error) = self.log.append_as_is(&here, now_ms())
                 {
                     return Followed::Failed(error);
                 }
@@ -350,7 +359,7 @@ impl Partition {
         let partition = self.log.topic_partition();
         let before = self.log.end_offset();
         match self.step(answer) {
-            FollowerStep::Ignore | FollowerStep::Append => return Ok(()),
+            FollowerStep::Ignore | FollowerStep::Append(_) => return Ok(()),
             FollowerStep::Truncate(offset) => {
                 info!(%partition, to = offset.0, from = before.0, leader = answer.asked.leader.0, "cutting what the leader does not have");
                 self.log.truncate_to(offset)?;
@@ -406,8 +415,8 @@ impl Partition {
     }
 
     /// Looks for members that lag. To be called now and then while this leads.
-    pub fn on_tick(&self, lag_max_ms: u64) {
-        let proposal = self.replica.lock().on_tick(facts(&self.log), lag_max_ms, monotonic_ms());
+    pub fn on_tick(&self) {
+        let proposal = self.replica.lock().on_tick(facts(&self.log), monotonic_ms());
         self.carry_out(Change { proposal, ..Change::default() });
     }
 

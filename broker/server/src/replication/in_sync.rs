@@ -126,13 +126,12 @@ fn settle<T>(
 
 /// Looks now and then for followers that lag, until it is dropped: one timer for all partitions that are led.
 pub async fn keep_in_sync(broker: Arc<Broker>) {
-    let lag_max_ms = u64::try_from(broker.config.replication.lag_max.as_millis()).unwrap_or(u64::MAX);
     let mut timer = tokio::time::interval(TICK);
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         timer.tick().await;
         for partition in broker.partitions.led() {
-            partition.on_tick(lag_max_ms);
+            partition.on_tick();
         }
     }
 }

@@ -81,15 +81,3 @@ pub(super) fn values_of(batch: &[u8]) -> Vec<(i64, u64)> {
     };
     records.map_while(Result::ok).filter_map(value).collect()
 }
-
-/// The first batches of `bytes` that end at `limit` or before.
-pub(super) fn up_to(bytes: &Bytes, limit: i64) -> Bytes {
-    let mut end = 0;
-    for (header, batch) in Batches::new(bytes).map_while(Result::ok) {
-        if header.next_offset().0 > limit {
-            break;
-        }
-        end += batch.len();
-    }
-    bytes.slice(..end)
-}

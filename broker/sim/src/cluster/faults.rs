@@ -122,8 +122,15 @@ impl Cluster {
         if !self.plan.is_reckless && !self.nodes[n].shadows.keys().all(is_kept) {
             return;
         }
+        let is_voter = self.plan.sole_voter == Some(n);
+        if is_voter && !self.may_lose_quorum(n) {
+            return;
+        }
         self.end(n, false);
         self.nodes[n].wipe();
+        if is_voter {
+            self.lose_quorum();
+        }
         say!(self, "the disk of broker {id} is wiped");
         let delay = 30 + self.rng.below(1_500);
         self.after(delay, Event::Start(n));

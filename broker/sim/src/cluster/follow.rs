@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use ottla_core::partition::{FetchAnswer, FollowerStep};
+use ottla_log::up_to_epoch;
 use ottla_store::AppendError;
 use ottla_types::Offset;
 
@@ -64,7 +65,7 @@ impl Cluster {
         };
         let log = hosted.log.clone();
         let step = hosted.replica.on_answer(&answer, facts(&log), |epoch| log.end_offset_for_epoch(epoch));
-        if step != FollowerStep::Append {
+        if !matches!(step, FollowerStep::Append(_)) {
             say!(
                 self,
                 "broker {} of {:?} hears {answer:?}: {step:?}",
@@ -75,14 +76,15 @@ impl Cluster {
         let Some(hosted) = self.nodes[n].hosted(key) else { return Ok(()) };
         match step {
             FollowerStep::Ignore => self.ask_later(n, key, 20),
-            FollowerStep::Append if bytes.is_empty() => {
+            FollowerStep::Append(_) if bytes.is_empty() => {
                 let change = hosted.replica.on_appended(&answer, facts(&log));
                 self.after_change(n, key, &change)?;
                 self.keep_start(n, key, &answer)?;
                 self.ask_later(n, key, 5);
             }
-            FollowerStep::Append => {
-                self.append(n, key, answer, &bytes)?;
+            FollowerStep::Append(up_to) => {
+                let here = bytes.slice(..up_to_epoch(&bytes, up_to));
+                self.append(n, key, answer, &here)?;
                 self.keep_start(n, key, &answer)?;
             }
             FollowerStep::Truncate(offset) => self.truncate(n, key, offset, false)?,

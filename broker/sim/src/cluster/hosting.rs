@@ -11,6 +11,7 @@ use ottla_store::StoreError;
 
 use super::Key;
 use super::node::{Hosted, facts};
+use super::plan::LAG_MAX_MS;
 use super::trace::say;
 use super::world::{Cluster, Event};
 use crate::Violation;
@@ -32,6 +33,7 @@ impl Cluster {
         }
         let image = self.quorum.images[next].clone();
         let node = &mut self.nodes[n];
+        node.metadata = node.metadata.max(next);
         let process = node.process.as_mut().expect("looked at above");
         let is_mine = image.broker(node.id).is_some_and(|broker| Some(broker.epoch) == process.epoch);
         if !is_mine {
@@ -72,6 +74,7 @@ impl Cluster {
             if change.role {
                 hosted.asked = None;
                 hosted.appended.clear();
+                hosted.note_end(now, true);
             }
             self.judge.on_role(&self.nodes, n, key)?;
             self.after_change(n, key, &change)?;
@@ -101,7 +104,7 @@ impl Cluster {
             Err(_) => return Ok(false),
         };
         let saved = node.saved.get(&key).copied().unwrap_or_default();
-        let replica = Replica::new(node.id, saved, facts(&log));
+        let replica = Replica::new(node.id, saved, facts(&log), LAG_MAX_MS);
         let shown = replica.high_watermark().0;
         // What lay here unhosted was synced with all else.
         node.shadows.entry(key).or_default().durable = facts(&log).synced.0;
@@ -116,6 +119,7 @@ impl Cluster {
                 appended: Vec::new(),
                 proposed_at: 0,
                 shown,
+                ends: Vec::new(),
             },
         );
         Ok(true)

@@ -13,13 +13,16 @@ mod follow;
 mod healing;
 mod hosting;
 mod judge;
+mod lagging;
 mod life;
 mod net;
 mod node;
 mod plan;
 mod quorum;
 mod retain;
+mod sending;
 mod serve;
+mod sole_voter;
 #[cfg(test)]
 mod tests;
 mod trace;
@@ -79,6 +82,8 @@ pub struct ClusterReport {
     pub unclean: u64,
     /// Batches that retention deleted.
     pub let_go: u64,
+    /// Quorums that went on after their only voter's disk was lost.
+    pub recovered: u64,
     /// Partitions that no disk had any more, at the end.
     pub lost: u64,
 }

@@ -13,7 +13,7 @@ use ottla_types::{BrokerEpoch, BrokerId, DirectoryId, Offset};
 use super::Key;
 use super::batch::Mark;
 use super::net::{Ask, Message, Party, Produce};
-use super::plan::{HEARTBEAT_MS, LAG_MAX_MS, REQUEST_MS};
+use super::plan::{HEARTBEAT_MS, REQUEST_MS};
 use super::trace::say;
 use super::world::{Cluster, Event};
 use crate::disk::PlantedBug as DiskBug;
@@ -28,6 +28,8 @@ pub(super) struct Node {
     pub(super) shadows: BTreeMap<Key, Shadow>,
     /// High watermarks, as they were saved last.
     pub(super) saved: BTreeMap<Key, Offset>,
+    /// The newest image whose decisions are on its disk.
+    pub(super) metadata: usize,
     /// The identity of the disk that is in it.
     pub(super) directory: Option<DirectoryId>,
     pub(super) wipes: u64,
@@ -81,6 +83,8 @@ pub(super) struct Hosted {
     pub(super) proposed_at: u64,
     /// Up to here the judge knows what was shown.
     pub(super) shown: i64,
+    /// While it leads: the log's ends in its epoch, and since when.
+    pub(super) ends: Vec<(i64, u64)>,
 }
 
 /// A producer that waits.
@@ -113,6 +117,7 @@ impl Node {
             paused_until: 0,
             shadows: BTreeMap::new(),
             saved: BTreeMap::new(),
+            metadata: 0,
             directory: None,
             wipes: 0,
             is_clean: false,
@@ -133,6 +138,7 @@ impl Node {
         self.disk = SimDisk::new(self.seed ^ (self.wipes << 32), self.disk_bug);
         self.shadows.clear();
         self.saved.clear();
+        self.metadata = 0;
         self.directory = None;
     }
 
@@ -231,12 +237,19 @@ impl Cluster {
         let proposal = match hosted.replica.pending_proposal() {
             Some(pending) if hosted.proposed_at + REQUEST_MS < now => Some(pending.clone()),
             Some(_) => None,
-            None => hosted.replica.on_tick(facts(&hosted.log), LAG_MAX_MS, now),
+            None => {
+                let proposal = hosted.replica.on_tick(facts(&hosted.log), now);
+                self.judge_lag(n, key, proposal.as_ref())?;
+                if let Some(proposal) = &proposal {
+                    self.judge_join(n, key, proposal)?;
+                }
+                proposal
+            }
         };
         if let Some(proposal) = proposal {
             self.propose(n, key, proposal);
         }
-        self.unpark(n, key, true);
+        self.unpark(n, key, true)?;
         let Some(hosted) = self.nodes[n].hosted(key) else { return Ok(()) };
         if hosted.asked.is_some_and(|(_, since)| since + REQUEST_MS < now) {
             hosted.asked = None;
@@ -360,9 +373,10 @@ impl Cluster {
         }
         if change.role || change.high_watermark || change.proposal.is_some() {
             self.settle_waiting(n, key)?;
-            self.unpark(n, key, change.role);
+            self.unpark(n, key, change.role)?;
         }
         if let Some(proposal) = change.proposal.clone() {
+            self.judge_join(n, key, &proposal)?;
             self.propose(n, key, proposal);
         }
         Ok(())

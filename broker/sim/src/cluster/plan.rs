@@ -30,6 +30,8 @@ pub(super) struct Plan {
     pub(super) is_rotting: bool,
     /// Disks are wiped and administrators elect uncleanly as if nothing were to be kept.
     pub(super) is_reckless: bool,
+    /// The only broker with the metadata quorum's log, if its disk may be lost.
+    pub(super) sole_voter: Option<usize>,
     /// What is old is deleted.
     pub(super) retention: Option<Retention>,
 }
@@ -86,6 +88,7 @@ impl Plan {
             is_rotting: rng.percent(20),
             is_reckless: rng.percent(15),
             retention: None,
+            sole_voter: rng.percent(30).then(|| rng.below(brokers as u64) as usize),
         }
     }
 }

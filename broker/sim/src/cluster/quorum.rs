@@ -22,6 +22,8 @@ pub(super) struct Quorum {
     pending: VecDeque<Pending>,
     /// It has no leader until then.
     pub(super) stalled_until: u64,
+    /// Its log is on no disk any more.
+    pub(super) is_lost: bool,
     heard: BTreeMap<BrokerId, u64>,
     chores_at: u64,
 }
@@ -41,9 +43,26 @@ impl Quorum {
             newest,
             pending: VecDeque::new(),
             stalled_until: 0,
+            is_lost: false,
             heard: BTreeMap::new(),
             chores_at: 0,
         }
+    }
+
+    /// Its log is lost, with all that wasn't committed.
+    pub(super) fn lose(&mut self) {
+        self.is_lost = true;
+        self.pending.clear();
+        self.newest = self.committed().clone();
+    }
+
+    /// It goes on from this image.
+    pub(super) fn go_on(&mut self, image: MetadataImage, now: u64) {
+        self.is_lost = false;
+        self.newest = image.clone();
+        self.images.push(image);
+        // As a new controller does, it gives everyone a fresh time.
+        self.heard.values_mut().for_each(|at| *at = now);
     }
 
     pub(super) fn committed(&self) -> &MetadataImage {
@@ -53,11 +72,14 @@ impl Quorum {
 
 impl Cluster {
     pub(super) fn is_quorum_stalled(&self) -> bool {
-        self.now < self.quorum.stalled_until
+        self.quorum.is_lost || self.now < self.quorum.stalled_until
     }
 
     /// Its leader goes; what wasn't committed does too, or is committed by the next without a word to who asked.
     pub(super) fn change_controller(&mut self, stall_ms: u64) -> Result<(), Violation> {
+        if self.quorum.is_lost {
+            return Ok(());
+        }
         self.quorum.stalled_until = self.now + stall_ms;
         let survives = if self.rng.percent(50) { self.quorum.pending.len() } else { 0 };
         say!(self, "controller goes, {survives} of {} entries stay", self.quorum.pending.len());

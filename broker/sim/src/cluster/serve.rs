@@ -1,14 +1,14 @@
 //! The leader's side of a broker: producers, followers and consumers are answered.
 
-use bytes::Bytes;
 use ottla_core::partition::{Committed, FetchAnswer, FetchVerdict, FollowerFetch};
 use ottla_store::{AppendError, UpTo};
 use ottla_types::Offset;
 
 use super::Key;
-use super::batch::{marks_of, up_to};
+use super::batch::marks_of;
 use super::net::{Ask, Message, Party, Produce, Produced};
 use super::node::{Parked, Waiting, facts};
+use super::sending::Answer;
 use super::trace::say;
 use super::world::Cluster;
 use crate::Violation;
@@ -50,6 +50,8 @@ impl Cluster {
         };
         if !appended.duplicate {
             let log = hosted.log.clone();
+            hosted.replica.on_append(log.end_offset(), now);
+            hosted.note_end(now, false);
             self.remember(n, key, before, &log);
             self.commit_soon(n);
         }
@@ -68,8 +70,7 @@ impl Cluster {
             hosted.waiting.push(Waiting { client, produce, base, last: appended.last_offset, epoch });
         }
         self.settle_waiting(n, key)?;
-        self.unpark(n, key, false);
-        Ok(())
+        self.unpark(n, key, false)
     }
 
     /// Takes what was just appended into the shadow, by reading it back.
@@ -149,7 +150,7 @@ impl Cluster {
         let has_more = verdict != FetchVerdict::Read || ask.spec.fetch_offset < log_facts.end || knows_less;
         self.after_change(n, ask.key, &change)?;
         if has_more {
-            self.answer_fetch(n, &ask, verdict);
+            self.answer_fetch(n, &ask, verdict)?;
         } else if let Some(hosted) = self.nodes[n].hosted(ask.key) {
             hosted.parked.retain(|parked| parked.ask.from != ask.from);
             hosted.parked.push(Parked { ask, since: now });
@@ -163,26 +164,26 @@ impl Cluster {
         Ok(())
     }
 
-    fn answer_fetch(&mut self, n: usize, ask: &Ask, verdict: FetchVerdict) {
-        let Some(hosted) = self.nodes[n].hosted(ask.key) else { return };
+    fn answer_fetch(&mut self, n: usize, ask: &Ask, verdict: FetchVerdict) -> Result<(), Violation> {
+        let Some(hosted) = self.nodes[n].hosted(ask.key) else { return Ok(()) };
         let log_facts = facts(&hosted.log);
         let wants = verdict == FetchVerdict::Read && ask.spec.fetch_offset < log_facts.end;
         let read = match wants {
-            true => hosted.log.read_bytes(ask.spec.fetch_offset, FETCH_BYTES, UpTo::End),
-            false => Ok(Bytes::new()),
+            true => hosted.log.read(ask.spec.fetch_offset, FETCH_BYTES, true, UpTo::End),
+            false => Ok(None),
         };
-        let answer = read.ok().map(|bytes| {
-            let (high_watermark, log_start) = (hosted.replica.high_watermark(), log_facts.start);
-            (FetchAnswer { asked: ask.spec, verdict, high_watermark, log_start }, bytes)
-        });
-        let message = Message::Fetched { key: ask.key, number: ask.number, answer };
-        self.send(Party::Broker(n), Party::Broker(super::node_of(ask.from)), message);
+        let follower = super::node_of(ask.from);
+        let Ok(slice) = read else { return self.refuse(n, follower, ask) };
+        let (high_watermark, log_start) = (hosted.replica.high_watermark(), log_facts.start);
+        let answer = FetchAnswer { asked: ask.spec, verdict, high_watermark, log_start };
+        let to = Party::Broker(follower);
+        self.send_slice(n, to, (ask.key, ask.number), Answer::Follower(answer), slice)
     }
 
     /// Answers the followers that wait, if there is something to say or they have waited for long.
-    pub(super) fn unpark(&mut self, n: usize, key: Key, all: bool) {
+    pub(super) fn unpark(&mut self, n: usize, key: Key, all: bool) -> Result<(), Violation> {
         let now = self.now;
-        let Some(hosted) = self.nodes[n].hosted(key) else { return };
+        let Some(hosted) = self.nodes[n].hosted(key) else { return Ok(()) };
         let (end, high_watermark) = (hosted.log.end_offset(), hosted.replica.high_watermark());
         let epoch = hosted.replica.leader_epoch();
         let (ready, parked): (Vec<Parked>, Vec<Parked>) = hosted.parked.drain(..).partition(|parked| {
@@ -193,12 +194,12 @@ impl Cluster {
         hosted.parked = parked;
         for Parked { ask, .. } in ready {
             if ask.spec.leader_epoch == epoch {
-                self.answer_fetch(n, &ask, FetchVerdict::Read);
+                self.answer_fetch(n, &ask, FetchVerdict::Read)?;
             } else {
-                let message = Message::Fetched { key, number: ask.number, answer: None };
-                self.send(Party::Broker(n), Party::Broker(super::node_of(ask.from)), message);
+                self.refuse(n, super::node_of(ask.from), &ask)?;
             }
         }
+        Ok(())
     }
 
     pub(super) fn on_poll(
@@ -216,13 +217,18 @@ impl Cluster {
             return Ok(());
         };
         let limit = hosted.replica.read_limit(facts(&hosted.log)).0;
-        let bytes = match offset < limit {
-            true => hosted.log.read_bytes(Offset(offset), 600, UpTo::End).ok(),
-            false => Some(Bytes::new()),
-        };
-        let bytes = bytes.map(|bytes| up_to(&bytes, limit));
         let (epoch, start) = (hosted.replica.leader_epoch(), hosted.log.log_start_offset().0);
-        self.send(Party::Broker(n), client, Message::Polled { key, number, bytes, epoch, from: n, start });
+        let read = match offset < limit {
+            true => hosted.log.read(Offset(offset), 600, true, UpTo::Offset(Offset(limit))),
+            false => Ok(None),
+        };
+        match read {
+            Ok(slice) => self.send_slice(n, client, (key, number), Answer::Consumer(epoch), slice)?,
+            Err(_) => {
+                let message = Message::Polled { key, number, bytes: None, epoch, from: n, start };
+                self.send(Party::Broker(n), client, message);
+            }
+        }
         Ok(())
     }
 }

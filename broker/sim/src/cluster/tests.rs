@@ -52,12 +52,14 @@ fn no_cluster_breaks_a_promise() {
         total.faults += report.faults;
         total.truncations += report.truncations;
         total.unclean += report.unclean;
+        total.recovered += report.recovered;
     }
     let busy = total.acknowledged > 20 * count
         && total.read > 10 * count
         && total.elections > 3 * count
         && total.faults > 3 * count
         && total.truncations > count / 10
-        && total.unclean > 0;
+        && total.unclean > 0
+        && total.recovered > 0;
     assert!(busy, "{total:?}");
 }

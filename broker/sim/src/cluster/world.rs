@@ -25,11 +25,13 @@ pub(super) enum Event {
     Tick(usize, u64),
     Commit(usize, u64),
     Fetch(usize, u64, super::Key),
+    Send { from: usize, process: u64, to: Party, queued: Box<super::sending::Queued> },
     Produce(usize),
     Poll(usize),
     Fault,
     Cure(super::faults::Cure),
     Admin,
+    Recover,
     Heal,
     Inspect,
 }
@@ -177,7 +179,8 @@ impl Cluster {
             | Event::Images(node)
             | Event::Tick(node, _)
             | Event::Commit(node, _)
-            | Event::Fetch(node, ..) => *node,
+            | Event::Fetch(node, ..)
+            | Event::Send { from: node, .. } => *node,
             _ => return Some(event),
         };
         let until = self.nodes[node].paused_until;
@@ -205,11 +208,13 @@ impl Cluster {
             Event::Tick(node, process) => self.tick(node, process),
             Event::Commit(node, process) => self.commit(node, process),
             Event::Fetch(node, process, key) => self.fetch_again(node, process, key),
+            Event::Send { from, process, to, queued } => self.send_queued(from, process, to, *queued),
             Event::Produce(producer) => self.produce(producer),
             Event::Poll(consumer) => self.poll(consumer),
             Event::Fault => self.fault(),
             Event::Cure(cure) => self.cure(cure),
             Event::Admin => self.administer(),
+            Event::Recover => self.recover_quorum(),
             Event::Heal => self.heal(),
             Event::Inspect => self.inspect(),
         }
@@ -277,6 +282,8 @@ impl Event {
             Self::Admin => (15, 0),
             Self::Heal => (16, 0),
             Self::Inspect => (17, 0),
+            Self::Recover => (19, 0),
+            Self::Send { from, .. } => (18, *from as u64),
         }
     }
 }

@@ -47,6 +47,8 @@ struct Broker {
     disk: u8,
     replica: Replica,
     log: Vec<Entry>,
+    /// What is before is let go.
+    start: usize,
 }
 
 /// A follower's question on its way.
@@ -64,14 +66,14 @@ struct Script {
     acknowledged: BTreeMap<usize, Entry>,
 }
 
-fn facts(log: &[Entry]) -> LogFacts {
+fn facts(log: &[Entry], start: usize) -> LogFacts {
     let end = Offset(log.len() as i64);
-    LogFacts { start: Offset(0), end, synced: end }
+    LogFacts { start: Offset(start as i64), end, synced: end }
 }
 
-fn end_of_epoch(log: &[Entry], epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
-    let count = log.partition_point(|entry| entry.0 <= epoch);
-    Some((log[..count].last()?.0, Offset(count as i64)))
+fn end_of_epoch(log: &[Entry], start: usize, epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
+    let count = log[start..].partition_point(|entry| entry.0 <= epoch);
+    Some((log[start..][..count].last()?.0, Offset((start + count) as i64)))
 }
 
 fn directory(id: i32, disk: u8) -> DirectoryId {
@@ -143,8 +145,8 @@ impl Script {
         let Ok(Reply::BrokerRegistered(epoch)) = self.decide(command) else {
             panic!("broker {id} registers")
         };
-        let replica = Replica::new(BrokerId(id), Offset(0), facts(&log));
-        self.brokers.insert(id, Broker { epoch, disk, replica, log });
+        let replica = Replica::new(BrokerId(id), Offset(0), facts(&log, 0), LAG_MAX_MS);
+        self.brokers.insert(id, Broker { epoch, disk, replica, log, start: 0 });
     }
 
     /// The power goes and comes back: only the first `kept` records are left.
@@ -193,7 +195,7 @@ impl Script {
                 panic!("the partition isn't deleted")
             };
             let broker = self.broker(*id);
-            let _ = broker.replica.on_image(assignment, facts(&broker.log), 0);
+            let _ = broker.replica.on_image(assignment, facts(&broker.log, broker.start), 0);
         }
         self.acknowledge();
     }
@@ -202,16 +204,18 @@ impl Script {
     fn append(&mut self, id: i32) {
         self.values += 1;
         let value = self.values;
-        let Broker { replica, log, .. } = self.broker(id);
+        let Broker { replica, log, start, .. } = self.broker(id);
         let Ok(epoch) = replica.check_append(false) else { panic!("broker {id} doesn't lead") };
         log.push((epoch, value));
-        let _ = replica.on_synced(facts(log));
+        replica.on_append(facts(log, *start).end, 0);
+        let _ = replica.on_synced(facts(log, *start));
         self.acknowledge();
     }
 
     fn ask(&self, id: i32) -> Question {
-        let Broker { epoch, disk, replica, log } = &self.brokers[&id];
-        let Some(spec) = replica.fetch_spec(facts(log), log.last().map(|entry| entry.0)) else {
+        let Broker { epoch, disk, replica, log, start } = &self.brokers[&id];
+        let Some(spec) = replica.fetch_spec(facts(log, *start), log[*start..].last().map(|entry| entry.0))
+        else {
             panic!("broker {id} doesn't follow")
         };
         let fetch = FollowerFetch {
@@ -231,27 +235,40 @@ impl Script {
         leader: i32,
         question: &Question,
     ) -> (Option<(FetchAnswer, Vec<Entry>)>, Option<IsrProposal>) {
-        let Broker { replica, log, .. } = self.broker(leader);
-        let heard = replica.on_fetch(&question.fetch, facts(log), |epoch| end_of_epoch(log, epoch), 0);
+        let Broker { replica, log, start, .. } = self.broker(leader);
+        let (start, log_facts) = (*start, facts(log, *start));
+        let heard = replica.on_fetch(&question.fetch, log_facts, |epoch| end_of_epoch(log, start, epoch), 0);
         let Ok((verdict, change)) = heard else { return (None, None) };
         let high_watermark = replica.high_watermark();
-        let answer = FetchAnswer { asked: question.spec, verdict, high_watermark, log_start: Offset(0) };
-        let records = log.get(question.spec.fetch_offset.0 as usize..).unwrap_or_default().to_vec();
+        let answer =
+            FetchAnswer { asked: question.spec, verdict, high_watermark, log_start: log_facts.start };
+        let records = self.records_from(leader, question.spec.fetch_offset);
         self.acknowledge();
         (Some((answer, records)), change.proposal)
     }
 
+    /// What a broker's log holds now where a follower's answer was to begin.
+    fn records_from(&self, id: i32, offset: Offset) -> Vec<Entry> {
+        self.brokers[&id].log.get(offset.0 as usize..).unwrap_or_default().to_vec()
+    }
+
     fn take(&mut self, id: i32, (answer, records): (FetchAnswer, Vec<Entry>)) {
-        let Broker { replica, log, .. } = self.broker(id);
-        match replica.on_answer(&answer, facts(log), |epoch| end_of_epoch(log, epoch)) {
+        let Broker { replica, log, start, .. } = self.broker(id);
+        match replica.on_answer(&answer, facts(log, *start), |epoch| end_of_epoch(log, *start, epoch)) {
             FollowerStep::Ignore => {}
-            FollowerStep::Append => {
-                log.extend(records);
-                let _ = replica.on_appended(&answer, facts(log));
+            FollowerStep::Append(up_to) => {
+                log.extend(records.into_iter().take_while(|record| record.0 <= up_to));
+                let _ = replica.on_appended(&answer, facts(log, *start));
             }
-            FollowerStep::Truncate(offset) | FollowerStep::Reset(offset) => {
+            FollowerStep::Truncate(offset) => {
                 log.truncate(offset.0 as usize);
-                let _ = replica.on_truncated(facts(log));
+                let _ = replica.on_truncated(facts(log, *start));
+            }
+            FollowerStep::Reset(offset) => {
+                // Nothing is looked at before its start.
+                *start = offset.0 as usize;
+                log.resize(*start, (LeaderEpoch(-1), 0));
+                let _ = replica.on_truncated(facts(log, *start));
             }
         }
     }
@@ -284,8 +301,8 @@ impl Script {
 
     /// The leader looks around, much later.
     fn tick(&mut self, leader: i32) -> Option<IsrProposal> {
-        let Broker { replica, log, .. } = self.broker(leader);
-        replica.on_tick(facts(log), LAG_MAX_MS, 10 * LAG_MAX_MS)
+        let Broker { replica, log, start, .. } = self.broker(leader);
+        replica.on_tick(facts(log, *start), 10 * LAG_MAX_MS)
     }
 
     /// A proposal reaches the controller.
@@ -307,8 +324,15 @@ impl Script {
 
     /// The leader hears that its proposal was refused.
     fn refused(&mut self, leader: i32, proposal: &IsrProposal) {
-        let Broker { replica, log, .. } = self.broker(leader);
-        let _ = replica.on_proposal_refused(proposal, facts(log));
+        let Broker { replica, log, start, .. } = self.broker(leader);
+        let _ = replica.on_proposal_refused(proposal, facts(log, *start));
+    }
+
+    /// A broker lets go what is before this offset.
+    fn let_go(&mut self, id: i32, offset: usize) {
+        let Broker { replica, log, start, .. } = self.broker(id);
+        *start = offset;
+        let _ = replica.on_log_start(facts(log, *start));
     }
 
     fn partition(&self) -> &PartitionImage {
@@ -317,8 +341,8 @@ impl Script {
 
     /// Producers are told of what any leader holds for safe.
     fn acknowledge(&mut self) {
-        for Broker { replica, log, .. } in self.brokers.values() {
-            for (offset, entry) in log.iter().enumerate() {
+        for Broker { replica, log, start, .. } in self.brokers.values() {
+            for (offset, entry) in log.iter().enumerate().skip(*start) {
                 if replica.committed(Offset(offset as i64), replica.leader_epoch()) == Committed::Yes {
                     self.acknowledged.entry(offset).or_insert(*entry);
                 }
@@ -337,7 +361,7 @@ impl Script {
                 continue;
             }
             holders += 1;
-            for (offset, entry) in &self.acknowledged {
+            for (offset, entry) in self.acknowledged.range(broker.start..) {
                 let held = broker.log.get(*offset);
                 demand!(held == Some(entry), "broker {id} may lead: {held:?} at {offset}, not {entry:?}");
             }

@@ -9,6 +9,9 @@ use crate::Violation;
 pub(super) const ALL: &[(PlantedBug, Schedule)] = &[
     (PlantedBug::KeepAcknowledgementsOfOldEpoch, acknowledgements_of_an_old_epoch),
     (PlantedBug::SkipFetchEpochCheck, fetch_of_an_old_epoch),
+    (PlantedBug::AcceptBatchesOfLaterEpoch, answer_that_waits_for_its_turn),
+    (PlantedBug::AcceptAnswerOnOlderLog, word_that_comes_twice),
+    (PlantedBug::TrustWhereLogStarts, log_that_begins_where_another_ends),
     (PlantedBug::TruncateToHighWatermark, follower_that_knows_little),
     (PlantedBug::CompareOffsetsOnly, elections_in_quick_succession),
     (PlantedBug::IgnoreMinInsyncReplicas, last_replica_standing),
@@ -239,5 +242,78 @@ fn move_before_a_disk_dies() -> Result<(), Violation> {
     script.fetch(2, 1);
     script.move_to(&[1, 3]);
     script.destroy(1);
+    script.judge()
+}
+
+/// KAFKA-18723: a leader's answer waits for its turn, as a place in a file. The leader is deposed meanwhile, and has what its
+/// successor wrote in that place when the answer is sent; the follower hasn't heard of the successor.
+fn answer_that_waits_for_its_turn() -> Result<(), Violation> {
+    let mut script = Script::new(&[1, 3, 2], 2);
+    script.append(1);
+    script.fetch(2, 1);
+    script.fetch(3, 1);
+    script.append(1);
+    script.fetch_once(2, 1);
+    let question = script.ask(2);
+    let (Some((answer, _)), _) = script.hear(1, &question) else { panic!("it leads") };
+    script.fence(1);
+    script.learn(&[1, 3]);
+    for _ in 0..3 {
+        script.append(3);
+    }
+    script.unfence(1);
+    script.learn(&[1, 3]);
+    script.fetch(1, 3);
+    let sent = script.records_from(1, question.spec.fetch_offset);
+    script.take(2, (answer, sent));
+    script.learn(&[2]);
+    script.fetch(2, 3);
+    script.fetch(1, 3);
+    script.judge()
+}
+
+/// A leader's word to cut the log comes twice. In between the follower has cut it, has got as much again from the leader, and
+/// has joined those in sync.
+fn word_that_comes_twice() -> Result<(), Violation> {
+    let mut script = Script::new(&[1, 2, 3], 2);
+    script.append(1);
+    script.fetch(2, 1);
+    script.fetch(3, 1);
+    script.append(1);
+    script.fence(1);
+    script.unfence(1);
+    script.learn(&[1, 2, 3]);
+    let question = script.ask(1);
+    let (Some(late), _) = script.hear(2, &question) else { panic!("it leads") };
+    script.fetch_once(1, 2);
+    script.append(2);
+    let join = script.catch_up(1, 2);
+    assert!(script.propose(2, &join), "it may join");
+    script.learn(&[1, 2, 3]);
+    script.fetch(3, 2);
+    script.fetch(1, 2);
+    script.take(1, late);
+    script.judge()
+}
+
+/// A leader has let go all that a follower has, and more of what it hasn't: the follower's log ends just where the leader's
+/// begins, with a record that was never acknowledged.
+fn log_that_begins_where_another_ends() -> Result<(), Violation> {
+    let mut script = Script::new(&[1, 2, 3], 2);
+    script.append(1);
+    script.fetch(2, 1);
+    script.fetch(3, 1);
+    script.append(1);
+    script.fence(1);
+    script.unfence(1);
+    script.learn(&[2, 3]);
+    script.append(2);
+    script.fetch(3, 2);
+    script.let_go(2, 2);
+    script.append(2);
+    script.fetch(3, 2);
+    script.learn(&[1]);
+    let join = script.catch_up(1, 2);
+    assert!(script.propose(2, &join), "it may join");
     script.judge()
 }

@@ -150,6 +150,7 @@ impl MetadataImage {
         // Who was removed must not go on in this epoch: it isn't fenced by anything else.
         let someone_is_gone = present.replicas.iter().any(|id| !next.replicas.contains(id));
         let bumps = next.leader != present.leader || someone_is_gone || next.unclean != present.unclean;
+        let bumps = bumps && !planted(PlantedBug::ElectWithoutNewEpoch);
         let moved = (&next.replicas, &next.directories, &next.adding, &next.removing, &next.original)
             != (
                 &present.replicas,

@@ -3,7 +3,7 @@
 use ottla_types::{LeaderEpoch, Offset};
 
 use super::world::{Log, Node, assignment};
-use crate::partition::{FetchVerdict, FollowerStep, Replica};
+use crate::partition::{FetchVerdict, FollowerStep};
 
 /// Feeds until the follower has all of the leader's log; at most `rounds` times.
 fn catch_up(leader: &mut Node, follower: &mut Node, rounds: usize) {
@@ -159,7 +159,7 @@ fn kip_101_a_restart_loses_nothing_above_the_own_high_watermark() {
     let (mut one, mut two) = pair(&[1, 1], &[1, 1], 1);
     one.feed(&mut two);
     assert_eq!(one.high_watermark(), 2);
-    two.replica = Replica::new(ottla_types::BrokerId(2), Offset(0), two.log.facts());
+    two.begin_again(0);
     let _ = two.follow(&assignment(1, 1, 1, &[1, 2]));
     one.feed(&mut two);
     assert_eq!(two.log.epochs, [1, 1]);
@@ -203,7 +203,7 @@ fn kip_320_a_late_fetch_acknowledges_nothing() {
 #[test]
 fn what_is_missing_below_the_high_watermark_is_told() {
     let mut two = Node::with(2, &[1, 1, 1]);
-    two.replica = Replica::new(ottla_types::BrokerId(2), Offset(3), two.log.facts());
+    two.begin_again(3);
     two.log = Log { start: 0, epochs: vec![1], synced: 1 };
     assert!(two.replica.on_truncated(two.log.facts()));
     assert_eq!(two.high_watermark(), 1);

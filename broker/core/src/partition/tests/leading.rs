@@ -3,7 +3,7 @@
 use ottla_types::{BrokerEpoch, BrokerId, DirectoryId, LeaderEpoch, Offset, PartitionEpoch};
 
 use super::world::{Node, assignment, members, peer};
-use crate::partition::{AppendRefusal, Committed, FetchRefusal, LogFacts, Replica};
+use crate::partition::{AppendRefusal, Committed, FetchRefusal, LogFacts};
 
 /// Replicas 1 (leading in epoch 1) to 3, all in sync and caught up with nothing.
 fn cluster() -> (Node, Node, Node) {
@@ -71,10 +71,10 @@ fn who_left_counts_no_more_once_that_is_committed_and_not_before() {
     let _ = one.sync();
     one.feed(&mut two);
     one.feed(&mut two);
-    let leaves = one.replica.on_tick(one.log.facts(), 100, 50);
+    let leaves = one.replica.on_tick(one.log.facts(), 50);
     assert_eq!(leaves, None, "nobody lags for long");
     let _ = one.hear(&two.question(), 150);
-    let leaves = one.replica.on_tick(one.log.facts(), 100, 160);
+    let leaves = one.replica.on_tick(one.log.facts(), 160);
     assert_eq!(members(leaves.as_ref()), [1, 2]);
     let _ = one.sync();
     assert_eq!(one.high_watermark(), 0, "the proposal may come to nothing");
@@ -114,7 +114,7 @@ fn an_image_settles_what_was_proposed_before_it() {
 fn joining_takes_the_high_watermark_and_the_start_of_the_epoch() {
     // 1 led in epoch 1 with 2; then it leads again in epoch 3 and 3, which was away, has only a part.
     let mut one = Node::with(1, &[1, 1, 1]);
-    one.replica = Replica::new(BrokerId(1), Offset(2), one.log.facts());
+    one.begin_again(2);
     let mut three = Node::new(3);
     for node in [&mut one, &mut three] {
         let _ = node.follow(&assignment(1, 3, 5, &[1, 2]));

@@ -58,6 +58,9 @@ pub fn directory(id: i32) -> DirectoryId {
     DirectoryId([id as u8; 16])
 }
 
+/// How long a member may lag.
+pub const LAG_MAX_MS: u64 = 100;
+
 /// Replicas 1 to 3, a minimum of two.
 pub fn assignment(leader: i32, leader_epoch: i32, partition_epoch: i32, isr: &[i32]) -> Assignment {
     Assignment {
@@ -78,7 +81,12 @@ impl Node {
     /// With synced records of these epochs.
     pub fn with(id: i32, epochs: &[i32]) -> Self {
         let log = Log { start: 0, epochs: epochs.to_vec(), synced: epochs.len() };
-        Self { id, replica: Replica::new(BrokerId(id), Offset(0), log.facts()), log }
+        Self { id, replica: Replica::new(BrokerId(id), Offset(0), log.facts(), LAG_MAX_MS), log }
+    }
+
+    /// The process starts again with this saved high watermark.
+    pub fn begin_again(&mut self, high_watermark: i64) {
+        self.replica = Replica::new(BrokerId(self.id), Offset(high_watermark), self.log.facts(), LAG_MAX_MS);
     }
 
     pub fn follow(&mut self, assignment: &Assignment) -> Change {
@@ -87,9 +95,15 @@ impl Node {
 
     /// Appends a record of the present epoch, not synced.
     pub fn append(&mut self) -> Offset {
+        self.append_at(0)
+    }
+
+    pub fn append_at(&mut self, now_ms: u64) -> Offset {
         let epoch = self.replica.check_append(true).unwrap();
         self.log.epochs.push(epoch.0);
-        Offset(self.log.facts().end.0 - 1)
+        let end = self.log.facts().end;
+        self.replica.on_append(end, now_ms);
+        Offset(end.0 - 1)
     }
 
     pub fn sync(&mut self) -> Change {
@@ -138,9 +152,10 @@ impl Node {
         let step = self.replica.on_answer(answer, log.facts(), |epoch| log.end_offset_for(epoch));
         match step {
             FollowerStep::Ignore => {}
-            FollowerStep::Append => {
+            FollowerStep::Append(up_to) => {
                 let from = (self.log.facts().end.0 - leader.log.start) as usize;
-                self.log.epochs.extend_from_slice(&leader.log.epochs[from..]);
+                let records = leader.log.epochs[from..].iter().take_while(|epoch| **epoch <= up_to.0);
+                self.log.epochs.extend(records);
                 self.log.synced = self.log.epochs.len();
                 let _ = self.replica.on_appended(answer, self.log.facts());
             }
