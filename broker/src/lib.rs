@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Parser;
-use ottla_server::broker::start;
+use ottla_server::broker::{RunError, start};
 use ottla_server::config::{Config, ConfigError, Sources, text as properties_text};
 use ottla_server::contained::is_contained;
 use ottla_server::logging::LogControl;
@@ -154,6 +154,11 @@ async fn serve(config: Config, log_control: Arc<LogControl>, data: Handle) -> an
         error = quorum.failed() => {
             error!(%error, "the metadata quorum failed");
             return Err(error.into());
+        }
+        reason = quorum.has_to_start_again() => {
+            info!(reason, "stopping, to start again");
+            running.stop().await?;
+            return Err(RunError::StartAgain(reason).into());
         }
         _ = interrupt.recv() => info!("stopping, as SIGINT says"),
         _ = terminate.recv() => info!("stopping, as SIGTERM says"),

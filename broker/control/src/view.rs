@@ -19,6 +19,7 @@ pub fn cluster_view(
         brokers: image.brokers.values().map(|broker| broker_view(broker)).collect(),
         // By name, as people look for them.
         topics: image.topic_ids.values().map(|id| topic_view(image, &image.topics[id])).collect(),
+        quorum_trouble: String::new(),
     }
 }
 

@@ -18,6 +18,11 @@ pub struct QuorumConfig {
     pub cluster_id: Option<ClusterId>,
     /// `controller.quorum.voters`, or `controller.quorum.bootstrap.servers`.
     pub voters: Voters,
+    /// More addresses of control listeners: those of brokers that didn't form the quorum and may know of it. They are asked
+    /// before this node forms one.
+    pub others: Vec<String>,
+    /// The data folder was this broker's before this start: if it has no metadata log, it has lost it.
+    pub formatted: bool,
     /// The advertised address of this node's CONTROLLER listener, `host:port`.
     pub control_address: String,
     /// What this node registers as a broker; none if `process.roles` is only `controller`.
@@ -87,6 +92,8 @@ pub struct Tuning {
     pub log_segment_bytes: u64,
     /// How many commands wait at the active controller; more are refused.
     pub commands_queued_max: usize,
+    /// How long a node that would form the quorum tries to reach the brokers that don't form it.
+    pub others_patience: Duration,
 }
 
 impl Default for Tuning {
@@ -102,6 +109,7 @@ impl Default for Tuning {
             entries_kept: 1_000,
             log_segment_bytes: 4 << 20,
             commands_queued_max: 1_000,
+            others_patience: Duration::from_secs(10),
         }
     }
 }

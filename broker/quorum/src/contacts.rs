@@ -56,6 +56,11 @@ impl Contacts {
         contacts.get(&id).copied().filter(|contact| contact.identity == identity)
     }
 
+    /// Whether this log of the node answered a message that was sent not longer than `limit` ago.
+    pub fn answered_within(&self, id: BrokerId, identity: Identity, limit: Duration) -> bool {
+        self.of(id, identity).is_some_and(|contact| contact.answered.at.elapsed() <= limit)
+    }
+
     /// Whether this log of the node had everything that was committed not longer than `limit` ago.
     pub fn caught_up_within(&self, id: BrokerId, identity: Identity, limit: Duration) -> bool {
         let caught_up = self.of(id, identity).and_then(|contact| contact.caught_up);

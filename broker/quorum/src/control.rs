@@ -12,7 +12,7 @@ use ottla_core::metadata::{
     TopicErrorKind, TopicSelector,
 };
 use ottla_types::{BrokerId, MetadataVersion, PartitionIndex, TopicId};
-use tokio_stream::wrappers::WatchStream;
+use tokio_stream::wrappers::{IntervalStream, WatchStream};
 use tonic::{Code, Request, Response, Status};
 
 use crate::error::{ControlError, SubmitError};
@@ -21,6 +21,12 @@ use crate::voters::{VoterChange, VotersError};
 
 /// How long a change may take.
 const LIMIT: Duration = Duration::from_secs(10);
+
+/// How long it may take to learn whether an answer is up to date.
+const CONFIRM_LIMIT: Duration = Duration::from_secs(3);
+
+/// How often those who watch are told of a trouble of the quorum.
+const TROUBLE_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The shortest time between two views of a watch: changes that come closer together are seen as one.
 const VIEW_PAUSE: Duration = Duration::from_millis(20);
@@ -68,15 +74,22 @@ fn view_of(node: &Node, image: &MetadataImage) -> proto::ClusterView {
     let server = node.server();
     let voters: Vec<BrokerId> =
         server.iter().flat_map(|server| server.membership_config.membership().voter_ids()).collect();
-    cluster_view(image, server.and_then(|server| server.current_leader), &voters)
+    proto::ClusterView {
+        quorum_trouble: node.trouble().unwrap_or_default(),
+        ..cluster_view(image, server.and_then(|server| server.current_leader), &voters)
+    }
 }
 
 #[tonic::async_trait]
 impl Control for ControlService {
     type WatchClusterStream = Views;
 
-    async fn get_cluster(&self, _: Request<proto::GetClusterRequest>) -> Answer<proto::ClusterView> {
+    async fn get_cluster(&self, request: Request<proto::GetClusterRequest>) -> Answer<proto::ClusterView> {
         self.node.running()?;
+        if request.into_inner().confirmed {
+            let confirmed = self.node.confirm(CONFIRM_LIMIT).await;
+            confirmed.map_err(|error| Status::unavailable(error.to_string()))?;
+        }
         Ok(Response::new(view(&self.node)))
     }
 
@@ -86,18 +99,29 @@ impl Control for ControlService {
         // Entries without effect don't count as a change, elections do.
         let images = WatchStream::new(node.image.subscribe()).map(|_| ());
         let elections = WatchStream::new(running.raft.server_metrics()).map(|_| ());
+        // Some of it comes of nothing happening.
+        let watched = node.clone();
+        let troubles = IntervalStream::new(tokio::time::interval(TROUBLE_INTERVAL))
+            .scan(None, move |told, _| {
+                let now = watched.trouble();
+                let news = *told != now;
+                *told = now;
+                std::future::ready(Some(news))
+            })
+            .filter_map(|news| std::future::ready(news.then_some(())));
         let mut stopping = node.stopping.subscribe();
         let stopped = async move {
             let _ = stopping.wait_for(|stopping| *stopping).await;
         };
         let mut last = None;
-        let views = futures::stream::select(images, elections)
+        let views = futures::stream::select(futures::stream::select(images, elections), troubles)
             .then(|()| tokio::time::sleep(VIEW_PAUSE))
             .filter_map(move |()| {
                 // One image for both: a change between two looks would count as told and never be.
                 let image = node.image.borrow().clone();
                 let now = view_of(&node, &image);
-                let told = (image.changed, now.active_controller, now.voters.clone());
+                let told =
+                    (image.changed, now.active_controller, now.voters.clone(), now.quorum_trouble.clone());
                 let new = last.as_ref() != Some(&told);
                 last = Some(told);
                 std::future::ready(new.then_some(Ok(now)))

@@ -48,8 +48,9 @@ pub struct QuorumReplica {
 }
 
 impl Node {
-    /// The quorum as this node sees it, if it is the active controller.
-    pub fn describe_here(&self) -> Result<QuorumDescription, Status> {
+    /// The quorum as this node sees it, if it is the active controller and a majority says so.
+    pub async fn describe_here(&self) -> Result<QuorumDescription, Status> {
+        self.confirmed_here().await?;
         let metrics = self.running()?.raft.metrics().borrow().clone();
         if metrics.current_leader != Some(self.config.node_id) {
             return Err(unavailable(&Unavailable::NotActive(metrics.current_leader)));
@@ -93,9 +94,10 @@ impl Node {
     pub async fn describe(&self, limit: Duration) -> Result<QuorumDescription, SubmitError> {
         let ask = |address: Option<String>| async move {
             match address {
-                None => self.describe_here(),
+                None => self.describe_here().await,
                 Some(address) => {
-                    let request = proto::DescribeRequest { cluster_id: self.known_cluster_id() };
+                    let (cluster_id, quorum) = (self.known_cluster_id(), self.quorum());
+                    let request = proto::DescribeRequest { cluster_id, quorum };
                     Ok(self.peers.client(&address)?.describe(request).await?.into_inner().into())
                 }
             }

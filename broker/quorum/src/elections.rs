@@ -124,6 +124,11 @@ impl Elections {
         self.lock().heard.is_some_and(|heard| heard > since)
     }
 
+    /// Whether a message of an active controller was taken not longer than `limit` ago.
+    pub fn heard_within(&self, limit: Duration) -> bool {
+        self.lock().heard.is_some_and(|heard| heard.elapsed() <= limit)
+    }
+
     /// How long nothing was heard; none if nothing ever was, or if who was heard is gone.
     fn silence(&self, leadership: Option<Leadership>) -> Option<Duration> {
         let state = self.lock();
@@ -226,8 +231,8 @@ impl Node {
         if id == self.config.node_id {
             return (id, Canvassed::Yes(0));
         }
-        let address = self.configured_addresses().remove(&id).unwrap_or(member.addr);
-        let asked = self.peers.ask(&address, self.known_cluster_id(), member.identity, CANVASS, canvass);
+        let address = self.addresses.of(id, &member.addr);
+        let asked = self.peers.ask(&address, self.sender(), member.identity, CANVASS, canvass);
         match timeout(CANVASS_LIMIT, asked).await {
             Ok(Ok(answer)) => (id, answer),
             Ok(Err(_)) | Err(_) => (id, Canvassed::No),

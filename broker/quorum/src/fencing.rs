@@ -37,8 +37,10 @@ pub async fn serve(node: Arc<Node>, mut requests: Streaming<proto::HeartbeatRequ
         };
         let Ok(Some(request)) = request else { break };
         let (id, epoch) = (BrokerId(request.broker_id), BrokerEpoch(request.broker_epoch));
-        let answer = match node.check_cluster(&request.cluster_id) {
-            Ok(_) => node.heartbeat(id, epoch).await,
+        let is_ours =
+            node.check_cluster(&request.cluster_id).and_then(|_| node.check_quorum(request.quorum.as_ref()));
+        let answer = match is_ours {
+            Ok(()) => node.heartbeat(id, epoch).await,
             Err(status) => Err(status),
         };
         let refused = answer.is_err();

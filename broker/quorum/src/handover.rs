@@ -144,8 +144,8 @@ impl Node {
     }
 
     async fn ask_to_stand(&self, id: BrokerId, member: &Member, stand: Stand) -> Standing {
-        let address = self.configured_addresses().remove(&id).unwrap_or_else(|| member.addr.clone());
-        let asked = self.peers.ask(&address, self.known_cluster_id(), member.identity, STAND, &stand);
+        let address = self.addresses.of(id, &member.addr);
+        let asked = self.peers.ask(&address, self.sender(), member.identity, STAND, &stand);
         match timeout(ASK_LIMIT, asked).await {
             Ok(Ok(standing)) => standing,
             Ok(Err(_)) | Err(_) => Standing::No,
@@ -199,7 +199,7 @@ impl Node {
         let membership = metrics.membership_config.membership();
         let there = membership.voter_ids().map(|id| async move {
             let member = membership.get_node(&id)?;
-            let address = self.configured_addresses().remove(&id).unwrap_or_else(|| member.addr.clone());
+            let address = self.addresses.of(id, &member.addr);
             let there = id == self.config.node_id || probe::refuses(&address).await != Some(true);
             there.then_some(id)
         });

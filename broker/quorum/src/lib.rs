@@ -4,7 +4,9 @@
 //! controller (the leader of the voters). Not here: what a command means (`ottla_core::metadata`), and listening:
 //! the server puts [`Quorum::services`] on its CONTROLLER listener before it calls [`Quorum::start`].
 
+mod addresses;
 mod backoff;
+mod barrier;
 mod broker;
 mod chores;
 mod config;
@@ -17,6 +19,7 @@ mod error;
 mod fencing;
 mod handover;
 mod identity;
+mod lineage;
 mod log_store;
 mod membership;
 mod network;
@@ -25,6 +28,7 @@ mod peers;
 mod probe;
 mod quorum;
 mod raft_types;
+mod recovery;
 mod room;
 mod segments;
 mod services;
@@ -35,6 +39,7 @@ mod state_machine;
 mod tasks;
 #[cfg(test)]
 mod test_commands;
+mod trouble;
 mod voters;
 
 pub use config::{QuorumConfig, Registration, Tuning, Voter, Voters};

@@ -90,6 +90,35 @@ pub fn exists(folder: &Path) -> bool {
     folder.join(VOTE_FILE).exists()
 }
 
+/// What a log holds.
+pub struct Contents {
+    /// The last vote that was given.
+    pub vote: Option<Vote>,
+    /// The entries that aren't purged, and perhaps some that are.
+    pub entries: Vec<Entry>,
+}
+
+/// Reads the log in `folder`, which isn't open.
+///
+/// # Errors
+/// The disk's, and `InvalidData` when a file is damaged.
+pub fn read_all(disk: Arc<dyn Disk>, folder: &Path, segment_bytes: u64) -> io::Result<Contents> {
+    let vote = read_state(disk.as_ref(), folder, VOTE_FILE)?;
+    let segments = Segments::open(disk, folder, segment_bytes)?;
+    let entries =
+        segments.locate(0..u64::MAX, usize::MAX).iter().map(read_entry).collect::<io::Result<_>>()?;
+    Ok(Contents { vote, entries })
+}
+
+/// Has the log in `folder`, which isn't open, begin after `last`, which a snapshot has.
+///
+/// # Errors
+/// The disk's.
+pub fn begin_after(disk: &dyn Disk, folder: &Path, last: LogId, vote: Vote) -> io::Result<()> {
+    replace_file(disk, folder, PURGED_FILE, &serde_json::to_vec(&last)?)?;
+    replace_file(disk, folder, VOTE_FILE, &serde_json::to_vec(&vote)?)
+}
+
 impl LogStore {
     /// Opens the log in `folder`, which exists, and starts its thread. The thread ends with the last handle. On a full
     /// disk it waits in `room`.

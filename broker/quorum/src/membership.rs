@@ -2,21 +2,24 @@
 //!
 //! The rule is: the voter with the lowest id forms the cluster. It does so only with an empty log, and after all of the
 //! voters said that they know of no cluster and which log they have: voters that lost theirs, even most of them, never
-//! form another cluster beside one that still knows. It mints the cluster's id if none is configured. Everybody else
+//! form another cluster beside one that still knows. The other brokers that it is told of are asked too, as far as they
+//! are there: a quorum may have lost all of its voters. It mints the cluster's id if none is configured. Everybody else
 //! learns the id by asking and waits to be told the rest.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use openraft::ChangeMembers;
 use ottla_control::proto;
-use ottla_types::{BrokerId, ClusterId};
+use ottla_types::{BrokerId, ClusterId, QuorumId};
 use tonic::Status;
 
 use crate::backoff::Backoff;
 use crate::config::Voters;
 use crate::error::StartError;
 use crate::identity;
+use crate::lineage::{self, Lineage};
 use crate::node::{Node, Running};
 use crate::peers::too_late;
 use crate::raft_types::{Identity, Member};
@@ -27,6 +30,12 @@ const IDENTIFY_LIMIT: Duration = Duration::from_millis(500);
 
 /// How long the active controller may take to let a node join.
 const JOIN_LIMIT: Duration = Duration::from_secs(5);
+
+/// How often a node that misses somebody says of which quorum it is.
+const TELL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long nothing was heard of somebody who is missed.
+const MISSED_AFTER: Duration = Duration::from_secs(3);
 
 /// What is known of the voters after asking them.
 struct Survey {
@@ -40,6 +49,10 @@ struct Survey {
     identities: BTreeMap<BrokerId, Identity>,
     /// Whether one of them knows of a quorum.
     initialized: bool,
+    /// Who that is, for people.
+    known_by: Vec<String>,
+    /// How many of the other brokers didn't answer.
+    others_missing: usize,
     /// A cluster id that one of them has.
     cluster_id: Option<ClusterId>,
     /// The active controller's address, if one of them knows it.
@@ -47,7 +60,7 @@ struct Survey {
 }
 
 impl Node {
-    /// Asks every configured voter who it is and what it knows.
+    /// Asks every configured voter, and the other brokers, who they are and what they know.
     async fn survey(&self) -> Result<Survey, StartError> {
         let targets: Vec<(Option<BrokerId>, &str)> = match &self.config.voters {
             Voters::Static(voters) => voters.iter().map(|v| (Some(v.id), v.address.as_str())).collect(),
@@ -61,27 +74,66 @@ impl Node {
             answered: 0,
             identities: BTreeMap::new(),
             initialized: self.is_initialized(),
+            known_by: Vec::new(),
+            others_missing: 0,
             cluster_id: *self.cluster_id.borrow(),
             leader: None,
         };
-        let answers = targets.iter().map(|(id, address)| self.ask(*id, address));
-        for (answer, (id, address)) in futures::future::join_all(answers).await.into_iter().zip(&targets) {
+        let others = self.others(&targets);
+        let others_asked = futures::future::join_all(others.iter().map(|address| self.ask(None, address)));
+        let answers = futures::future::join_all(targets.iter().map(|(id, address)| self.ask(*id, address)));
+        let (answers, others_answers) = tokio::join!(answers, others_asked);
+        for (answer, (id, address)) in answers.into_iter().zip(&targets) {
             if let Some(id) = id {
                 survey.voters.insert(*id, (*address).to_owned());
             }
             match answer {
-                Ok(answer) => survey.add(&answer, address)?,
+                Ok(answer) => survey.add_voter(&answer, address)?,
                 Err(status) => tracing::debug!(address, %status, "a voter does not answer yet"),
             }
         }
+        for (answer, address) in others_answers.into_iter().zip(&others) {
+            match answer {
+                Ok(answer) => survey.add(&answer, address)?,
+                Err(status) => {
+                    tracing::debug!(address, %status, "a broker does not answer yet");
+                    survey.others_missing += 1;
+                }
+            }
+        }
         Ok(survey)
+    }
+
+    /// The addresses of brokers that aren't among those who form the quorum.
+    fn others(&self, voters: &[(Option<BrokerId>, &str)]) -> Vec<String> {
+        let mine = &self.config.control_address;
+        let is_other = |a: &&String| *a != mine && voters.iter().all(|(_, address)| a != address);
+        let others: BTreeSet<&String> = self.config.others.iter().filter(is_other).collect();
+        others.into_iter().cloned().collect()
     }
 
     async fn ask(&self, id: Option<BrokerId>, address: &str) -> Result<proto::IdentifyResponse, Status> {
         if id == Some(self.config.node_id) || address == self.config.control_address {
             return Ok(self.identify());
         }
-        self.peers.identify(address, IDENTIFY_LIMIT).await
+        let answer = self.peers.identify(address, self.asker(), IDENTIFY_LIMIT).await?;
+        if self.check_cluster(&answer.cluster_id).is_ok()
+            && let Some(theirs) = lineage::from_proto(answer.quorum.as_ref())
+        {
+            self.memory.hear(&theirs, &format!("node {} at {address}", answer.node_id));
+            self.addresses.found(BrokerId(answer.node_id), address);
+        }
+        Ok(answer)
+    }
+
+    /// Who this node is, as it asks others who they are.
+    fn asker(&self) -> proto::IdentifyRequest {
+        proto::IdentifyRequest {
+            cluster_id: self.known_cluster_id(),
+            node_id: self.config.node_id.0,
+            quorum: self.quorum(),
+            active_controller_address: self.leader().map(|(_, address)| address).unwrap_or_default(),
+        }
     }
 
     /// Who this node is.
@@ -96,19 +148,22 @@ impl Node {
             active_controller_address: leader.map(|(_, address)| address).unwrap_or_default(),
             started: self.running.get().is_some(),
             identity: self.running.get().map(|running| (&running.identity).into()),
+            quorum: self.quorum(),
         }
     }
 
     /// The cluster's id: the configured one, else the one that other voters have, else a new one if this node forms
     /// the cluster. Asks until there is one.
     pub async fn learn_cluster_id(&self) -> Result<ClusterId, StartError> {
-        let mut backoff = Backoff::for_peers();
+        let (mut backoff, began) = (Backoff::for_peers(), Instant::now());
         loop {
             if let Some(known) = *self.cluster_id.borrow() {
                 return Ok(known);
             }
             let survey = self.survey().await?;
-            let minted = || match survey.is_mine_to_form(self) {
+            let others_are_asked =
+                survey.others_missing == 0 || began.elapsed() > self.config.tuning.others_patience;
+            let minted = || match others_are_asked && survey.is_mine_to_form(self) {
                 true => mint().map(Some),
                 false => Ok(None),
             };
@@ -122,19 +177,25 @@ impl Node {
 
     /// Forms the quorum if that is this voter's to do, else waits until there is one.
     pub async fn form(&self, running: &Running) -> Result<(), StartError> {
-        let mut backoff = Backoff::for_peers();
+        let (mut backoff, began) = (Backoff::for_peers(), Instant::now());
         loop {
             let survey = self.survey().await?;
             if survey.initialized {
+                self.say_why_none_is_formed(&survey);
                 return Ok(());
             }
-            if survey.is_mine_to_form(self)
+            let others_are_asked =
+                survey.others_missing == 0 || began.elapsed() > self.config.tuning.others_patience;
+            if others_are_asked
+                && survey.is_mine_to_form(self)
                 && let Some(members) = survey.members()
             {
-                tracing::info!(voters = ?survey.voters, "forming the metadata quorum");
+                let id = mint_quorum_id()?;
+                tracing::info!(quorum = %id, voters = ?survey.voters, "forming the metadata quorum");
+                self.remember(Lineage::new(id), false).await?;
                 running.elections.wait_for_election();
                 return match running.raft.initialize(members).await {
-                    Ok(()) => Ok(()),
+                    Ok(()) => self.remember(Lineage::new(id), true).await,
                     // Meanwhile somebody told of a quorum.
                     Err(openraft::error::RaftError::APIError(reason)) => {
                         tracing::info!(%reason, "a metadata quorum exists already");
@@ -145,6 +206,72 @@ impl Node {
             }
             backoff.pause().await;
         }
+    }
+
+    async fn remember(&self, quorum: Lineage, formed: bool) -> Result<(), StartError> {
+        let memory = self.memory.clone();
+        let remembered = tokio::task::spawn_blocking(move || memory.remember(quorum, formed)).await;
+        let remembered = remembered.map_err(std::io::Error::other).and_then(|remembered| remembered);
+        remembered.map_err(|error| StartError::Log {
+            path: self.config.log_dir.clone(),
+            reason: format!("which metadata quorum this is can't be written down: {error}"),
+        })
+    }
+
+    /// A node whose log is empty finds that there is a quorum already: mostly it just joins.
+    fn say_why_none_is_formed(&self, survey: &Survey) {
+        if self.has_log() || survey.leader.is_some() {
+            return;
+        }
+        let known_by = if self.memory.log_is_gone() { "its own data folder" } else { "others" };
+        tracing::warn!(
+            known_by, brokers = ?survey.known_by,
+            "a metadata quorum exists already, so that this node forms none: it waits for its active controller. If the              disks of its voters are lost for good, rebuild it from what other brokers know: `ottla quorum recover`"
+        );
+    }
+
+    /// Says of which quorum this node is, to whom it misses: somebody may have come back without knowing of it, and be
+    /// about to form another one. Ends with the node.
+    pub async fn tell_the_missed(self: Arc<Self>) {
+        let mut stopping = self.stopping.subscribe();
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(TELL_INTERVAL) => {}
+                _ = stopping.wait_for(|stopping| *stopping) => return,
+            }
+            if self.memory.lineage().is_none() {
+                continue;
+            }
+            let missed = self.missed();
+            futures::future::join_all(missed.iter().map(|address| self.ask(None, address))).await;
+        }
+    }
+
+    /// The addresses of whom this node misses: as the active controller, members that don't answer; else all whom it knows,
+    /// once it hears nothing of an active controller.
+    fn missed(&self) -> BTreeSet<String> {
+        let Some(running) = self.running.get() else { return BTreeSet::new() };
+        let server = running.raft.server_metrics().borrow().clone();
+        let is_active = server.current_leader == Some(self.config.node_id);
+        if !is_active && running.elections.heard_within(MISSED_AFTER) {
+            return BTreeSet::new();
+        }
+        let is_there =
+            |id: BrokerId, identity| is_active && self.contacts.answered_within(id, identity, MISSED_AFTER);
+        let membership = server.membership_config.membership();
+        let members = membership
+            .nodes()
+            .filter(|(id, member)| **id != self.config.node_id && !is_there(**id, member.identity))
+            .map(|(id, member)| self.addresses.of(*id, &member.addr));
+        let mut missed: BTreeSet<String> = members.collect();
+        if !is_active {
+            missed.extend(self.addresses.configured().chain(&self.config.others).cloned());
+            if let Voters::Bootstrap(addresses) = &self.config.voters {
+                missed.extend(addresses.iter().cloned());
+            }
+        }
+        missed.remove(&self.config.control_address);
+        missed
     }
 
     /// Asks the active controller for the metadata until this node is a member of the quorum with the log that it
@@ -158,7 +285,8 @@ impl Node {
             if known.is_some_and(|member| self.is_listed_as(&member, running)) {
                 return Ok(());
             }
-            if let Some(address) = self.survey().await?.leader
+            let told = || self.told_leader.borrow().clone();
+            if let Some(address) = self.survey().await?.leader.or_else(told)
                 && let Err(status) = self.ask_to_join(&address, running).await
             {
                 tracing::debug!(address, %status, "the active controller does not let this node join yet");
@@ -168,7 +296,9 @@ impl Node {
     }
 
     fn is_listed_as(&self, member: &Member, running: &Running) -> bool {
-        member.addr == self.config.control_address && member.identity == running.identity
+        member.addr == self.config.control_address
+            && member.identity == running.identity
+            && member.controller == self.config.voter
     }
 
     async fn ask_to_join(&self, address: &str, running: &Running) -> Result<(), Status> {
@@ -178,6 +308,7 @@ impl Node {
             control_address: self.config.control_address.clone(),
             identity: Some((&running.identity).into()),
             voter: self.config.voter,
+            quorum: self.quorum(),
         };
         let mut client = self.peers.client(address)?;
         let joined = tokio::time::timeout(JOIN_LIMIT, client.join(request)).await;
@@ -187,7 +318,8 @@ impl Node {
     /// Makes a node a member that learns, or notes its new address. Only the active controller can.
     ///
     /// A member that comes with another log lost the one that it had. That one is removed first, its vote included,
-    /// which takes a majority that has its logs; then the new one learns, and `voters` gives it the vote again.
+    /// which takes a majority that has its logs; then the new one learns, and `voters` gives it the vote again. One that is
+    /// new only learns: whether it gets the vote too is for `voters`.
     pub async fn let_join(&self, id: BrokerId, joining: Member) -> Result<(), Status> {
         let running = self.running()?;
         let _one_at_a_time = running.membership_changes.lock().await;
@@ -196,7 +328,7 @@ impl Node {
             return change_members(running, ChangeMembers::AddNodes([(id, joining)].into()), true).await;
         };
         let same_log = joining.identity.is(&known.identity);
-        let joining = Member { wanted: known.wanted, ..joining };
+        let joining = Member { wanted: known.wanted, dismissed: known.dismissed, ..joining };
         if *known == joining {
             return Ok(());
         }
@@ -223,20 +355,27 @@ impl Node {
 
     /// Whether a member is there with the log that it is known by.
     async fn has_its_log(&self, member: &Member) -> bool {
-        let answer = self.peers.identify(&member.addr, IDENTIFY_LIMIT).await;
+        let answer = self.peers.identify(&member.addr, self.asker(), IDENTIFY_LIMIT).await;
         answer.is_ok_and(|answer| identity::from_proto(answer.identity) == Some(member.identity))
     }
 }
 
 impl Survey {
-    fn add(&mut self, answer: &proto::IdentifyResponse, address: &str) -> Result<(), StartError> {
-        self.initialized |= answer.initialized;
+    fn add_voter(&mut self, answer: &proto::IdentifyResponse, address: &str) -> Result<(), StartError> {
         if answer.voter {
             self.answered += 1;
             if let Some(identity) = identity::from_proto(answer.identity.clone()) {
                 self.identities.insert(BrokerId(answer.node_id), identity);
             }
             self.voters.insert(BrokerId(answer.node_id), address.to_owned());
+        }
+        self.add(answer, address)
+    }
+
+    fn add(&mut self, answer: &proto::IdentifyResponse, address: &str) -> Result<(), StartError> {
+        self.initialized |= answer.initialized;
+        if answer.initialized {
+            self.known_by.push(format!("{} at {address}", answer.node_id));
         }
         if !answer.active_controller_address.is_empty() {
             self.leader = Some(answer.active_controller_address.clone());
@@ -266,14 +405,23 @@ impl Survey {
     fn members(&self) -> Option<BTreeMap<BrokerId, Member>> {
         let member = |(id, addr): (&BrokerId, &String)| {
             let identity = *self.identities.get(id)?;
-            Some((*id, Member { addr: addr.clone(), identity, wanted: true }))
+            let addr = addr.clone();
+            Some((*id, Member { addr, identity, wanted: true, controller: true, dismissed: false }))
         };
         self.voters.iter().map(member).collect()
     }
 }
 
 fn mint() -> Result<ClusterId, StartError> {
+    random().map(ClusterId)
+}
+
+fn mint_quorum_id() -> Result<QuorumId, StartError> {
+    random().map(QuorumId)
+}
+
+fn random() -> Result<[u8; 16], StartError> {
     let mut id = [0; 16];
     getrandom::fill(&mut id).map_err(|error| StartError::Config(format!("no randomness: {error}")))?;
-    Ok(ClusterId(id))
+    Ok(id)
 }

@@ -1,6 +1,5 @@
 //! openraft's messages over tonic: one RPC, a kind, and JSON.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +18,9 @@ use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::{Code, Status};
 
+use crate::addresses::Addresses;
 use crate::contacts::{Contacts, Moment};
+use crate::lineage::Memory;
 use crate::node::{Node, Running};
 use crate::peers::{Peers, too_late};
 use crate::raft_types::{Identity, LogId, Member, TypeConfig, Vote};
@@ -46,10 +47,12 @@ pub struct Network {
     pub cluster_id: ClusterId,
     /// Shared connections.
     pub peers: Arc<Peers>,
-    /// Addresses from the configuration, which win over those in the log: a voter may have moved.
-    pub configured: BTreeMap<BrokerId, String>,
+    /// Where they are: a node may have moved since the log said so.
+    pub addresses: Arc<Addresses>,
     /// When each of them answered.
     pub contacts: Arc<Contacts>,
+    /// Which quorum this node follows.
+    pub memory: Arc<Memory>,
     /// In favour of whom this node stands down, if it does.
     pub stand_down: watch::Receiver<Option<Vote>>,
     /// What runs beside callers.
@@ -65,8 +68,9 @@ impl RaftNetworkFactory<TypeConfig> for Network {
                 cluster_id: self.cluster_id,
                 peers: self.peers.clone(),
                 target,
-                address: self.configured.get(&target).unwrap_or(&node.addr).clone(),
+                address: self.addresses.of(target, &node.addr),
                 addressee: node.identity,
+                memory: self.memory.clone(),
             },
             contacts: self.contacts.clone(),
             stand_down: self.stand_down.clone(),
@@ -93,6 +97,7 @@ struct Line {
     target: BrokerId,
     address: String,
     addressee: Identity,
+    memory: Arc<Memory>,
 }
 
 type CallError<E> = RPCError<BrokerId, Member, RaftError<BrokerId, E>>;
@@ -170,6 +175,7 @@ impl Line {
             kind: kind.to_owned(),
             payload,
             addressee: Some((&self.addressee).into()),
+            quorum: self.memory.lineage().as_ref().map(Into::into),
         };
         let failed = |status: Status| match status.code() {
             Code::Unavailable | Code::FailedPrecondition | Code::InvalidArgument => {

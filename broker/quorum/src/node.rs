@@ -2,18 +2,21 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use ottla_control::proto;
 use ottla_core::metadata::{Command, MetadataImage, Rejection, Reply, TopicSelector, UnfenceBroker};
+use ottla_store::Disk;
 use ottla_types::{BrokerEpoch, BrokerId, ClusterId, MetadataVersion};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, watch};
 use tokio::time::timeout_at;
 use tonic::{Code, Status};
 
+use crate::addresses::Addresses;
 use crate::backoff::Backoff;
 use crate::config::{QuorumConfig, Voters};
 use crate::contacts::Contacts;
@@ -21,7 +24,8 @@ use crate::controller::{Controller, Outcome, Unavailable};
 use crate::elections::Elections;
 use crate::error::SubmitError;
 use crate::handover::Departure;
-use crate::peers::Peers;
+use crate::lineage::{self, Lineage, Memory, Relation};
+use crate::peers::{Peers, Sender};
 use crate::raft_types::{Identity, Raft, RaftMetrics, RaftServerMetrics, Vote};
 use crate::room::Room;
 use crate::sessions::Sessions;
@@ -34,6 +38,9 @@ pub struct Node {
     pub tasks: Tasks,
     pub peers: Arc<Peers>,
     pub contacts: Arc<Contacts>,
+    pub addresses: Arc<Addresses>,
+    /// Which quorum it follows.
+    pub memory: Arc<Memory>,
     /// Once it is known.
     pub cluster_id: watch::Sender<Option<ClusterId>>,
     pub image: watch::Sender<Arc<MetadataImage>>,
@@ -41,6 +48,12 @@ pub struct Node {
     /// How far it is with stopping in order.
     pub departure: watch::Sender<Departure>,
     pub stopping: watch::Sender<bool>,
+    /// When this node was made.
+    pub began: Instant,
+    /// The address of the active controller, as another node said.
+    pub told_leader: watch::Sender<Option<String>>,
+    /// Why this node has to start again, if it has to.
+    pub start_again: watch::Sender<Option<String>>,
     pub running: OnceLock<Running>,
 }
 
@@ -61,34 +74,43 @@ pub struct Running {
 }
 
 impl Node {
-    /// Its connections are carried by `runtime`.
-    pub fn new(config: QuorumConfig, runtime: Handle) -> Self {
+    /// Reads which quorum it follows. Its connections are carried by `runtime`.
+    ///
+    /// # Errors
+    /// The disk's, and `InvalidData`.
+    pub fn new(disk: Arc<dyn Disk>, config: QuorumConfig, runtime: Handle) -> io::Result<Self> {
         let image = MetadataImage::new(config.cluster_id.unwrap_or_default());
-        Self {
+        let configured = match &config.voters {
+            Voters::Static(voters) => voters.iter().map(|voter| (voter.id, voter.address.clone())).collect(),
+            Voters::Bootstrap(_) => BTreeMap::new(),
+        };
+        let folder = config.log_dir.join(ottla_log::METADATA_FOLDER);
+        let memory = Memory::open(disk, &config.log_dir, crate::log_store::exists(&folder))?;
+        if config.formatted && !folder.exists() {
+            memory.note_lost_log();
+        }
+        Ok(Self {
+            memory: Arc::new(memory),
             peers: Arc::new(Peers::new(runtime)),
             contacts: Arc::new(Contacts::default()),
+            addresses: Arc::new(Addresses::new(configured)),
             cluster_id: watch::Sender::new(config.cluster_id),
             image: watch::Sender::new(Arc::new(image)),
             broker_epoch: watch::Sender::new(None),
             departure: watch::Sender::new(Departure::Stays),
             stopping: watch::Sender::new(false),
+            began: Instant::now(),
+            told_leader: watch::Sender::new(None),
+            start_again: watch::Sender::new(None),
             running: OnceLock::new(),
             tasks: Tasks::default(),
             config,
-        }
+        })
     }
 
     /// The folder of the metadata log.
     pub fn folder(&self) -> PathBuf {
         self.config.log_dir.join(ottla_log::METADATA_FOLDER)
-    }
-
-    /// The addresses of voters that the configuration gives with their ids.
-    pub fn configured_addresses(&self) -> BTreeMap<BrokerId, String> {
-        match &self.config.voters {
-            Voters::Static(voters) => voters.iter().map(|voter| (voter.id, voter.address.clone())).collect(),
-            Voters::Bootstrap(_) => BTreeMap::new(),
-        }
     }
 
     pub fn metrics(&self) -> Option<RaftMetrics> {
@@ -118,14 +140,19 @@ impl Node {
     /// The active controller that `metrics` names, and its address.
     pub fn leader_of(&self, metrics: &RaftServerMetrics) -> Option<(BrokerId, String)> {
         let leader = metrics.current_leader?;
-        let configured = self.configured_addresses().remove(&leader);
+        let known = self.addresses.known(leader);
         let in_log =
             || metrics.membership_config.membership().get_node(&leader).map(|node| node.addr.clone());
-        Some((leader, configured.or_else(in_log)?))
+        Some((leader, known.or_else(in_log)?))
     }
 
     /// Whether a quorum was formed, as far as this node knows: it must never form another one.
     pub fn is_initialized(&self) -> bool {
+        self.memory.knows_of_one() || self.has_log()
+    }
+
+    /// Whether its log says that a quorum was formed.
+    pub fn has_log(&self) -> bool {
         match self.metrics() {
             Some(metrics) => metrics.last_log_index.is_some() || metrics.current_term > 0,
             None => crate::log_store::exists(&self.folder()),
@@ -144,6 +171,78 @@ impl Node {
             ))),
             None => Err(Status::unavailable("this node does not know its cluster yet: try again")),
         }
+    }
+
+    /// Refuses what a node of another quorum says.
+    ///
+    /// # Errors
+    /// `FailedPrecondition`, with what to do.
+    pub fn check_quorum(&self, theirs: Option<&proto::Lineage>) -> Result<(), Status> {
+        let (Some(ours), Some(theirs)) = (self.memory.lineage(), self.lineage_of(theirs)) else {
+            return Ok(());
+        };
+        match ours.relation(&theirs) {
+            Relation::Same => Ok(()),
+            relation => Err(self.other_quorum(&ours, &theirs, relation)),
+        }
+    }
+
+    /// Whether a message of the consensus is of the quorum that this node follows. If it follows none, it does so from now
+    /// on, which is on its disk when this returns.
+    ///
+    /// # Errors
+    /// `FailedPrecondition` when it is of another one, with what to do; `Unavailable` when the disk has no room.
+    pub async fn follow_quorum(&self, theirs: Option<&proto::Lineage>) -> Result<(), Status> {
+        let Some(theirs) = self.lineage_of(theirs) else {
+            return Err(Status::unavailable("this node does not know its cluster yet: try again"));
+        };
+        let Some(ours) = self.memory.lineage() else {
+            let memory = self.memory.clone();
+            let remembered = tokio::task::spawn_blocking(move || memory.remember(theirs, true)).await;
+            let remembered = remembered.map_err(io::Error::other).and_then(|remembered| remembered);
+            return remembered.map_err(|error| {
+                tracing::error!(%error, "the metadata quorum that this node is to follow can't be written down");
+                Status::unavailable(error.to_string())
+            });
+        };
+        match ours.relation(&theirs) {
+            Relation::Same => Ok(()),
+            Relation::Successor(end) => Err(self.follow_successor(theirs, end).await),
+            relation => Err(self.other_quorum(&ours, &theirs, relation)),
+        }
+    }
+
+    fn other_quorum(&self, ours: &Lineage, theirs: &Lineage, relation: Relation) -> Status {
+        let me = self.config.node_id;
+        self.memory.hear(theirs, "a message");
+        let why = match relation {
+            Relation::Predecessor => "which this one succeeds: start the sender again",
+            Relation::Same | Relation::Successor(_) | Relation::Foreign => {
+                "which it doesn't follow: see `ottla quorum recover`"
+            }
+        };
+        Status::failed_precondition(format!(
+            "node {me} follows the metadata quorum {}, and the message is of {}, {why}",
+            ours.id, theirs.id
+        ))
+    }
+
+    /// A lineage as it came in a message. Nodes from before there were any say none; all of a cluster have the same one.
+    fn lineage_of(&self, theirs: Option<&proto::Lineage>) -> Option<Lineage> {
+        match theirs {
+            Some(theirs) => lineage::from_proto(Some(theirs)),
+            None => (*self.cluster_id.borrow()).map(Lineage::unnamed),
+        }
+    }
+
+    /// The quorum that this node follows, as messages carry it.
+    pub fn quorum(&self) -> Option<proto::Lineage> {
+        self.memory.lineage().as_ref().map(Into::into)
+    }
+
+    /// Of which cluster and quorum this node's messages are.
+    pub fn sender(&self) -> Sender {
+        Sender { cluster_id: self.known_cluster_id(), quorum: self.quorum() }
     }
 
     /// Refuses what would have openraft write while it stands still for lack of room: it would wait with the rest, without
@@ -229,7 +328,7 @@ impl Node {
         outcome.map_err(SubmitError::Rejected)
     }
 
-    async fn wait_for(&self, version: MetadataVersion) {
+    pub async fn wait_for(&self, version: MetadataVersion) {
         let mut image = self.image.subscribe();
         // The sender is a part of `self`.
         let _ = image.wait_for(|image| image.version >= version).await;
@@ -256,7 +355,11 @@ impl Node {
 
     async fn forward(&self, address: &str, command: &Command) -> Result<Outcome, Status> {
         let encoded = serde_json::to_vec(command).map_err(|error| Status::internal(error.to_string()))?;
-        let request = proto::SubmitRequest { cluster_id: self.known_cluster_id(), command: encoded };
+        let request = proto::SubmitRequest {
+            cluster_id: self.known_cluster_id(),
+            command: encoded,
+            quorum: self.quorum(),
+        };
         let response = self.peers.client(address)?.submit(request).await?.into_inner();
         let outcome: Result<Reply, Rejection> =
             serde_json::from_slice(&response.outcome).map_err(|error| Status::internal(error.to_string()))?;

@@ -23,6 +23,14 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 /// More addresses than any cluster has nodes: then old ones are forgotten.
 const ADDRESSES_MAX: usize = 1_000;
 
+/// Of which cluster and quorum the sender of a message is.
+pub struct Sender {
+    /// The cluster.
+    pub cluster_id: String,
+    /// The quorum that it follows, if it follows one.
+    pub quorum: Option<proto::Lineage>,
+}
+
 /// Connections by address.
 pub struct Peers {
     channels: Mutex<HashMap<String, Channel>>,
@@ -66,29 +74,35 @@ impl Peers {
     pub async fn ask<Reply: DeserializeOwned>(
         &self,
         address: &str,
-        cluster_id: String,
+        sender: Sender,
         addressee: Identity,
         kind: &str,
         question: &impl Serialize,
     ) -> Result<Reply, Status> {
         let wrong = |error: serde_json::Error| Status::internal(error.to_string());
         let message = proto::RaftMessage {
-            cluster_id,
+            cluster_id: sender.cluster_id,
             kind: kind.to_owned(),
             payload: serde_json::to_vec(question).map_err(wrong)?,
             addressee: Some((&addressee).into()),
+            quorum: sender.quorum,
         };
         let answer = self.client(address)?.raft(message).await?.into_inner();
         serde_json::from_slice(&answer.payload).map_err(wrong)
     }
 
-    /// Asks the node at `address` who it is.
+    /// Asks the node at `address` who it is, and says who asks.
     ///
     /// # Errors
     /// When it can't be reached or doesn't answer in `limit`.
-    pub async fn identify(&self, address: &str, limit: Duration) -> Result<proto::IdentifyResponse, Status> {
+    pub async fn identify(
+        &self,
+        address: &str,
+        asker: proto::IdentifyRequest,
+        limit: Duration,
+    ) -> Result<proto::IdentifyResponse, Status> {
         let mut client = self.client(address)?;
-        let answer = tokio::time::timeout(limit, client.identify(proto::IdentifyRequest {})).await;
+        let answer = tokio::time::timeout(limit, client.identify(asker)).await;
         Ok(answer.map_err(|_| too_late(limit))??.into_inner())
     }
 }

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use openraft::SnapshotPolicy;
 use ottla_control::proto::control_server::ControlServer;
 use ottla_control::proto::quorum_server::QuorumServer;
+use ottla_control::proto::recovery_server::RecoveryServer;
 use ottla_core::metadata::{Command, MetadataImage, Reply};
 use ottla_store::{Disk, RealDisk};
-use ottla_types::{BrokerEpoch, BrokerId, ClusterId, DirectoryId};
+use ottla_types::{BrokerEpoch, BrokerId, ClusterId, DirectoryId, QuorumId};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
@@ -25,13 +26,15 @@ use crate::error::{QuorumFailed, StartError, SubmitError};
 use crate::fencing;
 use crate::handover::Departure;
 use crate::identity;
-use crate::log_store::LogStore;
+use crate::lineage::Lineage;
+use crate::log_store::{self, LogStore};
 use crate::network::Network;
 use crate::node::{Node, Running};
 use crate::peers::MESSAGE_BYTES_MAX;
 use crate::raft_types::{Identity, Raft, Vote};
+use crate::recovery;
 use crate::room::Room;
-use crate::services::QuorumService;
+use crate::services::{QuorumService, RecoveryService};
 use crate::session;
 use crate::sessions::Sessions;
 use crate::state_machine::StateMachine;
@@ -72,7 +75,10 @@ impl Quorum {
     /// Outside of a runtime.
     pub fn on(disk: Arc<dyn Disk>, config: QuorumConfig) -> Result<Self, StartError> {
         check(&config)?;
-        Ok(Self { node: Arc::new(Node::new(config, Handle::current())), disk })
+        let dir = config.log_dir.clone();
+        let node = Node::new(disk.clone(), config, Handle::current());
+        let node = node.map_err(|error| StartError::Log { path: dir, reason: error.to_string() })?;
+        Ok(Self { node: Arc::new(node), disk })
     }
 
     /// The services `Control` and `Quorum`, for the CONTROLLER listener. It must listen before
@@ -84,7 +90,8 @@ impl Quorum {
         let control = ControlServer::new(ControlService { node: self.node.clone(), broker })
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
         let mut routes = tonic::service::Routes::builder();
-        routes.add_service(quorum).add_service(control);
+        let recovery = RecoveryServer::new(RecoveryService { node: self.node.clone() });
+        routes.add_service(quorum).add_service(control).add_service(recovery);
         routes.routes()
     }
 
@@ -141,6 +148,7 @@ impl Quorum {
         tasks.spawn("fence the gone", fencing::fence_the_gone(self.node.clone()));
         tasks.spawn("tend the voters", voters::tend(self.node.clone()));
         tasks.spawn("do the controller's chores", chores::tend(self.node.clone()));
+        tasks.spawn("tell whom this node misses", self.node.clone().tell_the_missed());
         if let Some(registration) = self.node.config.registration.clone() {
             tasks.spawn("keep the registration", broker::run(self.node.clone(), registration, directory_id));
         }
@@ -244,6 +252,23 @@ impl Quorum {
         self.node.active_controller()
     }
 
+    /// The metadata quorum that this node follows, if it follows one.
+    pub fn quorum_id(&self) -> Option<QuorumId> {
+        self.node.memory.lineage().map(|lineage| lineage.id)
+    }
+
+    /// What is wrong with the metadata quorum as far as this node knows, for people, with what to do; none if nothing is.
+    pub fn trouble(&self) -> Option<String> {
+        self.node.trouble()
+    }
+
+    /// What is wrong if this node is the active controller of a quorum that no other broker follows, while others of this
+    /// cluster follow another one: what it says of the cluster isn't to be believed.
+    pub fn leads_beside_another(&self) -> Option<String> {
+        let alone = self.node.image.borrow().brokers.len() <= 1 && self.node.is_active();
+        self.trouble().filter(|_| alone && self.node.memory.conflict().is_some())
+    }
+
     /// The epoch of this broker's registration with the active controller; none before the first.
     pub fn broker_epoch(&self) -> Option<BrokerEpoch> {
         *self.node.broker_epoch.borrow()
@@ -266,6 +291,17 @@ impl Quorum {
             }
         }
         std::future::pending().await
+    }
+
+    /// Waits until this node has to start again, to follow another quorum or to rebuild its own, and says why. It mostly
+    /// never has to.
+    pub async fn has_to_start_again(&self) -> String {
+        let mut reasons = self.node.start_again.subscribe();
+        match reasons.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or_default(),
+            // The sender is a part of the node.
+            Err(_) => std::future::pending().await,
+        }
     }
 
     /// Tells the active controller that this broker is about to stop, while it still serves: its leaderships move to
@@ -339,13 +375,20 @@ async fn open(
     let folder = node.folder();
     let failed =
         |error: &dyn std::fmt::Display| StartError::Log { path: folder.clone(), reason: error.to_string() };
+    recovery::carry_out(node, disk, &folder, cluster_id, directory_id).map_err(|error| failed(&error))?;
+    if node.memory.lineage().is_none() && log_store::exists(&folder) {
+        // A log from before quorums had identities.
+        let unnamed = Lineage::unnamed(cluster_id);
+        node.memory.remember(unnamed, true).map_err(|error| failed(&error))?;
+    }
     let (log, machine) = open_files(node, disk, room, &folder, cluster_id).map_err(|error| failed(&error))?;
     let identity = identity::load(disk.as_ref(), &folder, directory_id).map_err(|error| failed(&error))?;
     let network = Network {
         cluster_id,
         peers: node.peers.clone(),
-        configured: node.configured_addresses(),
+        addresses: node.addresses.clone(),
         contacts: node.contacts.clone(),
+        memory: node.memory.clone(),
         stand_down,
         tasks: node.tasks.clone(),
     };
@@ -442,6 +485,8 @@ mod tests {
                 voter: true,
                 cluster_id: Some(CLUSTER),
                 voters: Voters::Static(vec![Voter { id, address: address.clone() }]),
+                others: Vec::new(),
+                formatted: false,
                 control_address: address,
                 registration: None,
                 log_dir: dir.path().to_owned(),

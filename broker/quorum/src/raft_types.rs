@@ -51,6 +51,12 @@ pub struct Member {
     /// It is to vote: the active controller makes it a voter once it has caught up.
     #[serde(default)]
     pub wanted: bool,
+    /// It has the process role controller: the active controller may give it the vote unasked.
+    #[serde(default)]
+    pub controller: bool,
+    /// An administrator took the vote from it, so that only one gives it back.
+    #[serde(default)]
+    pub dismissed: bool,
 }
 
 /// Which log a node has. A node that lost its log comes back as another one, with the same id and another identity:

@@ -135,6 +135,7 @@ async fn beat(
         broker_id: node.config.node_id.0,
         broker_epoch: epoch.0,
         metadata_version: node.image.borrow().version.0,
+        quorum: node.quorum(),
     };
     let ended = || Status::unavailable("the other side ended the stream");
     requests.send(request).await.map_err(|_| ended())?;

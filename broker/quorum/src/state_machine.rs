@@ -86,6 +86,41 @@ impl StateMachine {
     }
 }
 
+/// All that a log says, whether it was committed or not.
+pub struct Replayed {
+    /// The metadata.
+    pub image: MetadataImage,
+    /// Who votes and who learns.
+    pub membership: StoredMembership,
+    /// The last entry.
+    pub last: Option<LogId>,
+}
+
+/// Replays `entries`, which aren't known to be committed, upon the newest snapshot in `folder`.
+///
+/// # Errors
+/// The disk's, and `InvalidData` for a damaged snapshot and for entries that don't follow it.
+pub fn replayed(
+    disk: Arc<dyn Disk>,
+    folder: &Path,
+    cluster_id: ClusterId,
+    entries: Vec<Entry>,
+) -> io::Result<Replayed> {
+    let published = watch::Sender::new(Arc::new(MetadataImage::new(cluster_id)));
+    let mut machine = StateMachine::open(disk, folder, cluster_id, published, Arc::default())?;
+    for entry in entries {
+        let next = machine.last_applied.map_or(0, |last| last.index + 1);
+        if entry.log_id.index > next {
+            let text = format!("entries {next} to {} of the metadata log are missing", entry.log_id.index);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        }
+        if entry.log_id.index == next {
+            machine.apply_entry(entry);
+        }
+    }
+    Ok(Replayed { image: machine.image, membership: machine.membership, last: machine.last_applied })
+}
+
 impl RaftStateMachine<TypeConfig> for StateMachine {
     type SnapshotBuilder = SnapshotBuilder;
 

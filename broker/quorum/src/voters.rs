@@ -4,6 +4,9 @@
 //! controller then brings the voters in line with them, whoever that is by then: a marked learner votes once it has
 //! caught up, and the vote is taken from unmarked ones when all that are marked have it. So a change that adds and
 //! removes never passes through fewer voters than it begins or ends with.
+//!
+//! A quorum grows by itself, from one voter to three and from three to five, one voter at a time: as soon as there are two
+//! more nodes with the role controller that are in service and have caught up. It never shrinks by itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,6 +25,9 @@ use crate::raft_types::{Member, RaftMetrics};
 
 /// The most voters that a quorum has.
 pub const VOTERS_MAX: usize = 9;
+
+/// How many voters a quorum comes to by itself: any two of five may be lost.
+const GROWN: usize = 5;
 
 /// How often the active controller compares the voters with those that are wanted, while nothing happens.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
@@ -107,6 +113,24 @@ impl VoterChange {
     }
 }
 
+impl VoterChange {
+    /// The members with other marks than before, once `wanted` are to vote.
+    fn marks(
+        &self,
+        members: &BTreeMap<BrokerId, Member>,
+        wanted: &BTreeSet<BrokerId>,
+    ) -> BTreeMap<BrokerId, Member> {
+        let and_nobody_else = matches!(self, Self::Set(_));
+        let marked = |(id, member): (&BrokerId, &Member)| {
+            let votes = wanted.contains(id);
+            let dismissed = !votes && (member.dismissed || member.wanted || and_nobody_else);
+            let marked = Member { wanted: votes, dismissed, ..member.clone() };
+            (marked != *member).then_some((*id, marked))
+        };
+        members.iter().filter_map(marked).collect()
+    }
+}
+
 fn check_directory(
     members: &BTreeMap<BrokerId, Member>,
     id: BrokerId,
@@ -169,6 +193,27 @@ impl View<'_> {
     }
 }
 
+/// Who is to vote next, unasked; `ready` are in service and have caught up. Two voters are no safer than one, so the
+/// first of two more is only taken while the second one is there too.
+fn next_voter(
+    members: &BTreeMap<BrokerId, Member>,
+    configs: &[BTreeSet<BrokerId>],
+    ready: &BTreeSet<BrokerId>,
+) -> Option<BrokerId> {
+    let wanted = wanted(members);
+    if wanted.is_empty() || configs != [wanted.clone()] || wanted.len() >= GROWN {
+        return None;
+    }
+    let may = |id: &BrokerId, member: &Member| {
+        member.controller && !member.dismissed && !member.wanted && ready.contains(id)
+    };
+    let volunteers: Vec<BrokerId> =
+        members.iter().filter(|(id, member)| may(id, member)).map(|(id, _)| *id).collect();
+    // From an odd number to the next one it takes two.
+    let missing = 1 + wanted.len() % 2;
+    volunteers.first().copied().filter(|_| volunteers.len() >= missing)
+}
+
 impl Node {
     /// Changes who is to vote, at the active controller, and waits until it is so.
     pub async fn change_voters(&self, change: VoterChange, limit: Duration) -> Result<(), VotersError> {
@@ -177,7 +222,11 @@ impl Node {
         let ask = |address: Option<String>| async move {
             let Some(address) = address else { return self.submit_voters(change).await };
             let encoded = serde_json::to_vec(change).map_err(|error| Status::internal(error.to_string()))?;
-            let request = proto::SubmitVotersRequest { cluster_id: self.known_cluster_id(), change: encoded };
+            let request = proto::SubmitVotersRequest {
+                cluster_id: self.known_cluster_id(),
+                change: encoded,
+                quorum: self.quorum(),
+            };
             let response = self.peers.client(&address)?.submit_voters(request).await?.into_inner();
             serde_json::from_slice(&response.outcome).map_err(|error| Status::internal(error.to_string()))
         };
@@ -201,11 +250,7 @@ impl Node {
             Ok(wanted) => wanted,
             Err(error) => return Ok(Err(error)),
         };
-        let marked: BTreeMap<BrokerId, Member> = members
-            .into_iter()
-            .filter(|(id, member)| member.wanted != wanted.contains(id))
-            .map(|(id, member)| (id, Member { wanted: !member.wanted, ..member }))
-            .collect();
+        let marked = change.marks(&members, &wanted);
         if !marked.is_empty() {
             tracing::info!(?wanted, "the voters of the metadata quorum are to change");
             change_members(running, ChangeMembers::SetNodes(marked), true).await?;
@@ -239,7 +284,7 @@ impl Node {
             caught_up: members.iter().filter(|(id, m)| caught_up(id, m)).map(|(id, _)| *id).collect(),
         };
         match view.step() {
-            Step::Nothing => Ok(()),
+            Step::Nothing => self.grow(running, &members, &view).await,
             Step::Change(voters) => {
                 tracing::info!(from = ?view.configs, to = ?voters, "changing the voters of the metadata quorum");
                 change_members(running, ChangeMembers::ReplaceAllVoters(voters), true).await
@@ -250,6 +295,26 @@ impl Node {
                 Ok(())
             }
         }
+    }
+}
+
+impl Node {
+    /// Marks one more voter, if the quorum is to grow.
+    async fn grow(
+        &self,
+        running: &Running,
+        members: &BTreeMap<BrokerId, Member>,
+        view: &View<'_>,
+    ) -> Result<(), Status> {
+        let image = self.image.borrow().clone();
+        let serves =
+            |id: &BrokerId| image.broker(*id).is_some_and(|broker| broker.is_active() && !broker.draining);
+        let ready = view.caught_up.iter().copied().filter(serves).collect();
+        let Some(id) = next_voter(members, view.configs, &ready) else { return Ok(()) };
+        let Some(member) = members.get(&id) else { return Ok(()) };
+        tracing::info!(voter = id.0, "the metadata quorum grows: one more voter");
+        let marked = Member { wanted: true, ..member.clone() };
+        change_members(running, ChangeMembers::SetNodes([(id, marked)].into()), true).await
     }
 }
 
@@ -349,6 +414,56 @@ mod tests {
     #[test]
     fn without_marks_nothing_changes() {
         check("1 2 3", "", "1 2 3", "nothing");
+    }
+
+    #[test]
+    fn a_quorum_grows_by_itself_to_odd_numbers_and_one_at_a_time() {
+        // Node 7 hasn't the role, node 8 was dismissed.
+        let check = |wanted: &str, voters: &str, ready: &str, expected: Option<i32>| {
+            let member = |id: BrokerId| Member {
+                wanted: ids(wanted).contains(&id),
+                controller: id != BrokerId(7),
+                dismissed: id == BrokerId(8),
+                ..Member::default()
+            };
+            let members = ids("1 2 3 4 5 6 7 8").into_iter().map(|id| (id, member(id))).collect();
+            let configs: Vec<_> = voters.split('>').map(ids).collect();
+            let next = next_voter(&members, &configs, &ids(ready));
+            assert_eq!(next, expected.map(BrokerId), "{wanted:?} of {voters:?}, ready {ready:?}");
+        };
+        check("1", "1", "1", None);
+        check("1", "1", "1 2", None);
+        check("1", "1", "1 7 8", None);
+        check("1", "1", "1 3 7 8", None);
+        check("1", "1", "1 2 3", Some(2));
+        // The mark is there, the vote isn't yet; or a change is under way.
+        check("1 2", "1", "1 2 3", None);
+        check("1 2", "1 > 1 2", "1 2 3", None);
+        check("1 2", "1 2", "1 2", None);
+        check("1 2", "1 2", "1 2 3", Some(3));
+        check("1 2 3", "1 2 3", "1 2 3", None);
+        check("1 2 3", "1 2 3", "1 2 3 4", None);
+        check("1 2 3", "1 2 3", "1 2 3 5 6", Some(5));
+        check("1 2 3 4 5", "1 2 3 4 5", "1 2 3 4 5 6", None);
+        check("", "1 2 3", "1 2 3 4 5", None);
+    }
+
+    #[test]
+    fn who_was_dismissed_by_an_administrator_votes_again_only_by_one() {
+        let marks = |change: &VoterChange, members: &BTreeMap<BrokerId, Member>| {
+            let mut after = members.clone();
+            after.extend(change.marks(members, &change.applied(members).unwrap()));
+            let list = |of: &dyn Fn(&Member) -> bool| -> BTreeSet<BrokerId> {
+                after.iter().filter(|(_, member)| of(member)).map(|(id, _)| *id).collect()
+            };
+            assert_eq!(list(&|member| member.wanted && member.dismissed), ids(""));
+            (list(&|member| member.dismissed), after.clone())
+        };
+        let members = BTreeMap::from([1, 2, 3].map(|id| (BrokerId(id), member(id < 3))));
+        let (dismissed, after) = marks(&VoterChange::Remove(BrokerId(2), None), &members);
+        assert_eq!(dismissed, ids("2"));
+        assert_eq!(marks(&VoterChange::Add(BrokerId(2), None), &after).0, ids(""));
+        assert_eq!(marks(&VoterChange::Set(ids("1")), &members).0, ids("2 3"));
     }
 
     fn member(wanted: bool) -> Member {

@@ -90,6 +90,10 @@ uuid! {
     /// The identity of a cluster.
     ClusterId, "a cluster id"
 }
+uuid! {
+    /// The identity of a metadata quorum: another one each time that a quorum is formed or rebuilt.
+    QuorumId, "a quorum id"
+}
 
 /// A valid topic name: 1 to 249 of `a-z A-Z 0-9 . _ -`, neither `.` nor `..`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -8,7 +8,7 @@ mod ids;
 mod numbers;
 mod planted;
 
-pub use ids::{ClusterId, DirectoryId, IdError, TopicId, TopicName};
+pub use ids::{ClusterId, DirectoryId, IdError, QuorumId, TopicId, TopicName};
 pub use numbers::{
     BrokerEpoch, BrokerId, LeaderEpoch, MetadataVersion, Offset, PartitionEpoch, PartitionIndex,
     ProducerEpoch, ProducerId, TopicPartition,

@@ -155,6 +155,8 @@ pub enum QuorumCommand {
     AddVoter(QuorumVoterArgs),
     /// Take the vote from a node, whether it lives or not
     RemoveVoter(QuorumVoterArgs),
+    /// Show what each broker has of the metadata, and rebuild a quorum whose voters lost their disks
+    Recover(QuorumRecoverArgs),
 }
 
 /// `ottla quorum describe`
@@ -175,6 +177,19 @@ pub struct QuorumVoterArgs {
     pub target: TargetArgs,
 }
 
+/// `ottla quorum recover`
+///
+/// Without --from-broker it only shows what each broker has.
+#[derive(Debug, Args)]
+pub struct QuorumRecoverArgs {
+    /// The CONTROLLER listeners of all brokers that are left
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', required = true)]
+    pub controllers: Vec<String>,
+    /// Rebuild the quorum from this broker's metadata, and have the others follow. What only others knew is lost
+    #[arg(long, value_name = "ID")]
+    pub from_broker: Option<i32>,
+}
+
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -185,6 +200,13 @@ mod tests {
     fn check(line: &str, is_right: bool) {
         let parsed = Cli::try_parse_from(line.split(' '));
         assert_eq!(parsed.is_ok(), is_right, "{line}: {parsed:?}");
+    }
+
+    #[test]
+    fn a_rebuild_names_who_is_asked() {
+        check("ottla quorum recover --controllers a:1,b:2", true);
+        check("ottla quorum recover --controllers a:1 --from-broker 1", true);
+        check("ottla quorum recover --from-broker 1", false);
     }
 
     #[test]

@@ -155,7 +155,7 @@ impl Task {
 
     /// Watches until the broker goes away; whether it ever answered.
     async fn follow(&self, mut client: Client) -> bool {
-        let call = client.watch_cluster(GetClusterRequest {});
+        let call = client.watch_cluster(GetClusterRequest::default());
         let Ok(Ok(answer)) = timeout(CALL_TIMEOUT, call).await else { return false };
         let mut stream = answer.into_inner();
         let mut connected = None;
@@ -224,10 +224,12 @@ fn topics_changed(old: &ClusterView, new: &ClusterView) -> Option<Vec<String>> {
     Some(gone.chain(differs.map(|(name, _)| name)).cloned().collect())
 }
 
-/// Asks the broker at `address` what it knows now, past what any watch has shown.
+/// Asks the broker at `address` what is true now, past what any watch has shown. Who was the active controller until a
+/// moment ago doesn't answer.
 pub(crate) async fn ask(address: &str) -> Option<ClusterView> {
     let mut client = connect(address).await?;
-    let answer = timeout(CALL_TIMEOUT, client.get_cluster(GetClusterRequest {})).await.ok()?;
+    let answer =
+        timeout(CALL_TIMEOUT, client.get_cluster(GetClusterRequest { confirmed: true })).await.ok()?;
     Some(view_of(&answer.ok()?.into_inner()))
 }
 

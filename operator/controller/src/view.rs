@@ -12,6 +12,7 @@ pub(crate) fn view_of(view: &proto::ClusterView) -> ClusterView {
         active_controller: view.active_controller.map(BrokerId),
         brokers: view.brokers.iter().map(broker).collect(),
         topics: view.topics.iter().map(|t| (t.name.clone(), topic(t))).collect(),
+        quorum_trouble: Some(view.quorum_trouble.clone()).filter(|trouble| !trouble.is_empty()),
     }
 }
 

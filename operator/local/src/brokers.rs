@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ottla_plan::restart_text;
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
@@ -93,8 +94,13 @@ impl Brokers {
     async fn reconcile(&mut self) -> Result<(), FolderError> {
         self.start_all()?;
         for (id, properties) in self.desired() {
-            let changed = self.running.get(&id).is_some_and(|(_, now)| *now != properties);
-            if changed {
+            let Some((_, now)) = self.running.get_mut(&id).filter(|(_, now)| *now != properties) else {
+                continue;
+            };
+            if restart_text(now) == restart_text(&properties) {
+                write_atomically(&self.folder.broker_properties(id), properties.as_bytes())?;
+                *now = properties;
+            } else {
                 self.restart_one(id, properties).await?;
             }
         }

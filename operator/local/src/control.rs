@@ -61,7 +61,7 @@ pub(crate) async fn watch_cluster(
 
 /// Publishes views from one broker until it goes away.
 async fn follow(mut client: ControlClient<Channel>, views: &watch::Sender<Option<ClusterView>>) {
-    let call = client.watch_cluster(GetClusterRequest {});
+    let call = client.watch_cluster(GetClusterRequest::default());
     let Ok(Ok(answer)) = timeout(CALL_TIMEOUT, call).await else { return };
     let mut stream = answer.into_inner();
     while let Ok(Some(view)) = stream.message().await {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use ottla_api::{BrokerStatus, KafkaCluster, KafkaClusterStatus};
-use ottla_plan::{Voter, cluster_id_from_uid, loopback_place, server_properties, voters_of};
+use ottla_plan::{Member, cluster_id_from_uid, loopback_place, server_properties, voters_of};
 use ottla_types::{BrokerId, ClusterId};
 
 use crate::ports::Ports;
@@ -43,13 +43,18 @@ pub(crate) fn properties(
     let Some(cluster_id) = status.cluster_id.as_deref().and_then(|id| id.parse::<ClusterId>().ok()) else {
         return BTreeMap::new();
     };
-    let voter = |id: &i32| Voter { id: BrokerId(*id), host: "127.0.0.1".into(), port: ports.control(*id) };
-    let voters: Vec<Voter> = status.voters.iter().map(voter).collect();
+    let member = |id: i32| Member {
+        id: BrokerId(id),
+        forms: status.voters.contains(&id),
+        host: "127.0.0.1".into(),
+        port: ports.control(id),
+    };
+    let members: Vec<Member> = (0..cluster.spec.replicas).map(member).collect();
     let one = |id: i32| {
         let ordinal = u16::try_from(id).ok()?;
         let data = absolute(&data(id));
         let place = loopback_place(&cluster.spec, BrokerId(id), ordinal, ports.first(), &data)?;
-        Some((id, server_properties(&cluster.spec, cluster_id, &voters, &place)))
+        Some((id, server_properties(&cluster.spec, cluster_id, &members, &place)))
     };
     (0..cluster.spec.replicas).filter_map(one).collect()
 }

@@ -121,7 +121,8 @@ impl Keeper {
         let watched = self.shared.view();
         if std::mem::take(&mut self.ask_anew)
             && let Some(client) = &mut self.client
-            && let Ok(Ok(view)) = timeout(CALL_TIMEOUT, client.get_cluster(proto::GetClusterRequest {})).await
+            && let Ok(Ok(view)) =
+                timeout(CALL_TIMEOUT, client.get_cluster(proto::GetClusterRequest { confirmed: true })).await
         {
             self.asked = Some(view.into_inner());
         }
@@ -278,5 +279,6 @@ pub(crate) fn plan_view(view: proto::ClusterView) -> ClusterView {
         active_controller: view.active_controller.map(BrokerId),
         brokers: view.brokers.into_iter().map(broker).collect(),
         topics: view.topics.into_iter().map(topic).collect(),
+        quorum_trouble: Some(view.quorum_trouble).filter(|trouble| !trouble.is_empty()),
     }
 }

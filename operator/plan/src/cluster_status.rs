@@ -185,6 +185,9 @@ fn verdict(
     for trouble in &troubles {
         message += &format!("; {}", trouble.message);
     }
+    if let Some(trouble) = observed.view.and_then(|view| view.quorum_trouble.as_ref()) {
+        return (false, false, "MetadataQuorumInTrouble", format!("{message}; {trouble}"));
+    }
     // Records that can't be written weigh more than a broker that is away, and that more than a replica that lags.
     let worst = troubles.first();
     match worst {

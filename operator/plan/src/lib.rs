@@ -24,7 +24,7 @@ pub use event::Event;
 pub use identity::{VOTERS_MAX, cluster_id_from_uid, voters_of};
 pub use names::{CLUSTER_LABEL, FIELD_MANAGER, Names};
 pub use object::{Foreign, INTENT_ANNOTATION, ObjectKind, PlannedObject};
-pub use properties::{BrokerPlace, Endpoint, Voter, loopback_place, server_properties};
+pub use properties::{BrokerPlace, Endpoint, Member, loopback_place, restart_text, server_properties};
 pub use restart::{Restart, eviction, restart_hindrance};
 pub use retained::Unfit;
 pub use topic::{ClusterState, TOPIC_FINALIZER, TopicAction, TopicObserved, TopicPlan, elder_of, plan_topic};

@@ -37,34 +37,51 @@ pub struct BrokerPlace {
     pub rack: Option<String>,
 }
 
-/// A voter of the metadata quorum.
+/// A broker as a member of the metadata quorum.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Voter {
+pub struct Member {
     /// Its `node.id`.
     pub id: BrokerId,
+    /// It is one of those who form the quorum.
+    pub forms: bool,
     /// The host of its control listener.
     pub host: String,
     /// The port of its control listener.
     pub port: u16,
 }
 
+/// How many brokers have the role controller: as many as vote in a quorum that has grown.
+const CONTROLLERS: usize = 5;
+
+/// How many brokers are asked whether there is a quorum already.
+const ASKED: usize = 7;
+
+/// The one setting that a running broker needs no restart for.
+const BOOTSTRAP: &str = "controller.quorum.bootstrap.servers";
+
 /// The name of the control listener in `listeners`.
 const CONTROL: &str = "CONTROLLER";
 
-/// The text of one broker's `server.properties`.
+/// The text of one broker's `server.properties`. `members` are all brokers, by ordinal.
+///
+/// Those who form the quorum are listed as its voters. They also know of the other brokers, so that none of them forms
+/// another quorum after it lost its disk. The first five brokers have the role controller: whichever of them come later get
+/// the vote by the active controller.
 ///
 /// # Panics
 /// When a listener of `place` is not in the spec, or the spec has no internal listener: specs are validated before.
 pub fn server_properties(
     spec: &KafkaClusterSpec,
     cluster_id: ClusterId,
-    voters: &[Voter],
+    members: &[Member],
     place: &BrokerPlace,
 ) -> String {
     let internal = spec.internal_listener().expect("admission asks for one internal listener");
     let known = |name: &str| spec.listeners.iter().any(|l| l.name == name);
     assert!(place.listeners.iter().all(|(name, _)| known(name)), "a place has the listeners of its spec");
-    let is_voter = voters.iter().any(|voter| voter.id == place.id);
+    let voters = || members.iter().filter(|member| member.forms);
+    let forms = voters().any(|voter| voter.id == place.id);
+    let is_controller = forms || members.iter().take(CONTROLLERS).any(|member| member.id == place.id);
     let all = || {
         place
             .listeners
@@ -80,7 +97,7 @@ pub fn server_properties(
         writeln!(text, "{key}={}", escaped(value)).expect("writing to a String cannot fail");
     };
     set("node.id", &place.id.to_string());
-    set("process.roles", if is_voter { "broker,controller" } else { "broker" });
+    set("process.roles", if is_controller { "broker,controller" } else { "broker" });
     set("cluster.id", &cluster_id.to_string());
     if let Some(rack) = &place.rack {
         set("broker.rack", rack);
@@ -90,7 +107,10 @@ pub fn server_properties(
     set("listener.security.protocol.map", &protocols);
     set("inter.broker.listener.name", &internal.name.to_uppercase());
     set("controller.listener.names", CONTROL);
-    set("controller.quorum.voters", &join(voters.iter().map(|v| format!("{}@{}:{}", v.id, v.host, v.port))));
+    if forms {
+        set("controller.quorum.voters", &join(voters().map(|v| format!("{}@{}:{}", v.id, v.host, v.port))));
+    }
+    set(BOOTSTRAP, &join(members.iter().take(ASKED).map(|m| format!("{}:{}", m.host, m.port))));
     set("log.dirs", &place.data_dir);
     set("ottla.http.listener", &place.http);
     set("ottla.log.filter", &spec.log_level);
@@ -98,6 +118,12 @@ pub fn server_properties(
         set(key, &value.to_string());
     }
     text
+}
+
+/// What of a `server.properties` a running broker has to be restarted for.
+pub fn restart_text(properties: &str) -> String {
+    let needs_restart = |line: &&str| !line.starts_with(BOOTSTRAP);
+    properties.lines().filter(needs_restart).map(|line| format!("{line}\n")).collect()
 }
 
 /// The place of broker number `ordinal` on this machine: its internal listener on `base_port + ordinal`, the control
@@ -168,19 +194,44 @@ mod tests {
         let mut spec = KafkaClusterSpec { log_level: "debug".into(), ..Default::default() };
         spec.config.insert("num.partitions".into(), 4.into());
         spec.config.insert("odd".into(), " a\\b\nc\u{e9}\u{1f600}".into());
-        let voters = [Voter { id: BrokerId(0), host: "127.0.0.1".into(), port: 19092 }];
+        let member = |id| Member {
+            id: BrokerId(id),
+            forms: id == 0,
+            host: "127.0.0.1".into(),
+            port: u16::try_from(19_092 + id).unwrap(),
+        };
+        let members: Vec<Member> = (0..3).map(member).collect();
         let place = loopback_place(&spec, BrokerId(2), 2, 9092, "/data/2").unwrap();
         assert_eq!(
-            server_properties(&spec, ClusterId([7; 16]), &voters, &place),
+            server_properties(&spec, ClusterId([7; 16]), &members, &place),
             "# Written by Ottla from the KafkaCluster; changes here are lost.\n\
-             node.id=2\nprocess.roles=broker\ncluster.id=BwcHBwcHBwcHBwcHBwcHBw\n\
+             node.id=2\nprocess.roles=broker,controller\ncluster.id=BwcHBwcHBwcHBwcHBwcHBw\n\
              listeners=INTERNAL://127.0.0.1:9094,CONTROLLER://127.0.0.1:19094\n\
              advertised.listeners=INTERNAL://127.0.0.1:9094,CONTROLLER://127.0.0.1:19094\n\
              listener.security.protocol.map=INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
              inter.broker.listener.name=INTERNAL\ncontroller.listener.names=CONTROLLER\n\
-             controller.quorum.voters=0@127.0.0.1:19092\nlog.dirs=/data/2\n\
+             controller.quorum.bootstrap.servers=127.0.0.1:19092,127.0.0.1:19093,127.0.0.1:19094\nlog.dirs=/data/2\n\
              ottla.http.listener=127.0.0.1:29094\nottla.log.filter=debug\nnum.partitions=4\nodd=\\ a\\\\b\\nc\\u00e9\\ud83d\\ude00\n"
         );
+    }
+
+    #[test]
+    fn brokers_that_come_later_change_nothing_that_needs_a_restart() {
+        let spec = KafkaClusterSpec::default();
+        let of = |id: i32, brokers: i32| {
+            let member =
+                |id| Member { id: BrokerId(id), forms: id == 0, host: format!("b{id}"), port: 9_095 };
+            let members: Vec<Member> = (0..brokers).map(member).collect();
+            let place = loopback_place(&spec, BrokerId(id), 0, 9092, "/d").unwrap();
+            server_properties(&spec, ClusterId([7; 16]), &members, &place)
+        };
+        let has = |text: &str, line: &str| text.lines().any(|one| one == line);
+        assert!(has(&of(0, 1), "controller.quorum.voters=0@b0:9095"));
+        assert!(has(&of(0, 3), "controller.quorum.bootstrap.servers=b0:9095,b1:9095,b2:9095"));
+        assert_eq!(restart_text(&of(0, 1)), restart_text(&of(0, 9)));
+        assert_eq!(of(1, 7), of(1, 9), "a few are enough to ask");
+        assert!(has(&of(4, 6), "process.roles=broker,controller") && has(&of(5, 6), "process.roles=broker"));
+        assert!(!of(1, 3).contains("controller.quorum.voters"), "it forms no quorum");
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub struct ClusterView {
     pub brokers: Vec<BrokerView>,
     /// The topics, by name.
     pub topics: BTreeMap<String, TopicView>,
+    /// What is wrong with the metadata quorum, with what to do, if anything is.
+    pub quorum_trouble: Option<String>,
 }
 
 /// A registered broker.

@@ -1,6 +1,8 @@
 //! `ottla quorum`, `elect-leader`, `reassign` and `drain` on a running cluster: what they print, and how they refuse.
 
-use crate::{Output, Up, free_ports};
+use std::time::{Duration, Instant};
+
+use crate::{Output, Up, free_ports, run_with_input};
 
 /// A command that has to succeed; its output.
 #[track_caller]
@@ -57,4 +59,59 @@ fn orders_that_make_no_sense_are_refused_with_the_remedy() {
     refused(&up, &nowhere, "broker 9 is not registered");
     refused(&up, &["drain", "9"], "broker 9 is not registered");
     refused(&up, &["undrain", "9"], "broker 9 is not registered");
+}
+
+/// The most that anything here takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Runs a command again and again until its output is as wanted.
+#[track_caller]
+fn until(what: &str, args: &[&str], wanted: impl Fn(&str) -> bool) -> String {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let output = run_with_input(args, "");
+        if output.code == Some(0) && wanted(&output.out) {
+            return output.out;
+        }
+        assert!(Instant::now() < deadline, "waited too long for {what}: {output:?}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn a_cluster_outlives_the_disk_of_its_only_voter() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, port) = (dir.path().join("data"), free_ports());
+    let up = Up::start(&data, port, &[]);
+    // As if it had grown from one broker before quorums grew with it.
+    let voter = members(&up, "leader").remove(0);
+    for other in members(&up, "voter") {
+        done(&up, &["quorum", "remove-voter", &other]);
+    }
+    assert_eq!(members(&up, "observer").len(), 2);
+    let sent = up.run_with_input(&["produce", "hello", "--partition", "0"], "kept\n");
+    assert_eq!(sent.code, Some(0), "{sent:?}");
+    up.interrupt();
+    std::fs::remove_dir_all(data.join(format!("brokers/{voter}/data"))).unwrap();
+
+    let mut up = Up::launch(&data, port, &[]);
+    let controllers: Vec<String> = (0..3).map(|id| format!("127.0.0.1:{}", port + 10_000 + id)).collect();
+    let controllers = controllers.join(",");
+    let recover = ["quorum", "recover", "--controllers", &controllers];
+    let shown = until("advice", &recover, |out| out.contains("--from-broker"));
+    let rows: Vec<Vec<&str>> =
+        shown.lines().skip(1).take(3).map(|row| row.split_whitespace().collect()).collect();
+    let knows = |row: &&Vec<&str>| row[0] != voter && row[1] != "<none>";
+    assert_eq!(rows.iter().filter(knows).count(), 2, "{shown}");
+    let empty = rows.iter().find(|row| row[0] == voter).unwrap();
+    assert_eq!((empty[1], empty[2]), ("<none>", "0"), "it formed another quorum: {shown}");
+    let chosen = rows.iter().find(knows).unwrap()[0];
+    let rebuilt = run_with_input(&[&recover[..], &["--from-broker", chosen]].concat(), "");
+    assert!(rebuilt.out.contains(&format!("broker {chosen} is the active controller")), "{rebuilt:?}");
+    up.wait_for("Bootstrap servers: ");
+    let data = data.to_str().unwrap();
+    let read = ["consume", "hello", "--partition", "0", "--from-beginning", "-n", "1", "--data", data];
+    until("the record", &read, |out| out.contains("kept"));
+    // The two that were dismissed are asked for again, as the quorum is another one.
+    until("three voters", &["quorum", "describe", "--data", data], |out| out.matches("voter").count() == 2);
 }

@@ -13,6 +13,7 @@ mod replay;
 mod replica_command;
 mod reply;
 mod snapshot;
+mod succession;
 
 #[cfg(test)]
 mod tests;

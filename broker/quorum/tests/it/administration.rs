@@ -49,7 +49,7 @@ async fn a_broker_is_marked_as_draining_if_the_others_can_take_what_it_holds() {
     let request = |id, draining| proto::DrainBrokerRequest { id, draining };
     client.drain_broker(request(1, true)).await.unwrap();
     nodes[0].until("the leadership to leave", |image| leader(image) == Some(BrokerId(2))).await;
-    let view = client.get_cluster(proto::GetClusterRequest {}).await.unwrap().into_inner();
+    let view = client.get_cluster(proto::GetClusterRequest::default()).await.unwrap().into_inner();
     assert_eq!(view.brokers.iter().map(|broker| broker.draining).collect::<Vec<_>>(), [false, true, false]);
     let is_moving = |image: &MetadataImage| !partition(image).adding.is_empty();
     let image = nodes[0].until("the replica to be on its way", is_moving).await;
@@ -95,7 +95,7 @@ async fn a_replica_that_may_lack_records_leads_only_where_it_is_named_and_nobody
     assert_eq!(client.elect_unclean(request(1)).await.unwrap_err().code(), Code::FailedPrecondition);
     let elected = client.elect_unclean(request(2)).await.unwrap().into_inner();
     assert!(elected.may_lose.contains("broker 1"), "{elected:?}");
-    let view = client.get_cluster(proto::GetClusterRequest {}).await.unwrap().into_inner();
+    let view = client.get_cluster(proto::GetClusterRequest::default()).await.unwrap().into_inner();
     let partition = &view.topics[0].partitions[0];
     assert_eq!((partition.leader, partition.leader_epoch), (Some(2), elected.leader_epoch));
     assert_eq!(partition.unclean_election, elected.may_lose, "the status keeps it");

@@ -2,8 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use ottla_control::proto::{self, control_client::ControlClient};
 use ottla_quorum::{QuorumConfig, SubmitError, Tuning};
 use ottla_types::BrokerId;
+use tonic::Code;
+use tonic::transport::Channel;
 
 use crate::harness::{
     Place, Running, all_equal, create, create_topic, in_service, leader_of, live, places, poll, start_all,
@@ -226,4 +229,46 @@ async fn acknowledged_commands_survive_cuts_in_any_order() {
         assert!(nodes[1].image().topic(name).is_some(), "{name} was acknowledged");
     }
     stop(nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_others_act_upon_is_not_told_by_a_controller_that_was_deposed() {
+    let (places, ways, nodes) = three_apart(Tuning::default()).await;
+    let leader = leader_of(&nodes).await;
+    let (old, other) = (&nodes[leader], &nodes[(leader + 1) % 3]);
+    let mut asked = Vec::new();
+    for place in &places {
+        asked.push(ControlClient::connect(format!("http://{}", place.address)).await.unwrap());
+    }
+    let confirmed = proto::GetClusterRequest { confirmed: true };
+    ways.isolate(old.id, &places);
+    poll("another active controller", || other.quorum.active_controller().filter(|id| *id != old.id)).await;
+    create_topic(other, "kept", 1).await;
+    // It may not know yet that it is none any more: what it tells unconfirmed is old news.
+    let view = asked[leader].get_cluster(proto::GetClusterRequest::default()).await.unwrap().into_inner();
+    assert!(view.topics.is_empty());
+    let refused = within("an answer", asked[leader].get_cluster(confirmed)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unavailable, "{refused}");
+    for (position, client) in asked.iter_mut().enumerate().filter(|(position, _)| *position != leader) {
+        let view = client.get_cluster(confirmed).await.unwrap().into_inner();
+        assert_eq!(view.topics.len(), 1, "node {position} has all that was committed");
+    }
+    ways.heal();
+    let view = poll_confirmed(&mut asked[leader], confirmed).await;
+    assert_eq!(view.topics.len(), 1);
+    stop(nodes).await;
+}
+
+async fn poll_confirmed(
+    client: &mut ControlClient<Channel>,
+    request: proto::GetClusterRequest,
+) -> proto::ClusterView {
+    let answered = async {
+        loop {
+            if let Ok(view) = client.get_cluster(request).await {
+                return view.into_inner();
+            }
+        }
+    };
+    within("a confirmed view", answered).await
 }

@@ -70,6 +70,14 @@ impl Place {
         self.dir.path().join("__cluster_metadata-0")
     }
 
+    /// Another disk, with nothing on it.
+    pub fn wipe(&mut self) {
+        std::fs::remove_dir_all(self.dir.path()).unwrap();
+        std::fs::create_dir(self.dir.path()).unwrap();
+        let [first, ..] = self.directory_id.0;
+        self.directory_id = DirectoryId([first + 100; 16]);
+    }
+
     pub fn voter(&self) -> Voter {
         Voter { id: self.id, address: self.address.to_string() }
     }
@@ -80,6 +88,8 @@ impl Place {
             voter: true,
             cluster_id: Some(CLUSTER),
             voters,
+            others: Vec::new(),
+            formatted: false,
             control_address: self.address.to_string(),
             registration: Some(Registration {
                 incarnation: IncarnationId(u128::from(self.address.port())),
@@ -262,6 +272,17 @@ pub fn live(image: &MetadataImage) -> usize {
 pub async fn in_service(nodes: &[Running], count: usize) {
     for node in nodes {
         node.until("all brokers in service", |image| live(image) == count).await;
+    }
+}
+
+/// Waits until each of these nodes knows all brokers in service with registrations that `before` doesn't have.
+pub async fn registered_again(nodes: &[Running], before: &MetadataImage) {
+    let again = |image: &MetadataImage| {
+        live(image) == nodes.len()
+            && image.brokers.values().all(|broker| broker.epoch >= before.next_broker_epoch)
+    };
+    for node in nodes {
+        node.until("all brokers in service again", again).await;
     }
 }
 

@@ -35,15 +35,6 @@ async fn three() -> (Vec<Place>, Vec<Running>) {
     (places, nodes)
 }
 
-impl Place {
-    /// Another disk, with nothing on it.
-    fn wipe(&mut self) {
-        std::fs::remove_dir_all(self.metadata_folder()).unwrap();
-        let [first, ..] = self.directory_id.0;
-        self.directory_id = DirectoryId([first + 100; 16]);
-    }
-}
-
 /// Waits until the quorum is as wanted, as the active controller sees it.
 async fn until(node: &Running, what: &str, wanted: impl Fn(&QuorumDescription) -> bool) -> QuorumDescription {
     let deadline = tokio::time::Instant::now() + DEADLINE;
@@ -165,6 +156,7 @@ async fn a_message_for_a_log_that_is_gone_is_refused() {
             disk: places[1].directory_id.to_string(),
             folder: DirectoryId([77; 16]).to_string(),
         }),
+        quorum: None,
     };
     let mut client = QuorumClient::connect(format!("http://{}", places[1].address)).await.unwrap();
     assert_eq!(client.raft(message).await.unwrap_err().code(), Code::FailedPrecondition);
@@ -185,6 +177,7 @@ async fn a_second_node_with_the_id_of_one_that_lives_is_refused() {
         control_address: "127.0.0.1:1".to_owned(),
         identity: Some(proto::Identity { disk: disk.clone(), folder: disk }),
         voter: true,
+        quorum: None,
     };
     let mut client = QuorumClient::connect(format!("http://{}", places[leader].address)).await.unwrap();
     assert_eq!(client.join(request).await.unwrap_err().code(), Code::AlreadyExists);
@@ -217,6 +210,33 @@ async fn voters_change_from_one_to_three_to_five_and_back() {
     create_topic(&nodes[0], "afterwards", 1).await;
     assert_eq!(nodes[0].set_voters(ids(&[1, 7])).await, Err(VotersError::Unknown(BrokerId(7))));
     all_equal(&nodes).await;
+    for node in nodes {
+        node.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_that_grows_gets_its_voters_by_itself() {
+    let places = places(5);
+    let config = |place: &Place| match place.id {
+        BrokerId(0) => short_log(place, &Voters::Static(vec![places[0].voter()])),
+        _ => short_log(place, &Voters::Bootstrap(vec![places[0].address.to_string()])),
+    };
+    let mut nodes = Vec::new();
+    for (place, votes) in places.iter().zip([1, 1, 3, 3, 5]) {
+        nodes.push(place.start(config(place)).await);
+        in_service(&nodes, nodes.len()).await;
+        until(&nodes[0], "the voters", |quorum| quorum.voters.len() == votes).await;
+    }
+    // The one that all began with may be lost now, and another one.
+    for node in nodes.drain(..2) {
+        node.crash().await;
+    }
+    create_topic(&nodes[0], "afterwards", 1).await;
+    let quorum = nodes[0].describe().await;
+    assert_eq!(voting(&quorum), ids(&[0, 1, 2, 3, 4]), "only administrators take a vote away");
+    nodes[0].set_voters(ids(&[2, 3, 4])).await.unwrap();
+    create_topic(&nodes[0], "in-the-end", 1).await;
     for node in nodes {
         node.stop().await;
     }

@@ -114,15 +114,16 @@ async fn a_snapshot_that_waits_for_room_holds_nothing_up() {
 async fn a_node_that_waits_for_room_refuses_more() {
     let (node, address, disk, _) = alone_on_a_full_disk().await;
     let mut client = QuorumClient::connect(format!("http://{address}")).await.unwrap();
-    let known = client.identify(proto::IdentifyRequest {}).await.unwrap().into_inner();
+    let known = client.identify(proto::IdentifyRequest::default()).await.unwrap().into_inner();
     let vote = proto::RaftMessage {
         cluster_id: known.cluster_id.clone(),
         kind: "vote".to_owned(),
         payload: b"no vote".to_vec(),
         addressee: known.identity,
+        quorum: known.quorum.clone(),
     };
     let command = serde_json::to_vec(&create("more", 1)).unwrap();
-    let submit = proto::SubmitRequest { cluster_id: known.cluster_id, command };
+    let submit = proto::SubmitRequest { cluster_id: known.cluster_id, command, quorum: known.quorum };
     let refused = client.raft(vote.clone()).await.unwrap_err();
     assert!(refused.message().contains("make room there"), "{refused}");
     let refused = within("an answer at once", client.submit(submit.clone())).await.unwrap_err();

@@ -59,9 +59,9 @@ fn assignments(replicas: &[&[i32]]) -> Vec<proto::Assignment> {
 async fn the_control_api_applies_watches_and_deletes() {
     let (place, node) = alone().await;
     let mut client = ControlClient::connect(format!("http://{}", place.address)).await.unwrap();
-    let view = client.get_cluster(proto::GetClusterRequest {}).await.unwrap().into_inner();
+    let view = client.get_cluster(proto::GetClusterRequest::default()).await.unwrap().into_inner();
     assert_eq!((view.brokers.len(), view.active_controller, view.voters), (1, Some(0), vec![0]));
-    let mut views = client.watch_cluster(proto::GetClusterRequest {}).await.unwrap().into_inner();
+    let mut views = client.watch_cluster(proto::GetClusterRequest::default()).await.unwrap().into_inner();
     assert!(within("a first view", views.message()).await.unwrap().unwrap().topics.is_empty());
 
     let apply = proto::ApplyTopicRequest {

@@ -65,6 +65,9 @@ pub enum RunError {
     /// A part of the broker ended by a bug.
     #[error(transparent)]
     Bug(#[from] Panicked),
+    /// The broker has to start again, to follow another metadata quorum or to rebuild its own.
+    #[error("start the broker again: {0}")]
+    StartAgain(String),
     /// The system gives no random numbers.
     #[error("no random numbers are to be had: {0}")]
     Random(getrandom::Error),
@@ -182,7 +185,7 @@ pub async fn start(config: Config, log_control: Arc<LogControl>, data: Handle) -
     begin.on(&Handle::current(), "follow the metadata", follow_metadata(Arc::clone(&broker)));
     begin.all_on(&data, &broker, &store, opened);
     tokio::select! {
-        () = wait_ready(&broker) => {}
+        ready = wait_ready(&broker) => ready?,
         panicked = tasks.panicked() => return Err(panicked.into()),
     }
 
@@ -340,6 +343,8 @@ fn quorum_config(
         voter: config.roles.controller,
         cluster_id: config.cluster_id.or(known),
         voters,
+        others: config.bootstrap_servers.iter().map(HostPort::to_string).collect(),
+        formatted: known.is_some(),
         control_address: control.to_string(),
         registration: Some(Registration {
             incarnation,
@@ -493,9 +498,10 @@ async fn keep_house(broker: Arc<Broker>, store: Arc<Store>, mut stopping: watch:
     }
 }
 
-/// Waits until the broker is registered, unfenced and has its partitions open.
-async fn wait_ready(broker: &Arc<Broker>) {
+/// Waits until the broker is registered, unfenced and has its partitions open, unless it has to start again before.
+async fn wait_ready(broker: &Arc<Broker>) -> Result<(), RunError> {
     const TELL_AFTER: Duration = Duration::from_secs(5);
+    let mut start_again = std::pin::pin!(broker.quorum.has_to_start_again());
     let (mut images, mut applied) = (broker.images.clone(), broker.partitions.applied());
     while let Err(reason) = broker.ready() {
         let changed = async {
@@ -504,10 +510,14 @@ async fn wait_ready(broker: &Arc<Broker>) {
                 _ = applied.changed() => {}
             }
         };
-        if tokio::time::timeout(TELL_AFTER, changed).await.is_err() {
-            info!(reason, "waiting for the cluster");
+        tokio::select! {
+            changed = tokio::time::timeout(TELL_AFTER, changed) => if changed.is_err() {
+                info!(reason, "waiting for the cluster");
+            },
+            reason = &mut start_again => return Err(RunError::StartAgain(reason)),
         }
     }
+    Ok(())
 }
 
 /// A new topic's id; never one whose text begins with a dash, which command lines take for a flag.

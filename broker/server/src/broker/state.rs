@@ -130,7 +130,10 @@ impl Broker {
     pub fn is_in_service(&self, image: &MetadataImage) -> Result<(), String> {
         let me = image.broker(self.config.node_id).filter(|me| Some(me.epoch) == self.quorum.broker_epoch());
         match me {
-            None => Err("it is not registered with the active controller yet".to_owned()),
+            None => Err(self
+                .quorum
+                .trouble()
+                .unwrap_or_else(|| "it is not registered with the active controller yet".to_owned())),
             Some(me) if me.fenced => {
                 Err("it is fenced: it has not caught up with the metadata yet".to_owned())
             }
@@ -190,6 +193,9 @@ impl Health for Broker {
             return Err("it is stopping".to_owned());
         }
         let image = self.image();
+        if let Some(trouble) = self.quorum.leads_beside_another() {
+            return Err(trouble);
+        }
         self.is_in_service(&image)?;
         if *self.partitions.applied().borrow() < image.version || !self.partitions.is_settled() {
             return Err("it is opening its partitions".to_owned());

@@ -44,7 +44,7 @@ pub const SETTINGS: &[Setting] = &[
     // Who this node is.
     broker("node.id", Kind::Int(0, I32), "1", "The id of this node, unique in the cluster."),
     broker("broker.id", Kind::Int(-1, I32), "-1", "An old name of node.id; if both are set they must agree."),
-    broker("process.roles", Kind::List, "broker,controller", "What this node does: broker, or broker and controller. Nodes with the role controller vote in the metadata quorum. A controller alone is refused, as it is not supported yet."),
+    broker("process.roles", Kind::List, "broker,controller", "What this node does: broker, or broker and controller. Nodes with the role controller may vote in the metadata quorum. A controller alone is refused, as it is not supported yet."),
     broker("broker.rack", Kind::Text, "", "The rack or zone of this node, over which replicas are spread."),
     broker("cluster.id", Kind::Text, "", "The id of the cluster, 22 characters of base64url. Unset: the one in the data folder; for a new one, the quorum's."),
     // Where it listens.
@@ -54,7 +54,7 @@ pub const SETTINGS: &[Setting] = &[
     broker("inter.broker.listener.name", Kind::Text, "", "The listener that brokers use among themselves; unset: the first with PLAINTEXT."),
     broker("controller.listener.names", Kind::List, "CONTROLLER", "The listeners that carry the control API and the metadata quorum instead of Kafka's protocol."),
     broker("controller.quorum.voters", Kind::List, "", "The voters of the metadata quorum, as id@host:port."),
-    broker("controller.quorum.bootstrap.servers", Kind::List, "", "Addresses of control listeners from which the metadata quorum is found, as host:port."),
+    broker("controller.quorum.bootstrap.servers", Kind::List, "", "Addresses of control listeners from which the metadata quorum is found, as host:port. Beside controller.quorum.voters: other brokers, which are asked whether there is a quorum already before one is formed."),
     broker("socket.listen.backlog.size", Kind::Int(1, I32), "50", "Connections that may wait to be accepted."),
     broker("socket.send.buffer.bytes", Kind::Int(-1, I32), "102400", "The send buffer of each connection, in bytes; -1: the system's choice."),
     broker("socket.receive.buffer.bytes", Kind::Int(-1, I32), "102400", "The receive buffer of each connection, in bytes; -1: the system's choice."),

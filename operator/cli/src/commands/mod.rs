@@ -10,6 +10,7 @@ pub mod drain;
 pub mod elect_leader;
 pub mod quorum;
 pub mod reassign;
+mod recover;
 
 pub mod consume;
 pub mod produce;

@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ottla_client::{QuorumMember, QuorumView};
 use ottla_wire::ErrorCode;
 
+use super::recover;
 use crate::admin_args::{QuorumArgs, QuorumCommand, QuorumVoterArgs};
 use crate::failure::Failure;
 use crate::table::{NONE, Table};
@@ -26,6 +27,7 @@ pub async fn run(args: &QuorumArgs) -> Result<(), Failure> {
         }
         QuorumCommand::AddVoter(args) => change(args, true).await,
         QuorumCommand::RemoveVoter(args) => change(args, false).await,
+        QuorumCommand::Recover(args) => recover::run(args).await,
     }
 }
 

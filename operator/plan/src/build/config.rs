@@ -7,7 +7,7 @@ use ottla_api::{CONTROL_PORT, HTTP_PORT, ListenerSpec, ListenerType};
 
 use super::{Broker, Context, node_port_of};
 use crate::object::fingerprint;
-use crate::properties::{BrokerPlace, Endpoint, Voter, server_properties};
+use crate::properties::{BrokerPlace, Endpoint, Member, restart_text, server_properties};
 
 /// Where a broker's volume is, and the folder in it: a file system's own `lost+found` is none of the store's business.
 pub(crate) const DATA_MOUNT: &str = "/var/lib/ottla";
@@ -38,15 +38,15 @@ pub(crate) fn own_hash(all: &str, ordinal: usize) -> Option<&str> {
 pub(crate) fn config_files(context: &Context<'_>, live: &[Service]) -> Result<ConfigFiles, String> {
     let mut files = BTreeMap::new();
     let mut hashes = Vec::new();
-    let voters = voters(context);
+    let members = members(context);
     for broker in context.brokers {
         let mut place = place(context, broker, live)?;
         let name = format!("{}.properties", context.names.pod(broker.ordinal));
-        files.insert(name, server_properties(context.spec, context.cluster_id, &voters, &place));
+        files.insert(name, server_properties(context.spec, context.cluster_id, &members, &place));
         // Where a pod is shows only once it is there: no reason to replace it.
         place.rack = None;
-        let hashed = server_properties(context.spec, context.cluster_id, &voters, &place);
-        hashes.push(format!("{}={}", broker.ordinal, fingerprint(&hashed)));
+        let hashed = server_properties(context.spec, context.cluster_id, &members, &place);
+        hashes.push(format!("{}={}", broker.ordinal, fingerprint(&restart_text(&hashed))));
     }
     Ok(ConfigFiles { files, hash: hashes.join(",") })
 }
@@ -60,11 +60,14 @@ pub(crate) fn config_map(context: &Context<'_>, files: &ConfigFiles) -> ConfigMa
     }
 }
 
-fn voters(context: &Context<'_>) -> Vec<Voter> {
-    let votes = |broker: &&Broker| context.voters.contains(&broker.id);
-    let host = |broker: &Broker| context.names.pod_host(broker.ordinal);
-    let voter = |broker: &Broker| Voter { id: broker.id, host: host(broker), port: CONTROL_PORT };
-    context.brokers.iter().filter(votes).map(voter).collect()
+fn members(context: &Context<'_>) -> Vec<Member> {
+    let member = |broker: &Broker| Member {
+        id: broker.id,
+        forms: context.voters.contains(&broker.id),
+        host: context.names.pod_host(broker.ordinal),
+        port: CONTROL_PORT,
+    };
+    context.brokers.iter().map(member).collect()
 }
 
 fn place(context: &Context<'_>, broker: &Broker, live: &[Service]) -> Result<BrokerPlace, String> {

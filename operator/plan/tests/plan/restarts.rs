@@ -269,6 +269,18 @@ fn nothing_restarts_before_the_stateful_set_was_looked_at() {
 }
 
 #[test]
+fn a_metadata_quorum_in_trouble_is_named_with_what_to_do() {
+    let mut world = World::new(["new"; 3]);
+    let remedy = "`ottla quorum recover` shows which broker knows what";
+    world.view.as_mut().expect("the brokers answer").quorum_trouble = Some(remedy.to_owned());
+    let now = serde_saphyr::from_str::<Time>("2026-11-22T12:00:00Z").expect("a time");
+    let (status, _) = cluster_status(world.observed(), &world.plan(), &[], now);
+    let ready = &status.conditions[0];
+    assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("False", "MetadataQuorumInTrouble"));
+    assert!(ready.message.ends_with(remedy), "{}", ready.message);
+}
+
+#[test]
 fn the_status_counts_partitions_and_tells_of_a_new_disk() {
     let now = || serde_saphyr::from_str::<Time>("2026-11-22T12:00:00Z").expect("a time");
     let mut world = World::new(["new"; 3]);

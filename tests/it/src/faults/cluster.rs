@@ -79,7 +79,7 @@ impl Cluster {
         self.runtime.block_on(async {
             let answer = async {
                 let mut client = connect(&self.net.address(id)).await?;
-                Ok(client.get_cluster(GetClusterRequest {}).await?.into_inner())
+                Ok(client.get_cluster(GetClusterRequest::default()).await?.into_inner())
             };
             tokio::time::timeout(ANSWER, answer).await?
         })

@@ -8,6 +8,7 @@ mod partitions;
 mod promise;
 mod properties;
 mod replicas;
+mod succession;
 mod topics;
 
 use std::cell::Cell;

@@ -1,0 +1,395 @@
+//! Which quorum this node follows: minted when the quorum is formed, named in every message, remembered on every node's
+//! disk beside the data, so that it outlives the quorum's own log.
+//!
+//! The rule is: whoever has followed a quorum follows no other one, but for a successor that an administrator made of it
+//! (`recovery`) and that carries at least its metadata on. And nobody forms a quorum who knows of one, by its own disk or
+//! by another broker's word. So the disks of all voters can be lost, and what the others know still isn't replaced by an
+//! empty quorum of the same cluster.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use ottla_control::proto;
+use ottla_store::{Disk, read_file, replace_file};
+use ottla_types::{ClusterId, QuorumId};
+use serde::{Deserialize, Serialize};
+
+/// The file in the data folder.
+const FILE: &str = "ottla-quorum";
+const FILE_BYTES_MAX: usize = 1 << 20;
+
+/// For how long another quorum that was heard of is told of: whoever is of it says so every second.
+const CONFLICT_SHOWN: Duration = Duration::from_secs(10);
+
+/// How often it is logged.
+const CONFLICT_LOGGED: Duration = Duration::from_secs(30);
+
+/// A quorum and those that it succeeds, the last one first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lineage {
+    /// The quorum.
+    pub id: QuorumId,
+    /// Those whose metadata it carries on, by an administrator's word.
+    #[serde(default)]
+    pub succeeds: Vec<Ancestor>,
+}
+
+/// A quorum that another one succeeds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ancestor {
+    /// The quorum.
+    pub id: QuorumId,
+    /// Up to where its metadata is carried on.
+    pub end: LogEnd,
+}
+
+/// The last entry of a metadata log; newer ones are greater, as Raft compares logs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct LogEnd {
+    /// Its term.
+    pub term: u64,
+    /// Its index.
+    pub index: u64,
+}
+
+/// What another node's quorum is to this node's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Relation {
+    /// The same.
+    Same,
+    /// It carries this one's metadata on, up to there.
+    Successor(LogEnd),
+    /// This one carries its metadata on.
+    Predecessor,
+    /// Another one.
+    Foreign,
+}
+
+impl Lineage {
+    /// A quorum that succeeds no other one.
+    pub fn new(id: QuorumId) -> Self {
+        Self { id, succeeds: Vec::new() }
+    }
+
+    /// The quorum of logs from before quorums had identities: one for each cluster.
+    pub fn unnamed(cluster_id: ClusterId) -> Self {
+        Self::new(QuorumId(cluster_id.0))
+    }
+
+    /// What `theirs` is to this one.
+    pub fn relation(&self, theirs: &Self) -> Relation {
+        if self.id == theirs.id {
+            return Relation::Same;
+        }
+        if let Some(ancestor) = theirs.succeeds.iter().find(|ancestor| ancestor.id == self.id) {
+            return Relation::Successor(ancestor.end);
+        }
+        let is_ours = self.succeeds.iter().any(|ancestor| ancestor.id == theirs.id);
+        if is_ours { Relation::Predecessor } else { Relation::Foreign }
+    }
+}
+
+impl From<&Lineage> for proto::Lineage {
+    fn from(lineage: &Lineage) -> Self {
+        let ancestor = |ancestor: &Ancestor| proto::Ancestor {
+            id: ancestor.id.to_string(),
+            term: ancestor.end.term,
+            index: ancestor.end.index,
+        };
+        Self { id: lineage.id.to_string(), succeeds: lineage.succeeds.iter().map(ancestor).collect() }
+    }
+}
+
+/// A lineage as it came in a message; what can't be read is nobody's.
+pub fn from_proto(lineage: Option<&proto::Lineage>) -> Option<Lineage> {
+    let lineage = lineage?;
+    let ancestor = |ancestor: &proto::Ancestor| {
+        let end = LogEnd { term: ancestor.term, index: ancestor.index };
+        Some(Ancestor { id: ancestor.id.parse().ok()?, end })
+    };
+    let succeeds = lineage.succeeds.iter().map(ancestor).collect::<Option<_>>()?;
+    Some(Lineage { id: lineage.id.parse().ok()?, succeeds })
+}
+
+impl std::fmt::Display for LogEnd {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "entry {} of term {}", self.index, self.term)
+    }
+}
+
+/// What a node has to do when it starts again; see `recovery`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Next {
+    /// It makes its log that of a new quorum in which it alone votes.
+    Rebuild {
+        /// The new quorum.
+        quorum: Lineage,
+        /// The greatest term and the greatest index that any broker has.
+        beyond: LogEnd,
+    },
+    /// It puts its log aside and follows another quorum.
+    Follow {
+        /// That quorum.
+        quorum: Lineage,
+    },
+}
+
+impl std::fmt::Display for Next {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Rebuild { quorum, .. } => write!(f, "rebuilding the metadata quorum as {}", quorum.id),
+            Self::Follow { quorum } => write!(f, "following the metadata quorum {}", quorum.id),
+        }
+    }
+}
+
+/// What the file holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Remembered {
+    quorum: Lineage,
+    /// False while this node forms the quorum: nobody may ever have heard of it.
+    formed: bool,
+    /// What is to be done at the next start.
+    #[serde(default)]
+    next: Option<Next>,
+}
+
+/// Another quorum of this cluster, of which a node told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// That quorum.
+    pub theirs: QuorumId,
+    /// Who is of it, for people.
+    pub told_by: String,
+}
+
+struct State {
+    remembered: Option<Remembered>,
+    /// The data folder has lost its log: a quorum was formed, and which one, nobody here knows.
+    log_is_gone: bool,
+    /// The quorum that others know of, while this node follows none.
+    told: Option<QuorumId>,
+    conflict: Option<(Conflict, Instant)>,
+    logged: Option<Instant>,
+}
+
+/// What a node remembers of quorums.
+pub struct Memory {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    state: Mutex<State>,
+}
+
+impl Memory {
+    /// Reads what the data folder `dir`, which may not exist yet, remembers. `has_log` says whether there is a log of a
+    /// quorum: one that was being formed and has none never came about.
+    ///
+    /// # Errors
+    /// The disk's, and `InvalidData` when the file can't be read.
+    pub fn open(disk: Arc<dyn Disk>, dir: &Path, has_log: bool) -> io::Result<Self> {
+        let path = dir.join(FILE);
+        let remembered = match read_file(disk.as_ref(), &path, FILE_BYTES_MAX) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            content => {
+                let wrong = |error| {
+                    io::Error::new(io::ErrorKind::InvalidData, format!("{}: {error}", path.display()))
+                };
+                let remembered: Remembered = serde_json::from_slice(&content?).map_err(wrong)?;
+                let is_one = remembered.formed || has_log;
+                is_one.then_some(Remembered { formed: true, ..remembered })
+            }
+        };
+        let state = State { remembered, log_is_gone: false, told: None, conflict: None, logged: None };
+        Ok(Self { disk, dir: dir.to_owned(), state: Mutex::new(state) })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The quorum that this node follows, or is forming.
+    pub fn lineage(&self) -> Option<Lineage> {
+        self.lock().remembered.as_ref().map(|remembered| remembered.quorum.clone())
+    }
+
+    /// Whether this node knows of a quorum, its own or one that others follow: then it forms none.
+    pub fn knows_of_one(&self) -> bool {
+        let state = self.lock();
+        state.remembered.as_ref().is_some_and(|r| r.formed) || state.log_is_gone || state.told.is_some()
+    }
+
+    /// Whether the data folder remembers a quorum's log, and has none.
+    pub fn log_is_gone(&self) -> bool {
+        self.lock().log_is_gone
+    }
+
+    /// The data folder had a log, and has none.
+    pub fn note_lost_log(&self) {
+        self.lock().log_is_gone = true;
+    }
+
+    /// What is to be done at this start.
+    pub fn next(&self) -> Option<Next> {
+        self.lock().remembered.as_ref().and_then(|remembered| remembered.next.clone())
+    }
+
+    /// Has something done at the next start, durably. Blocks.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn remember_next(&self, next: Next) -> io::Result<()> {
+        let mut state = self.lock();
+        let Some(remembered) = &state.remembered else {
+            return Err(io::Error::other("there is no quorum yet"));
+        };
+        let remembered = Remembered { next: Some(next), ..remembered.clone() };
+        self.write(&remembered)?;
+        state.remembered = Some(remembered);
+        Ok(())
+    }
+
+    fn write(&self, remembered: &Remembered) -> io::Result<()> {
+        replace_file(self.disk.as_ref(), &self.dir, FILE, &serde_json::to_vec(remembered)?)
+    }
+
+    /// Remembers the quorum durably, and that there is nothing to be done at the next start. `formed` is false while this
+    /// node still forms it. Blocks.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn remember(&self, quorum: Lineage, formed: bool) -> io::Result<()> {
+        let mut state = self.lock();
+        let remembered = Remembered { quorum, formed, next: None };
+        if state.remembered.as_ref() == Some(&remembered) {
+            return Ok(());
+        }
+        self.write(&remembered)?;
+        if formed {
+            tracing::info!(quorum = %remembered.quorum.id, "following this metadata quorum from now on");
+        }
+        state.remembered = Some(remembered);
+        Ok(())
+    }
+
+    /// A successor of this node's quorum lacks metadata that this node has.
+    pub fn note_left_behind(&self, theirs: &Lineage, has: LogEnd, carried_on: LogEnd) {
+        let mut state = self.lock();
+        if let Some(ours) = state.remembered.as_ref().map(|remembered| remembered.quorum.id) {
+            let told_by = format!("it carries ours on up to {carried_on}, and this node has {has}");
+            state.conflict_with(ours, theirs.id, &told_by);
+        }
+    }
+
+    /// A node said which quorum it follows.
+    pub fn hear(&self, theirs: &Lineage, told_by: &str) {
+        let mut state = self.lock();
+        let Some(ours) = state.remembered.as_ref().map(|remembered| remembered.quorum.clone()) else {
+            if state.told.replace(theirs.id) != Some(theirs.id) {
+                tracing::info!(quorum = %theirs.id, told_by, "a metadata quorum exists already");
+            }
+            return;
+        };
+        if ours.relation(theirs) == Relation::Foreign {
+            state.conflict_with(ours.id, theirs.id, told_by);
+        }
+    }
+
+    /// The other quorum of this cluster that there is, if one was heard of lately.
+    pub fn conflict(&self) -> Option<Conflict> {
+        let state = self.lock();
+        let (conflict, heard) = state.conflict.as_ref()?;
+        (heard.elapsed() < CONFLICT_SHOWN).then(|| conflict.clone())
+    }
+}
+
+impl State {
+    fn conflict_with(&mut self, ours: QuorumId, theirs: QuorumId, told_by: &str) {
+        let conflict = Conflict { theirs, told_by: told_by.to_owned() };
+        let now = Instant::now();
+        self.conflict = Some((conflict, now));
+        if self.logged.is_none_or(|logged| now.duration_since(logged) > CONFLICT_LOGGED) {
+            self.logged = Some(now);
+            tracing::error!(
+                %ours, %theirs, told_by,
+                "there is another metadata quorum of this cluster, which this node doesn't follow: a broker has lost its \
+                 disk and formed an empty one, or it belongs elsewhere. `ottla quorum recover` shows who knows what"
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla_store::RealDisk;
+
+    use super::*;
+
+    fn quorum(id: u8, succeeds: &[u8]) -> Lineage {
+        let end = LogEnd { term: 3, index: 40 };
+        let ancestor = |id: &u8| Ancestor { id: QuorumId([*id; 16]), end };
+        Lineage { id: QuorumId([id; 16]), succeeds: succeeds.iter().map(ancestor).collect() }
+    }
+
+    #[test]
+    fn only_a_quorum_that_names_ours_succeeds_it() {
+        let end = LogEnd { term: 3, index: 40 };
+        let check = |ours: Lineage, theirs: Lineage, expected| {
+            assert_eq!(ours.relation(&theirs), expected, "{ours:?}, {theirs:?}");
+        };
+        check(quorum(1, &[]), quorum(1, &[]), Relation::Same);
+        check(quorum(1, &[]), quorum(2, &[]), Relation::Foreign);
+        check(quorum(1, &[]), quorum(2, &[1]), Relation::Successor(end));
+        check(quorum(1, &[]), quorum(3, &[2, 1]), Relation::Successor(end));
+        check(quorum(2, &[1]), quorum(1, &[]), Relation::Predecessor);
+        check(quorum(2, &[1]), quorum(3, &[1]), Relation::Foreign);
+    }
+
+    #[test]
+    fn newer_logs_are_greater_as_raft_compares_them() {
+        let end = |term, index| LogEnd { term, index };
+        assert!(end(2, 1) > end(1, 9) && end(2, 2) > end(2, 1));
+    }
+
+    #[test]
+    fn what_was_followed_is_remembered_and_what_was_never_formed_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = |has_log| Memory::open(Arc::new(RealDisk), dir.path(), has_log).unwrap();
+        let memory = open(false);
+        assert!(!memory.knows_of_one() && memory.lineage().is_none());
+        memory.remember(quorum(1, &[]), false).unwrap();
+        assert!(!memory.knows_of_one() && memory.lineage().is_some(), "its first messages carry it");
+        assert!(!open(false).knows_of_one() && open(false).lineage().is_none());
+        assert!(open(true).knows_of_one() && open(true).lineage() == Some(quorum(1, &[])));
+        memory.remember(quorum(2, &[1]), true).unwrap();
+        assert!(open(false).knows_of_one());
+        assert_eq!(open(false).lineage(), Some(quorum(2, &[1])));
+        std::fs::write(dir.path().join(FILE), "{").unwrap();
+        assert!(Memory::open(Arc::new(RealDisk), dir.path(), false).is_err());
+    }
+
+    #[test]
+    fn who_is_told_of_a_quorum_forms_none_and_who_follows_one_names_the_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let memory = Memory::open(Arc::new(RealDisk), dir.path(), false).unwrap();
+        memory.hear(&quorum(1, &[]), "node 7");
+        assert!(memory.knows_of_one() && memory.lineage().is_none() && memory.conflict().is_none());
+        memory.remember(quorum(1, &[]), true).unwrap();
+        for theirs in [quorum(1, &[]), quorum(2, &[1])] {
+            memory.hear(&theirs, "node 7");
+            assert_eq!(memory.conflict(), None);
+        }
+        memory.hear(&quorum(3, &[]), "node 8");
+        assert_eq!(memory.conflict().unwrap().theirs, QuorumId([3; 16]));
+    }
+
+    #[test]
+    fn a_lineage_is_the_same_after_a_message() {
+        for lineage in [quorum(1, &[]), quorum(3, &[2, 1])] {
+            assert_eq!(from_proto(Some(&(&lineage).into())), Some(lineage));
+        }
+        assert_eq!(from_proto(None), None);
+        assert_eq!(from_proto(Some(&proto::Lineage::default())), None);
+    }
+}
