@@ -60,7 +60,7 @@ async fn control_traffic_goes_on_while_records_keep_their_threads_busy() {
         let mut control = ControlClient::connect(address).await.unwrap();
         let health = control.get_broker(proto::GetBrokerRequest {}).await.unwrap().into_inner();
         assert!(health.live, "{health:?}");
-        control.get_cluster(proto::GetClusterRequest {}).await.unwrap();
+        control.get_cluster(proto::GetClusterRequest::default()).await.unwrap();
         let live = http(&second, "GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
         assert!(live.starts_with("HTTP/1.1 200"), "{live}");
     };
