@@ -64,15 +64,15 @@ async fn without_acks_there_is_no_answer_and_an_error_closes() {
 async fn each_partition_has_its_own_error() {
     let broker = TestBroker::start(&[]).await;
     let mut client = broker.connect().await;
-    client.create_topic("t", 2, &[("max.message.bytes", "500")]).await;
+    client.create_topic("t", 3, &[("max.message.bytes", "500")]).await;
     let (good, large) = (batch(&["x"]), batch(&[&"x".repeat(500)]));
     let mut corrupt = good.clone();
     *corrupt.last_mut().unwrap() ^= 1;
     let cases = [
         (0, &good, ErrorCode::None),
         (1, &large, ErrorCode::MessageTooLarge),
-        (1, &corrupt, ErrorCode::CorruptMessage),
-        (2, &good, ErrorCode::UnknownTopicOrPartition),
+        (2, &corrupt, ErrorCode::CorruptMessage),
+        (3, &good, ErrorCode::UnknownTopicOrPartition),
     ];
     let data =
         cases.map(|(index, batch, _)| PartitionProduceData { index, records: Records::from(&batch[..]) });
