@@ -210,7 +210,10 @@ impl Node {
 
     async fn remember(&self, quorum: Lineage, formed: bool) -> Result<(), StartError> {
         let memory = self.memory.clone();
-        let remembered = tokio::task::spawn_blocking(move || memory.remember(quorum, formed)).await;
+        let remembered = self
+            .tasks
+            .spawn_blocking("write down the metadata quorum", move || memory.remember(quorum, formed))
+            .await;
         let remembered = remembered.map_err(std::io::Error::other).and_then(|remembered| remembered);
         remembered.map_err(|error| StartError::Log {
             path: self.config.log_dir.clone(),

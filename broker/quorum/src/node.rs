@@ -198,7 +198,10 @@ impl Node {
         };
         let Some(ours) = self.memory.lineage() else {
             let memory = self.memory.clone();
-            let remembered = tokio::task::spawn_blocking(move || memory.remember(theirs, true)).await;
+            let remembered = self
+                .tasks
+                .spawn_blocking("write down the metadata quorum", move || memory.remember(theirs, true))
+                .await;
             let remembered = remembered.map_err(io::Error::other).and_then(|remembered| remembered);
             return remembered.map_err(|error| {
                 tracing::error!(%error, "the metadata quorum that this node is to follow can't be written down");

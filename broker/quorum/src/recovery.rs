@@ -136,7 +136,10 @@ impl Node {
     async fn start_again_for(&self, next: Next) -> Result<(), Status> {
         let memory = self.memory.clone();
         let what = next.to_string();
-        let written = tokio::task::spawn_blocking(move || memory.remember_next(next)).await;
+        let written = self
+            .tasks
+            .spawn_blocking("write down the metadata quorum", move || memory.remember_next(next))
+            .await;
         let written = written.map_err(io::Error::other).and_then(|written| written);
         written.map_err(|error| Status::unavailable(format!("it can't be written down: {error}")))?;
         self.start_again.send_replace(Some(what));
