@@ -72,7 +72,8 @@ pub fn operator_upgraded(world: &World) -> Result<()> {
     offers(":next")?;
     kube.wait(NAMESPACE, &["kafkacluster/demo"], "condition=Ready", READY)?;
     same("the generation of the StatefulSet", generation()?, before)?;
-    kube.helm(&upgrade, 2 * SOON)?;
+    // Without any value on the command line, Helm would go on with those of the release before.
+    kube.helm(&[upgrade.as_slice(), &["--reset-values"]].concat(), 2 * SOON)?;
     offers("")
 }
 
