@@ -158,7 +158,8 @@ impl Blocks for Lz4Blocks<'_> {
             return Ok(false);
         }
         let length = u32::from_le_bytes(take_number(&mut self.rest)?);
-        if length == 0 {
+        // Java's reader takes an empty block for the end, whether it is marked as plain or not.
+        if length & !LZ4_PLAIN == 0 {
             self.has_ended = true;
             return Ok(false);
         }

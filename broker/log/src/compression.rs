@@ -226,6 +226,12 @@ mod tests {
                 assert!(decompress(Codec::Lz4, &damaged, text.len()).is_err(), "byte {at}");
             }
         }
+        // A frame's header without a size is 7 bytes long. Any empty block ends the frame there, for Java.
+        let plain = lz4(&text, FrameInfo::new());
+        for empty in [0_u32, 1 << 31] {
+            let ended = [&plain[..7], &empty.to_le_bytes(), &plain[7..]].concat();
+            assert_eq!(decompress(Codec::Lz4, &ended, text.len()).unwrap(), b"", "{empty:#x}");
+        }
         let linked = |size| lz4(&text, FrameInfo::new().block_size(size).block_mode(BlockMode::Linked));
         assert_eq!(decompress(Codec::Lz4, &linked(BlockSize::Max1MB), text.len()).unwrap(), text);
         let error = decompress(Codec::Lz4, &linked(BlockSize::Max64KB), text.len());

@@ -101,20 +101,31 @@ impl PartitionLog {
                 }
             }
         }
-        // What is so late isn't durable yet, or gone: the rest has to be looked through.
+        self.latest_by_headers(base, start)
+    }
+
+    /// The same where what is so late isn't durable yet, or gone. The headers of the rest say which batch to open.
+    fn latest_by_headers(&self, base: Offset, start: Offset) -> Result<Option<TimestampOffset>, ReadError> {
         let mut at = base.max(start);
-        let mut best: Option<TimestampOffset> = None;
+        let mut latest: Option<(View, ScannedBatch)> = None;
+        let mut latest_ms = NO_TIMESTAMP;
         while let Some(view) = self.view(at, UpTo::Durable)?.filter(|view| view.base == base) {
-            let later = |header: BatchHeader<'_>| {
-                header.max_timestamp() > best.map_or(NO_TIMESTAMP, |best| best.timestamp_ms)
-            };
+            let later = |header: BatchHeader<'_>| header.max_timestamp() > latest_ms;
             let Some(batch) = view.first_batch(at, later)? else { break };
-            if let Some(found) = latest_in_batch(&view, &batch, start)? {
-                best = best.filter(|best| best.timestamp_ms >= found.timestamp_ms).or(Some(found));
-            }
             at = batch.header().next_offset();
+            let is_cut = batch.header().base_offset() < start;
+            let max_ms = match is_cut {
+                // What is so late in it may be what is gone.
+                true => {
+                    latest_in_batch(&view, &batch, start)?.map_or(NO_TIMESTAMP, |found| found.timestamp_ms)
+                }
+                false => batch.header().max_timestamp(),
+            };
+            if max_ms > latest_ms {
+                (latest, latest_ms) = (Some((view, batch)), max_ms);
+            }
         }
-        Ok(best)
+        latest.map_or(Ok(None), |(view, batch)| latest_in_batch(&view, &batch, start))
     }
 
     /// The first segment from `from` on with such a timestamp: its base and end.

@@ -91,6 +91,26 @@ fn what_is_gone_is_not_found_by_its_time() {
 }
 
 #[test]
+fn the_latest_record_is_found_by_opening_no_batch_but_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let log = create(&store, LogConfig::default());
+    let batches = [90, 20, 30, 40, 35].map(|time| batch(Codec::None, &[NOW + time]));
+    batches.iter().for_each(|batch| drop(append(&log, batch)));
+    log.sync().unwrap();
+    log.advance_log_start(Offset(1));
+    // What can't be read isn't missed: these are earlier.
+    let segment = dir.path().join("orders-0/00000000000000000000.log");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    for at in [1, 2, 4] {
+        let end = batches[..=at].iter().map(Bytes::len).sum::<usize>();
+        bytes[end - 1] ^= 1;
+    }
+    std::fs::write(&segment, bytes).unwrap();
+    assert_eq!(latest(&log), Some((3, NOW + 40)));
+}
+
+#[test]
 fn the_time_of_an_append_is_told_of_all_its_records() {
     for codec in CODECS {
         let dir = tempfile::tempdir().unwrap();

@@ -36,6 +36,8 @@ const EVICTION_TIME: Duration = Duration::from_secs(120);
 
 /// All sessions.
 ///
+/// Whoever holds a session's lock may call this; nothing here waits for a session's lock.
+///
 /// Who may have one is decided as KIP-227 says: one that is in use makes room only once it is two minutes old, and only for
 /// one with more partitions. Otherwise the newcomer gets none, and says with each fetch all that it wants.
 #[derive(Debug)]
@@ -54,6 +56,7 @@ struct Sessions {
 #[derive(Debug)]
 struct Kept {
     session: SharedSession,
+    uses_topic_ids: bool,
     next_epoch: i32,
     began: Instant,
     last_used: Instant,
@@ -84,7 +87,7 @@ impl SessionCache {
         now: Instant,
         mut random: impl FnMut() -> i32,
     ) -> Option<(i32, SharedSession)> {
-        let (partitions, bytes) = (session.len(), session.bytes());
+        let (partitions, bytes, uses_topic_ids) = (session.len(), session.bytes(), session.uses_topic_ids());
         let mut sessions = self.sessions.lock();
         for id in self.room_for(&sessions, partitions, bytes, now)? {
             sessions.remove(id);
@@ -98,6 +101,7 @@ impl SessionCache {
         let session = Arc::new(Mutex::new(session));
         let kept = Kept {
             session: Arc::clone(&session),
+            uses_topic_ids,
             next_epoch: 1,
             began: now,
             last_used: now,
@@ -164,7 +168,7 @@ impl SessionCache {
         if kept.next_epoch != epoch {
             return Err(SessionError::WrongEpoch);
         }
-        if kept.session.lock().uses_topic_ids() != uses_topic_ids {
+        if kept.uses_topic_ids != uses_topic_ids {
             return Err(SessionError::TopicIds);
         }
         kept.next_epoch = epoch.checked_add(1).unwrap_or(1);
@@ -293,6 +297,24 @@ mod tests {
         assert_eq!(cache.bytes(), session(1).bytes());
         cache.end(first);
         assert_eq!(cache.bytes(), 0);
+    }
+
+    #[test]
+    fn a_session_in_use_holds_up_no_other_request() {
+        let (cache, now) = (Arc::new(SessionCache::new(2, PLENTY)), Instant::now());
+        let id = begin(&cache, 1, now).unwrap();
+        let session = cache.resume(id, 1, false, now).unwrap();
+        let in_use = session.lock();
+        let (sender, answered) = std::sync::mpsc::channel();
+        let next = Arc::clone(&cache);
+        let thread = std::thread::spawn(move || sender.send(next.resume(id, 2, false, now).is_ok()));
+        assert_eq!(
+            answered.recv_timeout(Duration::from_secs(30)),
+            Ok(true),
+            "the cache waits for the session"
+        );
+        assert!(cache.resized(id, in_use.len(), in_use.bytes()));
+        thread.join().unwrap().unwrap();
     }
 
     #[test]

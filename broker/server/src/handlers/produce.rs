@@ -33,6 +33,10 @@ const ACKS_ALL: i16 = -1;
 const TIMEOUT_MAX: Duration = Duration::from_secs(300);
 /// The first version of the request whose senders know Zstandard (KIP-110).
 const ZSTD_VERSION_MIN: i16 = 7;
+/// So many records are named in an answer at most, of all its batches: each takes some hundred times its own bytes.
+const RECORD_ERRORS_MAX: usize = 1_000;
+/// Where a batch, and a message of the formats before it, says which format it has.
+const MAGIC_AT: usize = 16;
 /// About what it takes to name a record that was refused, in bytes.
 const RECORD_ERROR_BYTES: usize = 160;
 /// Requests with no more topics and partitions are brief to wait with.
@@ -60,8 +64,9 @@ pub fn begin(call: Call) -> Begun {
         let refused = refusal(&request);
         let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0)).min(TIMEOUT_MAX);
         let mut outcomes = Vec::with_capacity(request.topic_data.len());
+        let mut errors_left = RECORD_ERRORS_MAX;
         for topic in &request.topic_data {
-            outcomes.push(append_topic(&call, topic, refused, acks).await);
+            outcomes.push(append_topic(&call, topic, refused, acks, &mut errors_left).await);
         }
         drop(request);
         if acks == 0 {
@@ -158,15 +163,21 @@ async fn append_topic(
     topic: &TopicProduceData<'_>,
     refused: Option<(ErrorCode, &str)>,
     acks: i16,
+    errors_left: &mut usize,
 ) -> Outcomes {
     let asked = TopicRef::new(call.replier.version >= 13, topic.name, topic.topic_id);
     let named = topic.partition_data.iter().map(|data| (data.index, data));
     let mut partitions = Vec::with_capacity(topic.partition_data.len());
     for data in last_of_each(named) {
-        partitions.push(match refused {
+        let mut one = match refused {
             Some((code, message)) => failed(data, code, message.to_owned()),
             None => append_partition(call, asked, data, acks).await,
-        });
+        };
+        let record_errors = &mut one.response.record_errors;
+        record_errors.truncate(*errors_left);
+        record_errors.shrink_to_fit();
+        *errors_left -= record_errors.len();
+        partitions.push(one);
     }
     Outcomes { topic: topic.name.to_owned(), topic_id: topic.topic_id, partitions }
 }
@@ -249,7 +260,12 @@ fn record_errors(refused: &RefusedRecords) -> Vec<BatchIndexAndErrorMessage<'sta
 fn records(call: &Call, records: &Records<'_>) -> Result<Bytes, (ErrorCode, &'static str)> {
     let missing = (ErrorCode::InvalidRecord, "a partition's records are missing");
     let bytes = records.bytes().filter(|bytes| !bytes.is_empty()).ok_or(missing)?;
-    let codec = BatchHeader::new(bytes).and_then(|header| header.codec());
+    let header = BatchHeader::new(bytes);
+    // A message of an older format may be shorter than a batch's header.
+    if header.is_none() && matches!(bytes.get(MAGIC_AT), Some(0 | 1)) {
+        return Err((ErrorCode::InvalidRecord, "a partition's records have a message format before 2"));
+    }
+    let codec = header.and_then(|header| header.codec());
     if codec == Some(Codec::Zstd) && call.replier.version < ZSTD_VERSION_MIN {
         let code = ErrorCode::UnsupportedCompressionType;
         return Err((code, "Zstandard needs version 7 of Produce, or later"));

@@ -403,6 +403,8 @@ impl Partition {
 
     /// Lets go what the leader has let go. Blocks on the disk.
     pub fn keep_start(&self, answer: &FetchAnswer) {
+        // What a follower lets go by its leader's word, a leader may not: the role stays until it is done.
+        let _gate = self.gate.read();
         let Some(start) = self.start_by(answer) else { return };
         self.log.advance_log_start(start);
         self.on_log_start();

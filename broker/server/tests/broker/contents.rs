@@ -66,6 +66,30 @@ async fn the_records_to_blame_are_named_and_none_of_their_batch_is_appended() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_names_a_thousand_records_at_most_whatever_its_batches_hold() {
+    const PARTITIONS: i32 = 20;
+    let broker = TestBroker::start(&[]).await;
+    let mut client = broker.connect().await;
+    client.create_topic("compacted", PARTITIONS, &[("cleanup.policy", "compact")]).await;
+    let mut many = builder();
+    for _ in 0..600 {
+        many.push(now_ms(), None, None, &[]);
+    }
+    let batch = compressed(Codec::Zstd, &many);
+    let mut request = produce_request("compacted", 0, &batch, -1);
+    request.topic_data[0].partition_data = (0..PARTITIONS)
+        .map(|index| PartitionProduceData { index, records: ottla_wire::Records::from(&*batch) })
+        .collect();
+    let answer = client.call::<apis::Produce>(9, &request).await;
+    let partitions = answer.decode::<apis::Produce>().responses.remove(0).partition_responses;
+    assert!(partitions.iter().all(|one| one.error_code == ErrorCode::InvalidRecord.code()));
+    let named: Vec<usize> = partitions.iter().map(|one| one.record_errors.len()).collect();
+    assert_eq!((named.len(), &named[..3]), (PARTITIONS as usize, &[600, 400, 0][..]));
+    assert_eq!(named.iter().sum::<usize>(), 1_000);
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_kafka_refuses_for_its_size_its_version_or_its_transaction_is_refused() {
     let broker = TestBroker::start(&[]).await;
     let mut client = broker.connect().await;
@@ -85,6 +109,10 @@ async fn what_kafka_refuses_for_its_size_its_version_or_its_transaction_is_refus
     let mut old = batch(&["x"]);
     old[16] = 1;
     assert_eq!(refusal(&mut client, 9, "small", &old).await.0, ErrorCode::InvalidRecord);
+    // The shortest message of format 0: an offset, a length, a checksum, and nothing.
+    let mut shortest = [0; 26];
+    shortest[8..12].copy_from_slice(&14_i32.to_be_bytes());
+    assert_eq!(refusal(&mut client, 9, "small", &shortest).await.0, ErrorCode::InvalidRecord);
     broker.stop().await;
 }
 

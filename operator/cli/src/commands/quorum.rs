@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use ottla_client::{QuorumMember, QuorumView};
+use ottla_client::{ClientError, QuorumMember, QuorumView};
 use ottla_wire::ErrorCode;
 
 use super::recover;
@@ -20,7 +20,7 @@ pub async fn run(args: &QuorumArgs) -> Result<(), Failure> {
     match &args.what {
         QuorumCommand::Describe(args) => {
             let client = target::connect(&args.target).await?;
-            let quorum = client.describe_quorum().await.map_err(target::failed)?;
+            let quorum = client.describe_quorum().await.map_err(unknown)?;
             let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis());
             let table = describe(&quorum, i64::try_from(now).unwrap_or(i64::MAX));
             Ok(table.write(&mut std::io::stdout().lock())?)
@@ -33,7 +33,7 @@ pub async fn run(args: &QuorumArgs) -> Result<(), Failure> {
 
 async fn change(args: &QuorumVoterArgs, votes: bool) -> Result<(), Failure> {
     let client = target::connect(&args.target).await?;
-    let quorum = client.describe_quorum().await.map_err(target::failed)?;
+    let quorum = client.describe_quorum().await.map_err(unknown)?;
     let Some(member) = quorum.members.iter().find(|member| member.id == args.id) else {
         return Err(Failure::new(format!("node {} doesn't follow the metadata", args.id))
             .remedy("start it first: every broker follows; `ottla quorum describe` lists them"));
@@ -50,6 +50,16 @@ async fn change(args: &QuorumVoterArgs, votes: bool) -> Result<(), Failure> {
     let words = if votes { "votes" } else { "votes no more" };
     writeln!(std::io::stdout(), "node {} {words}", args.id)?;
     Ok(())
+}
+
+/// A broker that answers but can't say who votes: most often there is no active controller, and each broker knows why.
+fn unknown(error: ClientError) -> Failure {
+    let is_answered = error.error_code().is_some();
+    let failure = target::failed(error);
+    if !is_answered {
+        return failure;
+    }
+    failure.remedy("if it stays so, `ottla quorum recover` shows what each broker has of the metadata, and what is wrong")
 }
 
 fn describe(quorum: &QuorumView, now_ms: i64) -> Table {
@@ -83,6 +93,13 @@ fn role(quorum: &QuorumView, member: &QuorumMember) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_cant_say_who_votes_names_where_to_look() {
+        let what = "the metadata quorum".to_owned();
+        let failure = unknown(ClientError::Broker { what, error: ErrorCode::RequestTimedOut, message: None });
+        assert!(format!("{failure:?}").contains("ottla quorum recover"), "{failure:?}");
+    }
 
     #[test]
     fn who_votes_and_how_far_each_is() {
