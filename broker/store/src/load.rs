@@ -93,6 +93,7 @@ pub(crate) fn load_log(recovery: &Recovery<'_>, folder: &Path, known: Known) -> 
     loader.load_epochs()?;
     let mut segments = loader.load_segments(log_start)?;
     loader.cover_durable(&mut segments)?;
+    durable::finish_closed(&mut segments);
     let end = segments.last().expect("a log always has an active segment").end;
     let start = log_start.max(segments[0].base).min(end);
     loader.epochs_changed |= loader.epochs.truncate_to(end) | loader.epochs.advance_start(start);
