@@ -6,6 +6,8 @@
 //! Not here: tokio, replication, who leads. Formats and rules are ottla-log's.
 
 mod append;
+#[cfg(test)]
+mod blocking_tests;
 mod commit;
 mod cut;
 mod damage;
@@ -25,11 +27,15 @@ mod real;
 mod recover;
 #[cfg(test)]
 mod recovery_tests;
+mod repair;
+mod retain;
 mod scrub;
 mod segment;
 mod shared;
 mod side;
 mod store;
+#[cfg(test)]
+mod test_support;
 #[cfg(test)]
 mod tests;
 mod time;

@@ -123,6 +123,7 @@ pub(crate) fn load_log(recovery: &Recovery<'_>, folder: &Path, known: Known) -> 
         read_hints: Default::default(),
         read_hint_next: 0,
         deleted: false,
+        closed_at: None,
         incarnation: 0,
         direct: false,
         slot: Slot::default(),

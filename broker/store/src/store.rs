@@ -100,6 +100,8 @@ pub(crate) struct Inner {
     producer_expiration: Duration,
     /// Partitions that are gone, and the newest entry of each in the journal.
     gone: Mutex<HashMap<JournalKey, u64>>,
+    /// Held by who makes or removes a partition, while the disk takes its time: who looks one up needs only the map.
+    making: Mutex<()>,
     pub(crate) scrub: Mutex<ScrubCursor>,
 }
 
@@ -166,6 +168,7 @@ impl Store {
             sync_threads: threads,
             producer_expiration: config.producer_expiration,
             gone: Mutex::new(gone),
+            making: Mutex::new(()),
             scrub: Mutex::default(),
         });
         let threads = match config.committer {
@@ -227,10 +230,10 @@ impl Store {
         partition: PartitionIndex,
         config: LogConfig,
     ) -> Result<Arc<PartitionLog>, StoreError> {
-        let mut partitions = self.inner.partitions.write();
-        if let Some(log) = partitions.get(&(topic_id, partition)) {
+        let _one = self.inner.making.lock();
+        if let Some(log) = self.partition(topic_id, partition) {
             log.set_config(config);
-            return Ok(Arc::clone(log));
+            return Ok(log);
         }
         if self.has_failed() {
             return Err(StoreError::Failed);
@@ -242,15 +245,15 @@ impl Store {
         }
         // An older topic's offsets under this name would be taken for this one's.
         self.inner.shared.forget_offsets(&name)?;
-        let mut gone = self.inner.gone.lock();
-        if let Some(newest) = gone.get(&(topic_id, partition)).copied() {
+        let newest = self.inner.gone.lock().get(&(topic_id, partition)).copied();
+        if let Some(newest) = newest {
             // What the journal says of the one before is not this one's.
             self.inner.shared.journal.cut_gone((topic_id, partition), newest)?;
-            gone.remove(&(topic_id, partition));
+            self.inner.gone.lock().remove(&(topic_id, partition));
         }
-        drop(gone);
         let log = create_partition(&self.inner.shared, topic, topic_id, partition, config)?;
         log.queue();
+        let mut partitions = self.inner.partitions.write();
         partitions.insert((topic_id, partition), Arc::clone(&log));
         self.inner.names.lock().insert(name, topic_id);
         Ok(log)
@@ -294,6 +297,7 @@ impl Store {
         partition: PartitionIndex,
         suffix: &str,
     ) -> Result<Option<PathBuf>, StoreError> {
+        let _making = self.inner.making.lock();
         let mut partitions = self.inner.partitions.write();
         let Some(log) = partitions.remove(&(topic_id, partition)) else { return Ok(None) };
         self.inner.names.lock().remove(&log.topic_partition());
@@ -543,9 +547,12 @@ impl Inner {
         let seen_to = journal.next_number();
         let mut newest = None;
         for log in logs.iter().filter(|_| self.shared.bug != Some(StoreBug::ReleaseWithoutMarks)) {
+            // Before the state's lock, as the checkpoint's files may be being written.
+            let saved = self.shared.saved_recovery_point(&log.topic_partition());
             let mut state = log.state.lock();
-            let synced_end = state.synced_end;
-            if state.deleted || self.shared.saved_recovery_point(&log.topic_partition()) >= synced_end {
+            // Past that it is being cut, and nothing may bring it back.
+            let synced_end = state.closed_at.map_or(state.synced_end, |at| at.min(state.synced_end));
+            if state.deleted || saved >= synced_end {
                 continue;
             }
             newest = journal.mark_for_release(log.journal_key(), &mut state, synced_end);

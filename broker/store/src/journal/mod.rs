@@ -106,13 +106,6 @@ pub(crate) struct Flushed<'a> {
     pub(crate) told: MutexGuard<'a, ()>,
 }
 
-/// What is void, as it is on disk.
-struct Cuts {
-    saved: JournalCuts,
-    /// Logs that are being cut: until that is synced, a start of the broker has to know of it.
-    under_way: BTreeSet<JournalKey>,
-}
-
 pub(crate) struct Journal {
     disk: Arc<dyn Disk>,
     folder: PathBuf,
@@ -120,7 +113,10 @@ pub(crate) struct Journal {
     wake: Condvar,
     files: Mutex<Files>,
     tells: Mutex<()>,
-    cuts: Mutex<Cuts>,
+    /// What is void, as it is on disk: held over syncs.
+    cuts: Mutex<JournalCuts>,
+    /// Logs that are being cut: until that is synced, a start of the broker has to know of it.
+    cuts_under_way: Mutex<BTreeSet<JournalKey>>,
     /// Entries below it are in no file any more.
     oldest: AtomicU64,
     /// Entries below it are durable, except those below `lost`, of which nothing is known.
@@ -167,7 +163,8 @@ impl Journal {
             oldest: AtomicU64::new(if files.is_empty() { next_number } else { 0 }),
             files: Mutex::new(files),
             tells: Mutex::new(()),
-            cuts: Mutex::new(Cuts { saved: found.cuts, under_way: BTreeSet::new() }),
+            cuts: Mutex::new(found.cuts),
+            cuts_under_way: Mutex::default(),
             durable: AtomicU64::new(0),
             lost: AtomicU64::new(0),
             wants_release: AtomicBool::new(false),
@@ -377,16 +374,19 @@ impl Journal {
         self.oldest.store(oldest, Ordering::Release);
         drop(files);
         let mut cuts = self.cuts.lock();
-        let mut kept = cuts.saved.clone();
+        let mut kept = cuts.clone();
         let may_go = oldest.min(seen_to);
-        kept.retain(|key, cut| cut.number >= may_go || cuts.under_way.contains(key));
-        if kept.len() != cuts.saved.len() {
+        {
+            let under_way = self.cuts_under_way.lock();
+            kept.retain(|key, cut| cut.number >= may_go || under_way.contains(key));
+        }
+        if kept.len() != cuts.len() {
             self.save_cuts(&kept).map_err(|error| FatalError {
                 action: "write",
                 path: self.folder.join(CUTS_FILE),
                 reason: error.to_string(),
             })?;
-            cuts.saved = kept;
+            *cuts = kept;
         }
         drop(cuts);
         let mut open = self.open.lock();
@@ -404,11 +404,12 @@ impl Journal {
     pub(crate) fn begin_cut(&self, key: JournalKey, durable_to: Offset) -> Result<(), StoreError> {
         let number = self.next_number();
         let mut cuts = self.cuts.lock();
-        let mut changed = cuts.saved.clone();
+        let mut changed = cuts.clone();
         changed.insert(key, JournalCut { number, durable_to });
         self.save_cuts(&changed)?;
-        cuts.saved = changed;
-        cuts.under_way.insert(key);
+        *cuts = changed;
+        // While the cuts are held, so that no release comes between.
+        self.cuts_under_way.lock().insert(key);
         Ok(())
     }
 
@@ -419,7 +420,7 @@ impl Journal {
 
     /// The cut is on disk.
     pub(crate) fn cut_done(&self, key: JournalKey) {
-        self.cuts.lock().under_way.remove(&key);
+        self.cuts_under_way.lock().remove(&key);
     }
 
     /// Makes the entries of a partition void that was deleted, before it is made again. `newest` is its last one.
@@ -428,15 +429,15 @@ impl Journal {
     /// When the disk fails; it must not be made then.
     pub(crate) fn cut_gone(&self, key: JournalKey, newest: u64) -> Result<(), StoreError> {
         let mut cuts = self.cuts.lock();
-        let known = cuts.saved.get(&key).map_or(0, |cut| cut.number);
+        let known = cuts.get(&key).map_or(0, |cut| cut.number);
         let is_live = newest > 0 && newest >= self.oldest.load(Ordering::Acquire);
         if !is_live && known == 0 {
             return Ok(());
         }
-        let mut changed = cuts.saved.clone();
+        let mut changed = cuts.clone();
         changed.insert(key, JournalCut { number: known.max(newest + 1), durable_to: Offset(0) });
         self.save_cuts(&changed)?;
-        cuts.saved = changed;
+        *cuts = changed;
         Ok(())
     }
 
