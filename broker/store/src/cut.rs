@@ -169,7 +169,7 @@ impl PartitionLog {
     /// from there.
     fn fence(&self, durable_to: Offset) -> Result<(), StoreError> {
         if self.shared.bug != Some(StoreBug::CutWithoutFence) {
-            self.shared.journal.begin_cut(self.journal_key(), durable_to)?;
+            self.shared.begin_cut(self.journal_key(), durable_to)?;
             let mut state = self.state.lock();
             // What a group says of the log from before isn't true any more.
             state.incarnation += 1;

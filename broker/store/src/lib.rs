@@ -8,6 +8,9 @@
 mod append;
 #[cfg(test)]
 mod blocking_tests;
+mod changes;
+#[cfg(test)]
+mod changes_tests;
 mod commit;
 mod cut;
 mod damage;
@@ -18,6 +21,7 @@ mod error;
 mod journal;
 mod load;
 mod meta;
+mod offsets;
 mod parallel;
 mod partition;
 #[cfg(test)]

@@ -8,16 +8,16 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use ottla_log::{
-    DELETE_SUFFIX, JournalKey, LOG_START_FILE, LogConfig, MetaProperties, RECOVERY_POINT_FILE, STRAY_SUFFIX,
-    partition_folder, renamed_folder,
+    DELETE_SUFFIX, JournalKey, LogConfig, MetaProperties, STRAY_SUFFIX, partition_folder, renamed_folder,
 };
 use ottla_types::{BrokerId, ClusterId, DirectoryId, PartitionIndex, TopicId, TopicName, TopicPartition};
 use parking_lot::{Mutex, RwLock};
 
 use crate::disk::{Disk, DiskLock};
 use crate::error::{FatalError, StoreError};
-use crate::journal::{Ignore, Journal};
-use crate::meta::{CLEAN_FILE, claim, load_offsets, save, take_clean_mark, take_lock};
+use crate::journal::{Ignore, JOURNAL_FOLDER, Journal};
+use crate::meta::{CLEAN_FILE, claim, save, take_clean_mark, take_lock};
+use crate::offsets::OffsetFiles;
 use crate::parallel::each;
 use crate::partition::PartitionLog;
 use crate::real::RealDisk;
@@ -132,17 +132,20 @@ impl Store {
         let lock = take_lock(&*disk, &dir)?;
         let meta = claim(&*disk, &dir, config.cluster_id, config.node_id)?;
         let clean = take_clean_mark(&*disk, &dir)?;
-        let recovery_points = load_offsets(&*disk, &dir, RECOVERY_POINT_FILE);
-        let log_starts = load_offsets(&*disk, &dir, LOG_START_FILE);
         let bug = config.bug;
         let ignore = Ignore {
             cuts: bug == Some(StoreBug::ReplayWithoutCuts),
             generation: bug == Some(StoreBug::IgnoreGeneration),
             limit: bug == Some(StoreBug::GroupWithoutLimit),
+            changes: bug == Some(StoreBug::IgnoreChanges),
+            syncs_of_changes: bug == Some(StoreBug::SkipSyncOfChanges),
         };
         let (journal, replay) = Journal::open(&disk, &dir, config.journal_file_bytes, clean, ignore)?;
+        let (offsets, (recovery_points, log_starts)) =
+            OffsetFiles::open(&disk, &dir, &dir.join(JOURNAL_FOLDER), ignore)?;
+        let parts = (journal, offsets);
         let shared =
-            Arc::new(Shared::new(disk, dir, journal, config.open_files_max, config.on_fatal, config.bug));
+            Arc::new(Shared::new(disk, dir, parts, config.open_files_max, config.on_fatal, config.bug));
         let threads = if config.committer == Committer::Thread { config.sync_threads.max(1) } else { 1 };
         let recovery = Recovery {
             shared: &shared,
@@ -155,7 +158,6 @@ impl Store {
         };
         let partitions = recovery.run()?;
         let gone = recovery.replay.newest().filter(|(key, _)| !partitions.contains_key(key)).collect();
-        shared.set_saved(recovery.recovery_points, recovery.log_starts);
         let count = partitions.len();
         let names = partitions.values().map(|log| (log.topic_partition(), log.topic_id)).collect();
         tracing::info!(dir = %shared.dir.display(), partitions = count, clean, ms = started.elapsed().as_millis() as u64, "store opened");
@@ -248,7 +250,7 @@ impl Store {
         let newest = self.inner.gone.lock().get(&(topic_id, partition)).copied();
         if let Some(newest) = newest {
             // What the journal says of the one before is not this one's.
-            self.inner.shared.journal.cut_gone((topic_id, partition), newest)?;
+            self.inner.shared.cut_gone((topic_id, partition), newest)?;
             self.inner.gone.lock().remove(&(topic_id, partition));
         }
         let log = create_partition(&self.inner.shared, topic, topic_id, partition, config)?;

@@ -33,7 +33,6 @@ pub(crate) fn batch(value: &[u8]) -> Bytes {
 #[derive(Debug)]
 pub(crate) enum Act {
     /// So many bytes are written.
-    #[expect(dead_code)]
     Write(usize),
     Sync,
     SyncDir,
