@@ -224,9 +224,9 @@ pub type JournalCuts = std::collections::BTreeMap<JournalKey, JournalCut>;
 /// The text of the file of cuts: a line each, and a checksum, as it must not be believed when it is damaged.
 pub fn encode_cuts(cuts: &JournalCuts) -> String {
     let mut text = String::from("0\n");
-    for ((topic_id, partition), JournalCut { number, durable_to }) in cuts {
-        let id = u128::from_be_bytes(topic_id.0);
-        text.push_str(&format!("{id:032x} {partition} {number} {durable_to}\n"));
+    for (key, cut) in cuts {
+        text.push_str(&encode_cut(*key, *cut));
+        text.push('\n');
     }
     let crc = crc32c::crc32c(text.as_bytes());
     text.push_str(&format!("crc {crc:08x}\n"));
@@ -239,15 +239,23 @@ pub fn decode_cuts(text: &str) -> Option<JournalCuts> {
     if u32::from_str_radix(crc.strip_suffix('\n')?, 16).ok()? != crc32c::crc32c(lines.as_bytes()) {
         return None;
     }
-    let entry = |line: &str| {
-        let mut words = line.split(' ');
-        let topic_id = TopicId(u128::from_str_radix(words.next()?, 16).ok()?.to_be_bytes());
-        let partition = PartitionIndex(words.next()?.parse().ok()?);
-        let number = words.next()?.parse().ok()?;
-        let durable_to = Offset(words.next()?.parse().ok()?);
-        Some(((topic_id, partition), JournalCut { number, durable_to }))
-    };
-    lines.strip_prefix("0\n")?.lines().map(entry).collect()
+    lines.strip_prefix("0\n")?.lines().map(decode_cut).collect()
+}
+
+/// The text of one cut.
+pub fn encode_cut((topic_id, partition): JournalKey, cut: JournalCut) -> String {
+    let id = u128::from_be_bytes(topic_id.0);
+    format!("{id:032x} {partition} {} {}", cut.number, cut.durable_to)
+}
+
+/// Reads a cut; `None` when it is none.
+pub fn decode_cut(text: &str) -> Option<(JournalKey, JournalCut)> {
+    let mut words = text.split(' ');
+    let topic_id = TopicId(u128::from_str_radix(words.next()?, 16).ok()?.to_be_bytes());
+    let partition = PartitionIndex(words.next()?.parse().ok()?);
+    let number = words.next()?.parse().ok()?;
+    let durable_to = Offset(words.next()?.parse().ok()?);
+    words.next().is_none().then_some(((topic_id, partition), JournalCut { number, durable_to }))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! Not here: files (ottla-store), who leads (ottla-core).
 
 mod blocks;
+mod changes;
 mod compression;
 mod config;
 #[cfg(test)]
@@ -26,6 +27,9 @@ mod validate;
 mod validate_tests;
 mod varint;
 
+pub use changes::{
+    OffsetChange, SavedOffsets, decode_offset_change, encode_offset_change, seal_change, unseal_changes,
+};
 pub use compression::{
     CompressionError, DECODER_BYTES_MAX, compress, decoder_bytes, decompress, inflated_bytes_max,
 };
@@ -38,7 +42,7 @@ pub use header::{
 pub use index::{Entries, IndexEntry, IndexPacer, TimeIndexEntry, partition_point, relative_offset};
 pub use journal::{
     BLOCK_BYTES, JournalContent, JournalCut, JournalCuts, JournalEntry, JournalGroup, JournalKey,
-    JournalWrite, decode_cuts, encode_cuts, read_journal,
+    JournalWrite, decode_cut, decode_cuts, encode_cut, encode_cuts, read_journal,
 };
 pub use names::{
     DELETE_SUFFIX, FileKind, FolderName, METADATA_FOLDER, STRAY_SUFFIX, parse_folder, partition_folder,

@@ -36,7 +36,7 @@ pub enum Finder {
     Schedule,
 }
 
-const STORE_BUGS: [DiskBug; 17] = [
+const STORE_BUGS: [DiskBug; 19] = [
     DiskBug::SkipSyncOfSegments,
     DiskBug::SkipSyncOfFolders,
     DiskBug::SkipSyncOfIdentity,
@@ -54,6 +54,8 @@ const STORE_BUGS: [DiskBug; 17] = [
     DiskBug::InStore(StoreBug::GroupWithoutLimit),
     DiskBug::InStore(StoreBug::KeepFilesOpen),
     DiskBug::InStore(StoreBug::WriteOverWhatWasCut),
+    DiskBug::InStore(StoreBug::IgnoreChanges),
+    DiskBug::InStore(StoreBug::SkipSyncOfChanges),
 ];
 
 impl fmt::Display for Planted {
@@ -181,12 +183,13 @@ mod tests {
             DiskBug::InStore(bug) => match bug {
                 StoreBug::ReplayWithoutCuts | StoreBug::CutWithoutFence | StoreBug::KeepFilesOpen => 0,
                 StoreBug::SkipReplay => 1,
-                StoreBug::WriteOverWhatWasCut => 23,
+                StoreBug::WriteOverWhatWasCut => 158,
                 StoreBug::IgnoreGeneration => 37,
                 StoreBug::ReleaseWithoutMarks => 124,
                 StoreBug::OvertakeUnsynced => 145,
                 StoreBug::ReleaseBeforeSync => 253,
                 StoreBug::GroupWithoutLimit => 783,
+                StoreBug::IgnoreChanges | StoreBug::SkipSyncOfChanges => 0,
             },
         }
     }

@@ -157,7 +157,10 @@ impl PartitionLog {
         if state.deleted {
             return Err(AppendError::Deleted);
         }
-        if self.shared.has_failed() { Err(AppendError::Failed) } else { Ok(()) }
+        if self.shared.has_failed() {
+            return Err(AppendError::Failed);
+        }
+        if state.closed_at.is_some() { Err(AppendError::Busy) } else { Ok(()) }
     }
 
     fn after_append(self: &Arc<Self>, committed: Committed) {

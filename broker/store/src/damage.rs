@@ -1,21 +1,19 @@
-//! Damage in a log: what is known to be corrupt or missing, where the log goes on behind it, and how it is mended.
+//! Damage in a log: what is known to be corrupt or missing, and where the log goes on behind it.
 //!
 //! Damage is found by recovery, by reads and by the scrub. It stays where it is, is never served, and is named until
-//! the log is cut before it or a peer's bytes take its place.
+//! the log is cut before it or a peer's bytes take its place: see `repair`.
 
 use std::io;
 use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use ottla_log::{
-    BatchError, BatchHeader, Batches, ByteSource, Depth, FileKind, HEADER_BYTES, MAGIC, SequenceCheck,
-    SequenceError, check_header, scan,
+    BatchError, BatchHeader, ByteSource, Depth, HEADER_BYTES, MAGIC, SequenceCheck, SequenceError,
+    check_header, scan,
 };
-use ottla_types::{LeaderEpoch, Offset};
+use ottla_types::Offset;
 
-use crate::disk::{OpenMode, is_no_space};
-use crate::error::{ReadError, RepairError, StoreError};
+use crate::error::ReadError;
 use crate::partition::{PartitionLog, State};
 use crate::read::{FileSource, View};
 
@@ -144,115 +142,6 @@ impl PartitionLog {
         }
         Ok(damage)
     }
-
-    /// Puts a peer's bytes in the place of damaged ones: whole batches that cover exactly one range of
-    /// [`Self::damage`]. Synced when it returns.
-    ///
-    /// # Errors
-    /// When the bytes aren't what is missing, or the disk fails; the damage stays then.
-    pub fn repair(&self, records: &Bytes) -> Result<Range<Offset>, RepairError> {
-        let headers =
-            Batches::new(records).map(|batch| Ok(batch?.0)).collect::<Result<Vec<_>, BatchError>>()?;
-        let (Some(first), Some(last)) = (headers.first(), headers.last()) else {
-            return Err(BatchError::BatchCount.into());
-        };
-        let given = first.base_offset()..last.next_offset();
-        let _one = self.commit_lock.lock();
-        self.sync_locked().map_err(|_| StoreError::Failed)?;
-        let mut state = self.state.lock();
-        let damage = state.damaged.iter().find(|damage| !state.deleted && damage.offsets == given).cloned();
-        let Some(damage) = damage else { return Err(RepairError::NotDamaged { given }) };
-        check_chain(&state, &headers, &damage)?;
-        let segment = state.segments.iter().find(|segment| segment.base == damage.segment);
-        let is_last = segment.is_none_or(|segment| damage.positions.end >= segment.bytes);
-        let (needed, given_bytes) = (damage.positions.end - damage.positions.start, records.len() as u64);
-        if !is_last && given_bytes != needed || damage.positions.start + given_bytes > SEGMENT_BYTES_MAX {
-            return Err(RepairError::Length { needed, given: given_bytes });
-        }
-        self.put_in_place(&mut state, &damage, records, &headers, is_last)?;
-        Ok(given)
-    }
-
-    fn put_in_place(
-        &self,
-        state: &mut State,
-        damage: &Damage,
-        records: &Bytes,
-        headers: &[BatchHeader<'_>],
-        is_last: bool,
-    ) -> Result<(), StoreError> {
-        // First, and durably: a batch is served only if its epoch is known to have begun there.
-        let mut filled = false;
-        for header in headers {
-            filled |= state.epochs.fill_in(header.leader_epoch(), header.base_offset());
-        }
-        if filled {
-            state.epochs_unsaved = true;
-            self.save_epochs(state)?;
-        }
-        for known in state.damaged.iter_mut().filter(|known| known.offsets == damage.offsets) {
-            known.hides_producers = false;
-        }
-        self.note_producers(state, headers);
-        let path = state.path(FileKind::Log, damage.segment);
-        let end = state.end();
-        let written = (|| {
-            let file = self.file(state, FileKind::Log, damage.segment, OpenMode::Existing)?;
-            file.write_at(damage.positions.start, &[records])?;
-            if is_last {
-                file.truncate(damage.positions.start + records.len() as u64)?;
-            }
-            file.sync()
-        })();
-        if let Some(segment) = state.segments.iter_mut().find(|segment| segment.base == damage.segment) {
-            // What was there may be on its way to someone who was given its place before it was known to be damaged.
-            segment.was_cut |= is_last;
-        }
-        if let Err(error) = written {
-            let full = is_no_space(&error);
-            let error = StoreError::io("write", path)(error);
-            // A full disk leaves it as damaged as it was.
-            return Err(if full { error } else { self.fail(state, "repair", error) });
-        }
-        state.damaged.retain(|known| known.offsets != damage.offsets);
-        // The indexes may lack what was damaged; they are made again.
-        self.remove_indexes(state, damage.segment);
-        self.reload(state, end).map_err(|error| self.fail(state, "repair", error))
-    }
-
-    /// Takes note, durably, of what the producers of mended batches have written: a snapshot may lack it.
-    fn note_producers(&self, state: &mut State, headers: &[BatchHeader<'_>]) {
-        for header in headers {
-            state.producers.fill_in(*header);
-        }
-        self.save_producers(state, state.end());
-        self.sync_snapshot(state);
-    }
-}
-
-/// No segment is larger: an index holds positions of 31 bits.
-const SEGMENT_BYTES_MAX: u64 = i32::MAX as u64;
-
-/// Whether batches follow each other, and their epochs those around the damage.
-fn check_chain(state: &State, headers: &[BatchHeader<'_>], damage: &Damage) -> Result<(), RepairError> {
-    let before = damage.offsets.start.0.checked_sub(1).and_then(|last| state.epochs.epoch_at(Offset(last)));
-    // At the log's end the table may lack the newest epochs.
-    let after =
-        (damage.offsets.end < state.end()).then(|| state.epochs.epoch_at(damage.offsets.end)).flatten();
-    let (mut expected, mut epoch) = (damage.offsets.start, before.unwrap_or(LeaderEpoch(-1)));
-    for header in headers {
-        let given = header.leader_epoch();
-        if header.base_offset() != expected {
-            return Err(RepairError::NotDamaged { given: header.base_offset()..header.next_offset() });
-        }
-        // The table may lack epochs that began in the damage, but has none too early.
-        let known = state.epochs.epoch_at(header.base_offset()).unwrap_or(epoch);
-        if given < epoch.max(known) || after.is_some_and(|after| given > after) {
-            return Err(RepairError::Epoch { given });
-        }
-        (expected, epoch) = (header.next_offset(), given);
-    }
-    Ok(())
 }
 
 /// What is read at once in search of a batch.

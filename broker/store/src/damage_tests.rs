@@ -6,29 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
-use ottla_log::BatchBuilder;
-use ottla_types::{
-    BrokerId, ClusterId, LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId, TopicId, TopicName,
-};
+use ottla_log::{BatchBuilder, FileKind};
+use ottla_types::{LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId, TopicName};
 use parking_lot::Mutex;
 
-use crate::disk::{DirEntry, Disk, DiskFile, DiskLock, OpenMode};
-use crate::{
-    AckDurability, Committer, LogConfig, PartitionLog, ReadError, RealDisk, RepairError, Store, StoreConfig,
-    UpTo,
-};
-
-const TOPIC: TopicId = TopicId([2; 16]);
-const P0: PartitionIndex = PartitionIndex(0);
-
-pub(crate) fn config(dir: &Path) -> StoreConfig {
-    let cluster_id = Some(ClusterId([1; 16]));
-    StoreConfig { cluster_id, committer: Committer::Manual, ..StoreConfig::new(dir, BrokerId(1)) }
-}
-
-fn open(dir: &Path) -> Store {
-    Store::open(config(dir)).unwrap()
-}
+use crate::test_support::{Act, P0, TOPIC, WatchedDisk, batch, config, open};
+use crate::{AckDurability, LogConfig, PartitionLog, ReadError, RepairError, Store, StoreConfig, UpTo};
 
 /// A partition whose names are durable, so that what follows may go to the journal.
 fn create(store: &Store) -> Arc<PartitionLog> {
@@ -36,10 +19,6 @@ fn create(store: &Store) -> Arc<PartitionLog> {
     let log = store.create_partition(TopicName::new("t").unwrap(), TOPIC, P0, config).unwrap();
     store.commit_now().unwrap();
     log
-}
-
-pub(crate) fn batch(value: &[u8]) -> Bytes {
-    BatchBuilder::new(Offset(0), LeaderEpoch(-1)).record(1_000, None, Some(value)).build().into()
 }
 
 fn append(log: &Arc<PartitionLog>, count: usize) {
@@ -340,63 +319,23 @@ fn a_restart_makes_no_producer_older_and_each_is_forgotten_some_day() {
     }
 }
 
-/// A disk that has too many files open for some syncs of folders.
-struct FewFiles {
-    refusals: AtomicU32,
-}
-
-impl Disk for FewFiles {
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        RealDisk.create_dir(path)
-    }
-
-    fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
-        RealDisk.list(path)
-    }
-
-    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
-        RealDisk.open(path, mode)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        RealDisk.rename(from, to)
-    }
-
-    fn remove_file(&self, path: &Path) -> io::Result<()> {
-        RealDisk.remove_file(path)
-    }
-
-    fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        RealDisk.remove_dir(path)
-    }
-
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        let left = self.refusals.load(Ordering::Acquire);
-        if left > 0 {
-            self.refusals.store(left - 1, Ordering::Release);
-            return Err(io::Error::from_raw_os_error(rustix::io::Errno::MFILE.raw_os_error()));
-        }
-        RealDisk.sync_dir(path)
-    }
-
-    fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskLock>> {
-        RealDisk.lock(path)
-    }
-
-    fn random_id(&self) -> io::Result<[u8; 16]> {
-        RealDisk.random_id()
-    }
-}
-
 #[test]
 fn too_many_open_files_delay_a_commit_and_do_not_end_the_store() {
     let dir = tempfile::tempdir().unwrap();
-    let disk = Arc::new(FewFiles { refusals: AtomicU32::new(0) });
-    let store = Store::open_on(Arc::clone(&disk) as Arc<dyn Disk>, config(dir.path())).unwrap();
+    let refusals = Arc::new(AtomicU32::new(0));
+    let left = Arc::clone(&refusals);
+    let disk = WatchedDisk(Arc::new(move |_, act| match (act, left.load(Ordering::Acquire)) {
+        (Act::SyncDir, left_now @ 1..) => {
+            left.store(left_now - 1, Ordering::Release);
+            Err(io::Error::from_raw_os_error(rustix::io::Errno::MFILE.raw_os_error()))
+        }
+        _ => Ok(()),
+    }));
+    let store = Store::open_on(Arc::new(disk), config(dir.path())).unwrap();
     let topic = TopicName::new("t").unwrap();
     let log = store.create_partition(topic, TOPIC, P0, LogConfig::default()).unwrap();
     append(&log, 1);
-    disk.refusals.store(3, Ordering::Release);
+    refusals.store(3, Ordering::Release);
     store.commit_now().unwrap();
     assert_eq!((log.durable_end_offset(), store.has_failed()), (Offset(1), false));
 }
@@ -421,4 +360,100 @@ fn many_dirty_partitions_hold_few_files() {
     assert!(held <= 8, "{held} are held open");
     store.checkpoint().unwrap();
     assert!(!logs.iter().any(|log| log.state.lock().is_unsynced()));
+}
+
+#[test]
+fn damage_is_mended_piece_by_piece() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let log = create(&store);
+    for sequence in 0..30 {
+        log.append(&of_producer(sequence), LeaderEpoch(3), 1_000).unwrap();
+    }
+    store.commit_now().unwrap();
+    store.checkpoint().unwrap();
+    let wanted = all(&log);
+    drop((store, log));
+    let mut whole = Bytes::new();
+    change(&first_segment(dir.path()), |bytes| {
+        whole = Bytes::copy_from_slice(bytes);
+        bytes[..].fill(0);
+    });
+    let batch_bytes = of_producer(0).len();
+    let count = whole.len() / batch_bytes;
+    let piece = |from: usize, to: usize| whole.slice(from * batch_bytes..to * batch_bytes);
+    let mut mended = 0;
+    for to in [2, 3, count - 2, count] {
+        // After each piece the broker ends.
+        let store = open(dir.path());
+        let log = store.partition(TOPIC, P0).unwrap();
+        while !store.scrub_step(1 << 20).finished {}
+        assert_eq!(log.damage(), [Offset(mended as i64)..Offset(count as i64)]);
+        let wrong = log.repair(&piece(mended + 1, to)).unwrap_err();
+        assert!(matches!(wrong, RepairError::NotDamaged { .. } | RepairError::Batch(_)), "{wrong}");
+        let range = log.repair(&piece(mended, to)).unwrap();
+        assert_eq!(range, Offset(mended as i64)..Offset(to as i64));
+        let read = log.read(Offset(mended as i64), 10_000, true, UpTo::Durable).unwrap().unwrap();
+        assert_eq!(read.to_bytes().unwrap()[..batch_bytes], piece(mended, to)[..batch_bytes]);
+        append(&log, 1);
+        store.commit_now().unwrap();
+        assert_eq!(log.damage().is_empty(), to == count);
+        mended = to;
+    }
+    let store = open(dir.path());
+    let log = store.partition(TOPIC, P0).unwrap();
+    while !store.scrub_step(1 << 20).finished {}
+    assert_eq!(log.damage(), []);
+    assert!(all(&log).starts_with(&wanted), "every byte is as it was");
+    let again = log.append(&of_producer(29), LeaderEpoch(3), 1_000).unwrap();
+    assert_eq!((again.duplicate, again.base_offset), (true, Offset(29)));
+}
+
+/// Whole segments are gone, at the end of the log or in its midst. The broker ends after any piece of any size, and all is
+/// there again in segments of the usual size.
+#[test]
+fn a_gap_is_mended_into_segments() {
+    for (lost, piece) in [(1..4, 1), (1..4, 5), (1..4, 1_000), (1..5, 7), (2..3, 1), (0..1, 3), (0..5, 1_000)]
+    {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path());
+        let log = create(&store);
+        append(&log, 50);
+        store.commit_now().unwrap();
+        store.checkpoint().unwrap();
+        let wanted = all(&log);
+        let bases: Vec<Offset> = log.state.lock().segments.iter().map(|segment| segment.base).collect();
+        assert_eq!(bases.len(), 5, "{bases:?}");
+        drop((store, log));
+        for base in &bases[lost.clone()] {
+            let path = dir.path().join("t-0").join(FileKind::Log.file_name(*base));
+            // The first one stays, as an empty file: a log begins where its first segment does.
+            if *base == Offset(0) { change(&path, Vec::clear) } else { std::fs::remove_file(path).unwrap() }
+        }
+        let batch_bytes = wanted.len() / 50;
+        let mut pieces = 0;
+        loop {
+            let store = open(dir.path());
+            let log = create(&store);
+            while !store.scrub_step(1 << 20).finished {}
+            let Some(range) = log.damage().first().cloned() else {
+                assert_eq!(all(&log), wanted, "{lost:?}, {piece}");
+                let state = log.state.lock();
+                assert!(state.segments.iter().all(|segment| segment.bytes <= 2_000), "{lost:?}, {piece}");
+                break;
+            };
+            let to = range.end.0.min(range.start.0 + piece) as usize;
+            let given = &wanted[range.start.0 as usize * batch_bytes..to * batch_bytes];
+            let mended = log.repair(&Bytes::copy_from_slice(given)).unwrap();
+            assert!(mended.start == range.start && mended.end > range.start, "{mended:?} of {range:?}");
+            append(&log, 1);
+            log.truncate_to(Offset(50)).unwrap();
+            assert_eq!(
+                log.damage(),
+                if mended.end < range.end { vec![mended.end..range.end] } else { vec![] }
+            );
+            pieces += 1;
+        }
+        assert!(pieces >= 1);
+    }
 }

@@ -146,6 +146,9 @@ pub enum AppendError {
     /// The partition was deleted.
     #[error("the partition was deleted")]
     Deleted,
+    /// The log is being cut or mended; a later append may succeed.
+    #[error("the log is being cut or mended: try again")]
+    Busy,
 }
 
 /// Records can't be read.

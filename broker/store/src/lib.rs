@@ -6,6 +6,11 @@
 //! Not here: tokio, replication, who leads. Formats and rules are ottla-log's.
 
 mod append;
+#[cfg(test)]
+mod blocking_tests;
+mod changes;
+#[cfg(test)]
+mod changes_tests;
 mod commit;
 mod cut;
 mod damage;
@@ -16,6 +21,7 @@ mod error;
 mod journal;
 mod load;
 mod meta;
+mod offsets;
 mod parallel;
 mod partition;
 #[cfg(test)]
@@ -25,11 +31,15 @@ mod real;
 mod recover;
 #[cfg(test)]
 mod recovery_tests;
+mod repair;
+mod retain;
 mod scrub;
 mod segment;
 mod shared;
 mod side;
 mod store;
+#[cfg(test)]
+mod test_support;
 #[cfg(test)]
 mod tests;
 mod time;

@@ -93,6 +93,7 @@ pub(crate) fn load_log(recovery: &Recovery<'_>, folder: &Path, known: Known) -> 
     loader.load_epochs()?;
     let mut segments = loader.load_segments(log_start)?;
     loader.cover_durable(&mut segments)?;
+    durable::finish_closed(&mut segments);
     let end = segments.last().expect("a log always has an active segment").end;
     let start = log_start.max(segments[0].base).min(end);
     loader.epochs_changed |= loader.epochs.truncate_to(end) | loader.epochs.advance_start(start);
@@ -122,6 +123,7 @@ pub(crate) fn load_log(recovery: &Recovery<'_>, folder: &Path, known: Known) -> 
         read_hints: Default::default(),
         read_hint_next: 0,
         deleted: false,
+        closed_at: None,
         incarnation: 0,
         direct: false,
         slot: Slot::default(),

@@ -67,6 +67,8 @@ pub(crate) struct State {
     pub(crate) read_hints: [(Offset, Offset, u64); 4],
     pub(crate) read_hint_next: usize,
     pub(crate) deleted: bool,
+    /// While the log is being cut or mended it takes no appends, and stays as it is up to here.
+    pub(crate) closed_at: Option<Offset>,
     /// Changes whenever the log is cut: what was known of its tail before says nothing any more.
     pub(crate) incarnation: u64,
     /// Whether the end isn't durable and not in the journal either: all that follows has to wait for a sync in place.

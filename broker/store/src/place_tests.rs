@@ -1,23 +1,13 @@
 //! Places in files that outlive the log that they were told of: what is read there later is what was there, or nothing.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use ottla_log::BatchBuilder;
-use ottla_types::{BrokerId, ClusterId, LeaderEpoch, Offset, PartitionIndex, TopicId, TopicName};
+use ottla_types::{LeaderEpoch, Offset, TopicId, TopicName};
 
-use crate::{Committer, LogConfig, PartitionLog, ReadSlice, Store, StoreConfig, UpTo};
-
-const TOPIC: TopicId = TopicId([2; 16]);
-const P0: PartitionIndex = PartitionIndex(0);
-
-fn open(dir: &Path) -> Store {
-    let cluster_id = Some(ClusterId([1; 16]));
-    let config =
-        StoreConfig { cluster_id, committer: Committer::Manual, ..StoreConfig::new(dir, BrokerId(1)) };
-    Store::open(config).unwrap()
-}
+use crate::test_support::{P0, TOPIC, open};
+use crate::{LogConfig, PartitionLog, ReadSlice, Store, UpTo};
 
 /// Two batches of one record fit in a segment.
 fn create(store: &Store, id: TopicId) -> Arc<PartitionLog> {

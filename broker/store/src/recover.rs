@@ -228,6 +228,7 @@ pub(crate) fn create_partition(
         read_hints: Default::default(),
         read_hint_next: 0,
         deleted: false,
+        closed_at: None,
         incarnation: 0,
         // Its names have to be synced before anything of it is acknowledged.
         direct: true,

@@ -1,24 +1,14 @@
 //! Recovery and lookups against the plainest possible answer, over random logs.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use ottla_log::BatchBuilder;
-use ottla_types::{BrokerId, ClusterId, LeaderEpoch, Offset, PartitionIndex, TopicId, TopicName};
+use ottla_types::{LeaderEpoch, Offset, TopicName};
 use proptest::prelude::*;
 
-use crate::{Committer, LogConfig, PartitionLog, ReadError, Store, StoreConfig, UpTo};
-
-const TOPIC: TopicId = TopicId([2; 16]);
-const P0: PartitionIndex = PartitionIndex(0);
-
-fn open(dir: &Path) -> Store {
-    let cluster_id = Some(ClusterId([1; 16]));
-    let config =
-        StoreConfig { cluster_id, committer: Committer::Manual, ..StoreConfig::new(dir, BrokerId(1)) };
-    Store::open(config).unwrap()
-}
+use crate::test_support::{P0, TOPIC, open};
+use crate::{LogConfig, PartitionLog, ReadError, Store, UpTo};
 
 fn create(store: &Store, segment_bytes: u32) -> Arc<PartitionLog> {
     let config = LogConfig { segment_bytes, index_interval_bytes: 200, ..LogConfig::default() };

@@ -105,6 +105,27 @@ impl Segment {
         (self.end, self.durable_end) = (end, end);
     }
 
+    /// Takes note that it ends at `end` from now on, after its first `bytes`, which are on disk.
+    pub(crate) fn cut(&mut self, bytes: u64, end: Offset) {
+        (self.bytes, self.durable_bytes) = (bytes, bytes);
+        (self.end, self.durable_end) = (end, end);
+        self.own_from = self.own_from.min(bytes);
+        self.verified = self.verified.start.min(bytes)..self.verified.end.min(bytes);
+        self.unsynced = None;
+        self.was_cut = true;
+    }
+
+    /// Lets go the index entries that are still in memory: they are made again from the log.
+    pub(crate) fn forget_pending_entries(&mut self) {
+        self.index.pending.clear();
+        self.time_index.pending.clear();
+    }
+
+    /// Its index files go.
+    pub(crate) fn forget_indexes(&mut self) {
+        (self.index, self.time_index) = (IndexState::new(0), IndexState::new(0));
+    }
+
     /// Takes note that its first `bytes`, up to `end`, are on disk.
     pub(crate) fn set_durable(&mut self, bytes: u64, end: Offset) {
         if bytes > self.durable_bytes {

@@ -7,14 +7,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use ottla_log::{FileKind, LOG_START_FILE, OffsetCheckpoint, RECOVERY_POINT_FILE, encode_offsets};
+use ottla_log::{FileKind, JournalKey, OffsetChange};
 use ottla_types::{Offset, TopicPartition};
 use parking_lot::{Condvar, Mutex};
 
+use crate::changes::Unsaved;
 use crate::disk::{Disk, DiskFile, OpenMode, is_out_of_files};
 use crate::error::{FatalError, StoreError};
 use crate::journal::Journal;
-use crate::meta::save;
+use crate::offsets::OffsetFiles;
 use crate::partition::PartitionLog;
 
 /// Called once, when a write or sync has failed.
@@ -103,6 +104,10 @@ pub enum StoreBug {
     KeepFilesOpen,
     /// What follows a cut goes to the places in the file where something else was.
     WriteOverWhatWasCut,
+    /// What changed for single logs since the last checkpoint is forgotten.
+    IgnoreChanges,
+    /// What changes for single logs isn't synced.
+    SkipSyncOfChanges,
 }
 
 pub(crate) struct Shared {
@@ -125,15 +130,15 @@ pub(crate) struct Shared {
     /// Names that were made in the data directory, and how many of them are synced.
     root_changes: AtomicU64,
     root_synced: Mutex<u64>,
-    /// What the checkpoint files say: recovery points, log starts.
-    saved: Mutex<(OffsetCheckpoint, OffsetCheckpoint)>,
+    /// What the disk says of recovery points and log starts.
+    offsets: OffsetFiles,
 }
 
 impl Shared {
     pub(crate) fn new(
         disk: Arc<dyn Disk>,
         dir: PathBuf,
-        journal: Journal,
+        (journal, offsets): (Journal, OffsetFiles),
         open_files_max: usize,
         on_fatal: FatalHook,
         bug: Option<StoreBug>,
@@ -156,86 +161,62 @@ impl Shared {
             wake: Condvar::new(),
             root_changes: AtomicU64::new(0),
             root_synced: Mutex::new(0),
-            saved: Mutex::default(),
+            offsets,
         }
-    }
-
-    /// Takes note of what the checkpoint files say when the store is opened.
-    pub(crate) fn set_saved(&self, recovery_points: OffsetCheckpoint, log_starts: OffsetCheckpoint) {
-        *self.saved.lock() = (recovery_points, log_starts);
     }
 
     /// Writes both checkpoint files, where something has changed.
     pub(crate) fn save_offsets(&self, logs: &[Arc<PartitionLog>]) -> Result<(), StoreError> {
-        let mut saved = self.saved.lock();
-        let (mut recovery_points, mut log_starts) = (OffsetCheckpoint::new(), OffsetCheckpoint::new());
-        for log in logs {
-            let Some(recovery_point) = log.recovery_point() else { continue };
-            recovery_points.insert(log.topic_partition(), recovery_point);
-            // Never back by itself: a removal under way has written its log start here first.
-            let known = saved.1.get(&log.topic_partition()).copied().unwrap_or_default();
-            let start = log.log_start_offset().max(known);
-            if start > Offset(0) {
-                log_starts.insert(log.topic_partition(), start);
-            }
-        }
-        if saved.1 != log_starts {
-            save(&*self.disk, &self.dir, LOG_START_FILE, &encode_offsets(&log_starts))?;
-            saved.1 = log_starts;
-        }
-        if saved.0 != recovery_points {
-            save(&*self.disk, &self.dir, RECOVERY_POINT_FILE, &encode_offsets(&recovery_points))?;
-            saved.0 = recovery_points;
-        }
-        Ok(())
+        self.offsets.save(logs)
     }
 
-    /// What the checkpoint on disk says of a partition.
+    /// What the disk says of a partition's recovery point, at the least.
     pub(crate) fn saved_recovery_point(&self, name: &TopicPartition) -> Offset {
-        self.saved.lock().0.get(name).copied().unwrap_or_default()
+        self.offsets.get(name).recovery_point.unwrap_or_default()
     }
 
     /// Writes the log start of a partition, before what lies below it is removed.
     pub(crate) fn raise_log_start(&self, name: &TopicPartition, start: Offset) -> Result<(), StoreError> {
-        let mut saved = self.saved.lock();
-        if saved.1.get(name).is_some_and(|saved| *saved >= start) {
-            return Ok(());
-        }
-        let mut log_starts = saved.1.clone();
-        log_starts.insert(name.clone(), start);
-        save(&*self.disk, &self.dir, LOG_START_FILE, &encode_offsets(&log_starts))?;
-        saved.1 = log_starts;
-        Ok(())
+        self.change_offsets(name, OffsetChange::Start(start))
     }
 
-    /// Takes the checkpoint files' entries back to `lowered` where they are past it.
+    /// Takes what the disk says of a partition back to `lowered` where it is past it.
     pub(crate) fn lower_offsets(&self, name: &TopicPartition, lowered: Offset) -> Result<(), StoreError> {
-        let mut saved = self.saved.lock();
-        let (recovery_points, log_starts) = &mut *saved;
-        for (file, offsets) in [(RECOVERY_POINT_FILE, recovery_points), (LOG_START_FILE, log_starts)] {
-            if offsets.get(name).is_some_and(|saved| *saved > lowered) {
-                let mut changed = offsets.clone();
-                changed.insert(name.clone(), lowered);
-                save(&*self.disk, &self.dir, file, &encode_offsets(&changed))?;
-                *offsets = changed;
-            }
+        self.change_offsets(name, OffsetChange::Lowered(lowered))
+    }
+
+    /// What the disk says of an older topic's partition isn't true of this one's.
+    pub(crate) fn forget_offsets(&self, name: &TopicPartition) -> Result<(), StoreError> {
+        self.change_offsets(name, OffsetChange::Forgotten)
+    }
+
+    fn change_offsets(&self, name: &TopicPartition, change: OffsetChange) -> Result<(), StoreError> {
+        self.offsets.change(name, change).map_err(|error| self.unsaved(error))?;
+        if self.offsets.has_many_changes() {
+            // A checkpoint writes all that they say.
+            self.count_written(CHECKPOINT_BYTES);
         }
         Ok(())
     }
 
-    /// Takes a name out of the checkpoint files: what they said of an older topic's partition isn't true of this one's.
-    pub(crate) fn forget_offsets(&self, name: &TopicPartition) -> Result<(), StoreError> {
-        let mut saved = self.saved.lock();
-        let (recovery_points, log_starts) = &mut *saved;
-        for (file, offsets) in [(RECOVERY_POINT_FILE, recovery_points), (LOG_START_FILE, log_starts)] {
-            if offsets.contains_key(name) {
-                let mut changed = offsets.clone();
-                changed.remove(name);
-                save(&*self.disk, &self.dir, file, &encode_offsets(&changed))?;
-                *offsets = changed;
+    /// Makes the entries so far of a log in the journal void; see [`Journal::begin_cut`].
+    pub(crate) fn begin_cut(&self, key: JournalKey, durable_to: Offset) -> Result<(), StoreError> {
+        self.journal.begin_cut(key, durable_to).map_err(|error| self.unsaved(error))
+    }
+
+    /// Makes the entries of a partition void that was deleted; see [`Journal::cut_gone`].
+    pub(crate) fn cut_gone(&self, key: JournalKey, newest: u64) -> Result<(), StoreError> {
+        self.journal.cut_gone(key, newest).map_err(|error| self.unsaved(error))
+    }
+
+    fn unsaved(&self, error: Unsaved) -> StoreError {
+        match error {
+            Unsaved::NoRoom(error) => error,
+            Unsaved::Fatal(error) => {
+                self.fail(&error);
+                StoreError::Failed
             }
         }
-        Ok(())
     }
 
     pub(crate) fn next_key(&self) -> u64 {

@@ -8,16 +8,16 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use ottla_log::{
-    DELETE_SUFFIX, JournalKey, LOG_START_FILE, LogConfig, MetaProperties, RECOVERY_POINT_FILE, STRAY_SUFFIX,
-    partition_folder, renamed_folder,
+    DELETE_SUFFIX, JournalKey, LogConfig, MetaProperties, STRAY_SUFFIX, partition_folder, renamed_folder,
 };
 use ottla_types::{BrokerId, ClusterId, DirectoryId, PartitionIndex, TopicId, TopicName, TopicPartition};
 use parking_lot::{Mutex, RwLock};
 
 use crate::disk::{Disk, DiskLock};
 use crate::error::{FatalError, StoreError};
-use crate::journal::{Ignore, Journal};
-use crate::meta::{CLEAN_FILE, claim, load_offsets, save, take_clean_mark, take_lock};
+use crate::journal::{Ignore, JOURNAL_FOLDER, Journal};
+use crate::meta::{CLEAN_FILE, claim, save, take_clean_mark, take_lock};
+use crate::offsets::OffsetFiles;
 use crate::parallel::each;
 use crate::partition::PartitionLog;
 use crate::real::RealDisk;
@@ -100,6 +100,8 @@ pub(crate) struct Inner {
     producer_expiration: Duration,
     /// Partitions that are gone, and the newest entry of each in the journal.
     gone: Mutex<HashMap<JournalKey, u64>>,
+    /// Held by who makes or removes a partition, while the disk takes its time: who looks one up needs only the map.
+    making: Mutex<()>,
     pub(crate) scrub: Mutex<ScrubCursor>,
 }
 
@@ -130,17 +132,20 @@ impl Store {
         let lock = take_lock(&*disk, &dir)?;
         let meta = claim(&*disk, &dir, config.cluster_id, config.node_id)?;
         let clean = take_clean_mark(&*disk, &dir)?;
-        let recovery_points = load_offsets(&*disk, &dir, RECOVERY_POINT_FILE);
-        let log_starts = load_offsets(&*disk, &dir, LOG_START_FILE);
         let bug = config.bug;
         let ignore = Ignore {
             cuts: bug == Some(StoreBug::ReplayWithoutCuts),
             generation: bug == Some(StoreBug::IgnoreGeneration),
             limit: bug == Some(StoreBug::GroupWithoutLimit),
+            changes: bug == Some(StoreBug::IgnoreChanges),
+            syncs_of_changes: bug == Some(StoreBug::SkipSyncOfChanges),
         };
         let (journal, replay) = Journal::open(&disk, &dir, config.journal_file_bytes, clean, ignore)?;
+        let (offsets, (recovery_points, log_starts)) =
+            OffsetFiles::open(&disk, &dir, &dir.join(JOURNAL_FOLDER), ignore)?;
+        let parts = (journal, offsets);
         let shared =
-            Arc::new(Shared::new(disk, dir, journal, config.open_files_max, config.on_fatal, config.bug));
+            Arc::new(Shared::new(disk, dir, parts, config.open_files_max, config.on_fatal, config.bug));
         let threads = if config.committer == Committer::Thread { config.sync_threads.max(1) } else { 1 };
         let recovery = Recovery {
             shared: &shared,
@@ -153,7 +158,6 @@ impl Store {
         };
         let partitions = recovery.run()?;
         let gone = recovery.replay.newest().filter(|(key, _)| !partitions.contains_key(key)).collect();
-        shared.set_saved(recovery.recovery_points, recovery.log_starts);
         let count = partitions.len();
         let names = partitions.values().map(|log| (log.topic_partition(), log.topic_id)).collect();
         tracing::info!(dir = %shared.dir.display(), partitions = count, clean, ms = started.elapsed().as_millis() as u64, "store opened");
@@ -166,6 +170,7 @@ impl Store {
             sync_threads: threads,
             producer_expiration: config.producer_expiration,
             gone: Mutex::new(gone),
+            making: Mutex::new(()),
             scrub: Mutex::default(),
         });
         let threads = match config.committer {
@@ -227,10 +232,10 @@ impl Store {
         partition: PartitionIndex,
         config: LogConfig,
     ) -> Result<Arc<PartitionLog>, StoreError> {
-        let mut partitions = self.inner.partitions.write();
-        if let Some(log) = partitions.get(&(topic_id, partition)) {
+        let _one = self.inner.making.lock();
+        if let Some(log) = self.partition(topic_id, partition) {
             log.set_config(config);
-            return Ok(Arc::clone(log));
+            return Ok(log);
         }
         if self.has_failed() {
             return Err(StoreError::Failed);
@@ -242,15 +247,15 @@ impl Store {
         }
         // An older topic's offsets under this name would be taken for this one's.
         self.inner.shared.forget_offsets(&name)?;
-        let mut gone = self.inner.gone.lock();
-        if let Some(newest) = gone.get(&(topic_id, partition)).copied() {
+        let newest = self.inner.gone.lock().get(&(topic_id, partition)).copied();
+        if let Some(newest) = newest {
             // What the journal says of the one before is not this one's.
-            self.inner.shared.journal.cut_gone((topic_id, partition), newest)?;
-            gone.remove(&(topic_id, partition));
+            self.inner.shared.cut_gone((topic_id, partition), newest)?;
+            self.inner.gone.lock().remove(&(topic_id, partition));
         }
-        drop(gone);
         let log = create_partition(&self.inner.shared, topic, topic_id, partition, config)?;
         log.queue();
+        let mut partitions = self.inner.partitions.write();
         partitions.insert((topic_id, partition), Arc::clone(&log));
         self.inner.names.lock().insert(name, topic_id);
         Ok(log)
@@ -294,6 +299,7 @@ impl Store {
         partition: PartitionIndex,
         suffix: &str,
     ) -> Result<Option<PathBuf>, StoreError> {
+        let _making = self.inner.making.lock();
         let mut partitions = self.inner.partitions.write();
         let Some(log) = partitions.remove(&(topic_id, partition)) else { return Ok(None) };
         self.inner.names.lock().remove(&log.topic_partition());
@@ -543,9 +549,12 @@ impl Inner {
         let seen_to = journal.next_number();
         let mut newest = None;
         for log in logs.iter().filter(|_| self.shared.bug != Some(StoreBug::ReleaseWithoutMarks)) {
+            // Before the state's lock, as the checkpoint's files may be being written.
+            let saved = self.shared.saved_recovery_point(&log.topic_partition());
             let mut state = log.state.lock();
-            let synced_end = state.synced_end;
-            if state.deleted || self.shared.saved_recovery_point(&log.topic_partition()) >= synced_end {
+            // Past that it is being cut, and nothing may bring it back.
+            let synced_end = state.closed_at.map_or(state.synced_end, |at| at.min(state.synced_end));
+            if state.deleted || saved >= synced_end {
                 continue;
             }
             newest = journal.mark_for_release(log.journal_key(), &mut state, synced_end);

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use ottla_log::{BatchBuilder, BatchHeader, Codec, HEADER_BYTES, compress, with_times};
 use ottla_types::{BrokerId, ClusterId, LeaderEpoch, Offset, PartitionIndex, TopicId, TopicName};
 
-use crate::{LogConfig, PartitionLog, Store, StoreConfig, TimestampType};
+use crate::{Committer, LogConfig, PartitionLog, Store, StoreConfig, TimestampType};
 
 const TOPIC: TopicId = TopicId([2; 16]);
 const P0: PartitionIndex = PartitionIndex(0);
@@ -190,4 +190,46 @@ fn segments_without_a_time_go_by_that_of_their_files() {
     assert_eq!(log.log_start_offset(), kept);
     assert!(log.enforce_retention(written_ms + 2 * DAY, log.end_offset()) > 0, "they are older than a day");
     assert_eq!(log.log_start_offset(), log.end_offset());
+}
+
+/// After a crash segments are looked through and get their indexes anew; from the next checkpoint on only these are asked.
+#[test]
+fn a_closed_segments_latest_time_is_known_after_any_start() {
+    let dir = tempfile::tempdir().unwrap();
+    // Four batches in a segment, and an entry after each second one.
+    let config = LogConfig {
+        segment_bytes: 700,
+        index_interval_bytes: 200,
+        retention_ms: Some(10),
+        ..LogConfig::default()
+    };
+    let open = || {
+        let store = StoreConfig {
+            cluster_id: Some(ClusterId([1; 16])),
+            default_config: config.clone(),
+            committer: Committer::Manual,
+            ..StoreConfig::new(dir.path(), BrokerId(1))
+        };
+        Store::open(store).unwrap()
+    };
+    let store = open();
+    let log = create(&store, config.clone());
+    for time in 0..8 {
+        append(&log, &batch(Codec::None, &[NOW + time]));
+    }
+    log.sync().unwrap();
+    drop((store, log));
+    for start in 0..3 {
+        let store = open();
+        let log = store.partition(TOPIC, P0).unwrap();
+        for time in 0..8 {
+            assert_eq!(by_time(&log, NOW + time), Some((time, NOW + time)), "start {start}");
+        }
+        assert_eq!(log.enforce_retention(NOW + 13, log.end_offset()), 0, "start {start}");
+        store.checkpoint().unwrap();
+    }
+    let store = open();
+    let log = store.partition(TOPIC, P0).unwrap();
+    assert_eq!(log.enforce_retention(NOW + 14, log.end_offset()), 1);
+    assert_eq!(log.log_start_offset(), Offset(4));
 }

@@ -31,6 +31,8 @@ pub fn append_error(error: &AppendError) -> ErrorCode {
         AppendError::NoSpace { .. } | AppendError::OutOfFiles { .. } | AppendError::Failed => {
             ErrorCode::KafkaStorageError
         }
+        // Of all that is retried the one that says for certain that nothing was appended.
+        AppendError::Busy => ErrorCode::NotEnoughReplicas,
         AppendError::Deleted | AppendError::Epoch { .. } => ErrorCode::NotLeaderOrFollower,
     }
 }

@@ -32,8 +32,8 @@ const RETRY_PAUSE_FIRST: Duration = Duration::from_millis(100);
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(2);
 /// The longest that a peer is waited for.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
-/// The most bytes of one damaged place that are held in memory.
-const DAMAGE_BYTES_MAX: usize = 256 << 20;
+/// So many bytes of a damaged place are held in memory: a larger one is mended piece by piece.
+const PIECE_BYTES: usize = 8 << 20;
 
 /// Why a damaged place stays damaged for now.
 #[derive(Debug, thiserror::Error)]
@@ -106,9 +106,10 @@ async fn mend_one(
     partition: &Arc<Partition>,
     range: &Range<Offset>,
 ) -> Result<(), MendError> {
+    let mut left = range.clone();
     let mut outcome = Err(MendError::NoPeer);
     for peer in peers(broker, partition) {
-        outcome = mend_from(broker, partition, range, peer).await;
+        outcome = mend_from(broker, partition, &mut left, peer).await;
         if outcome.is_ok() {
             break;
         }
@@ -127,27 +128,25 @@ fn peers(broker: &Broker, partition: &Partition) -> Vec<BrokerId> {
     })
 }
 
+/// Mends what is `left`, a piece at a time: what is done stays done if the peer fails.
 async fn mend_from(
     broker: &Broker,
     partition: &Arc<Partition>,
-    range: &Range<Offset>,
+    left: &mut Range<Offset>,
     peer: BrokerId,
 ) -> Result<(), MendError> {
-    let records = fetch(broker, partition, range, peer).await?;
-    let partition = Arc::clone(partition);
-    let repair = move || partition.log.repair(&records);
-    let repair = broker.quorum.tasks().spawn_blocking("repair a log", repair).await;
-    repair.expect("mending does not panic")?;
+    let connection = connect(broker, peer).await?;
+    while left.start < left.end {
+        let records = fetch(&connection, partition, left).await?;
+        let partition = Arc::clone(partition);
+        let repair = move || partition.log.repair(&records);
+        let repair = broker.quorum.tasks().spawn_blocking("repair a log", repair).await;
+        left.start = repair.expect("mending does not panic")?.end;
+    }
     Ok(())
 }
 
-/// The peer's batches of exactly these offsets.
-async fn fetch(
-    broker: &Broker,
-    partition: &Partition,
-    range: &Range<Offset>,
-    peer: BrokerId,
-) -> Result<Bytes, MendError> {
+async fn connect(broker: &Broker, peer: BrokerId) -> Result<Connection, MendError> {
     let image = broker.image();
     let listener = &broker.config.listeners.inter_broker;
     let address = image.broker(peer).and_then(|peer| peer.listener(listener)).ok_or(MendError::NoPeer)?;
@@ -157,10 +156,18 @@ async fn fetch(
         request_timeout: ANSWER_TIME_MAX,
         ..ClientConfig::new("")
     };
-    let connection = Connection::connect(&format!("{}:{}", address.host, address.port), &config).await?;
+    Ok(Connection::connect(&format!("{}:{}", address.host, address.port), &config).await?)
+}
+
+/// The peer's batches of the first of these offsets, or of all.
+async fn fetch(
+    connection: &Connection,
+    partition: &Partition,
+    range: &Range<Offset>,
+) -> Result<Bytes, MendError> {
     let mut records = BytesMut::new();
     let mut next = range.start;
-    while next < range.end && records.len() < DAMAGE_BYTES_MAX {
+    while next < range.end && records.len() < PIECE_BYTES {
         let asked = FetchPartition {
             partition: partition.key().1.0,
             current_leader_epoch: partition.standing().leader_epoch.0,
@@ -192,5 +199,5 @@ async fn fetch(
             return Err(MendError::OtherBatches);
         }
     }
-    if next == range.end { Ok(records.freeze()) } else { Err(MendError::OtherBatches) }
+    Ok(records.freeze())
 }

@@ -1,5 +1,6 @@
 //! Three brokers in this process: records are acknowledged by as many as are promised, and outlive a leader.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use ottla_core::metadata::{Command, MetadataImage, RegisterBroker};
@@ -364,6 +365,51 @@ async fn flipped_bits_are_mended_from_a_peer() {
         }
     }
     assert_eq!(cluster.values("t", 3).await, ["a", "b", "c"]);
+    cluster.end().await;
+}
+
+/// Segments that are gone, more of them than are fetched at once, are mended piece by piece, and into segments again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lost_segments_are_mended_piece_by_piece() {
+    const SEGMENT_BYTES: usize = 2 << 20;
+    let mut cluster = TestCluster::start(&[]).await;
+    cluster.create_topic("t", &[("segment.bytes", &SEGMENT_BYTES.to_string())]).await;
+    cluster.wait("t", "all in sync", |view| view.1 == [1, 2, 3]).await;
+    let values: Vec<String> = (0..26).map(|at| at.to_string().repeat(400_000)).collect();
+    for value in &values {
+        cluster.produce("t", value).await;
+    }
+    let leader = cluster.wait("t", "all in sync", |view| view.1 == [1, 2, 3]).await;
+    let id = leader % 3 + 1;
+    let folder = cluster.broker(id).files("t-0", ".log")[0].parent().unwrap().to_owned();
+    let all = || -> Vec<PathBuf> {
+        let files = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path());
+        let mut files: Vec<_> =
+            files.filter(|file| file.extension().is_some_and(|end| end == "log")).collect();
+        files.sort();
+        files
+    };
+    let before = all();
+    let content = |files: &[PathBuf]| files.iter().flat_map(|file| std::fs::read(file).unwrap()).collect();
+    let whole: Vec<u8> = content(&before);
+    let lost = &before[1..before.len() - 1];
+    assert!(lost.len() >= 6, "{before:?}");
+    let away = cluster.stop(id).await;
+    for file in lost {
+        std::fs::remove_file(file).unwrap();
+    }
+    cluster.start_again(away).await;
+    let deadline = Instant::now() + PATIENCE;
+    while content(&all()) != whole {
+        assert!(Instant::now() < deadline, "it is mended");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    for file in all() {
+        assert!(
+            file.metadata().unwrap().len() <= SEGMENT_BYTES as u64,
+            "{file:?} is as large as any segment"
+        );
+    }
     cluster.end().await;
 }
 

@@ -1,5 +1,6 @@
 //! Damage in the life of a store: bits that flip, logs that are cut, scrubbed, mended and made again.
 
+use std::ops::Range;
 use std::path::PathBuf;
 
 use ottla_log::FileKind;
@@ -75,38 +76,58 @@ impl Life {
         Ok(())
     }
 
-    /// A peer's bytes take the place of damaged ones; others don't.
+    /// A peer's bytes take the place of damaged ones, a piece at a time; others don't.
     pub(super) fn mend(&mut self, partition: usize) -> Result<(), Violation> {
         let log = self.log(partition);
-        for range in log.damage() {
+        for mut left in log.damage() {
             let shadow = &self.shadows[partition];
-            let within = |offset: i64| range.contains(&Offset(offset));
-            let batches: Vec<_> = shadow.batches.iter().filter(|batch| within(batch.base)).collect();
-            let bytes: Vec<u8> = batches.iter().flat_map(|batch| batch.bytes.clone()).collect();
             let whole = |base: i64| log.damage().iter().all(|range| !range.contains(&Offset(base)));
             let other = shadow.batches.iter().find(|batch| whole(batch.base));
             if let Some(other) = other {
                 let refused = log.repair(&other.bytes.clone().into());
-                demand!(refused.is_err(), "{log:?}: other bytes were taken for {range:?}");
+                demand!(refused.is_err(), "{log:?}: other bytes were taken for {left:?}");
             }
-            let mended = log.repair(&bytes.into());
-            self.note(format!("mend {partition} {range:?} {mended:?}"));
-            match mended {
-                Ok(_) => {
-                    self.shadows[partition].damaged.retain(|base| !within(*base));
-                    let read = self.shadows[partition].read_at(
-                        &log,
-                        range.start.0.max(log.log_start_offset().0),
-                        100,
-                    );
-                    demand!(read.is_ok() || self.is_down(), "{log:?}: {range:?} mended, but {read:?}");
+            while left.start < left.end {
+                match self.mend_piece(partition, &left)? {
+                    Some(to) => left.start = to,
+                    None if self.is_down() => return Ok(()),
+                    None => break,
                 }
-                Err(_) if self.is_down() => return Ok(()),
-                Err(RepairError::Store(_)) if self.is_full => {}
-                Err(error) => return Err(Violation(format!("{log:?}: mend {range:?}: {error}"))),
             }
         }
         self.observe(partition)
+    }
+
+    /// Mends the first of what is `left` of a damaged place. Returns up to where; `None` if it can't be.
+    fn mend_piece(&mut self, partition: usize, left: &Range<Offset>) -> Result<Option<Offset>, Violation> {
+        let log = self.log(partition);
+        let shadow = &self.shadows[partition];
+        let batches: Vec<_> =
+            shadow.batches.iter().filter(|batch| left.contains(&Offset(batch.base))).collect();
+        let count = if batches.len() > 1 && self.rng.percent(50) {
+            1 + self.rng.below(batches.len() as u64) as usize
+        } else {
+            batches.len()
+        };
+        let bytes: Vec<u8> = batches[..count].iter().flat_map(|batch| batch.bytes.clone()).collect();
+        let mended = log.repair(&bytes.into());
+        self.note(format!("mend {partition} {left:?} {mended:?}"));
+        match mended {
+            Ok(mended) => {
+                demand!(
+                    mended.start == left.start && mended.end > left.start,
+                    "{log:?}: {mended:?} of {left:?}"
+                );
+                let shadow = &mut self.shadows[partition];
+                shadow.damaged.retain(|base| !mended.contains(&Offset(*base)));
+                let read = shadow.read_at(&log, left.start.0.max(log.log_start_offset().0), 100);
+                demand!(read.is_ok() || self.is_down(), "{log:?}: {mended:?} mended, but {read:?}");
+                Ok(Some(mended.end))
+            }
+            Err(_) if self.is_down() => Ok(None),
+            Err(RepairError::Store(_)) if self.is_full => Ok(None),
+            Err(error) => Err(Violation(format!("{log:?}: mend {left:?}: {error}"))),
+        }
     }
 
     /// A partition goes and comes back: nothing of its old records does.

@@ -272,9 +272,8 @@ fn answer_that_waits_for_its_turn() -> Result<(), Violation> {
     script.judge()
 }
 
-/// A leader's word to cut the log comes twice. In between the follower has cut it, has got as much again from the leader, and
-/// has joined those in sync.
-fn word_that_comes_twice() -> Result<(), Violation> {
+/// Broker 1 has led, has a record that the others don't have, and is back; nobody has heard of the new leader, 2, yet.
+fn deposed_with_a_record_of_its_own() -> Script {
     let mut script = Script::new(&[1, 2, 3], 2);
     script.append(1);
     script.fetch(2, 1);
@@ -282,6 +281,13 @@ fn word_that_comes_twice() -> Result<(), Violation> {
     script.append(1);
     script.fence(1);
     script.unfence(1);
+    script
+}
+
+/// A leader's word to cut the log comes twice. In between the follower has cut it, has got as much again from the leader, and
+/// has joined those in sync.
+fn word_that_comes_twice() -> Result<(), Violation> {
+    let mut script = deposed_with_a_record_of_its_own();
     script.learn(&[1, 2, 3]);
     let question = script.ask(1);
     let (Some(late), _) = script.hear(2, &question) else { panic!("it leads") };
@@ -299,13 +305,7 @@ fn word_that_comes_twice() -> Result<(), Violation> {
 /// A leader has let go all that a follower has, and more of what it hasn't: the follower's log ends just where the leader's
 /// begins, with a record that was never acknowledged.
 fn log_that_begins_where_another_ends() -> Result<(), Violation> {
-    let mut script = Script::new(&[1, 2, 3], 2);
-    script.append(1);
-    script.fetch(2, 1);
-    script.fetch(3, 1);
-    script.append(1);
-    script.fence(1);
-    script.unfence(1);
+    let mut script = deposed_with_a_record_of_its_own();
     script.learn(&[2, 3]);
     script.append(2);
     script.fetch(3, 2);

@@ -11,7 +11,8 @@
 //! 2. The durable end advances once the group is synced.
 //! 3. A file is released only when the segments that it speaks of are synced *and* how far they are durable is
 //!    written down elsewhere: in the recovery points, or as marks in a newer file.
-//! 4. A log is cut only after it was written down, durably, that its entries up to now are void (`cuts`).
+//! 4. A log is cut only after it was written down, durably, that its entries up to now are void (`cuts`, and a line in a
+//!    file of changes for each since that was written).
 //!
 //! When there is no room (the disk is full, or segments are synced slower than the journal fills), appends are synced
 //! in place; nothing is refused. A write or sync that fails ends the store.
@@ -27,10 +28,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use ottla_log::{BLOCK_BYTES, JournalCut, JournalCuts, JournalGroup, JournalKey, encode_cuts};
+use ottla_log::{BLOCK_BYTES, JournalCut, JournalCuts, JournalGroup, JournalKey, encode_cut, encode_cuts};
 use ottla_types::Offset;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
+use crate::changes::{Changes, Unsaved};
 use crate::disk::{Disk, replace_file};
 use crate::error::{FatalError, StoreError};
 use crate::partition::{PartitionLog, State};
@@ -41,6 +43,12 @@ pub(crate) use replay::{Ignore, Replay, Replayed};
 pub(crate) const JOURNAL_FOLDER: &str = "ottla-journal";
 
 const CUTS_FILE: &str = "cuts";
+
+/// The files of changes of that one begin with it.
+const CUT_CHANGES: &str = "cuts.";
+
+/// With so many bytes of changes the file of cuts is written anew when files are released.
+const CUT_CHANGES_BYTES_MAX: u64 = 1 << 20;
 
 /// A larger append is synced in place.
 const SMALL_BYTES_MAX: usize = 64 << 10;
@@ -106,11 +114,10 @@ pub(crate) struct Flushed<'a> {
     pub(crate) told: MutexGuard<'a, ()>,
 }
 
-/// What is void, as it is on disk.
 struct Cuts {
     saved: JournalCuts,
-    /// Logs that are being cut: until that is synced, a start of the broker has to know of it.
-    under_way: BTreeSet<JournalKey>,
+    /// What was added since the file of all was written.
+    changes: Changes,
 }
 
 pub(crate) struct Journal {
@@ -120,7 +127,10 @@ pub(crate) struct Journal {
     wake: Condvar,
     files: Mutex<Files>,
     tells: Mutex<()>,
+    /// What is void, as it is on disk: held over syncs.
     cuts: Mutex<Cuts>,
+    /// Logs that are being cut: until that is synced, a start of the broker has to know of it.
+    cuts_under_way: Mutex<BTreeSet<JournalKey>>,
     /// Entries below it are in no file any more.
     oldest: AtomicU64,
     /// Entries below it are durable, except those below `lost`, of which nothing is known.
@@ -151,7 +161,7 @@ impl Journal {
         disk.create_dir(&folder).map_err(StoreError::io("create", &folder))?;
         disk.sync_dir(dir).map_err(StoreError::io("sync", dir))?;
         let has_no_limit = ignore.limit;
-        let found = replay::read(&**disk, &folder, clean, ignore)?;
+        let found = replay::read(disk, &folder, clean, ignore)?;
         let group_bytes_max = GROUP_BYTES_MAX.min(file_bytes as usize / 2);
         // Numbers of this process are greater than all that were ever given.
         let next_number = (found.generation + 1) << 32;
@@ -167,7 +177,8 @@ impl Journal {
             oldest: AtomicU64::new(if files.is_empty() { next_number } else { 0 }),
             files: Mutex::new(files),
             tells: Mutex::new(()),
-            cuts: Mutex::new(Cuts { saved: found.cuts, under_way: BTreeSet::new() }),
+            cuts: Mutex::new(Cuts { saved: found.cuts, changes: found.cut_changes }),
+            cuts_under_way: Mutex::default(),
             durable: AtomicU64::new(0),
             lost: AtomicU64::new(0),
             wants_release: AtomicBool::new(false),
@@ -379,9 +390,14 @@ impl Journal {
         let mut cuts = self.cuts.lock();
         let mut kept = cuts.saved.clone();
         let may_go = oldest.min(seen_to);
-        kept.retain(|key, cut| cut.number >= may_go || cuts.under_way.contains(key));
-        if kept.len() != cuts.saved.len() {
-            self.save_cuts(&kept).map_err(|error| FatalError {
+        {
+            let under_way = self.cuts_under_way.lock();
+            kept.retain(|key, cut| cut.number >= may_go || under_way.contains(key));
+        }
+        if kept.len() != cuts.saved.len() || cuts.changes.bytes() > CUT_CHANGES_BYTES_MAX {
+            let generation = cuts.changes.begin_generation();
+            let saved = self.save_cuts(&kept).and_then(|()| cuts.changes.remove_before(generation));
+            saved.map_err(|error| FatalError {
                 action: "write",
                 path: self.folder.join(CUTS_FILE),
                 reason: error.to_string(),
@@ -400,15 +416,14 @@ impl Journal {
     /// is what comes later. [`Self::cut_done`] has to follow once the cut is on disk.
     ///
     /// # Errors
-    /// When the disk fails; nothing may be cut then.
-    pub(crate) fn begin_cut(&self, key: JournalKey, durable_to: Offset) -> Result<(), StoreError> {
-        let number = self.next_number();
+    /// When there is no room for that, or the disk fails; nothing may be cut then.
+    pub(crate) fn begin_cut(&self, key: JournalKey, durable_to: Offset) -> Result<(), Unsaved> {
+        let cut = JournalCut { number: self.next_number(), durable_to };
         let mut cuts = self.cuts.lock();
-        let mut changed = cuts.saved.clone();
-        changed.insert(key, JournalCut { number, durable_to });
-        self.save_cuts(&changed)?;
-        cuts.saved = changed;
-        cuts.under_way.insert(key);
+        cuts.changes.append(&encode_cut(key, cut))?;
+        cuts.saved.insert(key, cut);
+        // While the cuts are held, so that no release comes between.
+        self.cuts_under_way.lock().insert(key);
         Ok(())
     }
 
@@ -419,24 +434,23 @@ impl Journal {
 
     /// The cut is on disk.
     pub(crate) fn cut_done(&self, key: JournalKey) {
-        self.cuts.lock().under_way.remove(&key);
+        self.cuts_under_way.lock().remove(&key);
     }
 
     /// Makes the entries of a partition void that was deleted, before it is made again. `newest` is its last one.
     ///
     /// # Errors
-    /// When the disk fails; it must not be made then.
-    pub(crate) fn cut_gone(&self, key: JournalKey, newest: u64) -> Result<(), StoreError> {
+    /// When there is no room for that, or the disk fails; it must not be made then.
+    pub(crate) fn cut_gone(&self, key: JournalKey, newest: u64) -> Result<(), Unsaved> {
         let mut cuts = self.cuts.lock();
         let known = cuts.saved.get(&key).map_or(0, |cut| cut.number);
         let is_live = newest > 0 && newest >= self.oldest.load(Ordering::Acquire);
         if !is_live && known == 0 {
             return Ok(());
         }
-        let mut changed = cuts.saved.clone();
-        changed.insert(key, JournalCut { number: known.max(newest + 1), durable_to: Offset(0) });
-        self.save_cuts(&changed)?;
-        cuts.saved = changed;
+        let cut = JournalCut { number: known.max(newest + 1), durable_to: Offset(0) };
+        cuts.changes.append(&encode_cut(key, cut))?;
+        cuts.saved.insert(key, cut);
         Ok(())
     }
 

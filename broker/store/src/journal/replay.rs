@@ -6,13 +6,15 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ottla_log::{FileKind, JournalCuts, JournalEntry, JournalKey, decode_cuts, read_journal};
+use ottla_log::{FileKind, JournalCuts, JournalEntry, JournalKey, decode_cut, decode_cuts, read_journal};
 use ottla_types::Offset;
 
-use super::CUTS_FILE;
 use super::files::{FILLING_FILE, SPARE_FILE, file_name, parse_name};
+use super::{CUT_CHANGES, CUTS_FILE};
+use crate::changes::Changes;
 use crate::disk::{Disk, DiskFile, OpenMode, read_file};
 use crate::error::StoreError;
+use crate::offsets::OFFSET_CHANGES;
 
 /// No file of the journal is larger, unless it is damaged.
 const FILE_BYTES_MAX: usize = 4 << 30;
@@ -24,6 +26,10 @@ pub(crate) struct Ignore {
     pub(crate) generation: bool,
     /// What a group takes.
     pub(crate) limit: bool,
+    /// Changes of single logs.
+    pub(crate) changes: bool,
+    /// That changes of single logs are to be synced.
+    pub(crate) syncs_of_changes: bool,
 }
 
 /// The journal's entries, for each partition in their order.
@@ -51,44 +57,63 @@ pub(crate) struct Replayed {
 pub(super) struct Found {
     pub(super) replay: Replay,
     pub(super) cuts: JournalCuts,
+    /// The cuts that were added to those.
+    pub(super) cut_changes: Changes,
     /// The newest generation that left a trace.
     pub(super) generation: u64,
     /// The generations whose files are there.
     pub(super) files: Vec<u64>,
 }
 
-pub(super) fn read(disk: &dyn Disk, folder: &Path, clean: bool, ignore: Ignore) -> Result<Found, StoreError> {
+pub(super) fn read(
+    disk: &Arc<dyn Disk>,
+    folder: &Path,
+    clean: bool,
+    ignore: Ignore,
+) -> Result<Found, StoreError> {
     if clean {
-        remove(disk, folder)?;
-        let (replay, cuts) = (Replay::default(), JournalCuts::new());
-        return Ok(Found { replay, cuts, generation: 0, files: Vec::new() });
+        remove(&**disk, folder)?;
     }
+    let open_changes = || Changes::open(disk, folder, CUT_CHANGES, !ignore.syncs_of_changes);
+    let (cut_changes, added) = open_changes()?;
+    if clean {
+        let (replay, cuts) = (Replay::default(), JournalCuts::new());
+        return Ok(Found { replay, cuts, cut_changes, generation: 0, files: Vec::new() });
+    }
+    let disk = &**disk;
     let names = disk.list(folder).map_err(StoreError::io("list", folder))?;
     let files: Vec<u64> = names.iter().filter_map(|entry| parse_name(&entry.name)).collect();
     for entry in names.iter().filter(|entry| [SPARE_FILE, FILLING_FILE].contains(&entry.name.as_str())) {
         let path = folder.join(&entry.name);
         disk.remove_file(&path).map_err(StoreError::io("remove", path))?;
     }
-    let cuts = read_cuts(disk, folder)?;
-    let newest_cut = cuts.iter().flat_map(|cuts| cuts.values().map(|cut| cut.number)).max();
-    let newest_cut = newest_cut.map_or(0, |number| number >> 32);
-    let generation = files.iter().copied().max().unwrap_or(0).max(newest_cut);
-    let mut replay = Replay { cuts: cuts.clone().unwrap_or_default(), ..Replay::default() };
-    if let Some(cuts) = &cuts {
-        for &generation in &files {
-            replay.add_file(disk, folder, generation, cuts, ignore)?;
-        }
-    } else if !files.is_empty() {
-        // Old entries may be void, and repeating them would harm what was written since.
+    let newest_file = files.iter().copied().max().unwrap_or(0);
+    let Some((mut cuts, added)) = read_cuts(disk, folder)?.zip(added) else {
+        // Old entries may be void, and repeating them would harm what was written since: now, and at a later start, when
+        // the cuts are those that came since.
         tracing::error!(path = %folder.join(CUTS_FILE).display(), "corrupt; the journal can't be used");
+        remove(disk, folder)?;
+        let (replay, cuts, cut_changes) = (Replay::default(), JournalCuts::new(), open_changes()?.0);
+        return Ok(Found { replay, cuts, cut_changes, generation: newest_file, files: Vec::new() });
+    };
+    let added = added.iter().filter_map(|cut| decode_cut(cut));
+    cuts.extend(added.filter(|_| !ignore.changes));
+    let newest_cut = cuts.values().map(|cut| cut.number >> 32).max().unwrap_or(0);
+    let generation = newest_file.max(newest_cut);
+    let mut replay = Replay { cuts: cuts.clone(), ..Replay::default() };
+    for &generation in &files {
+        replay.add_file(disk, folder, generation, &cuts, ignore)?;
     }
-    Ok(Found { replay, cuts: cuts.unwrap_or_default(), generation, files })
+    Ok(Found { replay, cuts, cut_changes, generation, files })
 }
 
-/// Removes all files: those of cuts last, as the others are worth nothing without it.
+/// Removes all files: those of cuts last, as the others are worth nothing without them. Changes of offsets stay: they are
+/// the checkpoints'.
 pub(super) fn remove(disk: &dyn Disk, folder: &Path) -> Result<(), StoreError> {
-    let names = disk.list(folder).map_err(StoreError::io("list", folder))?;
-    let (cuts, files): (Vec<_>, Vec<_>) = names.into_iter().partition(|entry| entry.name == CUTS_FILE);
+    let mut names = disk.list(folder).map_err(StoreError::io("list", folder))?;
+    names.retain(|entry| !entry.name.starts_with(OFFSET_CHANGES));
+    let is_cuts = |name: &str| name == CUTS_FILE || name.starts_with(CUT_CHANGES);
+    let (cuts, files): (Vec<_>, Vec<_>) = names.into_iter().partition(|entry| is_cuts(&entry.name));
     for group in [files, cuts] {
         for entry in &group {
             let path = folder.join(&entry.name);

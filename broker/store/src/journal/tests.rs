@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ottla_types::{LeaderEpoch, Offset, PartitionIndex, TopicId, TopicName};
 
 use super::Takes;
-use crate::damage_tests::{batch, config};
+use crate::test_support::{batch, config};
 use crate::{LogConfig, PartitionLog, Store, StoreConfig};
 
 /// A store with one log, whose journal is full; nobody commits but the test.

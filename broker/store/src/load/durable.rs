@@ -12,6 +12,13 @@ use crate::error::StoreError;
 use crate::read::FileSource;
 use crate::segment::Segment;
 
+/// A closed segment's time index ends with its greatest time: once nothing else of the segment is read, nothing else says
+/// it. One that was looked through may lack that entry.
+pub(super) fn finish_closed(segments: &mut [Segment]) {
+    let closed = segments.len().saturating_sub(1);
+    segments[..closed].iter_mut().for_each(Segment::finish_time_index);
+}
+
 impl Loader<'_> {
     /// A segment of which nothing is known yet but how old its file is: what counts where records have no time.
     pub(super) fn segment(&self, base: Offset) -> Segment {

@@ -1,0 +1,214 @@
+//! What one log's change costs, and that it is known after any stop.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ottla_log::{RECOVERY_POINT_FILE, unseal_changes};
+use ottla_types::{LeaderEpoch, Offset, PartitionIndex, TopicId, TopicName};
+use parking_lot::Mutex;
+
+use crate::journal::JOURNAL_FOLDER;
+use crate::test_support::{Act, P0, TOPIC, WatchedDisk, batch, config, open};
+use crate::{LogConfig, PartitionLog, Store, UpTo};
+
+fn create(store: &Store, id: TopicId, index: PartitionIndex) -> Arc<PartitionLog> {
+    let config = LogConfig { segment_bytes: 500, ..LogConfig::default() };
+    store.create_partition(TopicName::new("t").unwrap(), id, index, config).unwrap()
+}
+
+fn append(log: &Arc<PartitionLog>, count: usize) {
+    for _ in 0..count {
+        log.append(&batch(&[7; 100]), LeaderEpoch(3), 1_000).unwrap();
+    }
+}
+
+/// The bytes that are written, and the syncs, outside of the partition's own folder.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Cost {
+    bytes: usize,
+    syncs: usize,
+}
+
+/// What it costs to let records go, to cut a log, to begin it anew and to make one whose name was another's, where there
+/// are so many.
+fn costs(count: i32) -> [Cost; 4] {
+    let dir = tempfile::tempdir().unwrap();
+    let cost = Arc::new(Mutex::new(Cost::default()));
+    let counted = Arc::clone(&cost);
+    let disk = WatchedDisk(Arc::new(move |path, act| {
+        let is_own = path.components().any(|part| part.as_os_str() == "t-0");
+        match act {
+            Act::Write(bytes) if !is_own => counted.lock().bytes += bytes,
+            Act::Sync | Act::SyncDir if !is_own => counted.lock().syncs += 1,
+            _ => {}
+        }
+        Ok(())
+    }));
+    let store = Store::open_on(Arc::new(disk), config(dir.path())).unwrap();
+    let logs: Vec<_> = (0..count).map(|index| create(&store, TOPIC, PartitionIndex(index))).collect();
+    for log in &logs {
+        append(log, 10);
+    }
+    store.commit_now().unwrap();
+    store.checkpoint().unwrap();
+    for log in &logs[1..] {
+        log.advance_log_start(Offset(4));
+        log.truncate_to(Offset(9)).unwrap();
+    }
+    store.checkpoint().unwrap();
+    let log = &logs[0];
+    let measure = |act: &dyn Fn()| {
+        act();
+        *cost.lock() = Cost::default();
+        act();
+        *cost.lock()
+    };
+    let start = std::cell::Cell::new(0);
+    let goes = measure(&|| {
+        start.set(start.get() + 2);
+        assert_eq!(log.advance_log_start(Offset(start.get())), 1);
+    });
+    let cut = measure(&|| log.truncate_to(Offset(log.end_offset().0 - 1)).unwrap());
+    let anew = measure(&|| log.reset_to(Offset(100)).unwrap());
+    let made = measure(&|| {
+        store.put_aside(TOPIC, P0).unwrap();
+        store.put_aside(TopicId([3; 16]), P0).unwrap();
+        create(&store, TopicId([3; 16]), P0);
+    });
+    [goes, cut, anew, made]
+}
+
+#[test]
+fn one_logs_change_costs_the_same_among_many() {
+    let (few, many) = (costs(2), costs(60));
+    for (few, many) in few.into_iter().zip(many) {
+        assert_eq!(few.syncs, many.syncs);
+        // The numbers of entries in the journal are longer.
+        assert!(few.bytes > 0 && many.bytes <= few.bytes + 16, "{few:?}, {many:?}");
+    }
+}
+
+/// The files of changes in the journal's folder.
+fn change_files(dir: &Path, name: &str) -> Vec<PathBuf> {
+    let files = std::fs::read_dir(dir.join(JOURNAL_FOLDER)).unwrap().map(|file| file.unwrap().path());
+    let is_one = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with(name);
+    let mut files: Vec<_> = files.filter(is_one).collect();
+    files.sort();
+    files
+}
+
+fn saved(store: &Store, log: &PartitionLog) -> Offset {
+    store.inner.shared.saved_recovery_point(&log.topic_partition())
+}
+
+/// A log of twelve records, of which all is saved, that is cut to six and begins at three.
+fn change(dir: &Path) -> Vec<u8> {
+    let store = open(dir);
+    let log = create(&store, TOPIC, P0);
+    append(&log, 12);
+    store.commit_now().unwrap();
+    store.checkpoint().unwrap();
+    assert_eq!(saved(&store, &log), Offset(12));
+    log.advance_log_start(Offset(3));
+    log.truncate_to(Offset(6)).unwrap();
+    assert_eq!(saved(&store, &log), Offset(6));
+    append(&log, 2);
+    store.commit_now().unwrap();
+    content(&log)
+}
+
+fn content(log: &PartitionLog) -> Vec<u8> {
+    let (mut bytes, mut from) = (Vec::new(), log.log_start_offset());
+    while let Some(slice) = log.read(from, 10_000, true, UpTo::Durable).unwrap() {
+        bytes.extend_from_slice(&slice.to_bytes().unwrap());
+        from = slice.next_offset;
+    }
+    bytes
+}
+
+#[test]
+fn changes_are_known_after_a_crash_and_go_with_the_next_checkpoint() {
+    let dir = tempfile::tempdir().unwrap();
+    let wanted = change(dir.path());
+    for name in ["offsets.", "cuts."] {
+        let files = change_files(dir.path(), name);
+        let torn = [std::fs::read(&files[0]).unwrap(), b"5 forgotten t 0 0 0000".to_vec()].concat();
+        std::fs::write(&files[0], torn).unwrap();
+    }
+    let store = open(dir.path());
+    let log = store.partition(TOPIC, P0).unwrap();
+    assert_eq!((saved(&store, &log), log.log_start_offset()), (Offset(6), Offset(3)));
+    assert_eq!((log.end_offset(), log.damage()), (Offset(8), vec![]));
+    assert_eq!(content(&log), wanted);
+    store.checkpoint().unwrap();
+    assert_eq!((saved(&store, &log), change_files(dir.path(), "offsets.")), (Offset(8), vec![]));
+    store.close().unwrap();
+    assert_eq!(change_files(dir.path(), ""), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn what_a_damaged_file_of_changes_has_said_is_not_made_up() {
+    for name in ["offsets.", "cuts."] {
+        let dir = tempfile::tempdir().unwrap();
+        let wanted = change(dir.path());
+        {
+            // So that there is something behind it.
+            let store = open(dir.path());
+            let log = store.partition(TOPIC, P0).unwrap();
+            log.truncate_to(Offset(7)).unwrap();
+            log.truncate_to(Offset(6)).unwrap();
+        }
+        let file = change_files(dir.path(), name).pop().unwrap();
+        let bytes = std::fs::read(&file).unwrap();
+        assert!(unseal_changes(&bytes).is_some_and(|changes| changes.len() == 2), "{name}");
+        let damaged: Vec<u8> = bytes.iter().map(|byte| if *byte == b'0' { b'O' } else { *byte }).collect();
+        let half = bytes.len() / 2;
+        std::fs::write(&file, [&damaged[..half], &bytes[half..]].concat()).unwrap();
+        // What is in the segments is looked through then.
+        for _ in 0..2 {
+            let store = open(dir.path());
+            let log = store.partition(TOPIC, P0).unwrap();
+            assert_eq!((log.end_offset(), log.damage()), (Offset(6), vec![]), "{name}");
+            assert!(
+                wanted.ends_with(&content(&log)) || content(&log).ends_with(&wanted[..wanted.len() / 5 * 3])
+            );
+        }
+    }
+}
+
+type Hook = Box<dyn FnOnce() + Send>;
+
+/// While the files of all logs are being written, nobody can tell what they say: no change is left out as known.
+#[test]
+fn a_change_during_a_checkpoint_is_written_whatever_was_said_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let hook: Arc<Mutex<Option<Hook>>> = Arc::default();
+    let called = Arc::clone(&hook);
+    let disk = WatchedDisk(Arc::new(move |path, act| {
+        let is_file = path.to_string_lossy().contains(RECOVERY_POINT_FILE);
+        if is_file
+            && matches!(act, Act::Write(_))
+            && let Some(hook) = called.lock().take()
+        {
+            hook();
+        }
+        Ok(())
+    }));
+    let store = Store::open_on(Arc::new(disk), config(dir.path())).unwrap();
+    let log = create(&store, TOPIC, P0);
+    append(&log, 2);
+    store.commit_now().unwrap();
+    store.checkpoint().unwrap();
+    append(&log, 10);
+    store.commit_now().unwrap();
+    let cut = Arc::clone(&log);
+    *hook.lock() = Some(Box::new(move || cut.truncate_to(Offset(7)).unwrap()));
+    store.checkpoint().unwrap();
+    assert!(hook.lock().is_none(), "it was cut meanwhile");
+    assert!(saved(&store, &log) <= Offset(7));
+    drop((store, log));
+    let store = open(dir.path());
+    let log = store.partition(TOPIC, P0).unwrap();
+    assert_eq!((log.end_offset(), log.damage()), (Offset(7), vec![]));
+    assert!(saved(&store, &log) <= Offset(7));
+}

@@ -1,0 +1,189 @@
+//! What the disk says of each log's recovery point and start: Kafka's two checkpoint files, written as a whole at each
+//! checkpoint, and the changes since, a line each.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ottla_log::{
+    LOG_START_FILE, OffsetChange, OffsetCheckpoint, RECOVERY_POINT_FILE, SavedOffsets, decode_offset_change,
+    encode_offset_change, encode_offsets,
+};
+use ottla_types::{Offset, TopicPartition};
+use parking_lot::{Mutex, RwLock};
+
+use crate::changes::{Changes, Unsaved};
+use crate::disk::Disk;
+use crate::error::StoreError;
+use crate::journal::Ignore;
+use crate::meta::{load_offsets, save};
+use crate::partition::PartitionLog;
+
+/// The files of changes begin with it.
+pub(crate) const OFFSET_CHANGES: &str = "offsets.";
+
+/// With so many bytes of changes all is written anew, or with as many as that takes.
+const CHANGES_BYTES_MAX: u64 = 1 << 20;
+
+/// Recovery points and log starts.
+pub(crate) type Checkpoints = (OffsetCheckpoint, OffsetCheckpoint);
+
+pub(crate) struct OffsetFiles {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    changes: Changes,
+    known: Mutex<Known>,
+    /// Held for reading while a change is written and noted, and for writing while stock is taken: so what is in an older
+    /// file of changes is in the stock too.
+    stock: RwLock<()>,
+    /// Held by who writes the files.
+    saving: Mutex<()>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// What the files of all partitions say, or their newest ones will: no more than that.
+    files: Checkpoints,
+    /// The bytes of those.
+    file_bytes: u64,
+    /// The changes that the files don't say yet, of each log in their order: those before stock was taken, and since.
+    older: HashMap<TopicPartition, Vec<OffsetChange>>,
+    newer: HashMap<TopicPartition, Vec<OffsetChange>>,
+    /// Whether the files may say something else already: they are being written, or an older process has changed them.
+    is_unsure: bool,
+}
+
+impl Known {
+    fn get(&self, name: &TopicPartition) -> SavedOffsets {
+        let files = SavedOffsets {
+            recovery_point: self.files.0.get(name).copied(),
+            start: self.files.1.get(name).copied(),
+        };
+        let changes =
+            [&self.older, &self.newer].into_iter().filter_map(|changes| changes.get(name)).flatten();
+        changes.fold(files, |said, change| said.after(*change))
+    }
+}
+
+impl OffsetFiles {
+    /// Reads what the disk says; the changes lie in `folder`. Where it can't be read, nothing is said: that costs time, no
+    /// records.
+    pub(crate) fn open(
+        disk: &Arc<dyn Disk>,
+        dir: &Path,
+        folder: &Path,
+        ignore: Ignore,
+    ) -> Result<(Self, Checkpoints), StoreError> {
+        let (changes, read) = Changes::open(disk, folder, OFFSET_CHANGES, !ignore.syncs_of_changes)?;
+        let mut said = match &read {
+            Some(_) => {
+                (load_offsets(&**disk, dir, RECOVERY_POINT_FILE), load_offsets(&**disk, dir, LOG_START_FILE))
+            }
+            None => Checkpoints::default(),
+        };
+        let read = read.unwrap_or_default();
+        let read = read.iter().filter_map(|change| decode_offset_change(change));
+        for (name, change) in read.filter(|_| !ignore.changes) {
+            let before = SavedOffsets {
+                recovery_point: said.0.get(&name).copied(),
+                start: said.1.get(&name).copied(),
+            };
+            let after = before.after(change);
+            for (offsets, offset) in [(&mut said.0, after.recovery_point), (&mut said.1, after.start)] {
+                match offset {
+                    Some(offset) => offsets.insert(name.clone(), offset),
+                    None => offsets.remove(&name),
+                };
+            }
+        }
+        let known = Known { files: said.clone(), is_unsure: !changes.is_empty(), ..Known::default() };
+        let files = Self {
+            disk: Arc::clone(disk),
+            dir: dir.to_owned(),
+            changes,
+            known: Mutex::new(known),
+            stock: RwLock::new(()),
+            saving: Mutex::new(()),
+        };
+        Ok((files, said))
+    }
+
+    /// What the disk says of a log, at the least.
+    pub(crate) fn get(&self, name: &TopicPartition) -> SavedOffsets {
+        self.known.lock().get(name)
+    }
+
+    /// Whether there are so many changes that the files should be written anew.
+    pub(crate) fn has_many_changes(&self) -> bool {
+        let limit = self.known.lock().file_bytes.max(CHANGES_BYTES_MAX);
+        self.changes.bytes() > limit
+    }
+
+    /// Writes a change of one log, durably, unless the disk says that already. Whoever changes one log does it alone.
+    pub(crate) fn change(&self, name: &TopicPartition, change: OffsetChange) -> Result<(), Unsaved> {
+        let _stock = self.stock.read();
+        {
+            let known = self.known.lock();
+            let before = known.get(name);
+            if !known.is_unsure && before.after(change) == before {
+                return Ok(());
+            }
+        }
+        self.changes.append(&encode_offset_change(name, change))?;
+        self.known.lock().newer.entry(name.clone()).or_default().push(change);
+        Ok(())
+    }
+
+    /// Writes both files, where something has changed, and lets the changes go that they hold.
+    pub(crate) fn save(&self, logs: &[Arc<PartitionLog>]) -> Result<(), StoreError> {
+        let _one = self.saving.lock();
+        let stock = self.take_stock(logs);
+        let (recovery_points, starts) = &stock.offsets;
+        let mut file_bytes = 0;
+        let mut write = |file, offsets: &OffsetCheckpoint, before: &OffsetCheckpoint| {
+            let text = encode_offsets(offsets);
+            file_bytes += text.len() as u64;
+            let is_said = !stock.was_unsure && offsets == before;
+            if is_said { Ok(()) } else { save(&*self.disk, &self.dir, file, &text) }
+        };
+        write(LOG_START_FILE, starts, &stock.before.1)?;
+        write(RECOVERY_POINT_FILE, recovery_points, &stock.before.0)?;
+        self.changes.remove_before(stock.generation)?;
+        let mut known = self.known.lock();
+        (known.files, known.file_bytes) = (stock.offsets, file_bytes);
+        known.older.clear();
+        known.is_unsure = false;
+        Ok(())
+    }
+
+    fn take_stock(&self, logs: &[Arc<PartitionLog>]) -> Stock {
+        let _stock = self.stock.write();
+        let generation = self.changes.begin_generation();
+        let mut known = self.known.lock();
+        for (name, changes) in std::mem::take(&mut known.newer) {
+            known.older.entry(name).or_default().extend(changes);
+        }
+        let was_unsure = std::mem::replace(&mut known.is_unsure, true);
+        let mut offsets = Checkpoints::default();
+        for log in logs {
+            let Some(recovery_point) = log.recovery_point() else { continue };
+            let name = log.topic_partition();
+            // Never back by itself: a removal under way has written its log start here first.
+            let start = log.log_start_offset().max(known.get(&name).start.unwrap_or_default());
+            if start > Offset(0) {
+                offsets.1.insert(name.clone(), start);
+            }
+            offsets.0.insert(name, recovery_point);
+        }
+        Stock { generation, was_unsure, before: known.files.clone(), offsets }
+    }
+}
+
+/// What the files are to say.
+struct Stock {
+    /// The changes from this generation on aren't in it.
+    generation: u64,
+    was_unsure: bool,
+    before: Checkpoints,
+    offsets: Checkpoints,
+}

@@ -1,0 +1,322 @@
+//! Mending: a peer's bytes take the place of damaged ones, a piece at a time, however much is damaged.
+//!
+//! What is missing within a segment has its place there, byte for byte. Where a segment's end is missing, and perhaps
+//! whole segments after it, the log is written on, and closed into segments as an append would.
+//!
+//! The log's state is held over no sync. Only with the last piece the log is closed to appends, as its files are read again
+//! then, and where the log's own end is mended.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use ottla_log::{BatchError, BatchHeader, Batches, FileKind, relative_offset};
+use ottla_types::{LeaderEpoch, Offset};
+
+use crate::damage::Damage;
+use crate::disk::{OpenMode, is_no_space};
+use crate::error::{RepairError, StoreError};
+use crate::partition::{PartitionLog, State};
+use crate::segment::Segment;
+
+/// No segment is larger: an index holds positions of 31 bits.
+const SEGMENT_BYTES_MAX: u64 = i32::MAX as u64;
+
+/// What is about to be put in the place of damage, or of its beginning.
+struct Piece {
+    folder: PathBuf,
+    damage: Damage,
+    /// The offset after it.
+    end: Offset,
+    bytes: usize,
+    /// Whether the damage reaches to its segment's end, so that its size isn't known.
+    is_last: bool,
+    /// The epochs' file, if it lacks one.
+    epochs: Option<String>,
+}
+
+impl Piece {
+    /// Whether nothing of the damage is left then.
+    fn is_whole(&self) -> bool {
+        self.end == self.damage.offsets.end
+    }
+
+    /// Where it ends in the segment.
+    fn end_position(&self) -> u64 {
+        self.damage.positions.start + self.bytes as u64
+    }
+}
+
+/// What comes next.
+enum Next {
+    Piece(Piece),
+    /// The segment is full: its damage goes on in a new one.
+    Segment(Damage),
+}
+
+impl PartitionLog {
+    /// Puts a peer's bytes in the place of damaged ones: whole batches, from the beginning of a range of
+    /// [`Self::damage`] on. Returns what is mended, and synced, of it: what was given, or as much as there was room for in a
+    /// segment. What is left is still damaged, and can be mended next.
+    ///
+    /// # Errors
+    /// When the bytes aren't what is missing, or the disk fails; the damage stays then.
+    pub fn repair(&self, records: &Bytes) -> Result<Range<Offset>, RepairError> {
+        let headers =
+            Batches::new(records).map(|batch| Ok(batch?.0)).collect::<Result<Vec<_>, BatchError>>()?;
+        let (Some(first), Some(last)) = (headers.first(), headers.last()) else {
+            return Err(BatchError::BatchCount.into());
+        };
+        let given = first.base_offset()..last.next_offset();
+        let _one = self.commit_lock.lock();
+        let needs_closed = {
+            let state = self.state.lock();
+            let damage = state.damage_for(&given)?;
+            let is_active = state.segments.last().is_some_and(|active| active.base == damage.segment);
+            given.end == damage.offsets.end || is_active
+        };
+        let mended_to = if needs_closed {
+            self.closed(|| self.mend(records, &headers, &given))?
+        } else {
+            self.mend(records, &headers, &given)?
+        };
+        Ok(given.start..mended_to)
+    }
+
+    /// Returns the offset up to which it is mended.
+    fn mend(
+        &self,
+        records: &Bytes,
+        headers: &[BatchHeader<'_>],
+        given: &Range<Offset>,
+    ) -> Result<Offset, RepairError> {
+        let piece = loop {
+            match self.next_piece(headers, given)? {
+                Next::Piece(piece) => break piece,
+                Next::Segment(damage) => self.begin_segment(&damage)?,
+            }
+        };
+        if let Some(text) = &piece.epochs {
+            // First, and durably: a batch is served only if its epoch is known to have begun there.
+            self.save_epochs(&piece.folder, text).inspect_err(|_| self.state.lock().epochs_unsaved = true)?;
+        }
+        if piece.is_whole() {
+            let snapshot = self.note_producers(&piece.damage);
+            self.sync_snapshot(&piece.folder, snapshot);
+        }
+        self.write_piece(&piece, &records[..piece.bytes])?;
+        if piece.is_whole() {
+            self.end_repair(&piece)?
+        } else {
+            self.shrink_damage(&piece)
+        }
+        Ok(piece.end)
+    }
+
+    /// Checks what is given, and takes note of the epochs and producers of what is to be written of it.
+    fn next_piece(&self, headers: &[BatchHeader<'_>], given: &Range<Offset>) -> Result<Next, RepairError> {
+        let segment_bytes = u64::from(self.config().segment_bytes);
+        let mut state = self.state.lock();
+        let damage = state.damage_for(given)?.clone();
+        check_chain(&state, headers, &damage)?;
+        let segment = state.segments.iter().find(|segment| segment.base == damage.segment);
+        let is_last = segment.is_none_or(|segment| damage.positions.end >= segment.bytes);
+        let (start, needed) =
+            (damage.positions.start, damage.positions.end.saturating_sub(damage.positions.start));
+        let (count, bytes) = if is_last {
+            fitting(headers, &damage, segment_bytes)
+        } else {
+            fitting(headers, &damage, u64::MAX)
+        };
+        if count == 0 && start > 0 && is_last {
+            return Ok(Next::Segment(damage));
+        }
+        let end = headers[..count].last().map_or(given.start, BatchHeader::next_offset);
+        let is_whole = end == damage.offsets.end;
+        let fits = is_last || if is_whole { bytes == needed } else { bytes < needed };
+        if count == 0 || !fits {
+            return Err(RepairError::Length { needed, given: bytes });
+        }
+        let mut filled = false;
+        for header in &headers[..count] {
+            filled |= state.epochs.fill_in(header.leader_epoch(), header.base_offset());
+            state.producers.fill_in(*header);
+        }
+        let epochs = filled.then(|| state.epochs.encode());
+        if filled {
+            state.epochs_unsaved = false;
+        }
+        let bytes = usize::try_from(bytes).expect("it is in memory");
+        Ok(Next::Piece(Piece { folder: state.folder.clone(), damage, end, bytes, is_last, epochs }))
+    }
+
+    fn write_piece(&self, piece: &Piece, records: &[u8]) -> Result<(), StoreError> {
+        let base = piece.damage.segment;
+        let path = piece.folder.join(FileKind::Log.file_name(base));
+        let written = (|| {
+            let file = self.log_file(base, &path)?;
+            file.write_at(piece.damage.positions.start, &[records])?;
+            if piece.is_last && piece.is_whole() {
+                file.truncate(piece.end_position())?;
+            }
+            file.sync()
+        })();
+        if piece.is_last
+            && let Some(segment) = self.state.lock().segments.iter_mut().find(|segment| segment.base == base)
+        {
+            // What was there may be on its way to someone who was given its place before it was known to be damaged.
+            segment.was_cut = true;
+        }
+        written.map_err(|error| self.not_written(&piece.folder, path, error))
+    }
+
+    /// A full disk leaves it as damaged as it was; all else ends the store.
+    fn not_written(&self, folder: &Path, path: PathBuf, error: std::io::Error) -> StoreError {
+        let full = is_no_space(&error);
+        let error = StoreError::io("write", path)(error);
+        if full { error } else { self.fail(folder, "repair", error) }
+    }
+
+    /// The segment that ends in the damage is full: it ends where the damage begins, and the damage is that of a new one.
+    fn begin_segment(&self, damage: &Damage) -> Result<(), StoreError> {
+        let (base, position) = (damage.offsets.start, damage.positions.start);
+        let folder = self.state.lock().folder.clone();
+        let path = |base| folder.join(FileKind::Log.file_name(base));
+        let disk = &*self.shared.disk;
+        let (before, new) = (path(damage.segment), path(base));
+        let made = (|| {
+            let before = self.log_file(damage.segment, &before)?;
+            before.truncate(position)?;
+            before.sync()?;
+            let file = disk.open(&new, OpenMode::CreateIfMissing)?;
+            file.truncate(0)?;
+            file.sync()?;
+            self.shared.sync_dir(&folder)
+        })();
+        if let Err(error) = made {
+            let error = self.not_written(&folder, new.clone(), error);
+            let _ = disk.remove_file(&new);
+            return Err(error);
+        }
+        let interval_bytes = self.config().index_interval_bytes;
+        let mut state = self.state.lock();
+        // It isn't older than its records then, whatever their times are.
+        let modified_ms = state.active().modified_ms;
+        let mut segment = Segment::new(base, interval_bytes, modified_ms);
+        segment.set_recovered(0, damage.offsets.end);
+        let at = state.segments.partition_point(|segment| segment.base < base);
+        let full = &mut state.segments[at - 1];
+        full.set_recovered(position, base);
+        full.forget_indexes();
+        full.was_cut = true;
+        state.segments.insert(at, segment);
+        if let Some(known) = state.damaged.iter_mut().find(|known| known.offsets == damage.offsets) {
+            (known.segment, known.positions) = (base, 0..0);
+        }
+        state.incarnation += 1;
+        drop(state);
+        // They may speak of what was lost; they are made again.
+        self.remove_indexes(&folder, damage.segment);
+        Ok(())
+    }
+
+    /// Takes note of what the producers of mended batches have written: a snapshot may lack it. Returns the snapshot, which
+    /// is to be synced.
+    fn note_producers(&self, damage: &Damage) -> Option<Offset> {
+        let mut state = self.state.lock();
+        for known in state.damaged.iter_mut().filter(|known| known.offsets == damage.offsets) {
+            known.hides_producers = false;
+        }
+        let end = state.end();
+        self.save_producers(&mut state, end);
+        state.snapshot_to_sync()
+    }
+
+    /// What is mended is damaged no more, and its segment is longer if it ended in the damage.
+    fn shrink_damage(&self, piece: &Piece) {
+        let mut state = self.state.lock();
+        let segment = state.segments.iter_mut().find(|segment| segment.base == piece.damage.segment);
+        if let Some(segment) = segment.filter(|segment| segment.bytes < piece.end_position()) {
+            segment.set_recovered(piece.end_position(), segment.end);
+        }
+        let known = state.damaged.iter_mut().find(|known| known.offsets == piece.damage.offsets);
+        if let Some(known) = known {
+            known.offsets.start = piece.end;
+            known.positions = piece.end_position()..known.positions.end.max(piece.end_position());
+        }
+        // A view from before may still come upon what was damaged.
+        state.incarnation += 1;
+    }
+
+    /// All of the damage is mended: with the log closed.
+    fn end_repair(&self, piece: &Piece) -> Result<(), StoreError> {
+        let end = {
+            let mut state = self.state.lock();
+            state.damaged.retain(|known| known.offsets != piece.damage.offsets);
+            // The files are read anew; nobody may write index entries meanwhile.
+            state.segments.iter_mut().for_each(Segment::forget_pending_entries);
+            let base = piece.damage.segment;
+            if let Some(segment) = state.segments.iter_mut().find(|segment| segment.base == base) {
+                segment.forget_indexes();
+            }
+            state.incarnation += 1;
+            state.end()
+        };
+        // The indexes may lack what was damaged; they are made again.
+        self.remove_indexes(&piece.folder, piece.damage.segment);
+        let loaded = self.load_again(&piece.folder, end);
+        let loaded = loaded.map_err(|error| self.fail(&piece.folder, "repair", error))?;
+        self.install(loaded, end);
+        Ok(())
+    }
+}
+
+impl State {
+    /// The damage that begins with what is given, and doesn't end before it.
+    fn damage_for(&self, given: &Range<Offset>) -> Result<&Damage, RepairError> {
+        let holds = |damage: &&Damage| damage.offsets.start == given.start && given.end <= damage.offsets.end;
+        let found = self.damaged.iter().find(holds).filter(|_| !self.deleted);
+        found.ok_or_else(|| RepairError::NotDamaged { given: given.clone() })
+    }
+}
+
+/// How many of the batches have room in the damaged place's segment, if that is to have no more than `segment_bytes`: one
+/// at least at its beginning. Their bytes, or those of the first one if there is none.
+fn fitting(headers: &[BatchHeader<'_>], damage: &Damage, segment_bytes: u64) -> (usize, u64) {
+    let (mut count, mut bytes) = (0, 0);
+    for header in headers {
+        let with = bytes + header.batch_bytes() as u64;
+        let end = damage.positions.start + with;
+        let is_first = count == 0 && damage.positions.start == 0;
+        let fits = (end <= segment_bytes || is_first)
+            && end <= SEGMENT_BYTES_MAX
+            && relative_offset(damage.segment, header.last_offset()).is_some();
+        if !fits {
+            return (count, if count == 0 { with } else { bytes });
+        }
+        (count, bytes) = (count + 1, with);
+    }
+    (count, bytes)
+}
+
+/// Whether batches follow each other, and their epochs those around the damage.
+fn check_chain(state: &State, headers: &[BatchHeader<'_>], damage: &Damage) -> Result<(), RepairError> {
+    let before = damage.offsets.start.0.checked_sub(1).and_then(|last| state.epochs.epoch_at(Offset(last)));
+    // At the log's end the table may lack the newest epochs.
+    let after =
+        (damage.offsets.end < state.end()).then(|| state.epochs.epoch_at(damage.offsets.end)).flatten();
+    let (mut expected, mut epoch) = (damage.offsets.start, before.unwrap_or(LeaderEpoch(-1)));
+    for header in headers {
+        let given = header.leader_epoch();
+        if header.base_offset() != expected {
+            return Err(RepairError::NotDamaged { given: header.base_offset()..header.next_offset() });
+        }
+        // The table may lack epochs that began in the damage, but has none too early.
+        let known = state.epochs.epoch_at(header.base_offset()).unwrap_or(epoch);
+        if given < epoch.max(known) || after.is_some_and(|after| given > after) {
+            return Err(RepairError::Epoch { given });
+        }
+        (expected, epoch) = (header.next_offset(), given);
+    }
+    Ok(())
+}

@@ -1,0 +1,141 @@
+//! Letting a log's oldest records go: by retention, or on demand.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ottla_log::{FileKind, RetainedSegment, retention};
+use ottla_types::Offset;
+
+use crate::disk::OpenMode;
+use crate::partition::{PartitionLog, State};
+use crate::segment::Segment;
+
+impl State {
+    /// The snapshot that tells of producers, if there is anything to tell.
+    pub(crate) fn snapshot_to_sync(&self) -> Option<Offset> {
+        self.snapshot_at.filter(|_| !self.producers.is_empty())
+    }
+}
+
+impl PartitionLog {
+    /// Lets records before `offset` go: segments that lie wholly before it are deleted. Returns how many.
+    pub fn advance_log_start(&self, offset: Offset) -> usize {
+        let _one = self.commit_lock.lock();
+        let count = {
+            let state = self.state.lock();
+            let offset = offset.min(self.durable_end_offset());
+            if state.deleted || self.shared.has_failed() || offset <= self.log_start_offset() {
+                return 0;
+            }
+            self.set_start(offset);
+            let passed = state.segments.iter().take_while(|segment| segment.end <= offset).count();
+            passed.min(state.segments.len() - 1)
+        };
+        self.drop_oldest(count)
+    }
+
+    /// Deletes what the settings don't retain, nothing at `limit` or after: what isn't committed stays. Returns the number
+    /// of segments deleted.
+    pub fn enforce_retention(self: &Arc<Self>, now_ms: i64, limit: Offset) -> usize {
+        let deleted = self.delete_old(now_ms, limit);
+        self.queue_if_unsynced();
+        deleted
+    }
+
+    fn delete_old(&self, now_ms: i64, limit: Offset) -> usize {
+        let config = self.config();
+        let _one = self.commit_lock.lock();
+        let mut state = self.state.lock();
+        if state.deleted || self.shared.has_failed() {
+            return 0;
+        }
+        let segments: Vec<RetainedSegment> = state.segments.iter().map(retained).collect();
+        let limit = limit.min(self.durable_end_offset());
+        let count = retention(&segments, &config, self.log_start_offset(), limit, now_ms);
+        if count == state.segments.len() && self.roll(&mut state, &config, now_ms).is_err() {
+            return 0;
+        }
+        drop(state);
+        self.drop_oldest(count)
+    }
+
+    /// With the commit lock held, so that the oldest segments stay the same; what waits for the disk holds nothing else.
+    fn drop_oldest(&self, count: usize) -> usize {
+        if count == 0 {
+            return 0;
+        }
+        let (folder, start, snapshot) = {
+            let state = self.state.lock();
+            let start = self.log_start_offset().max(state.segments[count].base);
+            (state.folder.clone(), start, state.snapshot_to_sync())
+        };
+        // On disk before any file goes: a removal that only half survives a crash is completed then.
+        if let Err(error) = self.shared.raise_log_start(&self.topic_partition(), start) {
+            tracing::warn!(folder = %folder.display(), %error, "segments not deleted yet");
+            return 0;
+        }
+        self.sync_snapshot(&folder, snapshot);
+        let gone: Vec<Segment> = {
+            let mut state = self.state.lock();
+            self.set_start(start);
+            state.touched = true;
+            state.epochs_unsaved |= state.epochs.advance_start(start);
+            state.segments.drain(..count).collect()
+        };
+        for segment in &gone {
+            self.remove_segment_files(&folder, segment.base);
+        }
+        gone.len()
+    }
+
+    /// The producers of records that go are known from the snapshot alone. Without one they count as unknown, which
+    /// Kafka's rules allow for, so a full disk doesn't hold up what frees it.
+    pub(crate) fn sync_snapshot(&self, folder: &Path, snapshot: Option<Offset>) {
+        let Some(at) = snapshot else { return };
+        let disk = &self.shared.disk;
+        let file = disk.open(&folder.join(FileKind::Snapshot.file_name(at)), OpenMode::Existing);
+        let synced = file.and_then(|file| file.sync()).and_then(|()| disk.sync_dir(folder));
+        if let Err(error) = synced {
+            tracing::warn!(folder = %folder.display(), %error, "producer snapshot not synced");
+        }
+    }
+
+    pub(crate) fn remove_segment_files(&self, folder: &Path, base: Offset) {
+        self.remove_files(folder, base, &[FileKind::Log, FileKind::Index, FileKind::TimeIndex]);
+    }
+
+    pub(crate) fn remove_indexes(&self, folder: &Path, base: Offset) {
+        self.remove_files(folder, base, &[FileKind::Index, FileKind::TimeIndex]);
+    }
+
+    fn remove_files(&self, folder: &Path, base: Offset, kinds: &[FileKind]) {
+        for kind in kinds {
+            let path = folder.join(kind.file_name(base));
+            match self.shared.disk.remove_file(&path) {
+                Ok(()) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    tracing::warn!(path = %path.display(), %error, "file of a segment is left over")
+                }
+            }
+        }
+        // Not before, as a read may have opened one meanwhile.
+        self.shared.close_files(self.key, Some(base));
+    }
+
+    /// Makes sure that the partition is on the committer's list when retention left something to sync.
+    fn queue_if_unsynced(self: &Arc<Self>) {
+        if self.state.lock().folder_unsynced {
+            self.queue();
+        }
+    }
+}
+
+fn retained(segment: &Segment) -> RetainedSegment {
+    RetainedSegment {
+        bytes: segment.bytes,
+        end_offset: segment.end,
+        max_timestamp_ms: segment.max_timestamp().map(|entry| entry.timestamp_ms),
+        modified_ms: segment.modified_ms,
+    }
+}
