@@ -172,7 +172,7 @@ pub async fn start(config: Config, log_control: Arc<LogControl>, data: Handle) -
         limits: Limits::new(config.connections),
         stopping: stopping.clone(),
         refusals: RateLimit::new(10),
-        openings: Openings::default(),
+        openings: Openings::new(tasks.clone()),
         storage_errors: RateLimit::new(1),
         log_control,
         images: quorum.image(),
