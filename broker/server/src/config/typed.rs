@@ -44,6 +44,12 @@ impl ConnectionLimits {
     pub fn kept_bytes_max(&self) -> usize {
         self.queued_bytes_max / 4
     }
+
+    /// What it may take to serve one request, in bytes, its frame not counted: half of what all may hold.
+    pub fn request_cost_max(&self) -> usize {
+        const LEAST: usize = 1 << 20;
+        (self.queued_bytes_max / 2).max(LEAST)
+    }
 }
 
 /// Limits of Fetch.

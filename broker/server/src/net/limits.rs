@@ -13,10 +13,13 @@ use tokio::time::{Instant, timeout};
 
 use super::budget::{Budget, HolderId, LOOK_INTERVAL, Sender, Standing};
 use super::kept::KeptBytes;
+use super::turns::{LargeTurn, Turns};
 use crate::config::ConnectionLimits;
 
 /// Requests of all connections that may wait beyond what each connection may have: some 32 MiB.
 const SHARED_PLACES: usize = 32 << 10;
+/// Requests that are so large that they have a thread of their own, at a time.
+const LARGE_AT_A_TIME: usize = 2;
 
 /// Why a connection is closed as soon as it is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -39,6 +42,7 @@ pub struct Limits {
     open: Mutex<OpenConnections>,
     requests: Mutex<Requests>,
     shared_places: Arc<Semaphore>,
+    large: Turns,
     /// What requests keep that wait, and for as long as they do.
     pub waiting: Arc<KeptBytes>,
     /// What answers take that clients haven't taken yet.
@@ -95,6 +99,7 @@ impl Limits {
             open: Mutex::default(),
             requests,
             shared_places,
+            large: Turns::new(LARGE_AT_A_TIME),
             waiting,
             answers,
         })
@@ -147,8 +152,31 @@ impl Limits {
     /// A request of `length` bytes has begun, of which `arrived` are here. It may have no more yet, unless a broker
     /// sends it.
     pub fn request(self: &Arc<Self>, sender: Sender, length: usize, arrived: usize) -> RequestMemory {
+        self.entered(|budget| budget.enter(sender, length, arrived))
+    }
+
+    /// Waits for memory of `bytes` for what is made of a request that is here, whose own memory is `of`, if it has some.
+    pub async fn memory(
+        self: &Arc<Self>,
+        sender: Sender,
+        bytes: usize,
+        of: Option<&RequestMemory>,
+    ) -> RequestMemory {
+        let of = of.map(|memory| memory.id);
+        let mut memory = self.entered(|budget| budget.enter_whole(sender, bytes, of));
+        let waited = memory.more().await;
+        assert_eq!((waited, memory.granted), (Ok(()), bytes), "nobody waits for its sender");
+        memory
+    }
+
+    /// Waits for the turn of a request from `address` that keeps a thread busy for long.
+    pub async fn large_turn(&self, address: IpAddr) -> LargeTurn {
+        self.large.turn(address).await
+    }
+
+    fn entered(self: &Arc<Self>, enter: impl FnOnce(&mut Budget) -> HolderId) -> RequestMemory {
         let mut requests = self.requests.lock();
-        let id = requests.budget.enter(sender, length, arrived);
+        let id = enter(&mut requests.budget);
         let changed = Arc::new(Notify::new());
         requests.signals.insert(id, Arc::clone(&changed));
         let granted = match requests.budget.standing(id) {

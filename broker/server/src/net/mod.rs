@@ -11,6 +11,7 @@ mod listener;
 mod output;
 mod progress;
 mod rate;
+mod turns;
 
 pub use budget::Sender;
 pub use connection::{ConnectionContext, LaterResponse, Outcome, Service};
@@ -20,3 +21,4 @@ pub use limits::{ConnectionSlot, Limits, Refusal, RequestMemory};
 pub use listener::{BindError, BoundListener};
 pub use output::Response;
 pub use rate::RateLimit;
+pub use turns::LargeTurn;

@@ -49,6 +49,22 @@ async fn a_panic_in_any_part_of_the_broker_ends_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_request_has_a_thread_of_its_own_and_a_panic_there_ends_the_broker() {
+    const TASK: &str = "serve a large request";
+    let mut broker = TestBroker::start(&[]).await;
+    let mut client = broker.connect().await;
+    client.create_topic("t", 1, &[]).await;
+    broker.server().quorum.tasks().plant(TASK);
+    assert_eq!(client.produce("t", 0, &batch(&["a"])).await.1, 0, "a small one has none");
+    let topic = |_| MetadataRequestTopic { name: Some("unknown"), ..Default::default() };
+    let request = MetadataRequest { topics: Some((0..10_000).map(topic).collect()), ..Default::default() };
+    client.send::<apis::Metadata>(9, &request).await;
+    let failed = tokio::time::timeout(PATIENCE, broker.failed()).await.expect("the panic is told");
+    assert!(matches!(&failed, RunError::Bug(bug) if bug.task == TASK && bug.reason == "planted"), "{failed}");
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_panic_in_any_part_of_the_quorum_ends_the_broker() {
     for task in [
         "tell who leads",
