@@ -64,8 +64,8 @@ pub const SETTINGS: &[Setting] = &[
     // Limits.
     broker("socket.request.max.bytes", Kind::Int(1, I32), "104857600", "The largest request, in bytes; a larger one closes its connection."),
     broker("queued.max.request.bytes", Kind::Long(i64::MIN, I64), "268435456", "Memory that the requests of clients may hold together, in bytes: themselves, and what is made of them until they are answered. It is taken as a request arrives, and before it is decoded; a request that would take more than half of it by what it names closes its connection; large requests leave room for smaller ones and each address for others, and of each size one request is completed beyond it. Up to 8 KiB of each connection, and 8 MiB of each other broker, don't count. At least socket.request.max.bytes; 0 or less: the default; more than 4 GiB count as those. Apache Kafka has no such limit by default."),
-    broker("max.connections", Kind::Int(0, I32), "10000", "Connections of clients in all; a further one is closed at once."),
-    broker("max.connections.per.ip", Kind::Int(0, I32), "2147483647", "Connections of clients from one address; a further one is closed at once."),
+    broker("max.connections", Kind::Int(0, I32), "10000", "Connections of clients in all; a further one is closed at once. Other brokers have 64 beyond."),
+    broker("max.connections.per.ip", Kind::Int(0, I32), "2147483647", "Connections of clients from one address; a further one is closed at once. Unless it is set, the last quarter of max.connections is kept for addresses that have less than a 64th of them."),
     broker("connections.max.idle.ms", Kind::Long(-1, I64), "600000", "A connection without a request for so long is closed, in milliseconds; -1: never."),
     broker("fetch.max.bytes", Kind::Int(1024, I32), "57671680", "The most record bytes in one Fetch response; the first batch is sent even if it is larger."),
     broker("max.incremental.fetch.session.cache.slots", Kind::Int(0, I32), "1000", "Fetch sessions that are kept. One makes room if it was not used for two minutes, or is that old and has fewer partitions than the new one."),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ottla_wire::messages::*;
 use ottla_wire::{ErrorCode, apis};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::client::{Client, PATIENCE, batch, fetch_request, produce_request};
 use crate::harness::TestBroker;
@@ -29,6 +29,93 @@ async fn connections_beyond_the_limit_are_closed_at_once() {
         }
         assert!(tokio::time::Instant::now() < deadline, "a closed connection makes room");
     }
+    broker.stop().await;
+}
+
+/// A connection from this address of the machine itself.
+async fn connect_from(broker: &TestBroker, last: u8) -> Client {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, last], 0).into()).unwrap();
+    Client::over(socket.connect(broker.address()).await.unwrap())
+}
+
+async fn is_served(client: &mut Client) -> bool {
+    client.send::<apis::ApiVersions>(0, &ApiVersionsRequest::default()).await;
+    client.receive(0).await.is_some()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_address_takes_all_connections_unless_it_may() {
+    let broker = TestBroker::start(&["max.connections=8"]).await;
+    let mut greedy = Vec::new();
+    for number in 0..8 {
+        let mut client = connect_from(&broker, 1).await;
+        assert_eq!(is_served(&mut client).await, number < 6, "the connection number {number}");
+        greedy.push(client);
+    }
+    let (mut second, mut third) = (connect_from(&broker, 2).await, connect_from(&broker, 3).await);
+    assert!(is_served(&mut second).await && is_served(&mut third).await);
+    broker.stop().await;
+
+    let broker = TestBroker::start(&["max.connections=8", "max.connections.per.ip=8"]).await;
+    let mut all = Vec::new();
+    for _ in 0..8 {
+        let mut client = connect_from(&broker, 1).await;
+        assert!(is_served(&mut client).await);
+        all.push(client);
+    }
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn other_brokers_have_connections_beyond_the_limit_and_clients_have_not() {
+    let leader = TestBroker::start(&["max.connections=1"]).await;
+    let mut client = leader.connect().await;
+    assert!(is_served(&mut client).await);
+    let servers = format!("controller.quorum.bootstrap.servers=127.0.0.1:{}", leader.control_port());
+    let follower = TestBroker::start(&["node.id=2", "process.roles=broker", &servers]).await;
+    assert!(!is_served(&mut leader.connect().await).await, "it isn't a broker");
+    let assignments = vec![CreatableReplicaAssignment { partition_index: 0, broker_ids: vec![1, 2] }];
+    let topic = CreatableTopic {
+        name: "t",
+        num_partitions: -1,
+        replication_factor: -1,
+        assignments,
+        ..Default::default()
+    };
+    let request = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
+    let answer = client.call::<apis::CreateTopics>(7, &request).await;
+    assert_eq!(answer.decode::<apis::CreateTopics>().topics[0].error_code, 0);
+    // It is acknowledged by both.
+    assert_eq!(client.produce("t", 0, &batch(&["a"])).await, (ErrorCode::None, 0));
+    follower.stop().await;
+    leader.stop().await;
+}
+
+/// Whether the broker says over HTTP that it lives.
+async fn says_it_lives(broker: &TestBroker, socket: &mut tokio::net::TcpStream) -> bool {
+    let request = format!("GET /livez HTTP/1.1\r\nhost: 127.0.0.1:{}\r\n\r\n", broker.http_port());
+    let _ = socket.write_all(request.as_bytes()).await;
+    socket.read(&mut [0; 1_000]).await.is_ok_and(|read| read > 0)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_address_takes_all_connections_for_health() {
+    let broker = TestBroker::start(&[]).await;
+    let port = broker.http_port();
+    let mut open = Vec::new();
+    loop {
+        let mut socket = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        if !says_it_lives(&broker, &mut socket).await {
+            break;
+        }
+        open.push(socket);
+        assert!(open.len() <= 48, "the last quarter is for others");
+    }
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 2], 0).into()).unwrap();
+    let mut other = socket.connect(([127, 0, 0, 1], port).into()).await.unwrap();
+    assert!(says_it_lives(&broker, &mut other).await, "another address is served");
     broker.stop().await;
 }
 
