@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Parser;
-use ottla_server::broker::{RunError, start};
+use ottla_server::broker::{RunError, Running, start};
 use ottla_server::config::{Config, ConfigError, Sources, text as properties_text};
 use ottla_server::contained::is_contained;
 use ottla_server::logging::LogControl;
@@ -131,6 +131,16 @@ fn ended_by(panic: Option<&str>) -> anyhow::Error {
     anyhow::anyhow!("a bug ended a part of the broker: {reason}")
 }
 
+/// Has the part of the broker panic that `PLANTED_PANIC` names: for tests of the process, and not in a release.
+fn plant_panic(running: &Running) {
+    #[cfg(debug_assertions)]
+    if let Ok(part) = std::env::var("PLANTED_PANIC") {
+        running.broker().quorum.tasks().plant(&part);
+    }
+    #[cfg(not(debug_assertions))]
+    let _ = running;
+}
+
 async fn serve(config: Config, log_control: Arc<LogControl>, data: Handle) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
@@ -145,6 +155,7 @@ async fn serve(config: Config, log_control: Arc<LogControl>, data: Handle) -> an
         _ = terminate.recv() => return Ok(()),
     };
     let quorum = running.broker().quorum.clone();
+    plant_panic(&running);
     tokio::select! {
         error = running.failed() => {
             error!(%error, "the broker failed");

@@ -48,6 +48,22 @@ fn send(child: &Child, signal: Signal) {
 }
 
 #[test]
+fn a_panic_in_a_part_of_the_broker_ends_the_process_with_its_reason() {
+    for part in ["keep house", "follow the leaders", "tell who leads"] {
+        let folder = tempfile::tempdir().unwrap();
+        let data = format!("log.dirs={}", folder.path().join("data").display());
+        let listeners = "listeners=PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:0";
+        let flags = [&data, listeners].into_iter().flat_map(|value| ["--override", value]);
+        // Otherwise it runs for ever, which is no end of this test.
+        let output = command().args(flags).env("PLANTED_PANIC", part).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let log = String::from_utf8(output.stderr).unwrap();
+        let last = log.lines().rfind(|line| line.starts_with("ottla-broker: a bug ended"));
+        assert!(last.is_some_and(|line| line.contains("planted")), "{part}: {log}");
+    }
+}
+
+#[test]
 fn a_wrong_value_ends_with_its_line_and_what_is_allowed() {
     let (_folder, output) = run_with("node.id=1\nnum.partitions=many\n");
     assert_eq!(output.status.code(), Some(1));

@@ -80,6 +80,23 @@ impl Tasks {
         tokio::task::spawn_blocking(move || tasks.run(name, work))
     }
 
+    /// Does work that blocks, among the runtime's threads for that, and waits for it. Its panic goes on in the caller; none if
+    /// the runtime ends.
+    ///
+    /// # Panics
+    /// When `work` does.
+    pub async fn blocking<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        match self.spawn_blocking(name, work).await {
+            Ok(done) => Some(done),
+            Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
+            Err(_) => None,
+        }
+    }
+
     /// Begins a thread of that name.
     ///
     /// # Errors
@@ -182,6 +199,16 @@ mod tests {
         let work = || -> u32 { panic!("never") };
         assert!(tasks.spawn_thread("a thread", work).unwrap().join().is_err());
         assert_eq!(tasks.panicked().await, panicked("a thread", "never"));
+    }
+
+    #[tokio::test]
+    async fn what_blocks_is_waited_for_and_its_panic_goes_on_in_the_caller() {
+        let tasks = Tasks::default();
+        assert_eq!(tasks.blocking("work", || 9).await, Some(9));
+        let of_caller = tasks.clone();
+        let caller = async move { of_caller.blocking("work", || -> u32 { panic!("no") }).await };
+        assert!(tasks.spawn("the caller", caller).await.is_err_and(|error| error.is_panic()));
+        assert_eq!(tasks.panicked().await, panicked("work", "no"));
     }
 
     #[tokio::test]

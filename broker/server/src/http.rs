@@ -4,21 +4,42 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
+use axum::extract::connect_info::Connected;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::serve::IncomingStream;
 use ottla_quorum::Tasks;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::logging::LogControl;
+use crate::net::{SideLimits, SideListener};
 
 /// The longest log filter, in bytes.
 const BODY_BYTES_MAX: usize = 4 << 10;
+
+/// What is asked here comes in one packet, by few.
+const LIMITS: SideLimits = SideLimits {
+    connections_max: 64,
+    idle_max: Duration::from_secs(60),
+    life_max: Some(Duration::from_secs(600)),
+};
+
+/// Who asks.
+#[derive(Debug, Clone, Copy)]
+struct Peer(SocketAddr);
+
+impl Connected<IncomingStream<'_, SideListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, SideListener>) -> Self {
+        Self(*stream.remote_addr())
+    }
+}
 
 /// What the HTTP listener shows.
 pub trait Health: Send + Sync + 'static {
@@ -40,7 +61,8 @@ pub async fn serve<H: Health>(
     tasks: Tasks,
     mut stopping: watch::Receiver<bool>,
 ) {
-    let service = router(health, tasks).into_make_service_with_connect_info::<SocketAddr>();
+    let service = router(health, tasks).into_make_service_with_connect_info::<Peer>();
+    let socket = SideListener::new("http", socket, LIMITS);
     let stopped = async move {
         let _ = stopping.wait_for(|stopping| *stopping).await;
     };
@@ -81,7 +103,7 @@ async fn log_level<H: Health>(State(health): State<Arc<H>>) -> String {
 
 async fn set_log_level<H: Health>(
     State(health): State<Arc<H>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    ConnectInfo(Peer(peer)): ConnectInfo<Peer>,
     filter: String,
 ) -> Response {
     if !peer.ip().to_canonical().is_loopback() {

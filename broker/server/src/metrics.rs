@@ -91,6 +91,7 @@ pub struct Metrics {
     refused: Family<LimitLabel, Counter>,
     replicated_in_bytes: Counter,
     replicated_out_bytes: Counter,
+    fetch_looks: Counter,
     isr_shrinks: Counter,
     isr_expands: Counter,
     by_state: Family<StateLabel, Gauge>,
@@ -128,6 +129,7 @@ impl Metrics {
             refused: Family::default(),
             replicated_in_bytes: Counter::default(),
             replicated_out_bytes: Counter::default(),
+            fetch_looks: Counter::default(),
             isr_shrinks: Counter::default(),
             isr_expands: Counter::default(),
             by_state: Family::default(),
@@ -182,6 +184,8 @@ impl Metrics {
         registry.register("replicated_in_bytes", help, self.replicated_in_bytes.clone());
         let help = "Bytes of records that followers fetched from this broker";
         registry.register("replicated_out_bytes", help, self.replicated_out_bytes.clone());
+        let help = "Partitions that consumers' fetches looked at, again for each time that one was woken";
+        registry.register("fetch_looks", help, self.fetch_looks.clone());
         let help = "Replicas in sync that were taken out by this broker as leader";
         registry.register("isr_shrinks", help, self.isr_shrinks.clone());
         let help = "Replicas that came to those in sync by this broker as leader";
@@ -212,6 +216,16 @@ impl Metrics {
     /// Counts bytes that followers fetched.
     pub fn count_replicated_out(&self, bytes: usize) {
         self.replicated_out_bytes.inc_by(bytes as u64);
+    }
+
+    /// Counts a look of a consumer's fetch at one partition.
+    pub fn count_fetch_look(&self) {
+        self.fetch_looks.inc();
+    }
+
+    /// How often that was.
+    pub fn fetch_looks(&self) -> u64 {
+        self.fetch_looks.get()
     }
 
     /// Counts a change of those in sync.

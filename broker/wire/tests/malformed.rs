@@ -51,6 +51,39 @@ fn every_message_notices_every_cut() {
     });
 }
 
+/// What is passed over is what would be read: to the same place, with the same memory, or with the same error.
+fn check_skip<'a, M: Message<'a>>(bytes: &'a [u8], version: i16, limit: usize) {
+    let (mut read, mut passed) =
+        (Decoder::with_memory_limit(bytes, limit), Decoder::with_memory_limit(bytes, limit));
+    let value = M::decode_body(&mut read, version).map(drop);
+    assert_eq!(M::skip_body(&mut passed, version), value, "version {version}");
+    let stands = |decoder: &Decoder<'_>| (decoder.position(), decoder.memory_bytes());
+    assert_eq!(stands(&passed), stands(&read), "version {version}");
+}
+
+#[test]
+fn a_message_is_passed_over_as_it_is_read() {
+    let (mut memory, mut texts) = (0, 0);
+    for_each_api!(A => {
+        for version in A::VERSIONS {
+            let context = <<A as Api>::Request<'static> as Message>::context(version).expect("a version of it");
+            for seed in 0..20 {
+                let value = <A as Api>::Request::generate(&mut Generator::new(seed), context);
+                let bytes = body(&value, version);
+                for length in [0, bytes.len() / 2, bytes.len().saturating_sub(1), bytes.len()] {
+                    check_skip::<<A as Api>::Request<'_>>(&bytes[..length], version, 1 << 20);
+                }
+                check_skip::<<A as Api>::Request<'_>>(&bytes, version, 100);
+                let mut decoder = Decoder::new(&bytes);
+                <A as Api>::Request::skip_body(&mut decoder, version).expect("it was written");
+                memory += decoder.memory_bytes();
+                texts += decoder.text_bytes();
+            }
+        }
+    });
+    assert!(memory > 10_000 && texts > 10_000, "there are arrays and texts: {memory} and {texts} bytes");
+}
+
 #[test]
 fn noise_is_refused_or_read_but_never_a_panic() {
     let mut generator = Generator::new(1);

@@ -7,10 +7,9 @@ use crate::tree::File;
 const CRATES: [&str; 3] = ["broker/quorum/src/", "broker/server/src/", "broker/store/src/"];
 
 /// Files that begin threads or tasks by themselves, and why no panic is lost there.
-const EXCEPTIONS: [(&str, &str); 5] = [
+const EXCEPTIONS: [(&str, &str); 4] = [
     ("broker/quorum/src/tasks.rs", "it is what begins them"),
     ("broker/quorum/src/state_machine.rs", "its panics are openraft's storage errors, which end the broker"),
-    ("broker/server/src/partitions/openings.rs", "its panics go on in the caller"),
     ("broker/store/src/store.rs", "its threads fail the store when they panic"),
     ("broker/store/src/parallel.rs", "its threads are joined, and their panics go on in the caller"),
 ];

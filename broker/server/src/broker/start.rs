@@ -14,7 +14,6 @@ use ottla_types::{ClusterId, TopicId};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio_stream::wrappers::TcpListenerStream;
 use tracing::{error, info, warn};
 
 use super::Broker;
@@ -27,7 +26,7 @@ use crate::handlers::SERVED;
 use crate::http::{self, Health};
 use crate::logging::LogControl;
 use crate::metrics::Metrics;
-use crate::net::{BindError, BoundListener, Limits, RateLimit};
+use crate::net::{BindError, BoundListener, Limits, RateLimit, SideLimits, SideListener};
 use crate::partitions::{Openings, Partitions};
 use crate::producer_ids::ProducerIds;
 use crate::replication::{
@@ -46,6 +45,12 @@ const SAVE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How long what others ask of the control listener may take to end.
 const CONTROL_STOP_TIME: Duration = Duration::from_millis(500);
+
+/// Other brokers have a few connections each to the control listener, and so have operators and tools.
+const CONTROL_LIMITS: SideLimits =
+    SideLimits { connections_max: 1_024, idle_max: Duration::from_secs(60), life_max: None };
+/// What one of them may ask at the same time.
+const CONTROL_STREAMS_MAX: u32 = 256;
 
 /// Why a broker can't start, or has to end.
 #[derive(Debug, thiserror::Error)]
@@ -172,7 +177,7 @@ pub async fn start(config: Config, log_control: Arc<LogControl>, data: Handle) -
         limits: Limits::new(config.connections),
         stopping: stopping.clone(),
         refusals: RateLimit::new(10),
-        openings: Openings::default(),
+        openings: Openings::new(tasks.clone()),
         storage_errors: RateLimit::new(1),
         log_control,
         images: quorum.image(),
@@ -408,8 +413,12 @@ async fn serve_control(
     front: Arc<Front>,
     mut ended: watch::Receiver<bool>,
 ) {
-    let incoming = TcpListenerStream::new(listener.into_socket());
-    let server = tonic::transport::Server::builder().tcp_nodelay(true).add_routes(quorum.services(front));
+    let incoming = SideListener::new("control", listener.into_socket(), CONTROL_LIMITS);
+    let server = tonic::transport::Server::builder()
+        // Who lives answers, so that only what is dead is idle.
+        .http2_keepalive_interval(Some(CONTROL_LIMITS.idle_max / 4))
+        .max_concurrent_streams(CONTROL_STREAMS_MAX)
+        .add_routes(quorum.services(front));
     let ended = async move {
         // Without a sender the broker is gone.
         let _ = ended.wait_for(|ended| *ended).await;

@@ -168,6 +168,15 @@ impl Service for Arc<Broker> {
         replication::broker_of(self, context, head)
     }
 
+    fn expects_brokers(&self, listener: &str) -> bool {
+        let image = self.image();
+        *listener == *self.config.listeners.inter_broker && image.brokers.len() > 1
+    }
+
+    fn is_broker(&self, context: &ConnectionContext, head: &[u8]) -> bool {
+        replication::is_broker(self, context, head)
+    }
+
     fn count_bytes(&self, received: usize, sent: usize) {
         self.metrics.count_bytes(received, sent);
     }
@@ -182,7 +191,7 @@ impl Service for Arc<Broker> {
     fn count_refusal(&self, refusal: Refusal) {
         self.metrics.count_refused(match refusal {
             Refusal::Connections(_) => "max.connections",
-            Refusal::ConnectionsOfAddress(_) => "max.connections.per.ip",
+            Refusal::ConnectionsOfAddress(_) | Refusal::KeptForOthers(_) => "max.connections.per.ip",
         });
     }
 }

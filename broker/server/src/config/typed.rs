@@ -27,8 +27,8 @@ pub struct ConnectionLimits {
     pub queued_bytes_max: usize,
     /// Connections in all.
     pub connections_max: usize,
-    /// Connections from one address.
-    pub connections_per_address_max: usize,
+    /// Connections from one address; none: as many as leave room for others.
+    pub connections_per_address_max: Option<usize>,
     /// How long a connection may be without a request; none: for ever.
     pub idle_max: Option<Duration>,
     /// Connections that may wait to be accepted.
@@ -43,6 +43,12 @@ impl ConnectionLimits {
     /// What fetch sessions may take, and the same for requests that wait: a quarter of what requests may hold.
     pub fn kept_bytes_max(&self) -> usize {
         self.queued_bytes_max / 4
+    }
+
+    /// What it may take to serve one request, in bytes, its frame not counted: half of what all may hold.
+    pub fn request_cost_max(&self) -> usize {
+        const LEAST: usize = 1 << 20;
+        (self.queued_bytes_max / 2).max(LEAST)
     }
 }
 
@@ -257,7 +263,9 @@ fn connection_limits(values: &Values) -> Result<ConnectionLimits, ConfigError> {
         request_bytes_max,
         queued_bytes_max,
         connections_max: values.size("max.connections"),
-        connections_per_address_max: values.size("max.connections.per.ip"),
+        connections_per_address_max: values
+            .is_given("max.connections.per.ip")
+            .then(|| values.size("max.connections.per.ip")),
         idle_max: (idle_ms >= 0).then(|| milliseconds(idle_ms)),
         backlog: i32::try_from(values.number_set("socket.listen.backlog.size"))
             .expect("the type of the backlog is a 32-bit number"),

@@ -1,6 +1,5 @@
 //! AddRaftVoter: lets a node that follows the metadata vote on it.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use ottla_types::{BrokerId, DirectoryId};
@@ -23,14 +22,17 @@ pub fn begin(call: Call) -> Begun {
             Ok(()) => {
                 let (id, directory) = (BrokerId(request.voter_id), DirectoryId(request.voter_directory_id));
                 let added = call.broker.quorum.add_voter(id, Some(directory), asked.min(TIMEOUT_MAX)).await;
-                added.map_err(|error| Failure { code: voters_error(&error), message: error.to_string() })
+                added.map_err(|error| Failure {
+                    code: voters_error(&error),
+                    message: error.to_string().into(),
+                })
             }
             Err(failure) => Err(failure),
         };
         let mut response = AddRaftVoterResponse::default();
         if let Err(failure) = added {
             response.error_code = failure.code.code();
-            response.error_message = Some(Cow::Owned(failure.message));
+            response.error_message = Some(failure.message);
         }
         call.respond::<AddRaftVoter>(&response)
     })

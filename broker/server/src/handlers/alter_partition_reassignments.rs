@@ -31,7 +31,7 @@ pub fn begin(call: Call) -> Begun {
                 for ((_, _, place), outcome) in pending.zip(outcomes) {
                     let failed = |error: ottla_core::metadata::TopicError| Failure {
                         code: topic_error(error.kind),
-                        message: error.message,
+                        message: error.message.into(),
                     };
                     *place = outcome.map_err(failed);
                 }
@@ -42,7 +42,7 @@ pub fn begin(call: Call) -> Begun {
             }
             Err(failure) => {
                 response.error_code = failure.code.code();
-                response.error_message = Some(Cow::Owned(failure.message));
+                response.error_message = Some(failure.message);
             }
         }
         call.respond::<AlterPartitionReassignments>(&response)
@@ -76,17 +76,16 @@ fn reassignment(
     image: &MetadataImage,
 ) -> Result<Reassignment, Failure> {
     let index = PartitionIndex(asked.partition_index);
-    let unknown = || Failure {
-        code: ErrorCode::UnknownTopicOrPartition,
-        message: format!("there is no partition {name}-{index}"),
-    };
+    // The answer names topic and partition; a text for each would be many times as long as what was asked.
+    let unknown =
+        || Failure { code: ErrorCode::UnknownTopicOrPartition, message: "there is no such partition".into() };
     let topic = image.topic(name).ok_or_else(unknown)?;
     let state = topic.partition(index).ok_or_else(unknown)?;
     if let Some(replicas) = &asked.replicas
         && !request.allow_replication_factor_change
         && replicas.len() != state.target().len()
     {
-        let message = format!("{name}-{index} has {} replicas, not {}", state.target().len(), replicas.len());
+        let message = format!("it has {} replicas, not {}", state.target().len(), replicas.len()).into();
         return Err(Failure { code: ErrorCode::InvalidReplicationFactor, message });
     }
     let replicas = asked.replicas.as_ref().map(|ids| ids.iter().copied().map(BrokerId).collect());
@@ -111,7 +110,7 @@ async fn reassign(
 fn result<'a>(partition_index: i32, outcome: Result<(), Failure>) -> ReassignablePartitionResponse<'a> {
     let (error, message) = match outcome {
         Ok(()) => (ErrorCode::None, None),
-        Err(failure) => (failure.code, Some(Cow::Owned(failure.message))),
+        Err(failure) => (failure.code, Some(failure.message)),
     };
     ReassignablePartitionResponse { partition_index, error_code: error.code(), error_message: message }
 }

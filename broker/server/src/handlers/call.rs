@@ -11,13 +11,7 @@ use ottla_wire::{Api, DecodeError, Decoder, EncodeError, RequestHeader, encode_r
 
 use crate::broker::Broker;
 use crate::contained::contained;
-use crate::net::{ConnectionContext, Frame, Outcome, RequestMemory, Response};
-
-/// What a decoded request may take in memory: no honest one takes more than this many times its frame, and a frame
-/// is accounted for, so that what is decoded from it is limited with it.
-const DECODED_FACTOR: usize = 16;
-/// The same for small frames, in bytes.
-const DECODED_BYTES_MIN: usize = 1 << 20;
+use crate::net::{ConnectionContext, Outcome, RequestMemory, Response};
 
 /// A request whose header was read and whose API and version we have.
 pub struct Call {
@@ -27,10 +21,23 @@ pub struct Call {
     pub context: ConnectionContext,
     /// The whole frame without its length.
     pub frame: Bytes,
-    /// The memory of the frame, to be given back once the frame is no longer needed.
-    pub memory: Option<RequestMemory>,
+    /// What the request's arrays take once it is decoded, in bytes.
+    pub arrays_bytes: usize,
+    /// What it takes to serve it, besides its frame, in bytes.
+    pub cost_bytes: usize,
+    /// What is charged for it, to be given back once it is no longer needed.
+    pub memory: CallMemory,
     /// What the answer needs to know.
     pub replier: Replier,
+}
+
+/// What is charged for a request; nothing for what its connection has for itself.
+#[derive(Debug)]
+pub struct CallMemory {
+    /// For its frame.
+    pub frame: Option<RequestMemory>,
+    /// For what is made of it, the answer included.
+    pub unfolded: Option<RequestMemory>,
 }
 
 /// What an answer needs to know of its request.
@@ -51,6 +58,14 @@ pub enum CallError {
     /// A bug ended the reading of it.
     #[error("a request cannot be read, by a bug")]
     Bug,
+    /// It names so much that serving it would take more memory than one request may.
+    #[error(
+        "it would take more than {limit_bytes} bytes to serve it, half of queued.max.request.bytes: ask for less at a time"
+    )]
+    TooLarge {
+        /// What one may.
+        limit_bytes: usize,
+    },
     /// Its answer can't be encoded.
     #[error("an answer cannot be written: {0}")]
     Encode(#[from] EncodeError),
@@ -60,19 +75,6 @@ pub enum CallError {
 pub type Begun = Pin<Box<dyn Future<Output = Result<Outcome, CallError>> + Send>>;
 
 impl Call {
-    /// Takes over a frame whose header was read.
-    pub fn new(
-        broker: Arc<Broker>,
-        context: &ConnectionContext,
-        frame: Frame,
-        version: i16,
-        correlation_id: i32,
-    ) -> Self {
-        let Frame { bytes, memory } = frame;
-        let replier = Replier { version, correlation_id };
-        Self { broker, context: context.clone(), frame: bytes, memory, replier }
-    }
-
     /// The request's body, borrowed from the frame. Bytes behind it are passed over as Kafka does: librdkafka's
     /// Metadata request has some.
     ///
@@ -84,8 +86,7 @@ impl Call {
     }
 
     fn decode_unguarded<A: Api>(&self) -> Result<A::Request<'_>, CallError> {
-        let memory = (DECODED_BYTES_MIN + DECODED_FACTOR * self.frame.len()).min(Decoder::MEMORY_LIMIT_BYTES);
-        let mut decoder = Decoder::with_memory_limit(&self.frame, memory);
+        let mut decoder = Decoder::with_memory_limit(&self.frame, self.arrays_bytes);
         RequestHeader::decode(&mut decoder)?;
         Ok(A::Request::decode_body(&mut decoder, self.replier.version)?)
     }

@@ -1,7 +1,7 @@
 //! Changing the settings of topics and, while they run, of brokers: what AlterConfigs and IncrementalAlterConfigs have in common.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use ottla_core::metadata::{
     AlterBrokerConfigs, AlterTopicConfigs, BrokerConfigChange, Command, ConfigChange, Reply,
@@ -13,6 +13,7 @@ use ottla_wire::messages::{AlterConfigsResourceResponse, RESOURCE_BROKER, RESOUR
 
 use super::call::Call;
 use super::commands::{Failure, submit};
+use super::duplicates::repeated;
 use super::errors::topic_error;
 
 /// For how long a change may take, as neither request says: in milliseconds.
@@ -41,7 +42,8 @@ pub async fn alter<'a>(
     asked: Vec<Asked<'a>>,
     validate_only: bool,
 ) -> Vec<AlterConfigsResourceResponse<'a>> {
-    let mut outcomes: Vec<Result<(), Failure>> = asked.iter().map(|one| check(one, &asked)).collect();
+    let twice = repeated(asked.iter().map(|one| (one.resource_type, one.resource_name)));
+    let mut outcomes: Vec<Result<(), Failure>> = asked.iter().map(|one| check(one, &twice)).collect();
     let (mut of_topics, mut topics) = (Vec::new(), Vec::new());
     let (mut of_brokers, mut brokers) = (Vec::new(), Vec::new());
     for (position, one) in asked.iter().enumerate() {
@@ -65,7 +67,7 @@ pub async fn alter<'a>(
     let response = |(one, outcome): (Asked<'a>, Result<(), Failure>)| {
         let (error, message) = match outcome {
             Ok(()) => (ErrorCode::None, None),
-            Err(failure) => (failure.code, Some(Cow::Owned(failure.message))),
+            Err(failure) => (failure.code, Some(failure.message)),
         };
         AlterConfigsResourceResponse {
             error_code: error.code(),
@@ -78,10 +80,10 @@ pub async fn alter<'a>(
 }
 
 /// Refuses what makes no sense before anything is changed.
-fn check(one: &Asked<'_>, all: &[Asked<'_>]) -> Result<(), Failure> {
-    let refuse = |message: String| Err(Failure { code: ErrorCode::InvalidRequest, message });
+fn check(one: &Asked<'_>, twice: &HashSet<(i8, &str)>) -> Result<(), Failure> {
+    let refuse = |message: String| Err(Failure { code: ErrorCode::InvalidRequest, message: message.into() });
     let (kind, name) = (one.resource_type, one.resource_name);
-    if all.iter().filter(|other| (other.resource_type, other.resource_name) == (kind, name)).count() > 1 {
+    if twice.contains(&(kind, name)) {
         return refuse(format!("{name:?} is named twice: name each topic and broker once"));
     }
     let mut seen = BTreeSet::new();
@@ -120,7 +122,7 @@ async fn carry_out(
     };
     call.broker.wait_applied(call.broker.image().version).await;
     let outcomes = results.into_iter().map(|result| {
-        result.map_err(|error| Failure { code: topic_error(error.kind), message: error.message })
+        result.map_err(|error| Failure { code: topic_error(error.kind), message: error.message.into() })
     });
     positions.into_iter().zip(outcomes).collect()
 }

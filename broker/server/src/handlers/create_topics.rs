@@ -16,6 +16,7 @@ use ottla_wire::messages::{
 
 use super::call::{Begun, Call};
 use super::commands::{Failure, submit};
+use super::duplicates::once_or_more;
 use super::errors::topic_error;
 use crate::broker::random_topic_id;
 
@@ -23,25 +24,29 @@ use crate::broker::random_topic_id;
 pub fn begin(call: Call) -> Begun {
     Box::pin(async move {
         let request = call.decode::<CreateTopics>()?;
-        let topics = match submit(&call, command(&call, &request), request.timeout_ms).await {
-            Ok(Reply::TopicsCreated(results)) => {
-                call.broker.wait_applied(call.broker.image().version).await;
-                let zipped = request.topics.iter().zip(results);
-                zipped.map(|(topic, result)| answer(&call, topic, result)).collect()
-            }
-            Ok(reply) => panic!("the reply's variant follows the command's: {reply:?}"),
-            Err(failure) => request.topics.iter().map(|topic| failed(topic.name, &failure)).collect(),
-        };
+        let named = request.topics.iter().map(|topic| (topic.name, topic));
+        let (asked, twice) = once_or_more(named);
+        let mut topics: Vec<_> =
+            match submit(&call, command(&call, &request, &asked), request.timeout_ms).await {
+                Ok(Reply::TopicsCreated(results)) => {
+                    call.broker.wait_applied(call.broker.image().version).await;
+                    let zipped = asked.iter().zip(results);
+                    zipped.map(|(topic, result)| answer(&call, topic, result)).collect()
+                }
+                Ok(reply) => panic!("the reply's variant follows the command's: {reply:?}"),
+                Err(failure) => asked.iter().map(|topic| failed(topic.name, &failure)).collect(),
+            };
+        topics.extend(twice.into_iter().map(|name| failed(name, &Failure::NAMED_TWICE)));
         call.respond::<CreateTopics>(&CreateTopicsResponse { topics, ..Default::default() })
     })
 }
 
-fn command(call: &Call, request: &CreateTopicsRequest<'_>) -> Command {
+fn command(call: &Call, request: &CreateTopicsRequest<'_>, asked: &[&CreatableTopic<'_>]) -> Command {
     let assignment = |a: &ottla_wire::messages::CreatableReplicaAssignment| NewPartitionAssignment {
         partition: PartitionIndex(a.partition_index),
         replicas: a.broker_ids.iter().map(|id| BrokerId(*id)).collect(),
     };
-    let new_topic = |topic: &CreatableTopic<'_>| NewTopic {
+    let new_topic = |topic: &&CreatableTopic<'_>| NewTopic {
         name: topic.name.to_owned(),
         id: random_topic_id(),
         partitions: topic.num_partitions,
@@ -50,7 +55,7 @@ fn command(call: &Call, request: &CreateTopicsRequest<'_>) -> Command {
         config: topic.configs.iter().map(|c| (c.name.to_owned(), c.value.map(str::to_owned))).collect(),
     };
     Command::CreateTopics(CreateCommand {
-        topics: request.topics.iter().map(new_topic).collect(),
+        topics: asked.iter().map(new_topic).collect(),
         validate_only: request.validate_only,
         default_partitions: call.broker.config.topics.partitions,
         default_replication_factor: call.broker.config.topics.replication_factor.unwrap_or(-1),
@@ -71,7 +76,9 @@ fn answer<'a>(
             configs: Some(configs(call, topic)),
             ..Default::default()
         },
-        Err(error) => failed(topic.name, &Failure { code: topic_error(error.kind), message: error.message }),
+        Err(error) => {
+            failed(topic.name, &Failure { code: topic_error(error.kind), message: error.message.into() })
+        }
     }
 }
 
@@ -79,7 +86,7 @@ fn failed<'a>(name: &'a str, failure: &Failure) -> CreatableTopicResult<'a> {
     CreatableTopicResult {
         name: Cow::Borrowed(name),
         error_code: failure.code.code(),
-        error_message: Some(Cow::Owned(failure.message.clone())),
+        error_message: Some(failure.message.clone()),
         topic_config_error_code: ErrorCode::None.code(),
         ..Default::default()
     }

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use ottla_core::config::{
-    BROKER_CONFIGS, ConfigDefinition, ConfigSource, ConfigType, ConfigValue, broker_definition, describe,
-    normal, validate_broker,
+    BROKER_CONFIGS, ConfigDefinition, ConfigSource, ConfigType, ConfigValue, TOPIC_CONFIGS,
+    broker_definition, describe, normal, validate_broker,
 };
 use ottla_core::metadata::{MetadataImage, TopicImage};
 use ottla_types::TopicName;
@@ -16,7 +16,7 @@ use ottla_wire::messages::{
     DescribeConfigsResult, DescribeConfigsSynonym, RESOURCE_BROKER, RESOURCE_TOPIC,
 };
 
-use super::call::{Begun, Call};
+use super::call::{Begun, Call, CallError};
 use super::create_topics::source_code;
 use crate::config::{KafkaType, SETTINGS, ignored, setting};
 
@@ -26,13 +26,65 @@ const SOURCE_ALL_BROKERS: i8 = 3;
 const SOURCE_BROKER_FILE: i8 = 4;
 const SOURCE_DEFAULT: i8 = 5;
 
+/// About what a setting takes in an answer while that is made, in bytes: itself, its synonyms, its documentation.
+const CONFIG_BYTES: usize = 256;
+const SYNONYMS_BYTES: usize = 512;
+const DOCUMENTATION_BYTES: usize = 1 << 10;
+
 /// Answers from the metadata and the configuration.
 pub fn begin(call: Call) -> Begun {
     Box::pin(async move {
         let request = call.decode::<DescribeConfigs>()?;
-        let results = request.resources.iter().map(|resource| one(&call, &request, resource)).collect();
-        call.respond::<DescribeConfigs>(&DescribeConfigsResponse { results, ..Default::default() })
+        let (answered, _) = within(&call, &request);
+        let resources = request.resources.iter().enumerate();
+        let results = resources.map(|(position, resource)| match position < answered {
+            true => one(&call, &request, resource),
+            false => failed(resource, ErrorCode::PolicyViolation, TOO_LONG.into()),
+        });
+        let response = DescribeConfigsResponse { results: results.collect(), ..Default::default() };
+        call.respond::<DescribeConfigs>(&response)
     })
+}
+
+/// What the answer takes, which may be a thousand times as long as what is asked.
+///
+/// # Errors
+/// When the request can't be decoded.
+pub fn answer_bytes(call: &Call) -> Result<usize, CallError> {
+    Ok(within(call, &call.decode::<DescribeConfigs>()?).1)
+}
+
+const TOO_LONG: &str = "the answer would be too long: ask for fewer topics and brokers at a time";
+
+/// How many of the resources are answered, the first ones first, within what one request may take; and what that takes,
+/// in bytes.
+fn within(call: &Call, request: &DescribeConfigsRequest<'_>) -> (usize, usize) {
+    let image = call.broker.image();
+    let each = CONFIG_BYTES
+        + if request.include_synonyms { SYNONYMS_BYTES } else { 0 }
+        + if request.include_documentation { DOCUMENTATION_BYTES } else { 0 };
+    let texts =
+        |config: &BTreeMap<String, String>| config.values().map(|value| 8 * value.len()).sum::<usize>();
+    let of_broker = (SETTINGS.len() + BROKER_CONFIGS.len()) * each
+        + image.broker_configs.values().map(texts).sum::<usize>()
+        + call.broker.config.values.without_effect().0.len() * each;
+    let bytes_of = |resource: &DescribeConfigsResource<'_>| match resource.resource_type {
+        RESOURCE_TOPIC => image
+            .topic(resource.resource_name)
+            .map_or(0, |topic| TOPIC_CONFIGS.len() * each + texts(&topic.config)),
+        RESOURCE_BROKER => of_broker,
+        _ => 0,
+    };
+    let limit_bytes = call.broker.limits.config().request_cost_max() / 2;
+    let mut bytes = 0;
+    for (position, resource) in request.resources.iter().enumerate() {
+        let more = bytes_of(resource);
+        if bytes + more > limit_bytes && more > 0 {
+            return (position, bytes);
+        }
+        bytes += more;
+    }
+    (request.resources.len(), bytes)
 }
 
 fn one<'a>(
@@ -50,16 +102,28 @@ fn one<'a>(
         let asked = resource.configuration_keys.as_deref().unwrap_or_default();
         asked.is_empty() || asked.contains(&&*config.name)
     };
-    let (error, message, configs) = match configs {
-        Ok(configs) => (ErrorCode::None, None, configs.into_iter().filter(wanted).collect()),
-        Err((error, message)) => (error, Some(Cow::Owned(message)), Vec::new()),
-    };
+    match configs {
+        Ok(configs) => DescribeConfigsResult {
+            resource_type: resource.resource_type,
+            resource_name: Cow::Borrowed(resource.resource_name),
+            configs: configs.into_iter().filter(wanted).collect(),
+            ..Default::default()
+        },
+        Err((error, message)) => failed(resource, error, message.into()),
+    }
+}
+
+fn failed<'a>(
+    resource: &DescribeConfigsResource<'a>,
+    error: ErrorCode,
+    message: Cow<'a, str>,
+) -> DescribeConfigsResult<'a> {
     DescribeConfigsResult {
         error_code: error.code(),
-        error_message: message,
+        error_message: Some(message),
         resource_type: resource.resource_type,
         resource_name: Cow::Borrowed(resource.resource_name),
-        configs,
+        configs: Vec::new(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! DescribeLogDirs: this broker's data folder, its volume, and how large the partitions in it are.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use ottla_core::metadata::{MetadataImage, TopicImage};
@@ -13,6 +14,7 @@ use ottla_wire::messages::{
 };
 
 use super::call::{Begun, Call};
+use super::duplicates::grouped;
 use crate::broker::Volume;
 use crate::partitions::Partition;
 
@@ -68,13 +70,17 @@ fn topics<'a>(
             .values()
             .map(|id| one(&image.topics[id], &mut image.topics[id].numbered().map(|(index, _)| index)))
             .collect(),
-        Some(asked) => asked
-            .iter()
-            .filter_map(|asked| {
-                let topic = image.topic(asked.topic)?;
-                Some(one(topic, &mut asked.partitions.iter().copied().map(PartitionIndex)))
-            })
-            .collect(),
+        Some(asked) => {
+            let named =
+                asked.iter().flat_map(|asked| asked.partitions.iter().map(|index| (asked.topic, *index)));
+            grouped(named)
+                .into_iter()
+                .filter_map(|(name, indexes)| {
+                    let indexes: BTreeSet<i32> = indexes.into_iter().collect();
+                    Some(one(image.topic(name)?, &mut indexes.into_iter().map(PartitionIndex)))
+                })
+                .collect()
+        }
     };
     all.into_iter().filter(|topic| !topic.partitions.is_empty()).collect()
 }

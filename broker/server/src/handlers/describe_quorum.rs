@@ -16,6 +16,8 @@ use super::errors::submit_error;
 /// The one topic that has a quorum, in its partition 0.
 const METADATA_TOPIC: &str = "__cluster_metadata";
 
+const ONLY_ONE: &str = "only partition 0 of __cluster_metadata has a quorum: name that one, once";
+
 /// Asks the active controller.
 pub fn begin(call: Call) -> Begun {
     Box::pin(async move {
@@ -38,17 +40,18 @@ fn describe<'a>(
     request: &DescribeQuorumRequest<'a>,
     quorum: &'a QuorumDescription,
 ) -> DescribeQuorumResponse<'a> {
+    let is_valid = names_the_quorum(request);
     let topics = request.topics.iter().map(|topic| DescribeQuorumTopicResponse {
         topic_name: Cow::Borrowed(topic.topic_name),
         partitions: topic
             .partitions
             .iter()
-            .map(|asked| match (topic.topic_name, asked.partition_index) {
-                (METADATA_TOPIC, 0) => partition(quorum),
-                (_, partition_index) => DescribeQuorumPartitionResponse {
-                    partition_index,
+            .map(|asked| match is_valid {
+                true => partition(quorum),
+                false => DescribeQuorumPartitionResponse {
+                    partition_index: asked.partition_index,
                     error_code: ErrorCode::UnknownTopicOrPartition.code(),
-                    error_message: Some(Cow::Borrowed("only partition 0 of __cluster_metadata has a quorum")),
+                    error_message: Some(Cow::Borrowed(ONLY_ONE)),
                     ..Default::default()
                 },
             })
@@ -58,6 +61,19 @@ fn describe<'a>(
         topics: topics.collect(),
         nodes: nodes(quorum, &call.broker.config.listeners.control.name),
         ..Default::default()
+    }
+}
+
+/// Whether a request names the one partition that has a quorum, and nothing else: as in Apache Kafka (RaftUtil), where all of
+/// any other request is refused.
+fn names_the_quorum(request: &DescribeQuorumRequest<'_>) -> bool {
+    match &request.topics[..] {
+        [topic] => {
+            topic.topic_name == METADATA_TOPIC
+                && topic.partitions.len() == 1
+                && topic.partitions[0].partition_index == 0
+        }
+        _ => false,
     }
 }
 

@@ -1,14 +1,20 @@
-//! What becomes of a partition that one request names twice: the same as in Apache Kafka.
+//! What becomes of what one request names twice: the same as in Apache Kafka. The class that decides it there stands beside it.
 //!
-//! | request | rule |
-//! |---|---|
-//! | Fetch, in a session or not | the last one counts, in the place of the first |
-//! | Produce | the last one counts: the others are neither appended nor answered |
-//! | ListOffsets | each is refused with INVALID_REQUEST |
-//! | OffsetForLeaderEpoch, DescribeLogDirs, AlterPartitionReassignments, ElectLeaders | each is answered by itself |
-//! | CreateTopics, DeleteTopics, CreatePartitions, AlterConfigs | the topic is refused with INVALID_REQUEST |
+//! | request | rule | where |
+//! |---|---|---|
+//! | Fetch, in a session or not | the last one counts, in the place of the first | `FetchRequest.fetchData` |
+//! | Produce | the last one counts, whichever topic's entry it is in: the others are neither appended nor answered | `KafkaApis.handleProduceRequest` |
+//! | ListOffsets | the partition is refused with INVALID_REQUEST, once | `ListOffsetsRequest`, `ReplicaManager.fetchOffset` |
+//! | OffsetForLeaderEpoch | each is answered by itself | `ReplicaManager.lastOffsetForLeaderEpoch` |
+//! | Metadata, DescribeTopicPartitions, DescribeLogDirs | it is told once | `KafkaApis`, `DescribeTopicPartitionsRequestHandler` |
+//! | CreateTopics, CreatePartitions, DeleteTopics | the topic is refused with INVALID_REQUEST, once | `ControllerApis` |
+//! | AlterConfigs, IncrementalAlterConfigs | each is refused with INVALID_REQUEST, as is a setting | `ConfigAdminManager.preprocess` |
+//! | AlterPartitionReassignments, ElectLeaders | each is answered by itself, in order | `ReplicationControlManager` |
+//! | DescribeConfigs, FindCoordinator | each is answered by itself | `ConfigHelper`, `KafkaApis` |
+//! | DescribeQuorum | all is refused unless the one partition is named once | `RaftUtil.hasValidTopicPartition` |
 //!
-//! Only the first three keep something for each partition while they wait, or could be answered twice with different things.
+//! Only ListPartitionReassignments differs: it tells each partition once, where Apache Kafka tells it as often as it is named
+//! (`ReplicationControlManager`), as the answer wouldn't be bounded otherwise.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
@@ -25,6 +31,33 @@ pub fn last_of_each<K: Eq + Hash, V>(values: impl IntoIterator<Item = (K, V)>) -
         }
     }
     last
+}
+
+/// The values of each key, which are in the order in which they came first.
+pub fn grouped<K: Eq + Hash + Copy, V>(values: impl IntoIterator<Item = (K, V)>) -> Vec<(K, Vec<V>)> {
+    let mut places = HashMap::new();
+    let mut groups: Vec<(K, Vec<V>)> = Vec::new();
+    for (key, value) in values {
+        let place = *places.entry(key).or_insert(groups.len());
+        if place == groups.len() {
+            groups.push((key, Vec::new()));
+        }
+        groups[place].1.push(value);
+    }
+    groups
+}
+
+/// The values whose key is there once; and the keys that are there more than once, each once, in the order in which they came
+/// first.
+pub fn once_or_more<K: Eq + Hash + Copy, V>(values: impl IntoIterator<Item = (K, V)>) -> (Vec<V>, Vec<K>) {
+    let (mut once, mut more) = (Vec::new(), Vec::new());
+    for (key, mut values) in grouped(values) {
+        match values.len() {
+            1 => once.append(&mut values),
+            _ => more.push(key),
+        }
+    }
+    (once, more)
 }
 
 /// The keys that are there more than once.
@@ -46,5 +79,12 @@ mod tests {
     fn what_is_there_twice_is_found_once() {
         assert_eq!(repeated([1, 2, 1, 3, 1, 2]), HashSet::from([1, 2]));
         assert!(repeated([1, 2, 3]).is_empty());
+    }
+
+    #[test]
+    fn what_is_there_once_is_told_from_what_is_there_more_often() {
+        let values = [(1, 'a'), (2, 'b'), (1, 'c'), (3, 'd'), (1, 'e'), (3, 'f'), (4, 'g')];
+        assert_eq!(grouped(values)[..2], [(1, vec!['a', 'c', 'e']), (2, vec!['b'])]);
+        assert_eq!(once_or_more(values), (vec!['b', 'g'], vec![1, 3]));
     }
 }

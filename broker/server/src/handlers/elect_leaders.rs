@@ -60,7 +60,7 @@ impl<'a> Ballot<'a> {
     fn result(self) -> ElectLeadersPartitionResult<'a> {
         let (error, message) = match self.outcome {
             Ok(()) => (ErrorCode::None, None),
-            Err(failure) => (failure.code, Some(Cow::Owned(failure.message))),
+            Err(failure) => (failure.code, Some(failure.message)),
         };
         ElectLeadersPartitionResult {
             partition_id: self.partition,
@@ -101,33 +101,27 @@ fn election(
     election_type: i8,
     image: &MetadataImage,
 ) -> Result<Election, Failure> {
-    let refuse = |code: ErrorCode, message: String| Err(Failure { code, message });
+    // The answer names topic and partition; a text for each would be many times as long as what was asked, all the more
+    // where the name isn't one of a topic.
+    let refuse = |code: ErrorCode, message: &'static str| Err(Failure { code, message: message.into() });
     let index = PartitionIndex(partition);
     let Some((topic, state)) = image.topic(name).and_then(|topic| Some((topic, topic.partition(index)?)))
     else {
-        return refuse(
-            ErrorCode::UnknownTopicOrPartition,
-            format!("there is no partition {name}-{partition}"),
-        );
+        return refuse(ErrorCode::UnknownTopicOrPartition, "there is no such partition");
     };
     match (election_type, state.leader) {
         (ELECTION_PREFERRED, _) => {
             Ok(Election { topic: topic.id, partition: index, kind: ElectionKind::Preferred })
         }
-        (ELECTION_UNCLEAN, Some(leader)) => {
-            refuse(NOT_NEEDED, format!("{name}-{partition} is led by broker {leader}"))
-        }
+        (ELECTION_UNCLEAN, Some(_)) => refuse(NOT_NEEDED, "the partition has a leader"),
         (ELECTION_UNCLEAN, None) => {
             let message = format!(
                 "an unclean election gives up records, so it names the replica that is to lead: \
                  ottla elect-leader {name} --partition {partition} --unclean --replica BROKER"
             );
-            refuse(ErrorCode::PolicyViolation, message)
+            Err(Failure { code: ErrorCode::PolicyViolation, message: message.into() })
         }
-        (other, _) => {
-            let message = format!("there is no election of type {other}: use 0, preferred");
-            refuse(ErrorCode::InvalidRequest, message)
-        }
+        _ => refuse(ErrorCode::InvalidRequest, "there is no such election: use 0, preferred"),
     }
 }
 
@@ -145,7 +139,9 @@ async fn elect(
         Ok(Reply::LeadersElected(results)) => {
             let outcome = |result: Result<ElectedLeader, ElectionError>| match result {
                 Ok(_) => Ok(()),
-                Err(error) => Err(Failure { code: election_error(error.kind), message: error.message }),
+                Err(error) => {
+                    Err(Failure { code: election_error(error.kind), message: error.message.into() })
+                }
             };
             results.into_iter().map(outcome).collect()
         }

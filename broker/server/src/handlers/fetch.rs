@@ -15,10 +15,11 @@ use ottla_wire::messages::{
     FetchRequest, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch, PartitionData,
 };
 use ottla_wire::{EncodeError, ErrorCode, Records};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use super::call::{Begun, Call, Replier};
+use super::LARGE_BYTES;
+use super::call::{Begun, Call, CallMemory, Replier};
 use super::duplicates::last_of_each;
 use super::errors::{read_error, session_error, unavailable_error};
 use crate::broker::{Broker, TopicRef};
@@ -27,7 +28,7 @@ use crate::fetch::{
     TopicKey, random_session_id,
 };
 use crate::net::{Outcome, Response};
-use crate::partitions::Partition;
+use crate::partitions::{Partition, Place, Standing, Woken};
 use crate::replication;
 
 /// The first version in which a consumer says its rack, and can be sent to a follower.
@@ -38,8 +39,9 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 /// A fetch for which there is no room to wait is answered at once, and its client asked not to come again so soon.
 const PAUSE_MAX: Duration = Duration::from_millis(500);
 /// What a fetch takes while it waits, in bytes, besides the names of its topics: for each partition, what is asked and found
-/// and a place among those who wait for it; and for itself.
-const WAITING_PARTITION_BYTES: usize = size_of::<PartitionRequest>() + size_of::<Found>() + 128;
+/// and a place among those who wait for it, and its part of the answer; and for itself.
+const WAITING_PARTITION_BYTES: usize =
+    size_of::<PartitionRequest>() + size_of::<Found>() + 128 + size_of::<PartitionData<'_>>() + 128;
 const WAITING_BYTES: usize = 1 << 10;
 
 /// How the request belongs to a session.
@@ -75,9 +77,47 @@ struct Found {
     slice: Option<ReadSlice>,
     /// What waiting could add to `slice`.
     room: Room,
-    partition: Option<Arc<Partition>>,
+    /// The partition, and how it stood when it was read.
+    partition: Option<(Arc<Partition>, Standing)>,
     /// The replica that the consumer should rather read from.
     preferred: Option<BrokerId>,
+}
+
+/// What was found of all partitions, in the order of the request, with its sums: when one of many is woken, nobody looks at
+/// the others.
+#[derive(Default)]
+struct Gathered {
+    found: Vec<Found>,
+    /// Bytes of records.
+    bytes: usize,
+    /// Partitions with records.
+    with_records: usize,
+    /// Those of which no more may be in the answer.
+    full: usize,
+    /// Those for whose sake the fetch is answered: with an error, another replica to read from, or more than fits.
+    telling: usize,
+}
+
+impl Gathered {
+    /// Puts in what was found of the partition at this place: a further one, or one that was found before.
+    fn put(&mut self, at: usize, found: Found) {
+        if let Some(before) = self.found.get(at) {
+            let sums = before.sums();
+            self.bytes -= sums.0;
+            self.with_records -= sums.1;
+            self.full -= sums.2;
+            self.telling -= sums.3;
+        }
+        let sums = found.sums();
+        self.bytes += sums.0;
+        self.with_records += sums.1;
+        self.full += sums.2;
+        self.telling += sums.3;
+        match self.found.get_mut(at) {
+            Some(before) => *before = found,
+            None => self.found.push(found),
+        }
+    }
 }
 
 /// What waiting could add to what was found of a partition.
@@ -122,23 +162,21 @@ pub fn begin(call: Call) -> Begun {
             deadline: Instant::now() + wait,
         };
         drop(request);
-        let address = call.context.peer.ip();
-        drop(call);
-        let found = waiting.read();
-        if waiting.is_enough(&found) {
-            return Ok(Outcome::Respond(waiting.answer(found, Duration::ZERO)?));
+        let Call { memory, context, .. } = call;
+        let mut gathered = waiting.gather();
+        if waiting.is_enough(&gathered) {
+            return Ok(Outcome::Respond(waiting.answer(gathered.found, Duration::ZERO)?));
         }
-        let Some(kept) = waiting.broker.limits.waiting.keep(address, waiting.bytes()) else {
+        let Some(kept) = waiting.broker.limits.waiting.keep(context.peer.ip(), waiting.bytes()) else {
             let pause = waiting.deadline.saturating_duration_since(Instant::now()).min(PAUSE_MAX);
-            return Ok(Outcome::Respond(waiting.answer(found, pause)?));
+            return Ok(Outcome::Respond(waiting.answer(gathered.found, pause)?));
         };
+        let (woken, places) = waiting.enter(&mut gathered);
+        drop::<CallMemory>(memory);
         Ok(Outcome::Later(Box::pin(async move {
             let _kept = kept;
-            let found = waiting.wait(found).await;
-            waiting
-                .answer(found, Duration::ZERO)
-                .inspect_err(|error| tracing::error!(%error, "cannot encode a fetch response"))
-                .ok()
+            waiting.wait(&mut gathered, &woken, places).await;
+            waiting.answer_later(gathered.found).await
         })))
     })
 }
@@ -210,18 +248,22 @@ fn topic_key(by_id: bool, name: &str, id: ottla_wire::Uuid) -> TopicKey {
 
 impl Waiting {
     /// Looks up what there is of each partition, as much as fits.
-    fn read(&self) -> Vec<Found> {
-        let mut left = self.max_bytes;
-        let mut is_first = true;
-        let one = |request: &PartitionRequest| {
-            let found = self.read_one(request, left, is_first);
-            if let Some(slice) = &found.slice {
-                left = left.saturating_sub(slice.len);
-                is_first = false;
-            }
-            found
-        };
-        self.requests.iter().map(one).collect()
+    fn gather(&self) -> Gathered {
+        let mut gathered = Gathered { found: Vec::with_capacity(self.requests.len()), ..Gathered::default() };
+        for at in 0..self.requests.len() {
+            self.look(&mut gathered, at);
+        }
+        gathered
+    }
+
+    /// Looks up what there is of one partition, as much as fits beside what was found of the others.
+    fn look(&self, gathered: &mut Gathered, at: usize) {
+        self.broker.metrics.count_fetch_look();
+        let before = gathered.found.get(at).and_then(|found| found.slice.as_ref());
+        let others = gathered.bytes - before.map_or(0, |slice| slice.len);
+        let is_first = gathered.with_records == usize::from(before.is_some());
+        let found = self.read_one(&self.requests[at], self.max_bytes.saturating_sub(others), is_first);
+        gathered.put(at, found);
     }
 
     fn read_one(&self, request: &PartitionRequest, left: usize, is_first: bool) -> Found {
@@ -267,39 +309,53 @@ impl Waiting {
             preferred,
             high_watermark: led.standing.high_watermark,
             log_start_offset: log.log_start_offset(),
-            partition: Some(led.partition),
+            partition: Some((led.partition, led.standing)),
             ..found
         }
     }
 
     /// Whether there is as much as the client wants, or as much as it lets be sent: waiting would bring it nothing.
-    fn is_enough(&self, found: &[Found]) -> bool {
-        let bytes: usize = found.iter().filter_map(|found| Some(found.slice.as_ref()?.len)).sum();
-        bytes >= self.min_bytes
-            || found.iter().all(|found| found.room == Room::None)
-            || found.iter().any(|found| found.room == Room::Overfull)
-            || found.iter().any(|found| found.error != ErrorCode::None || found.preferred.is_some())
+    fn is_enough(&self, gathered: &Gathered) -> bool {
+        gathered.bytes >= self.min_bytes
+            || gathered.full == gathered.found.len()
+            || gathered.telling > 0
             || Instant::now() >= self.deadline
     }
 
-    /// Waits until there is enough, the time is over, or the broker stops.
-    async fn wait(&self, mut found: Vec<Found>) -> Vec<Found> {
-        let notify = Arc::new(Notify::new());
+    /// Takes a place among those who wait for each partition.
+    fn enter(&self, gathered: &mut Gathered) -> (Arc<Woken>, Vec<Option<Place>>) {
+        let woken = Arc::new(Woken::default());
+        let mut places = Vec::with_capacity(self.requests.len());
+        for at in 0..self.requests.len() {
+            places.push(self.enter_one(gathered, at, &woken));
+        }
+        (woken, places)
+    }
+
+    /// Takes a place among those who wait for one partition, and looks at it again if anything came in between.
+    fn enter_one(&self, gathered: &mut Gathered, at: usize, woken: &Arc<Woken>) -> Option<Place> {
+        let (partition, stood) = gathered.found[at].partition.clone()?;
+        let place = partition.waiters.enter(stood.high_watermark, woken, at);
+        if partition.is_gone() || partition.standing() != stood {
+            self.look(gathered, at);
+        }
+        Some(place)
+    }
+
+    /// Waits until there is enough, the time is over, or the broker stops. Each time it looks at what was woken, and at
+    /// nothing else.
+    async fn wait(&self, gathered: &mut Gathered, woken: &Arc<Woken>, mut places: Vec<Option<Place>>) {
         let mut stopping = self.broker.stopping.clone();
-        loop {
-            // Enter first and read again then, or what comes in between is missed.
-            let _places: Vec<_> = found
-                .iter()
-                .filter_map(|found| Some((found.partition.as_ref()?, found.high_watermark)))
-                .map(|(partition, high_watermark)| partition.waiters.enter(high_watermark, &notify))
-                .collect();
-            found = self.read();
-            if self.is_enough(&found) || *stopping.borrow() {
-                return found;
-            }
+        while !self.is_enough(gathered) && !*stopping.borrow() {
             tokio::select! {
-                _ = timeout_at(self.deadline, notify.notified()) => {}
+                _ = timeout_at(self.deadline, woken.changed()) => {}
                 _ = wait_for_stop(&mut stopping) => {}
+            }
+            for at in woken.take() {
+                // Its place ends first, which wakes others that wait for the same.
+                places[at] = None;
+                self.look(gathered, at);
+                places[at] = self.enter_one(gathered, at, woken);
             }
         }
     }
@@ -312,6 +368,17 @@ impl Waiting {
         };
         let names: usize = self.requests.iter().map(name).sum();
         WAITING_BYTES + names + self.requests.len() * WAITING_PARTITION_BYTES
+    }
+
+    /// Encodes what was found; a large answer by a thread of its own. None if it can't be.
+    async fn answer_later(self, found: Vec<Found>) -> Option<Response> {
+        let tasks = self.broker.quorum.tasks().clone();
+        let answer = if self.bytes() > LARGE_BYTES {
+            tasks.blocking("encode a large answer", move || self.answer(found, Duration::ZERO)).await?
+        } else {
+            self.answer(found, Duration::ZERO)
+        };
+        answer.inspect_err(|error| tracing::error!(%error, "cannot encode a fetch response")).ok()
     }
 
     /// Encodes what was found; the client is asked to `pause` before it asks again.
@@ -390,6 +457,14 @@ impl Found {
             partition: None,
             preferred: None,
         }
+    }
+
+    /// What it adds to the sums of [`Gathered`], in the order in which they stand there.
+    fn sums(&self) -> (usize, usize, usize, usize) {
+        let bytes = self.slice.as_ref().map_or(0, |slice| slice.len);
+        let is_told =
+            self.error != ErrorCode::None || self.preferred.is_some() || self.room == Room::Overfull;
+        (bytes, usize::from(self.slice.is_some()), usize::from(self.room == Room::None), usize::from(is_told))
     }
 
     fn state(&self) -> PartitionState {

@@ -13,7 +13,7 @@ use ottla_wire::messages::{
 };
 
 use super::call::{Begun, Call};
-use super::duplicates::repeated;
+use super::duplicates::grouped;
 use super::errors::{read_error, unavailable_error};
 use crate::broker::{Led, TopicRef};
 
@@ -21,21 +21,18 @@ use crate::broker::{Led, TopicRef};
 pub fn begin(call: Call) -> Begun {
     Box::pin(async move {
         let request = call.decode::<ListOffsets>()?;
-        let named = request
-            .topics
-            .iter()
-            .flat_map(|topic| topic.partitions.iter().map(|asked| (topic.name, asked.partition_index)));
-        let repeated = repeated(named);
+        let named =
+            request.topics.iter().flat_map(|topic| topic.partitions.iter().map(move |one| (topic.name, one)));
         let mut topics = Vec::with_capacity(request.topics.len());
-        for topic in &request.topics {
-            let mut partitions = Vec::with_capacity(topic.partitions.len());
-            for asked in &topic.partitions {
-                partitions.push(match repeated.contains(&(topic.name, asked.partition_index)) {
-                    true => response(asked, Err(ErrorCode::InvalidRequest)),
-                    false => partition(&call, topic.name, asked).await,
+        for (name, asked) in grouped(named) {
+            let mut partitions = Vec::with_capacity(asked.len());
+            for (_, asked) in grouped(asked.into_iter().map(|one| (one.partition_index, one))) {
+                partitions.push(match asked[..] {
+                    [one] => partition(&call, name, one).await,
+                    _ => response(asked[0], Err(ErrorCode::InvalidRequest)),
                 });
             }
-            topics.push(ListOffsetsTopicResponse { name: Cow::Borrowed(topic.name), partitions });
+            topics.push(ListOffsetsTopicResponse { name: Cow::Borrowed(name), partitions });
         }
         let response = ListOffsetsResponse { topics, ..Default::default() };
         call.respond::<ListOffsets>(&response)

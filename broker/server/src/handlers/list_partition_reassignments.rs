@@ -1,13 +1,14 @@
 //! ListPartitionReassignments: which partitions are on their way to other brokers.
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_core::metadata::{MetadataImage, PartitionImage, TopicImage};
 use ottla_types::PartitionIndex;
 use ottla_wire::apis::ListPartitionReassignments;
 use ottla_wire::messages::{
-    ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse, OngoingPartitionReassignment,
-    OngoingTopicReassignment,
+    ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse, ListPartitionReassignmentsTopic,
+    OngoingPartitionReassignment, OngoingTopicReassignment,
 };
 
 use super::call::{Begun, Call};
@@ -32,15 +33,23 @@ fn moving<'a>(
 ) -> Vec<OngoingTopicReassignment<'a>> {
     let topics: Vec<_> = match &request.topics {
         None => image.topic_ids.values().map(|id| of_topic(&image.topics[id], |_| true)).collect(),
-        Some(asked) => asked
-            .iter()
-            .filter_map(|asked| {
-                let is_asked = |index: PartitionIndex| asked.partition_indexes.contains(&index.0);
-                Some(of_topic(image.topic(asked.name)?, is_asked))
+        Some(asked) => by_name(asked)
+            .into_iter()
+            .filter_map(|(name, indexes)| {
+                Some(of_topic(image.topic(name)?, |index: PartitionIndex| indexes.contains(&index.0)))
             })
             .collect(),
     };
     topics.into_iter().filter(|topic| !topic.partitions.is_empty()).collect()
+}
+
+/// What is asked of each topic, which is told once however often it is named.
+fn by_name<'a>(asked: &[ListPartitionReassignmentsTopic<'a>]) -> BTreeMap<&'a str, BTreeSet<i32>> {
+    let mut topics: BTreeMap<&str, BTreeSet<i32>> = BTreeMap::new();
+    for topic in asked {
+        topics.entry(topic.name).or_default().extend(&topic.partition_indexes);
+    }
+    topics
 }
 
 fn of_topic(topic: &TopicImage, is_asked: impl Fn(PartitionIndex) -> bool) -> OngoingTopicReassignment<'_> {

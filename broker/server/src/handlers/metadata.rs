@@ -1,7 +1,7 @@
 //! Metadata: brokers, topics, partitions and their leaders; creates topics that are asked for, if enabled.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use ottla_wire::messages::{
 };
 use tokio::time::{Instant, sleep_until};
 
+use super::LARGE_BYTES;
 use super::call::{Begun, Call, CallError};
 use super::partitions::told;
 use super::rights::{CLUSTER_OPERATIONS, TOPIC_OPERATIONS};
@@ -29,18 +30,45 @@ const CREATED_MAX: usize = 100;
 /// Creates what has to be created, then answers from the image.
 pub fn begin(call: Call) -> Begun {
     Box::pin(async move {
+        let is_large = call.cost_bytes > LARGE_BYTES;
         let request = call.decode::<Metadata>()?;
         if request.allow_auto_topic_creation && call.broker.config.topics.auto_create {
             create_missing(&call, &request).await;
         }
         drop(request);
         let no_sooner = Instant::now() + settling(call.context.since.elapsed());
-        Ok(Outcome::Later(Box::pin(async move {
+        let answer_then = async move {
             sleep_until(no_sooner).await;
-            let answer = answer(&call).await;
+            answer(&call).await
+        };
+        if is_large {
+            // It is made by the thread that this runs on.
+            return Ok(Outcome::Respond(answer_then.await?));
+        }
+        Ok(Outcome::Later(Box::pin(async move {
+            let answer = answer_then.await;
             answer.inspect_err(|error| tracing::error!(%error, "cannot encode a metadata response")).ok()
         })))
     })
+}
+
+/// What an answer about everything takes; nothing for others.
+///
+/// # Errors
+/// When the request can't be decoded.
+pub fn answer_bytes(call: &Call) -> Result<usize, CallError> {
+    /// For each topic and partition, in bytes.
+    const TOPIC_BYTES: usize = 256;
+    const PARTITION_BYTES: usize = 320;
+    if !asks_for_all(&call.decode::<Metadata>()?, call.replier.version) {
+        return Ok(0);
+    }
+    let image = call.broker.image();
+    Ok(image.topics.len() * TOPIC_BYTES + image.partition_count * PARTITION_BYTES)
+}
+
+fn asks_for_all(request: &MetadataRequest<'_>, version: i16) -> bool {
+    request.topics.as_ref().is_none_or(|topics| topics.is_empty() && version == 0)
 }
 
 /// How long a client waits for an answer at the least, by the age of its connection: whoever has been connected for long
@@ -134,9 +162,10 @@ fn respond<'a>(
     let operations = if request.include_topic_authorized_operations { TOPIC_OPERATIONS } else { i32::MIN };
     let all = || image.topic_ids.values().map(|id| known(&image.topics[id], view, operations)).collect();
     let topics = match &request.topics {
-        None => all(),
-        Some(topics) if topics.is_empty() && version == 0 => all(),
-        Some(topics) => topics.iter().map(|asked| topic(asked, view, operations)).collect(),
+        Some(topics) if !asks_for_all(request, version) => {
+            each_once(topics).map(|asked| topic(asked, view, operations)).collect()
+        }
+        _ => all(),
     };
     MetadataResponse {
         brokers: brokers.collect(),
@@ -149,6 +178,14 @@ fn respond<'a>(
         },
         ..Default::default()
     }
+}
+
+/// The topics that are asked for, each once: the answer to a topic may be a thousand times as long as its name.
+fn each_once<'t, 'a>(
+    topics: &'t [MetadataRequestTopic<'a>],
+) -> impl Iterator<Item = &'t MetadataRequestTopic<'a>> {
+    let mut seen = HashSet::with_capacity(topics.len());
+    topics.iter().filter(move |asked| seen.insert((asked.name, asked.topic_id)))
 }
 
 /// The metadata, and which leaders it may be wrong about.

@@ -7,9 +7,12 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 use ottla_wire::{ApiKey, Decoder, RequestHeader, encode_unsupported_api_versions};
+use tokio::runtime::Handle;
 
 use crate::broker::Broker;
-use crate::net::{ConnectionContext, Frame, LaterResponse, Outcome, Response};
+use crate::contained::contained;
+use crate::net::{ConnectionContext, Frame, LargeTurn, LaterResponse, Outcome, Response, Sender};
+use crate::replication;
 
 mod add_raft_voter;
 mod alter_configs;
@@ -44,9 +47,14 @@ mod remove_raft_voter;
 mod rights;
 mod unregister_broker;
 
-pub use call::{Begun, Call, CallError, Replier};
+pub use call::{Begun, Call, CallError, CallMemory, Replier};
 pub use errors::read_error;
-pub use registry::{Operation, SERVED, Served};
+pub use registry::{Measured, Operation, SERVED, Served};
+
+/// A request that costs no more is served within what its connection has for itself, in bytes.
+const OWN_BYTES: usize = 8 << 10;
+/// A request that costs more is served by a thread of its own: those that serve connections have no time for it.
+const LARGE_BYTES: usize = 1 << 20;
 
 /// Begins whatever request `frame` holds.
 pub async fn begin(broker: &Arc<Broker>, context: &ConnectionContext, frame: Frame) -> Outcome {
@@ -64,7 +72,11 @@ pub async fn begin(broker: &Arc<Broker>, context: &ConnectionContext, frame: Fra
     if !(served.version_first..=served.version_last).contains(&version) {
         return unsupported_version(served, version, correlation_id);
     }
-    let call = Call::new(Arc::clone(broker), context, frame, version, correlation_id);
+    let replier = Replier { version, correlation_id };
+    let (call, turn) = match charged(broker, context, served, frame, replier).await {
+        Ok(charged) => charged,
+        Err(error) => return Outcome::Close(format!("{} version {version}: {error}", served.key)),
+    };
     let timed = |later: LaterResponse| -> LaterResponse {
         let broker = Arc::clone(broker);
         Box::pin(async move {
@@ -73,7 +85,11 @@ pub async fn begin(broker: &Arc<Broker>, context: &ConnectionContext, frame: Fra
             response
         })
     };
-    match (served.begin)(call).await {
+    let begun = match turn {
+        None => (served.begin)(call).await,
+        Some(turn) => begin_large(broker, served, call, turn).await,
+    };
+    match begun {
         Err(error) => Outcome::Close(format!("{} version {version}: {error}", served.key)),
         Ok(Outcome::Later(later)) => Outcome::Later(timed(later)),
         Ok(Outcome::LaterBrief(later)) => Outcome::LaterBrief(timed(later)),
@@ -82,6 +98,66 @@ pub async fn begin(broker: &Arc<Broker>, context: &ConnectionContext, frame: Fra
             outcome
         }
     }
+}
+
+/// Waits until a request may take what it takes, before anything is taken, and for its turn if it is large.
+///
+/// # Errors
+/// When it isn't such a request, or takes more than one may.
+async fn charged(
+    broker: &Arc<Broker>,
+    context: &ConnectionContext,
+    served: &Served,
+    frame: Frame,
+    replier: Replier,
+) -> Result<(Call, Option<LargeTurn>), CallError> {
+    let limit_bytes = broker.limits.config().request_cost_max();
+    let arrays_max = limit_bytes / served.cost_factor;
+    // What a client sends mustn't end the broker, whatever is wrong with the reading of it.
+    let measured =
+        contained(|| (served.measure)(&frame.bytes, replier.version, arrays_max).map_err(CallError::from));
+    let Measured { arrays: arrays_bytes, texts } = measured.unwrap_or(Err(CallError::Bug))?;
+    let cost_bytes = (arrays_bytes + texts) * served.cost_factor;
+    if cost_bytes > limit_bytes {
+        return Err(CallError::TooLarge { limit_bytes });
+    }
+    let (broker, context) = (Arc::clone(broker), context.clone());
+    let memory = CallMemory { frame: frame.memory, unfolded: None };
+    let mut call = Call { broker, context, frame: frame.bytes, arrays_bytes, cost_bytes, memory, replier };
+    if let Some(answer_bytes) = served.answer_bytes {
+        // The whole cluster may be more than one request may take; it is told all the same.
+        call.cost_bytes = (cost_bytes + answer_bytes(&call)?).min(limit_bytes);
+    }
+    if call.cost_bytes > OWN_BYTES {
+        let address = call.context.peer.ip().to_canonical();
+        let sender =
+            Sender { address, broker: replication::broker_of(&call.broker, &call.context, &call.frame) };
+        let memory = call.broker.limits.memory(sender, call.cost_bytes, call.memory.frame.as_ref()).await;
+        call.memory.unfolded = Some(memory);
+    }
+    // First the memory, then the turn: whoever has a turn waits for no memory.
+    let turn = match call.cost_bytes > LARGE_BYTES {
+        true => Some(call.broker.limits.large_turn(call.context.peer.ip()).await),
+        false => None,
+    };
+    Ok((call, turn))
+}
+
+/// Begins a request that keeps a thread busy for long. None of those that serve connections waits for it.
+async fn begin_large(
+    broker: &Arc<Broker>,
+    served: &Served,
+    call: Call,
+    turn: LargeTurn,
+) -> Result<Outcome, CallError> {
+    let (threads, begin) = (Handle::current(), served.begin);
+    let work = move || {
+        let outcome = threads.block_on(begin(call));
+        drop(turn);
+        outcome
+    };
+    let begun = broker.quorum.tasks().blocking("serve a large request", work).await;
+    begun.unwrap_or_else(|| Ok(Outcome::Close("the broker stops".to_owned())))
 }
 
 /// A client that asks for ApiVersions in a version that isn't served learns which are, as it can't know before.

@@ -21,7 +21,7 @@ use ottla_wire::{EncodeError, ErrorCode, Records, Uuid};
 use tokio::time::Instant;
 
 use super::call::{Begun, Call, Replier};
-use super::duplicates::last_of_each;
+use super::duplicates::{grouped, last_of_each};
 use super::errors::{append_error, unavailable_error};
 use crate::broker::{Broker, TopicRef};
 use crate::net::{LaterResponse, Outcome, Response};
@@ -39,6 +39,8 @@ const RECORD_ERRORS_MAX: usize = 1_000;
 const MAGIC_AT: usize = 16;
 /// About what it takes to name a record that was refused, in bytes.
 const RECORD_ERROR_BYTES: usize = 160;
+/// The same of a topic or partition while it waits, with its part of the answer.
+const PART_BYTES: usize = size_of::<OnePartition>() + 256;
 /// Requests with no more topics and partitions are brief to wait with.
 const BRIEF_PARTS_MAX: usize = 4;
 
@@ -65,14 +67,14 @@ pub fn begin(call: Call) -> Begun {
         let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0)).min(TIMEOUT_MAX);
         let mut outcomes = Vec::with_capacity(request.topic_data.len());
         let mut errors_left = RECORD_ERRORS_MAX;
-        for topic in &request.topic_data {
-            outcomes.push(append_topic(&call, topic, refused, acks, &mut errors_left).await);
+        for (topic, batches) in batches(&request) {
+            outcomes.push(append_topic(&call, topic, batches, refused, acks, &mut errors_left).await);
         }
         drop(request);
         if acks == 0 {
             return Ok(without_answer(&outcomes));
         }
-        let Call { frame, memory, replier, broker, context } = call;
+        let Call { frame, memory, replier, broker, context, .. } = call;
         let asked = Asked { broker, listener: Arc::clone(&context.listener), replier };
         // The records are written.
         drop(frame);
@@ -84,13 +86,13 @@ pub fn begin(call: Call) -> Begun {
         let refused = outcomes.iter().flat_map(|topic| &topic.partitions);
         let refused = refused.map(|one| one.response.record_errors.len()).sum::<usize>();
         let is_brief = parts <= BRIEF_PARTS_MAX && refused == 0;
-        let waiting_bytes = parts * size_of::<OnePartition>() + refused * RECORD_ERROR_BYTES;
+        let waiting_bytes = parts * PART_BYTES + refused * RECORD_ERROR_BYTES;
         // The memory of the frame is free for others while this waits, unless there is no other for what waits.
         let kept = match is_brief {
             true => None,
             false => asked.broker.limits.waiting.keep(context.peer.ip(), waiting_bytes),
         };
-        let memory = memory.filter(|_| !is_brief && kept.is_none());
+        let memory = (!is_brief && kept.is_none()).then_some(memory);
         let later: LaterResponse = Box::pin(async move {
             let _kept = (kept, memory);
             asked
@@ -158,17 +160,31 @@ fn without_answer(outcomes: &[Outcomes]) -> Outcome {
     }
 }
 
+/// A topic as a request names it: by name or by id.
+type NamedTopic<'a> = (&'a str, Uuid);
+
+/// The batches to append, by topic: of those for one partition the last, wherever it stands.
+fn batches<'r, 'a>(
+    request: &'r ProduceRequest<'a>,
+) -> Vec<(NamedTopic<'a>, Vec<&'r PartitionProduceData<'a>>)> {
+    let named = request.topic_data.iter().flat_map(|topic| {
+        let name = (topic.name, topic.topic_id);
+        topic.partition_data.iter().map(move |data| ((name, data.index), (name, data)))
+    });
+    grouped(last_of_each(named))
+}
+
 async fn append_topic(
     call: &Call,
-    topic: &TopicProduceData<'_>,
+    (name, topic_id): NamedTopic<'_>,
+    batches: Vec<&PartitionProduceData<'_>>,
     refused: Option<(ErrorCode, &str)>,
     acks: i16,
     errors_left: &mut usize,
 ) -> Outcomes {
-    let asked = TopicRef::new(call.replier.version >= 13, topic.name, topic.topic_id);
-    let named = topic.partition_data.iter().map(|data| (data.index, data));
-    let mut partitions = Vec::with_capacity(topic.partition_data.len());
-    for data in last_of_each(named) {
+    let asked = TopicRef::new(call.replier.version >= 13, name, topic_id);
+    let mut partitions = Vec::with_capacity(batches.len());
+    for data in batches {
         let mut one = match refused {
             Some((code, message)) => failed(data, code, message.to_owned()),
             None => append_partition(call, asked, data, acks).await,
@@ -179,7 +195,7 @@ async fn append_topic(
         *errors_left -= record_errors.len();
         partitions.push(one);
     }
-    Outcomes { topic: topic.name.to_owned(), topic_id: topic.topic_id, partitions }
+    Outcomes { topic: name.to_owned(), topic_id, partitions }
 }
 
 fn failed(data: &PartitionProduceData<'_>, code: ErrorCode, message: String) -> OnePartition {

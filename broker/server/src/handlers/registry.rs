@@ -2,10 +2,11 @@
 //!
 //! ApiVersions is answered from this list.
 
+use ottla_wire::codec::Message;
 use ottla_wire::messages::ApiVersion;
-use ottla_wire::{Api, ApiKey, apis};
+use ottla_wire::{Api, ApiKey, DecodeError, Decoder, RequestHeader, apis};
 
-use super::call::{Begun, Call};
+use super::call::{Begun, Call, CallError};
 use super::{
     add_raft_voter, alter_configs, alter_partition_reassignments, api_versions, create_partitions,
     create_topics, delete_topics, describe_cluster, describe_configs, describe_log_dirs, describe_quorum,
@@ -56,46 +57,91 @@ pub struct Served {
     pub version_last: i16,
     /// The right that it needs.
     pub operation: Operation,
+    /// What serving a request takes, at most, for each byte of its arrays and texts: those arrays themselves, what is made
+    /// of them, and the answer until it is sent. A test counts it.
+    pub cost_factor: usize,
+    /// Measures a request. Takes no memory itself.
+    pub measure: Measure,
+    /// What its answer takes besides, in bytes, if that isn't bounded by the request: some that are short are about much.
+    pub answer_bytes: Option<AnswerBytes>,
     /// Begins a request.
     pub begin: fn(Call) -> Begun,
+}
+
+/// From a request of which nothing was made yet, to what its answer takes.
+pub type AnswerBytes = fn(&Call) -> Result<usize, CallError>;
+
+/// What there is in a request, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Measured {
+    /// What its arrays take once it is decoded.
+    pub arrays: usize,
+    /// The length of its texts.
+    pub texts: usize,
+}
+
+/// From a whole frame, the request's version and the most that its arrays may take, in bytes, to what there is in it.
+pub type Measure = fn(&[u8], i16, usize) -> Result<Measured, DecodeError>;
+
+fn measure<A: Api>(frame: &[u8], version: i16, limit_bytes: usize) -> Result<Measured, DecodeError> {
+    let mut decoder = Decoder::with_memory_limit(frame, limit_bytes);
+    RequestHeader::decode(&mut decoder)?;
+    A::Request::skip_body(&mut decoder, version)?;
+    Ok(Measured { arrays: decoder.memory_bytes(), texts: decoder.text_bytes() })
 }
 
 const fn serve<A: Api>(
     version_first: i16,
     version_last: i16,
     operation: Operation,
+    cost_factor: usize,
     begin: fn(Call) -> Begun,
 ) -> Served {
-    Served { key: A::KEY, version_first, version_last, operation, begin }
+    Served {
+        key: A::KEY,
+        version_first,
+        version_last,
+        operation,
+        cost_factor,
+        measure: measure::<A>,
+        answer_bytes: None,
+        begin,
+    }
+}
+
+impl Served {
+    const fn answered_by(self, answer_bytes: AnswerBytes) -> Self {
+        Self { answer_bytes: Some(answer_bytes), ..self }
+    }
 }
 
 /// All APIs, by ascending key.
 #[rustfmt::skip]
 pub const SERVED: &[Served] = &[
-    serve::<apis::Produce>(3, 13, Operation::WriteTopic, produce::begin),
-    serve::<apis::Fetch>(4, 18, Operation::ReadTopic, fetch::begin),
-    serve::<apis::ListOffsets>(1, 11, Operation::DescribeTopic, list_offsets::begin),
-    serve::<apis::Metadata>(0, 13, Operation::DescribeTopic, metadata::begin),
-    serve::<apis::FindCoordinator>(0, 6, Operation::DescribeGroup, find_coordinator::begin),
-    serve::<apis::ApiVersions>(0, 4, Operation::None, api_versions::begin),
-    serve::<apis::CreateTopics>(2, 7, Operation::CreateTopic, create_topics::begin),
-    serve::<apis::DeleteTopics>(1, 6, Operation::DeleteTopic, delete_topics::begin),
-    serve::<apis::InitProducerId>(0, 5, Operation::IdempotentWrite, init_producer_id::begin),
-    serve::<apis::OffsetForLeaderEpoch>(2, 4, Operation::DescribeTopic, offset_for_leader_epoch::begin),
-    serve::<apis::DescribeConfigs>(1, 4, Operation::DescribeConfigs, describe_configs::begin),
-    serve::<apis::AlterConfigs>(0, 2, Operation::AlterConfigs, alter_configs::begin),
-    serve::<apis::DescribeLogDirs>(1, 5, Operation::DescribeCluster, describe_log_dirs::begin),
-    serve::<apis::CreatePartitions>(0, 3, Operation::AlterTopic, create_partitions::begin),
-    serve::<apis::ElectLeaders>(0, 2, Operation::AlterCluster, elect_leaders::begin),
-    serve::<apis::IncrementalAlterConfigs>(0, 1, Operation::AlterConfigs, incremental_alter_configs::begin),
-    serve::<apis::AlterPartitionReassignments>(0, 1, Operation::AlterCluster, alter_partition_reassignments::begin),
-    serve::<apis::ListPartitionReassignments>(0, 0, Operation::DescribeCluster, list_partition_reassignments::begin),
-    serve::<apis::DescribeQuorum>(0, 2, Operation::DescribeCluster, describe_quorum::begin),
-    serve::<apis::DescribeCluster>(0, 2, Operation::DescribeCluster, describe_cluster::begin),
-    serve::<apis::UnregisterBroker>(0, 0, Operation::AlterCluster, unregister_broker::begin),
-    serve::<apis::DescribeTopicPartitions>(0, 0, Operation::DescribeTopic, describe_topic_partitions::begin),
-    serve::<apis::AddRaftVoter>(0, 1, Operation::AlterCluster, add_raft_voter::begin),
-    serve::<apis::RemoveRaftVoter>(0, 0, Operation::AlterCluster, remove_raft_voter::begin),
+    serve::<apis::Produce>(3, 13, Operation::WriteTopic, 12, produce::begin),
+    serve::<apis::Fetch>(4, 18, Operation::ReadTopic, 14, fetch::begin),
+    serve::<apis::ListOffsets>(1, 11, Operation::DescribeTopic, 12, list_offsets::begin),
+    serve::<apis::Metadata>(0, 13, Operation::DescribeTopic, 12, metadata::begin).answered_by(metadata::answer_bytes),
+    serve::<apis::FindCoordinator>(0, 6, Operation::DescribeGroup, 32, find_coordinator::begin),
+    serve::<apis::ApiVersions>(0, 4, Operation::None, 8, api_versions::begin),
+    serve::<apis::CreateTopics>(2, 7, Operation::CreateTopic, 128, create_topics::begin),
+    serve::<apis::DeleteTopics>(1, 6, Operation::DeleteTopic, 32, delete_topics::begin),
+    serve::<apis::InitProducerId>(0, 5, Operation::IdempotentWrite, 8, init_producer_id::begin),
+    serve::<apis::OffsetForLeaderEpoch>(2, 4, Operation::DescribeTopic, 12, offset_for_leader_epoch::begin),
+    serve::<apis::DescribeConfigs>(1, 4, Operation::DescribeConfigs, 32, describe_configs::begin).answered_by(describe_configs::answer_bytes),
+    serve::<apis::AlterConfigs>(0, 2, Operation::AlterConfigs, 32, alter_configs::begin),
+    serve::<apis::DescribeLogDirs>(1, 5, Operation::DescribeCluster, 32, describe_log_dirs::begin),
+    serve::<apis::CreatePartitions>(0, 3, Operation::AlterTopic, 32, create_partitions::begin),
+    serve::<apis::ElectLeaders>(0, 2, Operation::AlterCluster, 400, elect_leaders::begin),
+    serve::<apis::IncrementalAlterConfigs>(0, 1, Operation::AlterConfigs, 32, incremental_alter_configs::begin),
+    serve::<apis::AlterPartitionReassignments>(0, 1, Operation::AlterCluster, 48, alter_partition_reassignments::begin),
+    serve::<apis::ListPartitionReassignments>(0, 0, Operation::DescribeCluster, 16, list_partition_reassignments::begin),
+    serve::<apis::DescribeQuorum>(0, 2, Operation::DescribeCluster, 96, describe_quorum::begin),
+    serve::<apis::DescribeCluster>(0, 2, Operation::DescribeCluster, 8, describe_cluster::begin),
+    serve::<apis::UnregisterBroker>(0, 0, Operation::AlterCluster, 8, unregister_broker::begin),
+    serve::<apis::DescribeTopicPartitions>(0, 0, Operation::DescribeTopic, 32, describe_topic_partitions::begin),
+    serve::<apis::AddRaftVoter>(0, 1, Operation::AlterCluster, 16, add_raft_voter::begin),
+    serve::<apis::RemoveRaftVoter>(0, 0, Operation::AlterCluster, 8, remove_raft_voter::begin),
 ];
 
 /// The place of an API in [`SERVED`].

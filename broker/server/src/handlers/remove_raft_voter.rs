@@ -1,6 +1,5 @@
 //! RemoveRaftVoter: takes a node's vote on the metadata away, whether it lives or not.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use ottla_types::{BrokerId, DirectoryId};
@@ -22,14 +21,17 @@ pub fn begin(call: Call) -> Begun {
             Ok(()) => {
                 let (id, directory) = (BrokerId(request.voter_id), DirectoryId(request.voter_directory_id));
                 let removed = call.broker.quorum.remove_voter(id, Some(directory), TIMEOUT).await;
-                removed.map_err(|error| Failure { code: voters_error(&error), message: error.to_string() })
+                removed.map_err(|error| Failure {
+                    code: voters_error(&error),
+                    message: error.to_string().into(),
+                })
             }
             Err(failure) => Err(failure),
         };
         let mut response = RemoveRaftVoterResponse::default();
         if let Err(failure) = removed {
             response.error_code = failure.code.code();
-            response.error_message = Some(Cow::Owned(failure.message));
+            response.error_message = Some(failure.message);
         }
         call.respond::<RemoveRaftVoter>(&response)
     })

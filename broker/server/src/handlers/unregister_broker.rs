@@ -1,7 +1,5 @@
 //! UnregisterBroker: makes the cluster forget a broker that is gone for good.
 
-use std::borrow::Cow;
-
 use ottla_core::metadata::{Command, UnregisterBroker as ForgetCommand};
 use ottla_types::BrokerId;
 use ottla_wire::apis::UnregisterBroker;
@@ -22,7 +20,7 @@ pub fn begin(call: Call) -> Begun {
             Ok(_) => UnregisterBrokerResponse::default(),
             Err(failure) => UnregisterBrokerResponse {
                 error_code: failure.code.code(),
-                error_message: Some(Cow::Owned(failure.message)),
+                error_message: Some(failure.message),
                 ..Default::default()
             },
         };

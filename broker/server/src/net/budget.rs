@@ -12,7 +12,9 @@
 //!    exceeded: by one request of each class.
 //! 5. *Who keeps others waiting keeps the pace, or goes.* While anyone waits for memory that a half-sent request
 //!    holds, a thirtieth of that request has to come each second.
-//! 6. *Each other broker has an allowance of its own*, which no client can use up; beyond it, it is a client.
+//! 6. *What is made of a request is charged before it is made*, all at once: its decoded form, and the answer. It is as another
+//!    request whose sender nobody waits for. What is made of a request that goes on beyond (4) goes on with it.
+//! 7. *Each other broker has an allowance of its own*, which no client can use up; beyond it, it is a client.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;
@@ -84,6 +86,10 @@ struct Holder {
     sender: Sender,
     /// Whether it has a part of its broker's allowance instead of the clients' memory.
     has_allowance: bool,
+    /// Whether it takes all at once.
+    is_whole: bool,
+    /// Whether it goes on beyond what there is with the request that it is made of.
+    goes_along: bool,
     length: usize,
     class: usize,
     held: usize,
@@ -96,6 +102,9 @@ struct Holder {
 impl Holder {
     /// What it would hold after one more step.
     fn step(&self) -> usize {
+        if self.is_whole {
+            return self.length;
+        }
         (self.held + self.held.clamp(STEP_BYTES_MIN, STEP_BYTES_MAX)).min(self.length)
     }
 
@@ -133,6 +142,24 @@ impl Budget {
 
     /// A request of `length` bytes begins, of which `arrived` are here. It holds nothing yet, unless a broker sends it.
     pub fn enter(&mut self, sender: Sender, length: usize, arrived: usize) -> HolderId {
+        self.enter_as(sender, length, arrived, false)
+    }
+
+    /// What is made of a request that has arrived takes `length` bytes, which it wants all at once. `of` is the request, if
+    /// it holds memory.
+    pub fn enter_whole(&mut self, sender: Sender, length: usize, of: Option<HolderId>) -> HolderId {
+        let id = self.enter_as(sender, length, length, true);
+        let goes_along = of.is_some_and(|of| self.completing.contains(&Some(of)));
+        let holder = self.holder_mut(id);
+        if goes_along && !holder.has_allowance {
+            // It would wait for itself otherwise.
+            (holder.goes_along, holder.held, holder.standing) = (true, length, Standing::Holds(length));
+            self.beyond += length;
+        }
+        id
+    }
+
+    fn enter_as(&mut self, sender: Sender, length: usize, arrived: usize, is_whole: bool) -> HolderId {
         let id = HolderId(self.next);
         self.next += 1;
         let allowance = sender.broker.map(|broker| self.by_broker.entry(broker).or_default());
@@ -142,9 +169,18 @@ impl Budget {
             *used += length;
         }
         let held = if has_allowance { length } else { 0 };
-        let standing = Standing::Holds(held);
-        let class = self.class(length);
-        let holder = Holder { sender, has_allowance, length, class, held, arrived, standing, pressed: None };
+        let holder = Holder {
+            sender,
+            has_allowance,
+            is_whole,
+            goes_along: false,
+            length,
+            class: self.class(length),
+            held,
+            arrived,
+            standing: Standing::Holds(held),
+            pressed: None,
+        };
         self.holders.insert(id, holder);
         id
     }
@@ -194,7 +230,9 @@ impl Budget {
             }
             return Vec::new();
         }
-        if self.completing[class] == Some(id) {
+        if holder.goes_along {
+            self.beyond -= holder.held;
+        } else if self.completing[class] == Some(id) {
             self.completing[class] = None;
             self.beyond -= holder.held;
         } else {
@@ -523,6 +561,66 @@ mod tests {
             check_all_complete(seed, TOTAL, 100 * MIB);
             check_all_complete(seed, 100_000, 100_000);
         }
+    }
+
+    /// As [`check_all_complete`]; something is made of each request that has arrived, before it leaves.
+    fn check_all_made(seed: u64, bytes_max: usize) {
+        let mut state = seed;
+        let mut draw = |below: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % below
+        };
+        let mut budget = Budget::new(bytes_max);
+        let mut open: Vec<(HolderId, Option<HolderId>)> = (0..200)
+            .map(|_| (budget.enter(client(draw(4) as u8), ((bytes_max / 2) >> draw(10)).max(9), 0), None))
+            .collect();
+        let mut idle = 0;
+        while !open.is_empty() {
+            let at = draw(open.len());
+            let (id, made) = open[at];
+            let (sender, length) = (budget.holders[&id].sender, budget.holders[&id].length);
+            let mut moved = send(&mut budget, id, length) > 0;
+            if budget.holders[&id].arrived == length {
+                moved |= made.is_none();
+                let cost = ((bytes_max / 2) >> draw(10)).max(1);
+                let made = made.unwrap_or_else(|| budget.enter_whole(sender, cost, Some(id)));
+                open[at].1 = Some(made);
+                if budget.want(made) == Standing::Holds(budget.holders[&made].length) {
+                    budget.leave(made);
+                    budget.leave(id);
+                    open.swap_remove(at);
+                    moved = true;
+                }
+            }
+            // One request of each class goes on beyond, with what is made of it.
+            let bound = budget.bound(bytes_max / 2) + CLASSES * bytes_max / 2;
+            assert!(budget.held() <= bound, "seed {seed}: {}", budget.held());
+            idle = if moved { 0 } else { idle + 1 };
+            assert!(idle < 10_000, "seed {seed}: {} wait for each other", open.len());
+        }
+        assert_eq!((budget.held(), budget.waiting.len(), budget.by_address.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn what_is_made_of_requests_never_keeps_others_from_being_completed() {
+        for seed in 0..40 {
+            check_all_made(seed, TOTAL);
+            check_all_made(seed, 100_000);
+        }
+    }
+
+    #[test]
+    fn what_is_made_of_a_request_is_charged_at_once_and_nobody_waits_for_its_sender() {
+        let (mut budget, start) = (Budget::new(TOTAL), Instant::now());
+        let first = budget.enter_whole(client(1), 100 * MIB, None);
+        assert_eq!((budget.want(first), budget.held()), (Standing::Holds(100 * MIB), 100 * MIB));
+        let second = budget.enter_whole(client(1), 100 * MIB, None);
+        assert_eq!((budget.want(second), budget.held()), (Standing::Waits, 100 * MIB));
+        for step in 0..8 {
+            assert!(budget.look(start + PACE_TIME * step).is_empty(), "it isn't slow but busy");
+        }
+        assert_eq!(budget.leave(first), [second]);
+        assert_eq!(budget.standing(second), Standing::Holds(100 * MIB));
     }
 
     #[test]

@@ -20,8 +20,9 @@ use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
 use super::budget::Sender;
+use super::connections::{ConnectionSlot, Refusal};
 use super::frame::{Frame, FrameError, FrameReader};
-use super::limits::{ConnectionSlot, Limits, Refusal};
+use super::limits::Limits;
 use super::output::{self, Response};
 use super::progress::Pace;
 
@@ -35,6 +36,8 @@ const TOGETHER_BYTES_MAX: usize = 64 << 10;
 /// A response that takes more memory than so many bytes counts as several requests, one for each so many: a client that
 /// takes nothing has a MiB and one response waiting for it at most.
 const PLACE_BYTES: usize = (1 << 20) / PIPELINE_MAX;
+/// In this time a connection beyond the limits has to show whose it is.
+const TRIAL_TIME: Duration = Duration::from_secs(5);
 /// The pace at which a client has to take what it asked for.
 const WRITE_PACE: Pace = Pace { bytes: 32 << 10, interval: Duration::from_secs(120) };
 
@@ -78,6 +81,10 @@ pub trait Service: Send + Sync + 'static {
     fn begin(&self, context: &ConnectionContext, frame: Frame) -> impl Future<Output = Outcome> + Send;
     /// The other broker that sends a request which begins with these bytes, as far as can be told; none if a client does.
     fn broker(&self, context: &ConnectionContext, head: &[u8]) -> Option<BrokerId>;
+    /// Whether other brokers may come by the listener of this name.
+    fn expects_brokers(&self, listener: &str) -> bool;
+    /// Whether another broker sends a first request which begins with these bytes, as far as can be told.
+    fn is_broker(&self, context: &ConnectionContext, head: &[u8]) -> bool;
     /// Counts bytes that came and bytes that went.
     fn count_bytes(&self, received: usize, sent: usize);
     /// A connection ends because of what its client sent.
@@ -101,7 +108,7 @@ pub(super) struct Connection<S> {
     pub(super) context: ConnectionContext,
     pub(super) limits: Arc<Limits>,
     /// Counts this connection as long as it lives.
-    pub(super) _slot: ConnectionSlot,
+    pub(super) slot: ConnectionSlot,
     /// True once the broker stops.
     pub(super) stopping: watch::Receiver<bool>,
 }
@@ -131,8 +138,10 @@ impl<S: Service> Connection<S> {
         unanswered: &AtomicUsize,
     ) -> ReadingEnded {
         let places = Arc::new(Semaphore::new(PIPELINE_MAX));
+        // One that is beyond the limits has to show with its first request that it is another broker's.
+        let mut is_on_trial = self.slot.is_on_trial();
         loop {
-            let frame = match self.next_frame(&mut reader, unanswered).await {
+            let frame = match self.next_frame(&mut reader, unanswered, is_on_trial).await {
                 Ok(Ok(frame)) => frame,
                 Ok(Err(ended)) => return ended,
                 Err(FrameError::Io(error)) => {
@@ -141,6 +150,10 @@ impl<S: Service> Connection<S> {
                 }
                 Err(error) => return self.refuse(&error.to_string()),
             };
+            if is_on_trial && !self.service.is_broker(&self.context, &frame.bytes) {
+                return self.refuse("max.connections is reached, and it isn't another broker");
+            }
+            is_on_trial = false;
             self.service.count_bytes(frame.bytes.len() + 4, 0);
             let mut count = 1;
             let (response, is_brief): (LaterResponse, _) =
@@ -186,10 +199,12 @@ impl<S: Service> Connection<S> {
         &self,
         reader: &mut FrameReader,
         unanswered: &AtomicUsize,
+        is_on_trial: bool,
     ) -> Result<Result<Frame, ReadingEnded>, FrameError> {
         let mut stopping = self.stopping.clone();
         loop {
             let idle_max = self.limits.config().idle_max.unwrap_or(Duration::from_secs(86_400));
+            let idle_max = if is_on_trial { idle_max.min(TRIAL_TIME) } else { idle_max };
             let idle = Instant::now() + idle_max;
             let length = tokio::select! {
                 length = timeout_at(idle, reader.next_length(&self.limits)) => length,
@@ -207,7 +222,8 @@ impl<S: Service> Connection<S> {
                 Ok(Err(error)) => return Err(error),
                 // A client that waits for an answer isn't idle.
                 Err(_)
-                    if unanswered.load(Ordering::Relaxed) > 0 || self.limits.config().idle_max.is_none() => {}
+                    if unanswered.load(Ordering::Relaxed) > 0
+                        || (self.limits.config().idle_max.is_none() && !is_on_trial) => {}
                 Err(_) => {
                     debug!(peer = %self.context.peer, "closing an idle connection");
                     return Ok(Err(ReadingEnded::ByBroker));
@@ -368,6 +384,12 @@ mod tests {
         fn broker(&self, _: &ConnectionContext, _: &[u8]) -> Option<BrokerId> {
             None
         }
+        fn expects_brokers(&self, _: &str) -> bool {
+            false
+        }
+        fn is_broker(&self, _: &ConnectionContext, _: &[u8]) -> bool {
+            false
+        }
         fn count_bytes(&self, _: usize, _: usize) {}
         fn refuse(&self, _: &ConnectionContext, _: &str) {}
         fn count_refusal(&self, _: Refusal) {}
@@ -384,7 +406,7 @@ mod tests {
         let connection = Connection {
             service: Arc::new(Unanswered { begun }),
             context: ConnectionContext { peer, listener: "test".into(), since: Instant::now() },
-            _slot: limits.admit(peer.ip()).unwrap(),
+            slot: limits.admit(peer.ip()).unwrap(),
             limits,
             stopping,
         };

@@ -5,40 +5,32 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
 use super::budget::{Budget, HolderId, LOOK_INTERVAL, Sender, Standing};
+use super::connections::{ConnectionSlot, Connections, ConnectionsMax, Refusal};
 use super::kept::KeptBytes;
+use super::turns::{LargeTurn, Turns};
 use crate::config::ConnectionLimits;
 
 /// Requests of all connections that may wait beyond what each connection may have: some 32 MiB.
 const SHARED_PLACES: usize = 32 << 10;
-
-/// Why a connection is closed as soon as it is accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// There are `max.connections` already.
-    #[error("max.connections ({0}) is reached")]
-    Connections(usize),
-    /// There are `max.connections.per.ip` from this address already.
-    #[error("max.connections.per.ip ({0}) is reached")]
-    ConnectionsOfAddress(usize),
-}
+/// Requests that are so large that they have a thread of their own, at a time.
+const LARGE_AT_A_TIME: usize = 2;
 
 /// The limits of one broker, over all its listeners.
 #[derive(Debug)]
 pub struct Limits {
     config: ConnectionLimits,
-    /// Of all connections, and of those from one address; they change while the broker runs.
-    connections_max: AtomicUsize,
-    connections_per_address_max: AtomicUsize,
-    open: Mutex<OpenConnections>,
+    /// It changes while the broker runs.
+    connections_max: Mutex<ConnectionsMax>,
+    open: Arc<Connections>,
     requests: Mutex<Requests>,
     shared_places: Arc<Semaphore>,
+    large: Turns,
     /// What requests keep that wait, and for as long as they do.
     pub waiting: Arc<KeptBytes>,
     /// What answers take that clients haven't taken yet.
@@ -66,17 +58,8 @@ pub struct RequestMemory {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooSlow;
 
-#[derive(Debug, Default)]
-struct OpenConnections {
-    total: usize,
-    by_address: HashMap<IpAddr, usize>,
-}
-
-/// One counted connection; dropping it makes room for another.
-#[derive(Debug)]
-pub struct ConnectionSlot {
-    limits: Arc<Limits>,
-    address: IpAddr,
+fn configured(config: &ConnectionLimits) -> ConnectionsMax {
+    ConnectionsMax { in_all: config.connections_max, of_address: config.connections_per_address_max }
 }
 
 impl Limits {
@@ -89,12 +72,12 @@ impl Limits {
         let waiting = KeptBytes::new(config.kept_bytes_max());
         let answers = KeptBytes::new(config.queued_bytes_max);
         Arc::new(Self {
-            connections_max: AtomicUsize::new(config.connections_max),
-            connections_per_address_max: AtomicUsize::new(config.connections_per_address_max),
+            connections_max: Mutex::new(configured(&config)),
             config,
-            open: Mutex::default(),
+            open: Arc::default(),
             requests,
             shared_places,
+            large: Turns::new(LARGE_AT_A_TIME),
             waiting,
             answers,
         })
@@ -103,9 +86,11 @@ impl Limits {
     /// Sets how many connections there may be in all and from one address; none: as many as were configured. Those that are
     /// open stay.
     pub fn set_connections_max(&self, in_all: Option<usize>, of_address: Option<usize>) {
-        self.connections_max.store(in_all.unwrap_or(self.config.connections_max), Ordering::Relaxed);
-        let of_address = of_address.unwrap_or(self.config.connections_per_address_max);
-        self.connections_per_address_max.store(of_address, Ordering::Relaxed);
+        let configured = configured(&self.config);
+        *self.connections_max.lock() = ConnectionsMax {
+            in_all: in_all.unwrap_or(configured.in_all),
+            of_address: of_address.or(configured.of_address),
+        };
     }
 
     /// What was configured.
@@ -115,7 +100,7 @@ impl Limits {
 
     /// Connections that are open now.
     pub fn connections(&self) -> usize {
-        self.open.lock().total
+        self.open.count()
     }
 
     /// Bytes of requests in flight now.
@@ -127,28 +112,44 @@ impl Limits {
     ///
     /// # Errors
     /// When one of the limits is reached.
-    pub fn admit(self: &Arc<Self>, address: IpAddr) -> Result<ConnectionSlot, Refusal> {
-        let address = address.to_canonical();
-        let connections_max = self.connections_max.load(Ordering::Relaxed);
-        let of_address_max = self.connections_per_address_max.load(Ordering::Relaxed);
-        let mut open = self.open.lock();
-        if open.total >= connections_max {
-            return Err(Refusal::Connections(connections_max));
-        }
-        let of_address = open.by_address.get(&address).copied().unwrap_or(0);
-        if of_address >= of_address_max {
-            return Err(Refusal::ConnectionsOfAddress(of_address_max));
-        }
-        open.total += 1;
-        open.by_address.insert(address, of_address + 1);
-        Ok(ConnectionSlot { limits: Arc::clone(self), address })
+    pub fn admit(&self, address: IpAddr) -> Result<ConnectionSlot, Refusal> {
+        let max = *self.connections_max.lock();
+        self.open.admit(address, max)
+    }
+
+    /// Counts a connection beyond the limits, which has to show that it is another broker's.
+    pub fn admit_on_trial(&self, address: IpAddr) -> Option<ConnectionSlot> {
+        self.open.admit_on_trial(address)
     }
 
     /// A request of `length` bytes has begun, of which `arrived` are here. It may have no more yet, unless a broker
     /// sends it.
     pub fn request(self: &Arc<Self>, sender: Sender, length: usize, arrived: usize) -> RequestMemory {
+        self.entered(|budget| budget.enter(sender, length, arrived))
+    }
+
+    /// Waits for memory of `bytes` for what is made of a request that is here, whose own memory is `of`, if it has some.
+    pub async fn memory(
+        self: &Arc<Self>,
+        sender: Sender,
+        bytes: usize,
+        of: Option<&RequestMemory>,
+    ) -> RequestMemory {
+        let of = of.map(|memory| memory.id);
+        let mut memory = self.entered(|budget| budget.enter_whole(sender, bytes, of));
+        let waited = memory.more().await;
+        assert_eq!((waited, memory.granted), (Ok(()), bytes), "nobody waits for its sender");
+        memory
+    }
+
+    /// Waits for the turn of a request from `address` that keeps a thread busy for long.
+    pub async fn large_turn(&self, address: IpAddr) -> LargeTurn {
+        self.large.turn(address).await
+    }
+
+    fn entered(self: &Arc<Self>, enter: impl FnOnce(&mut Budget) -> HolderId) -> RequestMemory {
         let mut requests = self.requests.lock();
-        let id = requests.budget.enter(sender, length, arrived);
+        let id = enter(&mut requests.budget);
         let changed = Arc::new(Notify::new());
         requests.signals.insert(id, Arc::clone(&changed));
         let granted = match requests.budget.standing(id) {
@@ -245,18 +246,6 @@ impl Drop for RequestMemory {
     }
 }
 
-impl Drop for ConnectionSlot {
-    fn drop(&mut self) {
-        let mut open = self.limits.open.lock();
-        let count = open.by_address.get_mut(&self.address).expect("counted when it was admitted");
-        *count -= 1;
-        if *count == 0 {
-            open.by_address.remove(&self.address);
-        }
-        open.total -= 1;
-    }
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
@@ -267,26 +256,12 @@ pub(super) mod tests {
             request_bytes_max: 10,
             queued_bytes_max: 40,
             connections_max,
-            connections_per_address_max,
+            connections_per_address_max: Some(connections_per_address_max),
             idle_max: None,
             backlog: 1,
             send_buffer_bytes: None,
             receive_buffer_bytes: None,
         })
-    }
-
-    #[test]
-    fn connections_are_limited_in_all_and_by_address() {
-        let (a, b) = ("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap());
-        let limits = limits(3, 2);
-        let first = limits.admit(a).unwrap();
-        let _second = limits.admit(a).unwrap();
-        assert_eq!(limits.admit(a).unwrap_err(), Refusal::ConnectionsOfAddress(2));
-        let _third = limits.admit(b).unwrap();
-        assert_eq!(limits.admit(b).unwrap_err(), Refusal::Connections(3));
-        drop(first);
-        assert!(limits.admit("::ffff:10.0.0.1".parse().unwrap()).is_ok());
-        assert_eq!(limits.connections(), 2);
     }
 
     #[tokio::test]

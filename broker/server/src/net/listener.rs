@@ -96,7 +96,11 @@ impl BoundListener {
                     continue;
                 }
             };
-            let slot = match limits.admit(peer.ip()) {
+            let beyond = || match service.expects_brokers(&self.name) {
+                true => limits.admit_on_trial(peer.ip()),
+                false => None,
+            };
+            let slot = match limits.admit(peer.ip()).or_else(|refusal| beyond().ok_or(refusal)) {
                 Ok(slot) => slot,
                 Err(refusal) => {
                     service.count_refusal(refusal);
@@ -109,7 +113,7 @@ impl BoundListener {
             set_options(&socket, limits.config());
             let context = ConnectionContext { peer, listener: Arc::clone(&self.name), since: Instant::now() };
             let (service, limits, stopping) = (Arc::clone(&service), Arc::clone(&limits), stopping.clone());
-            let connection = Connection { service, context, limits, _slot: slot, stopping };
+            let connection = Connection { service, context, limits, slot, stopping };
             tasks.spawn_in(
                 &mut connections,
                 &Handle::current(),

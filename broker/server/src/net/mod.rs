@@ -4,6 +4,7 @@
 
 mod budget;
 mod connection;
+mod connections;
 mod frame;
 mod kept;
 mod limits;
@@ -11,12 +12,17 @@ mod listener;
 mod output;
 mod progress;
 mod rate;
+mod side;
+mod turns;
 
 pub use budget::Sender;
 pub use connection::{ConnectionContext, LaterResponse, Outcome, Service};
+pub use connections::{ConnectionSlot, Refusal};
 pub use frame::{Frame, FrameError};
 pub use kept::{KeptBytes, KeptPart};
-pub use limits::{ConnectionSlot, Limits, Refusal, RequestMemory};
+pub use limits::{Limits, RequestMemory};
 pub use listener::{BindError, BoundListener};
 pub use output::Response;
 pub use rate::RateLimit;
+pub use side::{SideLimits, SideListener};
+pub use turns::LargeTurn;

@@ -15,3 +15,4 @@ pub use manager::{Partitions, Totals};
 pub use openings::Openings;
 pub use partition::{Followed, Partition, ProduceError, Standing};
 pub use ready::{PartitionKey, ReadyList};
+pub use waiters::{Place, Woken};

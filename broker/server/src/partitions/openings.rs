@@ -13,9 +13,9 @@ use ottla_log::{
     BatchError, BatchHeader, Codec, DECODER_BYTES_MAX, HEADER_BYTES, SizeLimit, decoder_bytes,
     inflated_bytes_max,
 };
+use ottla_quorum::Tasks;
 use ottla_store::{AppendError, Checked};
 use tokio::sync::Semaphore;
-use tokio::task::spawn_blocking;
 
 use super::partition::{Partition, ProduceError};
 
@@ -32,24 +32,24 @@ const LOOK_UPS_MAX: usize = 2;
 
 /// What may be opened at a time.
 pub struct Openings {
+    tasks: Tasks,
     memory: Arc<Semaphore>,
     places: Arc<Semaphore>,
     look_ups: Arc<Semaphore>,
 }
 
-impl Default for Openings {
+impl Openings {
     /// As many as there are processors, within the memory that the largest single one takes.
-    fn default() -> Self {
+    pub fn new(tasks: Tasks) -> Self {
         let places = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         Self {
+            tasks,
             memory: Arc::new(Semaphore::new(DECODER_BYTES_MAX.div_ceil(PIECE_BYTES))),
             places: Arc::new(Semaphore::new(places)),
             look_ups: Arc::new(Semaphore::new(LOOK_UPS_MAX)),
         }
     }
-}
 
-impl Openings {
     /// Checks a client's batch for a partition that takes some.
     ///
     /// # Errors
@@ -80,12 +80,9 @@ impl Openings {
             let _held = (memory, place);
             partition.check(&records, needs_all, inflated_bytes_max(records.len()))
         };
-        match spawn_blocking(check).await {
-            Ok(checked) => checked,
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            // The broker stops: nothing was appended.
-            Err(_) => Err(ProduceError::Refused(AppendRefusal::NotLeader)),
-        }
+        let checked = self.tasks.blocking("open a batch", check).await;
+        // If the broker stops, nothing was appended.
+        checked.unwrap_or(Err(ProduceError::Refused(AppendRefusal::NotLeader)))
     }
 
     /// Runs `look`, which reads the disk and opens batches. None if the broker stops.
@@ -95,11 +92,7 @@ impl Openings {
             let _held = place;
             look()
         };
-        match spawn_blocking(run).await {
-            Ok(found) => Some(found),
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Err(_) => None,
-        }
+        self.tasks.blocking("look up an offset", run).await
     }
 }
 
@@ -141,7 +134,7 @@ mod tests {
     async fn small_batches_are_opened_at_once_and_large_ones_wait_for_a_place() {
         let dir = tempfile::tempdir().unwrap();
         let store = open(dir.path());
-        let (partition, openings) = (leading(&store), Openings::default());
+        let (partition, openings) = (leading(&store), Openings::new(Tasks::default()));
         // Nobody gives one back.
         let taken = openings.places.acquire_many(openings.places.available_permits() as u32).await.unwrap();
         for codec in [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
@@ -161,7 +154,7 @@ mod tests {
     async fn what_grows_beyond_the_limit_is_too_large() {
         let dir = tempfile::tempdir().unwrap();
         let store = open(dir.path());
-        let (partition, openings) = (leading(&store), Openings::default());
+        let (partition, openings) = (leading(&store), Openings::new(Tasks::default()));
         let bomb = batch(Codec::Zstd, &vec![0; 33 << 20]);
         let error = openings.check(&partition, &bomb, false).await.unwrap_err();
         let is_too_large =

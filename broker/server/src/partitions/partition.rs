@@ -16,12 +16,11 @@ use ottla_log::{SequenceError, check_fits_segment, up_to_epoch};
 use ottla_store::{AppendError, Appended, Checked, PartitionLog, StoreError};
 use ottla_types::{BrokerId, LeaderEpoch, Offset};
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 use tracing::{error, info};
 
 use super::ready::{PartitionKey, ReadyList};
-use super::waiters::Waiters;
+use super::waiters::{Waiters, Woken};
 use crate::clock::{monotonic_ms, now_ms};
 use crate::replication::Throttled;
 
@@ -279,14 +278,14 @@ impl Partition {
     /// Waits until the record at `offset`, appended in `epoch`, may be acknowledged or nobody will know; at the deadline
     /// what it is then.
     pub async fn wait_committed(&self, offset: Offset, epoch: LeaderEpoch, deadline: Instant) -> Committed {
-        let notify = Arc::new(Notify::new());
+        let woken = Arc::new(Woken::default());
         loop {
-            let place = self.waiters.enter(offset, &notify);
+            let place = self.waiters.enter(offset, &woken, 0);
             let committed = self.committed(offset, epoch);
             if matches!(committed, Committed::Yes | Committed::Unknown) {
                 return committed;
             }
-            if timeout_at(deadline, notify.notified()).await.is_err() {
+            if timeout_at(deadline, woken.changed()).await.is_err() {
                 return self.committed(offset, epoch);
             }
             drop(place);

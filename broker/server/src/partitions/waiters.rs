@@ -15,8 +15,32 @@ const WOKEN_AT_ONCE: usize = 32;
 /// So many are woken by each that leaves.
 const WOKEN_BY_EACH: usize = 2;
 
-/// Those who wait for one offset, by number.
-type Group = HashMap<u64, Arc<Notify>>;
+/// Those who wait for one offset, by number, with the name that each gave its place.
+type Group = HashMap<u64, (Arc<Woken>, usize)>;
+
+/// Who waits, in one place or in many, and which of them were woken.
+#[derive(Debug, Default)]
+pub struct Woken {
+    notify: Notify,
+    places: Mutex<Vec<usize>>,
+}
+
+impl Woken {
+    /// Waits until a place was woken since the last wait.
+    pub async fn changed(&self) {
+        self.notify.notified().await;
+    }
+
+    /// Takes the names of the places that were woken.
+    pub fn take(&self) -> Vec<usize> {
+        std::mem::take(&mut *self.places.lock())
+    }
+
+    fn wake(&self, place: usize) {
+        self.places.lock().push(place);
+        self.notify.notify_one();
+    }
+}
 
 /// The waiters of one partition.
 #[derive(Debug, Default)]
@@ -42,14 +66,14 @@ pub struct Place {
 }
 
 impl Waiters {
-    /// Has `notify` woken once the durable end is greater than `offset`.
+    /// Has `woken` told of `name` once the durable end is greater than `offset`: once at most.
     ///
     /// Enter first and look at the durable end then, or a wake-up in between is missed.
-    pub fn enter(self: &Arc<Self>, offset: Offset, notify: &Arc<Notify>) -> Place {
+    pub fn enter(self: &Arc<Self>, offset: Offset, woken: &Arc<Woken>, name: usize) -> Place {
         let mut list = self.list.lock();
         let number = list.next_number;
         list.next_number += 1;
-        list.groups.entry(offset).or_default().insert(number, Arc::clone(notify));
+        list.groups.entry(offset).or_default().insert(number, (Arc::clone(woken), name));
         Place { waiters: Arc::clone(self), offset, number }
     }
 
@@ -85,14 +109,14 @@ impl Waiters {
     fn wake(&self, count: usize) {
         let mut list = self.list.lock();
         for _ in 0..count {
-            let Some(notify) = list.next_passed() else { return };
-            notify.notify_one();
+            let Some((woken, name)) = list.next_passed() else { return };
+            woken.wake(name);
         }
     }
 }
 
 impl List {
-    fn next_passed(&mut self) -> Option<Arc<Notify>> {
+    fn next_passed(&mut self) -> Option<(Arc<Woken>, usize)> {
         loop {
             let group = self.passed.front_mut()?;
             if let Some(number) = group.keys().next().copied() {
@@ -127,17 +151,17 @@ mod tests {
 
     use super::*;
 
-    fn is_woken(notify: &Arc<Notify>) -> bool {
+    fn is_woken(woken: &Arc<Woken>) -> bool {
         let mut context = Context::from_waker(Waker::noop());
-        std::pin::pin!(notify.notified()).poll(&mut context).is_ready()
+        std::pin::pin!(woken.changed()).poll(&mut context).is_ready()
     }
 
     #[test]
     fn those_below_the_durable_end_are_woken_and_no_others() {
         let waiters = Arc::new(Waiters::default());
-        let (low, high) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-        let _low = waiters.enter(Offset(4), &low);
-        let _high = waiters.enter(Offset(5), &high);
+        let (low, high) = (Arc::new(Woken::default()), Arc::new(Woken::default()));
+        let _low = waiters.enter(Offset(4), &low, 0);
+        let _high = waiters.enter(Offset(5), &high, 0);
         waiters.advance(Offset(5));
         assert!(is_woken(&low) && !is_woken(&high));
         assert_eq!(waiters.count(), 1);
@@ -146,10 +170,10 @@ mod tests {
     #[test]
     fn leaving_and_waking_all_empty_the_list() {
         let waiters = Arc::new(Waiters::default());
-        let notify = Arc::new(Notify::new());
-        drop(waiters.enter(Offset(1), &notify));
+        let notify = Arc::new(Woken::default());
+        drop(waiters.enter(Offset(1), &notify, 0));
         assert_eq!(waiters.count(), 0);
-        let _place = waiters.enter(Offset(1), &notify);
+        let _place = waiters.enter(Offset(1), &notify, 0);
         waiters.wake_all();
         assert!(is_woken(&notify) && waiters.count() == 0);
     }
@@ -158,8 +182,8 @@ mod tests {
     fn who_syncs_wakes_few_and_these_wake_all_the_others() {
         let waiters = Arc::new(Waiters::default());
         let enter = |_| {
-            let notify = Arc::new(Notify::new());
-            (waiters.enter(Offset(1), &notify), notify)
+            let notify = Arc::new(Woken::default());
+            (waiters.enter(Offset(1), &notify, 0), notify)
         };
         let mut waiting: Vec<_> = (0..10_000).map(enter).collect();
         waiters.advance(Offset(2));
@@ -180,11 +204,25 @@ mod tests {
     #[test]
     fn who_leaves_unwoken_still_wakes_others() {
         let waiters = Arc::new(Waiters::default());
-        let notifies: Vec<_> = (0..1_000).map(|_| Arc::new(Notify::new())).collect();
-        let mut places: Vec<_> = notifies.iter().map(|notify| waiters.enter(Offset(1), notify)).collect();
+        let notifies: Vec<_> = (0..1_000).map(|_| Arc::new(Woken::default())).collect();
+        let mut places: Vec<_> = notifies.iter().map(|notify| waiters.enter(Offset(1), notify, 0)).collect();
         waiters.advance(Offset(2));
         places.truncate(500);
         places.clear();
         assert!(notifies.iter().all(is_woken) && waiters.count() == 0);
+    }
+
+    #[test]
+    fn who_waits_in_many_places_is_told_which_were_passed() {
+        let woken = Arc::new(Woken::default());
+        let all: Vec<_> = (0..100).map(|_| Arc::new(Waiters::default())).collect();
+        let _places: Vec<_> =
+            all.iter().enumerate().map(|(name, waiters)| waiters.enter(Offset(5), &woken, name)).collect();
+        all[7].advance(Offset(6));
+        all[9].advance(Offset(5));
+        all[3].wake_all();
+        assert_eq!((is_woken(&woken), woken.take()), (true, vec![7, 3]));
+        all[7].advance(Offset(8));
+        assert_eq!((is_woken(&woken), woken.take()), (false, vec![]), "each place is told of once");
     }
 }

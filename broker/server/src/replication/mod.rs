@@ -17,7 +17,7 @@ mod throttle;
 pub use doubts::Doubts;
 pub use in_sync::{keep_in_sync, propose};
 pub use mend::{mend, scrub};
-pub use peers::broker_of;
+pub use peers::{broker_of, is_broker};
 pub use serve::{ReplicaSessions, begin, is_replica_fetch};
 pub use streams::{Opened, Streams, follow_leaders};
 pub use throttle::{Throttled, Throttles};

@@ -39,7 +39,12 @@ impl Answer {
 impl Client {
     /// Connects.
     pub async fn connect(address: SocketAddr) -> Self {
-        Self { socket: TcpStream::connect(address).await.unwrap(), correlation_id: 0 }
+        Self::over(TcpStream::connect(address).await.unwrap())
+    }
+
+    /// Speaks over a connection that is there.
+    pub fn over(socket: TcpStream) -> Self {
+        Self { socket, correlation_id: 0 }
     }
 
     /// Sends a request without waiting for its answer.

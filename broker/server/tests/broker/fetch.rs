@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use ottla_wire::messages::*;
 use ottla_wire::{ErrorCode, apis};
 
-use crate::client::{Client, base_offsets, batch, fetch_request, values};
+use crate::client::{Client, PATIENCE, base_offsets, batch, fetch_request, values};
 use crate::harness::TestBroker;
 
 /// What came of one partition: error, high watermark, values.
@@ -114,6 +114,45 @@ async fn a_long_poll_waits_for_as_many_bytes_as_it_says() {
 
 /// Fetches with a wait that outlasts the test and a minimum that is never there; how many batches came of each
 /// partition.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_poll_that_is_woken_for_one_partition_looks_at_no_other() {
+    const PARTITIONS: i32 = 100;
+    const WOKEN: u64 = 6;
+    let broker = TestBroker::start(&[]).await;
+    let (mut producer, mut consumer) = (broker.connect().await, broker.connect().await);
+    producer.create_topic("t", PARTITIONS, &[]).await;
+    let mut request = fetch_request("t", 0, 0);
+    (request.max_wait_ms, request.min_bytes) = (60_000, 100_000);
+    let asked = request.topics[0].partitions[0].clone();
+    request.topics[0].partitions =
+        (0..PARTITIONS).map(|partition| FetchPartition { partition, ..asked.clone() }).collect();
+    let looks = || broker.server().metrics.fetch_looks();
+    let more_than = async |count: u64| {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while looks() <= count || broker.server().limits.waiting.total() == 0 {
+            assert!(tokio::time::Instant::now() < deadline, "the fetch waits, and looks when it is woken");
+            tokio::task::yield_now().await;
+        }
+    };
+    consumer.send::<apis::Fetch>(11, &request).await;
+    more_than(PARTITIONS as u64 - 1).await;
+    for number in 0..WOKEN {
+        let before = looks();
+        producer.produce("t", if number % 2 == 0 { 7 } else { 3 }, &batch(&["a"])).await;
+        more_than(before).await;
+    }
+    producer.produce("t", 7, &batch(&[&"b".repeat(100_000)])).await;
+    let answer = consumer.receive(11).await.unwrap();
+    let response = answer.decode::<apis::Fetch>();
+    let records =
+        |index: usize| values(response.responses[0].partitions[index].records.bytes().unwrap()).len();
+    assert_eq!((records(3), records(7), records(8)), (3, 4, 0));
+    // Once each, and for each that is woken once when it is, and perhaps once more if something comes at the same moment.
+    let most = PARTITIONS as u64 + 2 * (WOKEN + 1);
+    assert!(looks() <= most, "{} looks for {WOKEN} wake-ups", looks());
+    broker.stop().await;
+}
+
 async fn batches_at_once(client: &mut Client, request: &FetchRequest<'_>) -> Vec<usize> {
     let request = FetchRequest { max_wait_ms: 60_000, ..request.clone() };
     let answer = tokio::time::timeout(Duration::from_secs(40), client.call::<apis::Fetch>(11, &request));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ottla_wire::messages::*;
 use ottla_wire::{ErrorCode, apis};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::client::{Client, PATIENCE, batch, fetch_request, produce_request};
 use crate::harness::TestBroker;
@@ -29,6 +29,93 @@ async fn connections_beyond_the_limit_are_closed_at_once() {
         }
         assert!(tokio::time::Instant::now() < deadline, "a closed connection makes room");
     }
+    broker.stop().await;
+}
+
+/// A connection from this address of the machine itself.
+async fn connect_from(broker: &TestBroker, last: u8) -> Client {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, last], 0).into()).unwrap();
+    Client::over(socket.connect(broker.address()).await.unwrap())
+}
+
+async fn is_served(client: &mut Client) -> bool {
+    client.send::<apis::ApiVersions>(0, &ApiVersionsRequest::default()).await;
+    client.receive(0).await.is_some()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_address_takes_all_connections_unless_it_may() {
+    let broker = TestBroker::start(&["max.connections=8"]).await;
+    let mut greedy = Vec::new();
+    for number in 0..8 {
+        let mut client = connect_from(&broker, 1).await;
+        assert_eq!(is_served(&mut client).await, number < 6, "the connection number {number}");
+        greedy.push(client);
+    }
+    let (mut second, mut third) = (connect_from(&broker, 2).await, connect_from(&broker, 3).await);
+    assert!(is_served(&mut second).await && is_served(&mut third).await);
+    broker.stop().await;
+
+    let broker = TestBroker::start(&["max.connections=8", "max.connections.per.ip=8"]).await;
+    let mut all = Vec::new();
+    for _ in 0..8 {
+        let mut client = connect_from(&broker, 1).await;
+        assert!(is_served(&mut client).await);
+        all.push(client);
+    }
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn other_brokers_have_connections_beyond_the_limit_and_clients_have_not() {
+    let leader = TestBroker::start(&["max.connections=1"]).await;
+    let mut client = leader.connect().await;
+    assert!(is_served(&mut client).await);
+    let servers = format!("controller.quorum.bootstrap.servers=127.0.0.1:{}", leader.control_port());
+    let follower = TestBroker::start(&["node.id=2", "process.roles=broker", &servers]).await;
+    assert!(!is_served(&mut leader.connect().await).await, "it isn't a broker");
+    let assignments = vec![CreatableReplicaAssignment { partition_index: 0, broker_ids: vec![1, 2] }];
+    let topic = CreatableTopic {
+        name: "t",
+        num_partitions: -1,
+        replication_factor: -1,
+        assignments,
+        ..Default::default()
+    };
+    let request = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
+    let answer = client.call::<apis::CreateTopics>(7, &request).await;
+    assert_eq!(answer.decode::<apis::CreateTopics>().topics[0].error_code, 0);
+    // It is acknowledged by both.
+    assert_eq!(client.produce("t", 0, &batch(&["a"])).await, (ErrorCode::None, 0));
+    follower.stop().await;
+    leader.stop().await;
+}
+
+/// Whether the broker says over HTTP that it lives.
+async fn says_it_lives(broker: &TestBroker, socket: &mut tokio::net::TcpStream) -> bool {
+    let request = format!("GET /livez HTTP/1.1\r\nhost: 127.0.0.1:{}\r\n\r\n", broker.http_port());
+    let _ = socket.write_all(request.as_bytes()).await;
+    socket.read(&mut [0; 1_000]).await.is_ok_and(|read| read > 0)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_address_takes_all_connections_for_health() {
+    let broker = TestBroker::start(&[]).await;
+    let port = broker.http_port();
+    let mut open = Vec::new();
+    loop {
+        let mut socket = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        if !says_it_lives(&broker, &mut socket).await {
+            break;
+        }
+        open.push(socket);
+        assert!(open.len() <= 48, "the last quarter is for others");
+    }
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 2], 0).into()).unwrap();
+    let mut other = socket.connect(([127, 0, 0, 1], port).into()).await.unwrap();
+    assert!(says_it_lives(&broker, &mut other).await, "another address is served");
     broker.stop().await;
 }
 
@@ -210,15 +297,99 @@ async fn partitions_named_twice_are_merged_or_refused_as_in_apache_kafka() {
     assert_eq!(response.responses[0].partition_responses.len(), 1);
     assert_eq!(client.values_from("t", 0, 0).await, ["last"]);
 
+    // The same in two entries of one topic.
+    let mut request = produce_request("t", 1, &first, -1);
+    request.topic_data.extend(produce_request("t", 1, &last, -1).topic_data);
+    let answer = client.call::<apis::Produce>(9, &request).await;
+    let response = answer.decode::<apis::Produce>();
+    assert_eq!((response.responses.len(), response.responses[0].partition_responses.len()), (1, 1));
+    assert_eq!(client.values_from("t", 1, 0).await, ["last"]);
+
     let asked =
         |partition_index| ListOffsetsPartition { partition_index, timestamp: -1, ..Default::default() };
-    let topic = ListOffsetsTopic { name: "t", partitions: vec![asked(0), asked(1), asked(0)] };
-    let request = ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() };
+    let topic = |partitions| ListOffsetsTopic { name: "t", partitions };
+    let topics = vec![topic(vec![asked(0), asked(1)]), topic(vec![asked(0)])];
+    let request = ListOffsetsRequest { replica_id: -1, topics, ..Default::default() };
     let answer = client.call::<apis::ListOffsets>(7, &request).await;
     let response = answer.decode::<apis::ListOffsets>();
-    let codes: Vec<_> =
-        response.topics[0].partitions.iter().map(|p| ErrorCode::from_wire(p.error_code)).collect();
-    assert_eq!(codes, [ErrorCode::InvalidRequest, ErrorCode::None, ErrorCode::InvalidRequest]);
+    assert_eq!(response.topics.len(), 1);
+    let codes: Vec<_> = response.topics[0]
+        .partitions
+        .iter()
+        .map(|p| (p.partition_index, ErrorCode::from_wire(p.error_code)))
+        .collect();
+    assert_eq!(codes, [(0, ErrorCode::InvalidRequest), (1, ErrorCode::None)]);
+
+    let folder = DescribableLogDirTopic { topic: "t", partitions: vec![1, 0, 1] };
+    let request = DescribeLogDirsRequest { topics: Some(vec![folder.clone(), folder]) };
+    let answer = client.call::<apis::DescribeLogDirs>(4, &request).await;
+    let response = answer.decode::<apis::DescribeLogDirs>();
+    let topics = &response.results[0].topics;
+    let told: Vec<_> = topics.iter().flat_map(|t| &t.partitions).map(|p| p.partition_index).collect();
+    assert_eq!((topics.len(), told), (1, vec![0, 1]));
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn topics_named_twice_are_told_once_or_refused_once_as_in_apache_kafka() {
+    const REFUSED: i16 = ErrorCode::InvalidRequest.code();
+    let broker = TestBroker::start(&[]).await;
+    let mut client = broker.connect().await;
+    for name in ["kept", "gone"] {
+        client.create_topic(name, 1, &[]).await;
+    }
+    let (kept, gone) = (client.topic_id("kept").await, client.topic_id("gone").await);
+
+    let asked = MetadataRequestTopic { name: Some("kept"), ..Default::default() };
+    let request = MetadataRequest { topics: Some(vec![asked; 3]), ..Default::default() };
+    let answer = client.call::<apis::Metadata>(12, &request).await;
+    assert_eq!(answer.decode::<apis::Metadata>().topics.len(), 1);
+
+    let new = |name| CreatableTopic { name, num_partitions: 1, replication_factor: 1, ..Default::default() };
+    let topics = vec![new("twice"), new("once"), new("twice"), new("twice")];
+    let request = CreateTopicsRequest { topics, timeout_ms: 60_000, ..Default::default() };
+    let answer = client.call::<apis::CreateTopics>(7, &request).await;
+    let response = answer.decode::<apis::CreateTopics>();
+    let told: Vec<_> = response.topics.iter().map(|topic| (&*topic.name, topic.error_code)).collect();
+    assert_eq!(told, [("once", 0), ("twice", REFUSED)]);
+
+    let grow = |name| CreatePartitionsTopic { name, count: 2, ..Default::default() };
+    let topics = vec![grow("kept"), grow("once"), grow("kept")];
+    let request = CreatePartitionsRequest { topics, timeout_ms: 60_000, validate_only: false };
+    let answer = client.call::<apis::CreatePartitions>(3, &request).await;
+    let response = answer.decode::<apis::CreatePartitions>();
+    let told: Vec<_> = response.results.iter().map(|topic| (&*topic.name, topic.error_code)).collect();
+    assert_eq!(told, [("once", 0), ("kept", REFUSED)]);
+
+    let by_name = |name, topic_id| DeleteTopicState { name: Some(name), topic_id };
+    let by_id = |topic_id| DeleteTopicState { name: None, topic_id };
+    let topics = vec![
+        by_name("kept", [0; 16]),
+        by_id(kept),
+        by_name("once", [0; 16]),
+        by_name("once", [0; 16]),
+        by_name("twice", gone),
+        by_id([0; 16]),
+        by_id(gone),
+    ];
+    let request = DeleteTopicsRequest { topics, timeout_ms: 60_000, ..Default::default() };
+    let answer = client.call::<apis::DeleteTopics>(6, &request).await;
+    let response = answer.decode::<apis::DeleteTopics>();
+    let mut told: Vec<_> = response
+        .responses
+        .iter()
+        .map(|t| (t.name.as_deref().unwrap_or_default(), t.topic_id, t.error_code))
+        .collect();
+    told.sort_unstable();
+    let mut expected = [
+        ("", [0; 16], REFUSED),
+        ("gone", gone, 0),
+        ("kept", kept, REFUSED),
+        ("once", [0; 16], REFUSED),
+        ("twice", gone, REFUSED),
+    ];
+    expected.sort_unstable();
+    assert_eq!(told, expected);
     broker.stop().await;
 }
 

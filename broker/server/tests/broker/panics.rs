@@ -49,6 +49,22 @@ async fn a_panic_in_any_part_of_the_broker_ends_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_request_has_a_thread_of_its_own_and_a_panic_there_ends_the_broker() {
+    const TASK: &str = "serve a large request";
+    let mut broker = TestBroker::start(&[]).await;
+    let mut client = broker.connect().await;
+    client.create_topic("t", 1, &[]).await;
+    broker.server().quorum.tasks().plant(TASK);
+    assert_eq!(client.produce("t", 0, &batch(&["a"])).await.1, 0, "a small one has none");
+    let topic = |_| MetadataRequestTopic { name: Some("unknown"), ..Default::default() };
+    let request = MetadataRequest { topics: Some((0..10_000).map(topic).collect()), ..Default::default() };
+    client.send::<apis::Metadata>(9, &request).await;
+    let failed = tokio::time::timeout(PATIENCE, broker.failed()).await.expect("the panic is told");
+    assert!(matches!(&failed, RunError::Bug(bug) if bug.task == TASK && bug.reason == "planted"), "{failed}");
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_panic_in_any_part_of_the_quorum_ends_the_broker() {
     for task in [
         "tell who leads",
@@ -64,4 +80,31 @@ async fn a_panic_in_any_part_of_the_quorum_ends_the_broker() {
     ] {
         check(task).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_panic_in_what_follows_a_leader_ends_the_follower_alone() {
+    let leader = TestBroker::start(&[]).await;
+    let servers = format!("controller.quorum.bootstrap.servers=127.0.0.1:{}", leader.control_port());
+    let mut follower = TestBroker::start(&["node.id=2", "process.roles=broker", &servers]).await;
+    let mut client = leader.connect().await;
+    let assignments = vec![CreatableReplicaAssignment { partition_index: 0, broker_ids: vec![1, 2] }];
+    let topic = CreatableTopic {
+        name: "t",
+        num_partitions: -1,
+        replication_factor: -1,
+        assignments,
+        configs: vec![NamedConfig { name: "min.insync.replicas", value: Some("1") }],
+        ..Default::default()
+    };
+    let request = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
+    let answer = client.call::<apis::CreateTopics>(7, &request).await;
+    assert_eq!(answer.decode::<apis::CreateTopics>().topics[0].error_code, 0);
+    assert_eq!(client.produce("t", 0, &batch(&["a"])).await.1, 0);
+    follower.server().quorum.tasks().plant("follow a leader");
+    let failed = tokio::time::timeout(PATIENCE, follower.failed()).await.expect("the panic is told");
+    assert!(matches!(&failed, RunError::Bug(bug) if bug.task == "follow a leader"), "{failed}");
+    follower.stop().await;
+    assert_eq!(client.produce("t", 0, &batch(&["b"])).await.1, 1, "the leader goes on");
+    leader.stop().await;
 }

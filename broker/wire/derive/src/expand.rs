@@ -98,7 +98,7 @@ fn field(name: &Ident, of: &TokenStream, fields: &[Field<'_>]) -> TokenStream {
         let (present, context, ty) = (f.is_present(), f.context(), f.ty);
         quote!(if #present { size += <#ty as crate::codec::Field<'a>>::size_min(#context); })
     });
-    let (decode, encode) = (decode(name, fields), encode(fields));
+    let (decode, skip, encode) = (decode(name, fields), skip(name, fields), encode(fields));
     quote! {
         impl<'a> crate::codec::Field<'a> for #of {
             fn size_min(context: crate::codec::Context) -> usize {
@@ -112,6 +112,13 @@ fn field(name: &Ident, of: &TokenStream, fields: &[Field<'_>]) -> TokenStream {
                 context: crate::codec::Context,
             ) -> ::core::result::Result<Self, crate::codec::DecodeError> {
                 #decode
+            }
+
+            fn skip(
+                decoder: &mut crate::codec::Decoder<'a>,
+                context: crate::codec::Context,
+            ) -> ::core::result::Result<(), crate::codec::DecodeError> {
+                #skip
             }
 
             fn encode(&self, encoder: &mut crate::codec::Encoder, context: crate::codec::Context) {
@@ -158,6 +165,35 @@ fn decode(name: &Ident, fields: &[Field<'_>]) -> TokenStream {
             })?;
         }
         Ok(Self { #(#names,)* })
+    }
+}
+
+/// The same as [`decode`] without the values.
+fn skip(name: &Ident, fields: &[Field<'_>]) -> TokenStream {
+    let value = |f: &Field<'_>| {
+        let (context, ty, label) = (f.context(), f.ty, label(name, f));
+        quote! {
+            decoder.at(#label);
+            <#ty as crate::codec::Field<'a>>::skip(decoder, #context)?;
+        }
+    };
+    let passed = fields.iter().filter(|f| f.attributes.tag.is_none()).map(|f| {
+        let (present, value) = (f.is_present(), value(f));
+        quote!(if #present { #value })
+    });
+    let arms = fields.iter().filter_map(|f| {
+        let (tag, present, value) = (f.attributes.tag?, f.is_present(), value(f));
+        Some(quote!(#tag if #present => { #value Ok(true) }))
+    });
+    quote! {
+        #(#passed)*
+        if context.flexible {
+            decoder.tagged_fields(|decoder, tag| match tag {
+                #(#arms)*
+                _ => Ok(false),
+            })?;
+        }
+        Ok(())
     }
 }
 
@@ -214,6 +250,16 @@ fn nullable_field(of: &TokenStream) -> TokenStream {
                     return Ok(None);
                 }
                 crate::codec::Field::decode(decoder, context).map(Some)
+            }
+
+            fn skip_nullable(
+                decoder: &mut crate::codec::Decoder<'a>,
+                context: crate::codec::Context,
+            ) -> ::core::result::Result<bool, crate::codec::DecodeError> {
+                if decoder.i8()? < 0 {
+                    return Ok(false);
+                }
+                <Self as crate::codec::Field<'a>>::skip(decoder, context).map(|()| true)
             }
 
             fn encode_nullable(

@@ -99,6 +99,7 @@ pub struct Decoder<'a> {
     field: &'static str,
     memory_left_bytes: usize,
     memory_limit_bytes: usize,
+    text_bytes: usize,
 }
 
 impl<'a> Decoder<'a> {
@@ -113,7 +114,15 @@ impl<'a> Decoder<'a> {
     /// As [`Decoder::new`], with another limit for the memory of all arrays.
     pub fn with_memory_limit(frame: &'a [u8], memory_limit_bytes: usize) -> Self {
         let (end, field) = (frame.len(), "frame");
-        Self { frame, position: 0, end, field, memory_left_bytes: memory_limit_bytes, memory_limit_bytes }
+        Self {
+            frame,
+            position: 0,
+            end,
+            field,
+            memory_left_bytes: memory_limit_bytes,
+            memory_limit_bytes,
+            text_bytes: 0,
+        }
     }
 
     /// Names the field that is read next, for errors.
@@ -242,6 +251,15 @@ impl<'a> Decoder<'a> {
     /// # Errors
     /// When so many can't be in the bytes that are left, or would need too much memory.
     pub fn vec<T>(&mut self, count: usize, size_min: usize) -> Result<Vec<T>, DecodeError> {
+        self.count_elements::<T>(count, size_min)?;
+        Ok(Vec::with_capacity(count))
+    }
+
+    /// Counts the memory of `count` elements that take at least `size_min` bytes each in the frame.
+    ///
+    /// # Errors
+    /// When so many can't be in the bytes that are left, or would need too much memory.
+    pub fn count_elements<T>(&mut self, count: usize, size_min: usize) -> Result<(), DecodeError> {
         let remaining = self.remaining();
         if count > remaining / size_min.max(1) {
             return Err(self.error(DecodeErrorKind::CountTooLarge { count, remaining }));
@@ -252,7 +270,22 @@ impl<'a> Decoder<'a> {
                 return Err(self.error(DecodeErrorKind::MemoryLimit { limit_bytes: self.memory_limit_bytes }));
             }
         }
-        Ok(Vec::with_capacity(count))
+        Ok(())
+    }
+
+    /// Counts the length of a text that was passed over.
+    pub fn count_text(&mut self, bytes: usize) {
+        self.text_bytes += bytes;
+    }
+
+    /// The length of all texts that were passed over so far, in bytes: what copies of them would take.
+    pub fn text_bytes(&self) -> usize {
+        self.text_bytes
+    }
+
+    /// What the arrays that were read or passed over so far take in memory, in bytes.
+    pub fn memory_bytes(&self) -> usize {
+        self.memory_limit_bytes - self.memory_left_bytes
     }
 
     /// Reads the tagged section of a struct: `read` gets each tag, reads its value and says true, or leaves it

@@ -41,6 +41,14 @@ pub trait Field<'a>: Sized {
     /// When the bytes at hand aren't one.
     fn decode(decoder: &mut Decoder<'a>, context: Context) -> Result<Self, DecodeError>;
 
+    /// Passes over a value without keeping it, and has the decoder count what its arrays would take and how long its texts are.
+    ///
+    /// # Errors
+    /// The same as those of [`Self::decode`].
+    fn skip(decoder: &mut Decoder<'a>, context: Context) -> Result<(), DecodeError> {
+        Self::decode(decoder, context).map(drop)
+    }
+
     /// Writes the value. A null where the version allows none is written as the empty value.
     fn encode(&self, encoder: &mut Encoder, context: Context);
 }
@@ -58,6 +66,14 @@ pub trait NullableField<'a>: Field<'a> {
     /// When the bytes at hand are neither.
     fn decode_nullable(decoder: &mut Decoder<'a>, context: Context) -> Result<Option<Self>, DecodeError>;
 
+    /// Passes over a value or null, as [`Field::skip`]. False if it is null.
+    ///
+    /// # Errors
+    /// The same as those of [`Self::decode_nullable`].
+    fn skip_nullable(decoder: &mut Decoder<'a>, context: Context) -> Result<bool, DecodeError> {
+        Ok(Self::decode_nullable(decoder, context)?.is_some())
+    }
+
     /// Writes the value or null.
     fn encode_nullable(value: Option<&Self>, encoder: &mut Encoder, context: Context);
 }
@@ -72,6 +88,14 @@ impl<'a, T: NullableField<'a> + Default> Field<'a> for Option<T> {
             T::decode_nullable(decoder, context.not_null())
         } else {
             T::decode(decoder, context).map(Some)
+        }
+    }
+
+    fn skip(decoder: &mut Decoder<'a>, context: Context) -> Result<(), DecodeError> {
+        if context.nullable {
+            T::skip_nullable(decoder, context.not_null()).map(drop)
+        } else {
+            T::skip(decoder, context)
         }
     }
 
@@ -143,6 +167,13 @@ macro_rules! not_null {
             Self::decode_nullable(decoder, context)?.ok_or_else(|| decoder.error(DecodeErrorKind::Null))
         }
 
+        fn skip(decoder: &mut Decoder<'a>, context: Context) -> Result<(), DecodeError> {
+            match Self::skip_nullable(decoder, context)? {
+                true => Ok(()),
+                false => Err(decoder.error(DecodeErrorKind::Null)),
+            }
+        }
+
         fn encode(&self, encoder: &mut Encoder, context: Context) {
             Self::encode_nullable(Some(self), encoder, context);
         }
@@ -160,6 +191,12 @@ impl<'a> NullableField<'a> for &'a str {
         std::str::from_utf8(bytes).map(Some).map_err(|_| decoder.error(DecodeErrorKind::NotUtf8))
     }
 
+    fn skip_nullable(decoder: &mut Decoder<'a>, context: Context) -> Result<bool, DecodeError> {
+        let text = Self::decode_nullable(decoder, context)?;
+        decoder.count_text(text.map_or(0, str::len));
+        Ok(text.is_some())
+    }
+
     fn encode_nullable(value: Option<&Self>, encoder: &mut Encoder, context: Context) {
         encoder.string_length(value.map(|text| text.len()), context.flexible);
         encoder.put(value.copied().unwrap_or_default().as_bytes());
@@ -173,6 +210,10 @@ impl<'a> Field<'a> for Cow<'a, str> {
 impl<'a> NullableField<'a> for Cow<'a, str> {
     fn decode_nullable(decoder: &mut Decoder<'a>, context: Context) -> Result<Option<Self>, DecodeError> {
         Ok(<&str>::decode_nullable(decoder, context)?.map(Cow::Borrowed))
+    }
+
+    fn skip_nullable(decoder: &mut Decoder<'a>, context: Context) -> Result<bool, DecodeError> {
+        <&str>::skip_nullable(decoder, context)
     }
 
     fn encode_nullable(value: Option<&Self>, encoder: &mut Encoder, context: Context) {
@@ -208,6 +249,15 @@ impl<'a, T: Field<'a>> NullableField<'a> for Vec<T> {
             elements.push(T::decode(decoder, context)?);
         }
         Ok(Some(elements))
+    }
+
+    fn skip_nullable(decoder: &mut Decoder<'a>, context: Context) -> Result<bool, DecodeError> {
+        let Some(count) = decoder.long_length(context.flexible)? else { return Ok(false) };
+        decoder.count_elements::<T>(count, T::size_min(context))?;
+        for _ in 0..count {
+            T::skip(decoder, context)?;
+        }
+        Ok(true)
     }
 
     fn encode_nullable(value: Option<&Self>, encoder: &mut Encoder, context: Context) {

@@ -27,6 +27,17 @@ pub trait Message<'a>: Field<'a> {
         Self::decode(decoder, context)
     }
 
+    /// Passes over a body in `version` and keeps nothing of it; [`Decoder::memory_bytes`] and [`Decoder::text_bytes`] then
+    /// tell what the arrays of the decoded body take, and how long its texts are.
+    ///
+    /// # Errors
+    /// The same as those of [`Self::decode_body`].
+    fn skip_body(decoder: &mut Decoder<'a>, version: i16) -> Result<(), DecodeError> {
+        let context =
+            Self::context(version).ok_or_else(|| decoder.error(DecodeErrorKind::Version(version)))?;
+        Self::skip(decoder, context)
+    }
+
     /// Writes the body in `version`. Fields that the version doesn't have are left out.
     ///
     /// # Errors
