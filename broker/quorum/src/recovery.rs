@@ -95,7 +95,8 @@ impl Node {
     /// Leaves the quorum `leaves` for another one, by an administrator's word.
     ///
     /// # Errors
-    /// `FailedPrecondition` when this node follows something else than the administrator saw.
+    /// `FailedPrecondition` when this node follows something else than the administrator saw, `AlreadyExists` when it is told
+    /// to follow what was made of its own quorum, and that lives.
     pub async fn follow_as_told(&self, request: &proto::FollowQuorumRequest) -> Result<(), Status> {
         self.check_cluster(&request.cluster_id)?;
         let me = self.config.node_id;
@@ -105,6 +106,15 @@ impl Node {
         if ours.id.to_string() != request.leaves {
             return Err(Status::failed_precondition(format!(
                 "node {me} follows another quorum by now: look again"
+            )));
+        }
+        // One that was formed beside the true one may live, and is to be left all the same.
+        let is_ours_rebuilt = theirs.succeeds.iter().any(|ancestor| ancestor.id == ours.id);
+        if is_ours_rebuilt && self.confirm(ALIVE_LIMIT).await.is_ok() {
+            return Err(Status::already_exists(format!(
+                "the metadata quorum {} of node {me} has an active controller: it isn't left for one that was rebuilt \
+                 from it",
+                ours.id
             )));
         }
         tracing::warn!(quorum = %theirs.id, leaves = %ours.id, "an administrator has this node follow another quorum");

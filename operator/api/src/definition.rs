@@ -36,7 +36,8 @@ pub fn definition_trouble(
     let has = said(live, DEFINITION_VERSION_ANNOTATION);
     let is_newer = has.is_some_and(|has| numbers(has) > numbers(version));
     let is_same = said(live, DEFINITION_ANNOTATION) == said(needed, DEFINITION_ANNOTATION);
-    if is_newer || (has == Some(version) && is_same) {
+    // The same definition serves whatever version it is from: that of a release may be no other than that of the one before.
+    if is_newer || is_same {
         return None;
     }
     let had = match has {

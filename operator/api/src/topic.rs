@@ -16,7 +16,7 @@ pub const REPLICAS_DEFAULT: i32 = 3;
 pub const REPLICAS_MAX: i32 = 7;
 
 /// The annotation by which a person has a topic that was there before its Topic changed so that it keeps fewer records;
-/// its value is "true".
+/// its value is that topic's id, so that it says nothing of a later one of that name.
 pub const ADOPT_ANNOTATION: &str = "ottla.dev/adopt";
 
 /// Topics that belong to the brokers themselves.
@@ -159,9 +159,10 @@ pub struct TopicStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ack_durability: Option<String>,
 
-    /// The settings that this Topic has set: what is taken out of its manifest returns to the broker's default.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub managed_config: Vec<String>,
+    /// The settings that this Topic has set or asked for, with their values: what is taken out of its manifest returns to
+    /// the broker's default, if the topic still has that value. Absent where no record was kept yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub managed_config: Option<BTreeMap<String, String>>,
 
     /// The settings that the topic has and the manifest doesn't name: they stay as they are.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

@@ -188,6 +188,12 @@ pub struct QuorumRecoverArgs {
     /// Rebuild the quorum from this broker's metadata, and have the others follow. What only others knew is lost
     #[arg(long, value_name = "ID")]
     pub from_broker: Option<i32>,
+    /// Rebuild it though another broker has later metadata: topics, settings and moves that only that one knows are lost
+    #[arg(long, requires = "from_broker")]
+    pub lose_later_metadata: bool,
+    /// Rebuild it though a broker of --controllers doesn't answer: what only that one knows of the metadata is lost
+    #[arg(long, requires = "from_broker")]
+    pub lose_unseen_metadata: bool,
 }
 
 #[cfg(test)]
@@ -207,6 +213,8 @@ mod tests {
         check("ottla quorum recover --controllers a:1,b:2", true);
         check("ottla quorum recover --controllers a:1 --from-broker 1", true);
         check("ottla quorum recover --from-broker 1", false);
+        check("ottla quorum recover --controllers a:1 --from-broker 1 --lose-later-metadata", true);
+        check("ottla quorum recover --controllers a:1 --lose-unseen-metadata", false);
     }
 
     #[test]

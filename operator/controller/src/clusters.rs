@@ -67,6 +67,7 @@ pub async fn reconcile_cluster(
         image: &context.image,
         view: known.view.as_deref(),
         silent: known.silent,
+        trouble: known.trouble.as_deref(),
     };
     let mut plan = match plan_cluster(observed) {
         Ok(plan) => plan,
@@ -83,7 +84,13 @@ pub async fn reconcile_cluster(
         return Ok(Action::await_change());
     };
     let is_due = plan.steps.iter().any(is_due);
-    let begun = restart_next(&context, &cluster, known.view.as_deref(), &mut plan, &mut failures).await;
+    // A pod that is made now would pass for new, and have what the refused step was to change.
+    let is_due = is_due && failures.is_empty();
+    let begun = if !is_due {
+        None
+    } else {
+        restart_next(&context, &cluster, known.view.as_deref(), &mut plan, &mut failures).await
+    };
     let (status, mut events) = cluster_status(observed, &plan, &failures, now);
     events.extend(begun);
     report(&context, &cluster, &status, &events).await?;
@@ -121,14 +128,18 @@ async fn no_plan(context: &Context, cluster: &KafkaCluster, why: NoPlan) -> Resu
     Ok(Action::await_change())
 }
 
-// A failed step doesn't stop the others: none needs another's success to be right. None if the whole
+// A failed step doesn't stop the others: none but the StatefulSet needs another's success to be right. None if the whole
 // namespace is being deleted: then nothing is to be made any more.
 async fn carry_out(context: &Context, namespace: &str, plan: &ClusterPlan) -> Option<Vec<Failure>> {
     let mut failures = Vec::new();
+    let mut no_settings = false;
     for step in &plan.steps {
         let result = match step {
-            // Brokers begin with what is theirs: not with another's account, settings or addresses.
-            Step::Apply(object) if object.kind == ObjectKind::StatefulSet && is_conflict(&failures) => {
+            // Brokers begin with what is theirs: not with another's account, settings or addresses. And the template names
+            // the settings that its pods are to have: they have to be there.
+            Step::Apply(object)
+                if object.kind == ObjectKind::StatefulSet && (no_settings || is_conflict(&failures)) =>
+            {
                 continue;
             }
             Step::Apply(object) => apply(context, namespace, object).await.map(|_| ()),
@@ -141,6 +152,7 @@ async fn carry_out(context: &Context, namespace: &str, plan: &ClusterPlan) -> Op
             if matches!(&error, ApplyError::Kubernetes(error) if is_namespace_terminating(error)) {
                 return None;
             }
+            no_settings |= matches!(step, Step::Apply(object) if object.kind == ObjectKind::ConfigMap);
             failures.push(failure(context, namespace, step.name(), &error));
         }
     }

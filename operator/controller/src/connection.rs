@@ -1,4 +1,7 @@
 //! A standing connection to each cluster's control API: it watches, and wakes whom a change concerns.
+//!
+//! One broker's word is not enough: it may be cut off from the others, or have an empty disk and be catching up. So a broker
+//! is followed only once a quorum has confirmed its word, and for as long as it hears of an active controller.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,6 +26,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a call may take.
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// How long a broker may take to have its word confirmed; it gives up by itself sooner.
+const CONFIRM_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a broker that is followed may hear of no active controller: elections take less.
+const LOST_PATIENCE: Duration = Duration::from_secs(3);
 /// How long a cluster may be silent before its topics say so.
 const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE_FIRST: Duration = Duration::from_millis(200);
@@ -42,6 +49,8 @@ pub(crate) struct Known {
     pub client: Option<Client>,
     /// Whether nobody has answered for a while; a cluster that was just asked is not silent yet.
     pub silent: bool,
+    /// What brokers say is wrong with the metadata quorum, while none has its word confirmed.
+    pub trouble: Option<String>,
     /// Held while a change is planned and asked for, so that one doesn't make another's plan old.
     pub turn: Arc<tokio::sync::Mutex<()>>,
 }
@@ -131,15 +140,20 @@ impl Task {
         let mut answered = Instant::now();
         loop {
             let candidates = addresses.borrow_and_update().clone();
+            let mut trouble = None;
             // Not always the same: the one that just failed comes last.
             for address in candidates.iter().cycle().skip(turn).take(candidates.len()) {
-                if let Some(client) = connect(address).await
-                    && self.follow(client).await
-                {
-                    (pause, answered) = (PAUSE_FIRST, Instant::now());
-                    break;
+                let Some(mut client) = connect(address).await else { continue };
+                match confirmed(&mut client).await {
+                    Ok(view) => {
+                        self.follow(client, &view).await;
+                        (pause, answered, trouble) = (PAUSE_FIRST, Instant::now(), None);
+                        break;
+                    }
+                    Err(said) => trouble = trouble.or(said),
                 }
             }
+            self.note_trouble(trouble);
             // One broker's restart is no news; a cluster that stays silent is.
             if answered.elapsed() > PATIENCE && !self.sender.borrow().silent {
                 self.sender.send_modify(|known| (known.view, known.silent) = (None, true));
@@ -153,18 +167,46 @@ impl Task {
         }
     }
 
-    /// Watches until the broker goes away; whether it ever answered.
-    async fn follow(&self, mut client: Client) -> bool {
+    /// Watches until the broker goes away, or hears of no active controller any more; `first` was confirmed.
+    async fn follow(&self, mut client: Client, first: &proto::ClusterView) {
+        let _connected = Connected::new(&self.metrics);
+        self.publish(&client, first);
         let call = client.watch_cluster(GetClusterRequest::default());
-        let Ok(Ok(answer)) = timeout(CALL_TIMEOUT, call).await else { return false };
-        let mut stream = answer.into_inner();
-        let mut connected = None;
-        while let Ok(Some(view)) = stream.message().await {
-            connected.get_or_insert_with(|| Connected::new(&self.metrics));
-            self.publish(&client, &view);
+        if let Ok(Ok(answer)) = timeout(CALL_TIMEOUT, call).await {
+            let mut stream = answer.into_inner();
+            let mut lost_since = None;
+            loop {
+                let next = match lost_since {
+                    None => stream.message().await,
+                    Some(since) => {
+                        let left = LOST_PATIENCE.saturating_sub(Instant::elapsed(&since));
+                        match timeout(left, stream.message()).await {
+                            Ok(next) => next,
+                            // Others may know better.
+                            Err(_) => break,
+                        }
+                    }
+                };
+                let Ok(Some(mut view)) = next else { break };
+                // What it says of the quorum counts once it is confirmed, or nobody's word is.
+                let trouble = std::mem::replace(&mut view.quorum_trouble, first.quorum_trouble.clone());
+                let is_lost = is_led(first) && !is_led(&view) || trouble != first.quorum_trouble;
+                lost_since = if is_lost { lost_since.or_else(|| Some(Instant::now())) } else { None };
+                self.publish(&client, &view);
+            }
         }
         self.sender.send_modify(|known| known.client = None);
-        connected.is_some()
+    }
+
+    fn note_trouble(&self, trouble: Option<String>) {
+        let news = self.sender.send_if_modified(|known| {
+            let news = known.trouble != trouble;
+            known.trouble = trouble;
+            news
+        });
+        if news {
+            self.tell(None);
+        }
     }
 
     fn publish(&self, client: &Client, view: &proto::ClusterView) {
@@ -179,9 +221,11 @@ impl Task {
             let reconnected = known.client.is_none();
             known.client = Some(client.clone());
             known.view = Some(view.clone());
-            known.silent = false;
-            concerns = match old {
-                Some(old) if !reconnected => Some(topics_changed(&old, &view)),
+            (known.silent, known.trouble) = (false, None);
+            concerns = match &old {
+                // The watch begins with what was just confirmed.
+                Some(old) if !reconnected && **old == *view => return false,
+                Some(old) if !reconnected => Some(topics_changed(old, &view)),
                 _ => Some(None),
             };
             true
@@ -224,13 +268,31 @@ fn topics_changed(old: &ClusterView, new: &ClusterView) -> Option<Vec<String>> {
     Some(gone.chain(differs.map(|(name, _)| name)).cloned().collect())
 }
 
+fn is_led(view: &proto::ClusterView) -> bool {
+    view.active_controller.is_some()
+}
+
 /// Asks the broker at `address` what is true now, past what any watch has shown. Who was the active controller until a
 /// moment ago doesn't answer.
 pub(crate) async fn ask(address: &str) -> Option<ClusterView> {
-    let mut client = connect(address).await?;
-    let answer =
-        timeout(CALL_TIMEOUT, client.get_cluster(GetClusterRequest { confirmed: true })).await.ok()?;
-    Some(view_of(&answer.ok()?.into_inner()))
+    ask_by(&mut connect(address).await?).await
+}
+
+/// Asks the broker that this is a client of what is true now.
+pub(crate) async fn ask_by(client: &mut Client) -> Option<ClusterView> {
+    let answer = timeout(CALL_TIMEOUT, client.get_cluster(GetClusterRequest { confirmed: true })).await;
+    Some(view_of(&answer.ok()?.ok()?.into_inner()))
+}
+
+/// What a broker shows, if a quorum confirms it; otherwise what it says is wrong with the quorum, if it says so.
+async fn confirmed(client: &mut Client) -> Result<proto::ClusterView, Option<String>> {
+    let asked = client.get_cluster(GetClusterRequest { confirmed: true });
+    if let Ok(Ok(answer)) = timeout(CONFIRM_TIMEOUT, asked).await {
+        return Ok(answer.into_inner());
+    }
+    let asked = client.get_cluster(GetClusterRequest { confirmed: false });
+    let Ok(Ok(answer)) = timeout(CONFIRM_TIMEOUT, asked).await else { return Err(None) };
+    Err(Some(answer.into_inner().quorum_trouble).filter(|trouble| !trouble.is_empty()))
 }
 
 async fn connect(address: &str) -> Option<Client> {

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::{Api, Client};
 use ottla_api::{CONTROL_PORT, KafkaCluster};
-use ottla_plan::Names;
+use ottla_plan::{Names, TopicAction};
 use parking_lot::Mutex;
 
 use crate::connection::Connections;
@@ -40,8 +40,17 @@ pub struct Context {
     written: Mutex<HashMap<String, Written>>,
     /// Failures in a row, by uid.
     failures: Mutex<HashMap<String, u32>>,
+    /// What the brokers said no to, by the uid of the Topic.
+    refusals: Mutex<HashMap<String, Refusal>>,
     /// A node's labels don't change under its pods' feet; by name.
     nodes: Mutex<BTreeMap<String, BTreeMap<String, String>>>,
+}
+
+/// What the brokers said no to.
+struct Refusal {
+    action: TopicAction,
+    message: String,
+    until: Instant,
 }
 
 struct Written {
@@ -71,6 +80,7 @@ impl Context {
             connections,
             written: Mutex::default(),
             failures: Mutex::default(),
+            refusals: Mutex::default(),
             nodes: Mutex::default(),
         }
     }
@@ -96,6 +106,7 @@ impl Context {
     pub(crate) fn forget(&self, uid: &str) {
         self.written.lock().remove(uid);
         self.failures.lock().remove(uid);
+        self.refusals.lock().remove(uid);
     }
 
     /// How long to wait after another failure: twice as long as after the one before.
@@ -104,6 +115,21 @@ impl Context {
         let count = failures.entry(uid.to_owned()).or_default();
         *count = count.saturating_add(1);
         PAUSE_FIRST.saturating_mul(1 << (*count - 1).min(6)).min(PAUSE_MAX)
+    }
+
+    /// Remembers for a while that the brokers refuse this, as nothing else has changed.
+    pub(crate) fn refused(&self, uid: &str, action: TopicAction, message: &str, stands: Duration) {
+        let refusal = Refusal { action, message: message.to_owned(), until: Instant::now() + stands };
+        self.refusals.lock().insert(uid.to_owned(), refusal);
+    }
+
+    /// What the brokers said to the same request, and for how long they aren't asked again: the status that says so would
+    /// wake us, and so on.
+    pub(crate) fn refusal(&self, uid: &str, action: &TopicAction) -> Option<(String, Duration)> {
+        let refusals = self.refusals.lock();
+        let refusal = refusals.get(uid).filter(|refusal| refusal.action == *action)?;
+        let left = refusal.until.saturating_duration_since(Instant::now());
+        (!left.is_zero()).then(|| (refusal.message.clone(), left))
     }
 
     /// The next failure is the first again.

@@ -26,6 +26,20 @@ pub(crate) struct Unread {
     pub conditions: Vec<Condition>,
     /// Why it can't be decoded.
     pub error: String,
+    /// What it asks for, as it is.
+    pub spec: Value,
+}
+
+impl Unread {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.metadata.name.as_deref().unwrap_or_default()
+    }
+
+    /// Its namespace.
+    pub fn namespace(&self) -> &str {
+        self.metadata.namespace.as_deref().unwrap_or_default()
+    }
 }
 
 impl<'de, K: DeserializeOwned> Deserialize<'de> for Lenient<K> {
@@ -38,7 +52,8 @@ impl<'de, K: DeserializeOwned> Deserialize<'de> for Lenient<K> {
         // The API server itself keeps metadata as they should be.
         let metadata = ObjectMeta::deserialize(&raw["metadata"]).map_err(D::Error::custom)?;
         let conditions = Vec::deserialize(&raw["status"]["conditions"]).unwrap_or_default();
-        Ok(Self::Unread(Box::new(Unread { metadata, conditions, error })))
+        let spec = raw["spec"].clone();
+        Ok(Self::Unread(Box::new(Unread { metadata, conditions, error, spec })))
     }
 }
 

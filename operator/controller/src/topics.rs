@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use tonic::{Code, Status};
 
 use crate::apply::{publish, set_finalizer, write_status};
-use crate::connection::{CALL_TIMEOUT, Client, Known};
+use crate::connection::{CALL_TIMEOUT, Client, Known, ask_by};
 use crate::context::{Context, now};
 use crate::error::ReconcileError;
 
@@ -40,7 +40,10 @@ pub async fn reconcile_topic(topic: Arc<Topic>, context: Arc<Context>) -> Result
         topic.status = Some(newer);
     }
     let others = context.stores.topics.state();
-    let elder = elder_of(&topic, others.iter().map(|t| &**t)).cloned();
+    let elder = elder_of(&topic, others.iter().map(|t| &**t)).map(|elder| elder.name_any());
+    // One that can't be read is as much an elder, but for a Topic that has had the topic in its care.
+    let has_it = topic.status.as_ref().is_some_and(|status| status.topic_id.is_some());
+    let elder = elder.or_else(|| if has_it { None } else { context.stores.unreads.elder_of(&topic) });
     let cluster = cluster_of(&topic, &context);
     let namespace = topic.namespace().unwrap_or_default();
     let unread = context.stores.unreads.why("KafkaCluster", &namespace, &topic.spec.cluster_ref.name);
@@ -56,7 +59,7 @@ pub async fn reconcile_topic(topic: Arc<Topic>, context: Arc<Context>) -> Result
     let mut attempt = Attempt {
         context: &context,
         topic,
-        elder: elder.as_ref(),
+        elder: elder.as_deref(),
         spec: cluster.as_ref().map(|cluster| &cluster.spec),
         known: known.as_ref(),
         unread: unread.as_deref(),
@@ -104,7 +107,8 @@ struct Attempt<'a> {
     context: &'a Context,
     /// With the status that was written last.
     topic: Topic,
-    elder: Option<&'a Topic>,
+    /// The name of the Topic that came first.
+    elder: Option<&'a str>,
     spec: Option<&'a KafkaClusterSpec>,
     known: Option<&'a watch::Receiver<Known>>,
     /// Why the cluster can't be decoded, if it is there and can't be.
@@ -121,6 +125,12 @@ impl Attempt<'_> {
             // Before the topic is there: else it could outlive a Topic that is deleted at once.
             set_finalizer(self.context, &self.topic, TOPIC_FINALIZER, plan.finalizer).await?;
         }
+        if plan.is_gone && holds && !self.is_gone().await {
+            return Ok((
+                self.unreachable("no broker confirms that the topic is gone"),
+                Next::After(UNREACHABLE_AGAIN),
+            ));
+        }
         if plan.action.is_none() {
             return Ok((plan, Next::Await));
         }
@@ -129,6 +139,10 @@ impl Attempt<'_> {
         for _ in 0..ATTEMPTS_MAX {
             plan = self.plan(None);
             let Some(action) = plan.action.take() else { return Ok((plan, Next::Await)) };
+            let uid = self.topic.uid().unwrap_or_default();
+            if let Some((message, left)) = self.context.refusal(&uid, &action) {
+                return Ok((self.plan(Some(&message)), Next::After(left)));
+            }
             let Some(client) = self.known.and_then(|known| known.borrow().client.clone()) else {
                 return Ok((self.unreachable("no broker answers just now"), Next::After(UNREACHABLE_AGAIN)));
             };
@@ -146,6 +160,7 @@ impl Attempt<'_> {
                         return Ok((self.unreachable(status.message()), Next::After(UNREACHABLE_AGAIN)));
                     }
                     Verdict::Refused => {
+                        self.context.refused(&uid, action, status.message(), REFUSED_AGAIN);
                         return Ok((self.plan(Some(status.message())), Next::After(REFUSED_AGAIN)));
                     }
                 },
@@ -173,7 +188,9 @@ impl Attempt<'_> {
         let known = self.known.map(|known| known.borrow().clone()).unwrap_or_default();
         let cluster = match (&self.known, &known.view) {
             (None, _) => self.unread.map_or(ClusterState::Absent, ClusterState::Unreachable),
-            (Some(_), None) => ClusterState::Unreachable("no broker answers yet"),
+            (Some(_), None) => {
+                ClusterState::Unreachable(known.trouble.as_deref().unwrap_or("no broker answers yet"))
+            }
             (Some(_), Some(view)) => ClusterState::Known(view),
         };
         self.plan_with(cluster, refusal)
@@ -186,6 +203,15 @@ impl Attempt<'_> {
 
     fn unreachable(&self, why: &str) -> TopicPlan {
         self.plan_with(ClusterState::Unreachable(why), None)
+    }
+
+    /// Whether the topic is gone by the brokers' own word of this moment: a view may lag behind its creation.
+    async fn is_gone(&self) -> bool {
+        let Some(mut client) = self.known.and_then(|known| known.borrow().client.clone()) else {
+            return false;
+        };
+        let Some(view) = ask_by(&mut client).await else { return false };
+        self.plan_with(ClusterState::Known(&view), None).is_gone
     }
 
     /// Waits until the view is at least as new as an answer.

@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
 use crate::connection::Changed;
-use crate::lenient::Lenient;
+use crate::lenient::{Lenient, Unread};
 use crate::liveness::Watches;
 use crate::unread::{Reader, Report, Unreads};
 
@@ -109,8 +109,8 @@ pub(crate) fn watch_all(
     let unreads = Arc::new(Unreads::default());
     let follow = Follow { client, namespace, wake, reports, watches, unreads: &unreads, tasks };
     Stores {
-        clusters: follow.all(wake_of_clusters(wake.clone())),
-        topics: follow.all(wake_of_topics(wake.clone())),
+        clusters: follow.all(wake_of_clusters(wake.clone()), wake_of_unread_clusters(wake.clone())),
+        topics: follow.all(wake_of_topics(wake.clone()), wake_of_unread_topics(wake.clone())),
         services: follow.ours(),
         config_maps: follow.ours(),
         service_accounts: follow.ours(),
@@ -139,6 +139,31 @@ fn wake_of_topics(wake: Wake) -> impl FnMut(&Topic) -> bool + Send + 'static {
     }
 }
 
+/// Wakes whom an object concerns that can't be decoded.
+pub(crate) type WakeOfUnread = Arc<dyn Fn(&Unread) + Send + Sync>;
+
+/// Wakes a cluster that can't be decoded, and its Topics.
+pub(crate) fn wake_of_unread_clusters(wake: Wake) -> WakeOfUnread {
+    Arc::new(move |unread| {
+        let key = ObjectRef::new(unread.name()).within(unread.namespace());
+        // Nobody listens once the operator stops.
+        let _ = wake.topics.send(Changed { cluster: key.clone(), topics: None });
+        let _ = wake.clusters.send(key);
+    })
+}
+
+// The one that waits for it has its topic's name.
+fn wake_of_unread_topics(wake: Wake) -> WakeOfUnread {
+    Arc::new(move |unread| {
+        let says = |pointer: &str| unread.spec.pointer(pointer).and_then(Value::as_str);
+        let Some(cluster) = says("/clusterRef/name") else { return };
+        let cluster = ObjectRef::new(cluster).within(unread.namespace());
+        let topics = Some(vec![says("/topicName").unwrap_or(unread.name()).to_owned()]);
+        // Nobody listens once the operator stops.
+        let _ = wake.topics.send(Changed { cluster, topics });
+    })
+}
+
 struct Follow<'a> {
     client: &'a Client,
     namespace: Option<&'a str>,
@@ -154,17 +179,24 @@ impl Follow<'_> {
         let ours =
             watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={FIELD_MANAGER}"));
         let wake = self.wake.clusters.clone();
-        self.watch(ours, move |object| cluster_of(object).is_none_or(|cluster| wake.send(cluster).is_ok()))
+        let wake = move |object: &K| cluster_of(object).is_none_or(|cluster| wake.send(cluster).is_ok());
+        // They are Kubernetes' own kinds, which can always be read.
+        self.watch(ours, wake, Arc::new(|_| {}))
     }
 
-    fn all<K: Watched>(&self, wake: impl FnMut(&K) -> bool + Send + 'static) -> Store<K> {
-        self.watch(watcher::Config::default(), wake)
+    fn all<K: Watched>(
+        &self,
+        wake: impl FnMut(&K) -> bool + Send + 'static,
+        wake_of_unread: WakeOfUnread,
+    ) -> Store<K> {
+        self.watch(watcher::Config::default(), wake, wake_of_unread)
     }
 
     fn watch<K: Watched>(
         &self,
         config: watcher::Config,
         wake: impl FnMut(&K) -> bool + Send + 'static,
+        wake_of_unread: WakeOfUnread,
     ) -> Store<K> {
         let api: Api<Lenient<K>> = match self.namespace {
             Some(namespace) => Api::namespaced(self.client.clone(), namespace),
@@ -185,10 +217,17 @@ impl Follow<'_> {
         });
         let (store, writer) = store();
         let (unreads, reports) = (self.unreads.clone(), self.reports.clone());
-        let events = Reader { store: store.clone(), unreads, reports }.read(events);
+        let reader = Reader {
+            store: store.clone(),
+            unreads: unreads.clone(),
+            reports,
+            wake: wake_of_unread.clone(),
+            listed: Vec::new(),
+        };
         // Which fields are the operator's own is looked at; what others have is not.
-        let objects = events.modify(|object| object.managed_fields_mut().retain(is_own));
-        self.tasks.spawn(tell(reflector(writer, objects).touched_objects(), wake));
+        let objects = reader.read(events).modify(|object| object.managed_fields_mut().retain(is_own));
+        let told = Told { store: store.clone(), unreads, wake, wake_of_unread };
+        self.tasks.spawn(told.by(reflector(writer, objects)));
         store
     }
 }
@@ -220,15 +259,53 @@ impl<K> Watched for K where
 {
 }
 
-// Until nobody listens any more.
-async fn tell<K>(stream: impl Stream<Item = Result<K, watcher::Error>>, mut wake: impl FnMut(&K) -> bool) {
-    let mut stream = std::pin::pin!(stream);
-    while let Some(item) = stream.next().await {
-        match item {
-            Ok(object) if !wake(&object) => return,
-            Ok(_) => {}
-            Err(error) => tracing::warn!(%error, "a watch was interrupted"),
+/// Who is told of changes once the store has them.
+pub(crate) struct Told<K: Watched, W> {
+    /// What there is.
+    pub store: Store<K>,
+    /// What can't be decoded of it.
+    pub unreads: Arc<Unreads>,
+    /// Wakes whom an object concerns; tells whether anybody listens.
+    pub wake: W,
+    /// Wakes whom one that can't be decoded concerns.
+    pub wake_of_unread: WakeOfUnread,
+}
+
+impl<K: Watched, W: FnMut(&K) -> bool> Told<K, W> {
+    /// Until nobody listens any more.
+    pub async fn by(mut self, events: impl Stream<Item = Result<watcher::Event<K>, watcher::Error>>) {
+        let mut events = std::pin::pin!(events);
+        // What there was before a list that is under way.
+        let (mut before, mut unread_before) = (Vec::new(), Vec::new());
+        while let Some(event) = events.next().await {
+            let goes_on = match event {
+                Ok(watcher::Event::Apply(object) | watcher::Event::Delete(object)) => (self.wake)(&object),
+                Ok(watcher::Event::Init) => {
+                    (before, unread_before) = (self.store.state(), self.unreads.of::<K>());
+                    true
+                }
+                // The store has them once the list is done.
+                Ok(watcher::Event::InitApply(_)) => true,
+                Ok(watcher::Event::InitDone) => {
+                    self.listed(&std::mem::take(&mut before), &std::mem::take(&mut unread_before))
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a watch was interrupted");
+                    true
+                }
+            };
+            if !goes_on {
+                return;
+            }
         }
+    }
+
+    /// Wakes by all that there is by a list, and by what isn't any more; whether anybody listens.
+    fn listed(&mut self, before: &[Arc<K>], unread_before: &[Unread]) -> bool {
+        unread_before.iter().chain(&self.unreads.of::<K>()).for_each(|unread| (self.wake_of_unread)(unread));
+        let is_gone = |object: &&Arc<K>| self.store.get(&ObjectRef::from_obj(&***object)).is_none();
+        let gone: Vec<Arc<K>> = before.iter().filter(is_gone).cloned().collect();
+        gone.iter().chain(&self.store.state()).all(|object| (self.wake)(object))
     }
 }
 

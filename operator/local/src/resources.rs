@@ -370,7 +370,7 @@ mod tests {
         let (mut resources, _) = applied(dir.path(), BUILT_IN);
         let record = TopicStatus {
             topic_id: Some("id".into()),
-            managed_config: vec!["retention.ms".into()],
+            managed_config: Some([("retention.ms".to_owned(), "1000".to_owned())].into()),
             ..Default::default()
         };
         // What is seen again at each start isn't kept.

@@ -1,11 +1,13 @@
 //! A Topic meets a topic: which settings are whose, and what would change.
 //!
 //! What the manifest doesn't name stays as it is. What this Topic has set, and its manifest names no more, returns to the
-//! broker's default; so it is on record which settings these are.
+//! broker's default. So it is on record what this Topic asked for, with the values: the record is made before the brokers
+//! are asked, who may refuse or not answer, and others may set the same key later. Only a topic that has the very value
+//! had it from this Topic.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ottla_api::{ADOPT_ANNOTATION, Topic};
+use ottla_api::{ADOPT_ANNOTATION, Topic, TopicStatus};
 
 use crate::view::TopicView;
 
@@ -14,31 +16,87 @@ pub(crate) fn named(topic: &Topic) -> BTreeMap<String, String> {
     topic.spec.config.iter().map(|(key, value)| (key.clone(), value.to_string())).collect()
 }
 
-/// All settings that the topic should have; `managed` are those that this Topic has set before.
+/// The settings that this Topic has set or asked for on the topic, by the record in its status.
+pub(crate) fn on_record(topic: &Topic, found: &TopicView, before: &TopicStatus) -> BTreeMap<String, String> {
+    match (&before.managed_config, &before.topic_id) {
+        // A topic that was made anew by others owes this Topic nothing.
+        (_, Some(id)) if *id != found.id => BTreeMap::new(),
+        (Some(managed), _) => managed.clone(),
+        // An operator that kept no record brought all of the topic's settings to what the manifest names.
+        (None, Some(_)) => named(topic),
+        (None, None) => BTreeMap::new(),
+    }
+}
+
+/// The settings on record that the topic has by this Topic's word, and the manifest names no more.
+fn taken_back<'a>(
+    topic: &Topic,
+    found: &'a TopicView,
+    managed: &BTreeMap<String, String>,
+) -> BTreeMap<&'a str, &'a str> {
+    let is_taken_back = |(key, value): &(&String, &String)| {
+        !topic.spec.config.contains_key(*key) && managed.get(*key) == Some(*value)
+    };
+    found.config.iter().filter(is_taken_back).map(|(key, value)| (key.as_str(), value.as_str())).collect()
+}
+
+/// All settings that the topic should have; `managed` is what is on record.
 pub(crate) fn wanted(
     topic: &Topic,
-    found: Option<&TopicView>,
-    managed: &[String],
+    found: &TopicView,
+    managed: &BTreeMap<String, String>,
 ) -> BTreeMap<String, String> {
-    let mut config = found.map(|found| found.config.clone()).unwrap_or_default();
-    config.retain(|key, _| !managed.contains(key));
+    let taken_back = taken_back(topic, found, managed);
+    let mut config = found.config.clone();
+    config.retain(|key, _| !taken_back.contains_key(key.as_str()));
     config.extend(named(topic));
     config
 }
 
-/// The settings that are this Topic's own once the topic is as asked: those that were, and those that it changes.
-pub(crate) fn managed(topic: &Topic, found: Option<&TopicView>, before: &[String]) -> Vec<String> {
-    let has = |key: &String| found.and_then(|found| found.config.get(key));
-    let named = named(topic);
-    let set = named.iter().filter(|(key, value)| has(key) != Some(value)).map(|(key, _)| key);
+/// What is to be on record before the brokers are asked for what the manifest says; `before` is what is.
+pub(crate) fn managed(
+    topic: &Topic,
+    found: Option<&TopicView>,
+    before: &BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
+    let mut managed = BTreeMap::new();
+    for (key, value) in named(topic) {
+        let has = found.and_then(|found| found.config.get(&key));
+        match before.get(&key) {
+            // It is as it was, by nobody's doing here.
+            None if has == Some(&value) => {}
+            // What the topic has of this Topic stays on record until it has the other: it may be refused.
+            Some(had) if has == Some(had) => {
+                managed.insert(key, had.clone());
+            }
+            _ => {
+                managed.insert(key, value);
+            }
+        }
+    }
     // What is to be taken back stays on record until it is.
-    let kept = before.iter().filter(|key| named.contains_key(*key) || has(key).is_some());
-    set.chain(kept).cloned().collect::<BTreeSet<_>>().into_iter().collect()
+    let taken_back = found.map(|found| taken_back(topic, found, before)).unwrap_or_default();
+    managed.extend(taken_back.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())));
+    managed
+}
+
+/// What is left of the record once the brokers have refused: what the topic has of it.
+pub(crate) fn left_after_refusal(
+    found: &TopicView,
+    mut managed: BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
+    managed.retain(|key, value| found.config.get(key) == Some(value));
+    managed
 }
 
 /// The settings that the topic has and the manifest doesn't name, but for those that are taken back.
-pub(crate) fn unmanaged(topic: &Topic, found: &TopicView, managed: &[String]) -> BTreeMap<String, String> {
-    let stays = |key: &String| !topic.spec.config.contains_key(key) && !managed.contains(key);
+pub(crate) fn unmanaged(
+    topic: &Topic,
+    found: &TopicView,
+    managed: &BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
+    let taken_back = taken_back(topic, found, managed);
+    let stays = |key: &String| !topic.spec.config.contains_key(key) && !taken_back.contains_key(key.as_str());
     found.config.iter().filter(|(key, _)| stays(key)).map(|(k, v)| (k.clone(), v.clone())).collect()
 }
 
@@ -51,17 +109,25 @@ pub(crate) struct Differences {
     pub deletes_records: Vec<String>,
 }
 
-/// How a topic that was there before its Topic differs from what the manifest names; `factor` is how many replicas its
-/// partitions should have.
-pub(crate) fn differences(topic: &Topic, found: &TopicView, factor: usize) -> Differences {
+/// How a topic that was there before its Topic differs from what the manifest names; `managed` is what is on record all the
+/// same, `factor` how many replicas its partitions should have.
+pub(crate) fn differences(
+    topic: &Topic,
+    found: &TopicView,
+    managed: &BTreeMap<String, String>,
+    factor: usize,
+) -> Differences {
     let mut differences = Differences::default();
-    for (key, wanted) in named(topic) {
-        let had = found.config.get(&key).map(String::as_str);
-        if had == Some(wanted.as_str()) {
+    let (named, taken_back) = (named(topic), taken_back(topic, found, managed));
+    let changed = named.iter().map(|(key, wanted)| (key.as_str(), Some(wanted.as_str())));
+    for (key, wanted) in changed.chain(taken_back.into_keys().map(|key| (key, None))) {
+        let had = found.config.get(key).map(String::as_str);
+        if had == wanted {
             continue;
         }
-        let text = format!("{key} from {} to {wanted}", had.unwrap_or("its default"));
-        if keeps_less(&key, had, &wanted) {
+        let or_default = |value: Option<&str>| value.unwrap_or("its default").to_owned();
+        let text = format!("{key} from {} to {}", or_default(had), or_default(wanted));
+        if keeps_less(key, had, wanted) {
             differences.deletes_records.push(text.clone());
         }
         differences.all.push(text);
@@ -78,18 +144,20 @@ pub(crate) fn differences(topic: &Topic, found: &TopicView, factor: usize) -> Di
     differences
 }
 
-/// Whether a person has said that it may keep fewer records.
-pub(crate) fn is_agreed(topic: &Topic) -> bool {
+/// Whether a person has said that this very topic may keep fewer records: a word for one topic is none for the next one of
+/// its name.
+pub(crate) fn is_agreed(topic: &Topic, found: &TopicView) -> bool {
     let annotations = topic.metadata.annotations.as_ref();
-    annotations.and_then(|a| a.get(ADOPT_ANNOTATION)).is_some_and(|value| value == "true")
+    annotations.and_then(|a| a.get(ADOPT_ANNOTATION)).is_some_and(|id| *id == found.id)
 }
 
 // What isn't set has a default that isn't known here: any limit may be narrower.
-fn keeps_less(key: &str, had: Option<&str>, wanted: &str) -> bool {
+fn keeps_less(key: &str, had: Option<&str>, wanted: Option<&str>) -> bool {
     match key {
+        "retention.ms" | "retention.bytes" if wanted.is_none() => true,
         "retention.ms" | "retention.bytes" => {
             let limit = |text: &str| text.trim().parse::<i64>().ok();
-            let wanted = limit(wanted);
+            let wanted = wanted.and_then(limit);
             match had.map(limit) {
                 _ if wanted == Some(-1) => false,
                 Some(Some(had)) if had >= 0 => wanted.is_none_or(|wanted| wanted < had),
@@ -100,7 +168,7 @@ fn keeps_less(key: &str, had: Option<&str>, wanted: &str) -> bool {
             let policies = |text: &str| -> BTreeSet<String> {
                 text.split(',').map(|policy| policy.trim().to_owned()).filter(|p| !p.is_empty()).collect()
             };
-            !policies(wanted).is_subset(&policies(had.unwrap_or("delete")))
+            !policies(wanted.unwrap_or("delete")).is_subset(&policies(had.unwrap_or("delete")))
         }
         _ => false,
     }
@@ -128,7 +196,17 @@ mod tests {
             ("cleanup.policy", None, "compact", true),
             ("segment.bytes", None, "1048576", false),
         ] {
-            assert_eq!(keeps_less(key, had, wanted), expected, "{key} {had:?} {wanted}");
+            assert_eq!(keeps_less(key, had, Some(wanted)), expected, "{key} {had:?} {wanted}");
+        }
+        // To the default, whatever it is.
+        for (key, had, expected) in [
+            ("retention.ms", "31536000000", true),
+            ("retention.bytes", "-1", true),
+            ("cleanup.policy", "compact", true),
+            ("cleanup.policy", "delete", false),
+            ("segment.bytes", "1048576", false),
+        ] {
+            assert_eq!(keeps_less(key, Some(had), None), expected, "{key} {had}");
         }
     }
 }

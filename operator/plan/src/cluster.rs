@@ -39,6 +39,8 @@ pub struct ClusterObserved<'a> {
     pub view: Option<&'a ClusterView>,
     /// Whether they were asked for a while without an answer.
     pub silent: bool,
+    /// What brokers say is wrong with the metadata quorum, while none can have its word confirmed by one.
+    pub trouble: Option<&'a str>,
 }
 
 /// What to do about a KafkaCluster, in order. Steps don't depend on each other's success.

@@ -185,7 +185,8 @@ fn verdict(
     for trouble in &troubles {
         message += &format!("; {}", trouble.message);
     }
-    if let Some(trouble) = observed.view.and_then(|view| view.quorum_trouble.as_ref()) {
+    let said = observed.view.and_then(|view| view.quorum_trouble.as_deref());
+    if let Some(trouble) = said.or(observed.trouble) {
         return (false, false, "MetadataQuorumInTrouble", format!("{message}; {trouble}"));
     }
     // Records that can't be written weigh more than a broker that is away, and that more than a replica that lags.
@@ -194,6 +195,10 @@ fn verdict(
         Some(trouble) if !trouble.heals => (false, false, trouble.reason, message),
         _ if ready < all => (false, true, "BrokersNotReady", message),
         Some(trouble) => (false, true, trouble.reason, message),
+        None if observed.silent => {
+            let silent = "no broker answers the operator: the state of partitions is unknown";
+            (false, false, "BrokersSilent", format!("{message}; {silent}"))
+        }
         None => match &plan.unrolled {
             // Whoever waits for the new generation is to wait until the last pod runs by it.
             Some(left) => {

@@ -1,8 +1,8 @@
 //! Which pod is replaced next, so that it runs as the StatefulSet now says, and what still stands against it.
 //!
 //! One pod at a time, and only while every partition that counts on its broker has all replicas in sync. A
-//! pod that isn't ready loses nothing by being replaced, and goes first: else a bad setting could never be
-//! corrected.
+//! pod that isn't ready goes first: else a bad setting could never be corrected. Whether its broker serves all the same
+//! is a controller's word: readiness may fail for all at once, by kubelets' probes, while nobody's records may be stopped.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,6 +21,9 @@ use crate::view::ClusterView;
 
 /// The label of pods that says which revision of the StatefulSet they were made from.
 const REVISION_LABEL: &str = "controller-revision-hash";
+
+/// The annotation of a template by which `kubectl rollout restart` has all pods replaced.
+const RESTARTED_AT_ANNOTATION: &str = "kubectl.kubernetes.io/restartedAt";
 
 /// A pod to be replaced, now or once what blocks it has passed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,11 +51,26 @@ impl Restart {
     pub fn hindrance(&self, view: Option<&ClusterView>) -> Option<String> {
         match view {
             _ if !self.runs => None,
-            Some(view) if self.ready => restart_hindrance(view, self.broker),
-            Some(view) => unready_hindrance(view, self.broker),
+            Some(view) if self.ready || serves(view, self.broker) => restart_hindrance(view, self.broker),
+            Some(_) => None,
             // A broker that isn't ready may be why nobody answers.
             None => self.ready.then(|| "no broker answers".to_owned()),
         }
+    }
+
+    /// Why the pod of another broker stands against it. Where this one serves though its pod isn't ready, others that are yet
+    /// to be replaced may be no better off; where it doesn't, it may be what others need to become ready.
+    fn hindered_by(&self, name: &str, pod: Option<&Pod>, serves: bool, is_old: bool) -> Option<String> {
+        let unready = !pod.is_some_and(is_ready);
+        let goes = pod.is_none_or(|pod| pod.metadata.deletion_timestamp.is_some());
+        let hinders = if self.ready {
+            unready
+        } else if serves {
+            unready && (goes || !is_old)
+        } else {
+            self.runs && goes
+        };
+        hinders.then(|| if goes { format!("{name} is on its way") } else { format!("{name} is not ready") })
     }
 
     /// What to tell once it is begun.
@@ -133,7 +151,11 @@ pub(crate) fn next_restart(
         numbered.filter(|(ordinal, _, pod)| is_old(set, revision, pod, *ordinal)).collect();
     // Those that don't serve first, the active controller last: it is then elected anew only once.
     let controller = view.and_then(|view| view.active_controller);
-    old.sort_by_key(|(_, b, pod)| (is_ready(pod), runs(pod), controller == Some(BrokerId(b.id)), b.id));
+    let is_serving = |id| view.is_some_and(|view| serves(view, id));
+    old.sort_by_key(|(_, b, pod)| {
+        let id = BrokerId(b.id);
+        (is_ready(pod), runs(pod), is_ready(pod) || is_serving(id), controller == Some(id), id)
+    });
     let (ordinal, broker, pod) = *old.first()?;
     let mut restart = Restart {
         pod: broker.pod.clone(),
@@ -145,12 +167,14 @@ pub(crate) fn next_restart(
         more: old.len() - 1,
         blocked_by: None,
     };
+    let is_still_old = |name: &str| old.iter().any(|(_, b, _)| b.pod == name);
     let others = brokers.iter().filter(|b| b.id != broker.id);
-    let unready = others.filter(|b| !pod_of(b).is_some_and(is_ready)).map(|b| b.pod.as_str()).next();
-    restart.blocked_by = match unready.filter(|_| restart.ready) {
-        Some(other) => Some(format!("{other} is not ready")),
-        None => restart.hindrance(view),
-    };
+    restart.blocked_by = others
+        .filter_map(|b| {
+            restart.hindered_by(&b.pod, pod_of(b), is_serving(restart.broker), is_still_old(&b.pod))
+        })
+        .next()
+        .or_else(|| restart.hindrance(view));
     Some(Step::Restart(restart))
 }
 
@@ -165,11 +189,9 @@ pub fn restart_hindrance(view: &ClusterView, broker: BrokerId) -> Option<String>
     short_partition(view, broker)
 }
 
-// A broker whose pod isn't ready may serve all the same, by the word of a controller. Else nothing counts on
-// it.
-fn unready_hindrance(view: &ClusterView, broker: BrokerId) -> Option<String> {
-    let serves = view.active_controller.is_some() && view.brokers.iter().any(|b| b.id == broker && !b.fenced);
-    if serves { short_partition(view, broker) } else { None }
+/// Whether a broker serves by the word of a controller, whatever its pod says.
+fn serves(view: &ClusterView, broker: BrokerId) -> bool {
+    view.active_controller.is_some() && view.brokers.iter().any(|b| b.id == broker && !b.fenced)
 }
 
 // A partition that counts on this broker and lacks a replica, in words.
@@ -196,7 +218,19 @@ fn is_old(set: &StatefulSet, revision: &str, pod: &Pod, ordinal: usize) -> bool 
     let had = pod.metadata.annotations.as_ref();
     let Some(had_template) = had.and_then(|a| a.get(TEMPLATE_HASH_ANNOTATION)) else { return is_other };
     let wanted = template_annotations(set).and_then(|a| a.get(TEMPLATE_HASH_ANNOTATION));
-    is_other && (wanted != Some(had_template) || settings_differ(set, pod, ordinal))
+    is_other
+        && (wanted != Some(had_template)
+            || settings_differ(set, pod, ordinal)
+            || is_asked_to_restart(set, pod))
+}
+
+/// Whether a person had the pods of the StatefulSet replaced (`kubectl rollout restart`) since this one was made.
+fn is_asked_to_restart(set: &StatefulSet, pod: &Pod) -> bool {
+    let asked = |annotations: Option<&BTreeMap<String, String>>| {
+        annotations.and_then(|a| a.get(RESTARTED_AT_ANNOTATION)).cloned()
+    };
+    let wanted = asked(template_annotations(set));
+    wanted.is_some() && wanted != asked(pod.metadata.annotations.as_ref())
 }
 
 fn settings_differ(set: &StatefulSet, pod: &Pod, ordinal: usize) -> bool {
@@ -222,6 +256,7 @@ fn difference(set: &StatefulSet, pod: &Pod, ordinal: usize) -> String {
         Some(wanted) if pod.spec.as_ref().and_then(|s| image(&s.containers)).as_ref() != Some(&wanted) => {
             format!("the image {wanted}")
         }
+        _ if is_asked_to_restart(set, pod) => "a restart that was asked for".to_owned(),
         _ => "a changed pod".to_owned(),
     }
 }

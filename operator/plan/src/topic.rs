@@ -33,8 +33,8 @@ const ASSIGNMENTS_SHOWN_MAX: usize = 64;
 pub struct TopicObserved<'a> {
     /// The Topic.
     pub topic: &'a Topic,
-    /// Another Topic of the same cluster and topic name that is older, if there is one.
-    pub elder: Option<&'a Topic>,
+    /// The name of another Topic of the same cluster and topic name that is older, if there is one.
+    pub elder: Option<&'a str>,
     /// What is asked of the cluster, if it is there.
     pub spec: Option<&'a KafkaClusterSpec>,
     /// What is known of the cluster.
@@ -66,6 +66,8 @@ pub struct TopicPlan {
     /// Whether the status is to be written, and the events told, before the action: it shows what is changed, or records
     /// which settings become this Topic's own.
     pub is_told_first: bool,
+    /// Whether the deletion is done by this view, which may be old: the brokers are to be asked before the finalizer goes.
+    pub is_gone: bool,
     /// What to tell besides.
     pub events: Vec<Event>,
 }
@@ -153,6 +155,7 @@ pub fn plan_topic(observed: TopicObserved<'_>, now: Time) -> TopicPlan {
         finalizer: !deleted && topic.spec.deletion_policy == DeletionPolicy::Delete,
         status: topic.status.clone().unwrap_or_default(),
         is_told_first: false,
+        is_gone: false,
         events: Vec::new(),
     };
     let verdict = if deleted { plan_deletion(observed, &mut plan) } else { plan_being(observed, &mut plan) };
@@ -215,7 +218,10 @@ fn plan_deletion(observed: TopicObserved<'_>, plan: &mut TopicPlan) -> Verdict {
             plan.action = Some(TopicAction::Delete { name: name.to_owned(), expected_id: id });
             done("the topic is being deleted")
         }
-        ClusterState::Known(_) => done("the topic is gone"),
+        ClusterState::Known(_) => {
+            plan.is_gone = true;
+            done("the topic is gone")
+        }
     }
 }
 
@@ -225,7 +231,6 @@ fn plan_being(observed: TopicObserved<'_>, plan: &mut TopicPlan) -> Verdict {
     plan.status.topic_name = Some(name.to_owned());
     if let Some(elder) = observed.elder {
         forget(&mut plan.status);
-        let elder = elder.metadata.name.as_deref().unwrap_or_default();
         let message =
             format!("the Topic {elder} came first and has the topic name {name}: delete one of the two");
         return Verdict::stuck("Conflict", message);
@@ -249,32 +254,36 @@ fn plan_being(observed: TopicObserved<'_>, plan: &mut TopicPlan) -> Verdict {
     let factor = replication_factor(topic, observed.spec, Some(found));
     // A topic that was there before this Topic is in its care only once it is as asked: till then it may go its own way.
     let is_adopted = before.topic_id.as_ref() == Some(&found.id);
-    let managed = if is_adopted || before.topic_id.is_none() { before.managed_config } else { Vec::new() };
+    let managed = adoption::on_record(topic, found, &before);
     plan.status.unmanaged_config = adoption::unmanaged(topic, found, &managed);
-    plan.status.managed_config.clone_from(&managed);
-    let differs =
-        if is_adopted { Differences::default() } else { adoption::differences(topic, found, factor) };
+    let differs = if is_adopted {
+        Differences::default()
+    } else {
+        adoption::differences(topic, found, &managed, factor)
+    };
     if !differs.all.is_empty() {
         plan.status.topic_id = None;
     }
     if let Some(refusal) = observed.refusal {
+        plan.status.managed_config = Some(adoption::left_after_refusal(found, managed));
         return Verdict::stuck("Refused", refusal.to_owned());
     }
+    plan.status.managed_config = Some(managed.clone());
     if let Some(verdict) = too_many_partitions(topic, found) {
         return verdict;
     }
-    if !differs.deletes_records.is_empty() && !adoption::is_agreed(topic) {
-        return held(&differs);
+    if !differs.deletes_records.is_empty() && !adoption::is_agreed(topic, found) {
+        return held(topic, found, &differs);
     }
-    plan.status.managed_config = adoption::managed(topic, Some(found), &managed);
-    let config = adoption::wanted(topic, Some(found), &managed);
+    plan.status.managed_config = Some(adoption::managed(topic, Some(found), &managed));
+    let config = adoption::wanted(topic, found, &managed);
     if is_as_asked(topic, found, factor, &config) {
         if !is_adopted {
             plan.events.extend(adopted(topic, &plan.status));
         }
         return settled(found, factor);
     }
-    plan.is_told_first = !is_adopted || plan.status.managed_config != managed;
+    plan.is_told_first = !is_adopted || plan.status.managed_config != before.managed_config;
     let verdict = if is_adopted {
         Verdict::working("Applying", "the topic is being changed".to_owned())
     } else {
@@ -290,8 +299,9 @@ fn plan_creation(observed: TopicObserved<'_>, view: &ClusterView, plan: &mut Top
         return Verdict::stuck("Refused", refusal.to_owned());
     }
     let topic = observed.topic;
-    plan.status.managed_config = adoption::managed(topic, None, &[]);
-    plan.is_told_first = !plan.status.managed_config.is_empty();
+    let managed = adoption::managed(topic, None, &BTreeMap::new());
+    plan.is_told_first = !managed.is_empty();
+    plan.status.managed_config = Some(managed);
     let factor = replication_factor(topic, observed.spec, None);
     let verdict = Verdict::working("Applying", "the topic is being created".to_owned());
     apply(observed, view, adoption::named(topic), factor, plan, verdict)
@@ -322,11 +332,16 @@ fn apply(
     }
 }
 
-fn held(differs: &Differences) -> Verdict {
+fn held(topic: &Topic, found: &TopicView, differs: &Differences) -> Verdict {
     let mut message = format!(
-        "the topic was there before this Topic, whose manifest would have it keep fewer records: {}. Correct the manifest, or annotate this Topic with {ADOPT_ANNOTATION}=true to have it so",
-        differs.deletes_records.join("; ")
+        "the topic was there before this Topic, whose manifest would have it keep fewer records: {}. Correct the manifest, or annotate this Topic with {ADOPT_ANNOTATION}={} to have it so",
+        differs.deletes_records.join("; "),
+        found.id
     );
+    let said = topic.metadata.annotations.as_ref().and_then(|a| a.get(ADOPT_ANNOTATION));
+    if let Some(said) = said {
+        message += &format!(" ({said} is not the id of this topic)");
+    }
     if differs.all.len() > differs.deletes_records.len() {
         message += &format!(". In all: {}", differs.all.join("; "));
     }

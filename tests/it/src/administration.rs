@@ -105,7 +105,8 @@ fn a_cluster_outlives_the_disk_of_its_only_voter() {
     assert_eq!(rows.iter().filter(knows).count(), 2, "{shown}");
     let empty = rows.iter().find(|row| row[0] == voter).unwrap();
     assert_eq!((empty[1], empty[2]), ("<none>", "0"), "it formed another quorum: {shown}");
-    let chosen = rows.iter().find(knows).unwrap()[0];
+    let advised = shown.split("--from-broker ").nth(1).and_then(|rest| rest.split_whitespace().next());
+    let chosen = rows.iter().filter(knows).map(|row| row[0]).find(|id| advised == Some(*id)).unwrap();
     let rebuilt = run_with_input(&[&recover[..], &["--from-broker", chosen]].concat(), "");
     assert!(rebuilt.out.contains(&format!("broker {chosen} is the active controller")), "{rebuilt:?}");
     up.wait_for("Bootstrap servers: ");

@@ -130,6 +130,34 @@ async fn who_has_newer_metadata_follows_only_by_an_administrators_word() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_quorum_that_lives_is_not_left_for_one_that_was_rebuilt_from_it() {
+    let (places, nodes) = grown_cluster().await;
+    all_equal(&nodes).await;
+    let seen = copy(&places[1]).await;
+    let ours = seen.quorum.unwrap();
+    let ancestor = proto::Ancestor { id: ours.id.clone(), term: seen.last_term, index: seen.last_index };
+    let follow = async |succeeds: Vec<proto::Ancestor>| {
+        let id = "AAAAAAAAAAAAAAAAAAAAAQ".to_owned();
+        let request = proto::FollowQuorumRequest {
+            cluster_id: CLUSTER.to_string(),
+            leaves: ours.id.clone(),
+            quorum: Some(proto::Lineage { id, succeeds }),
+        };
+        client(&places[1]).await.follow_quorum(request).await
+    };
+    // As if a broker that is cut off had rebuilt it.
+    let refused = follow(vec![ancestor]).await.unwrap_err();
+    assert_eq!(refused.code(), Code::AlreadyExists, "{refused}");
+    create_topic(&nodes[1], "later", 1).await;
+    // One that was formed beside another one is left though it lives.
+    follow(vec![]).await.unwrap();
+    within("a reason to start again", nodes[1].quorum.has_to_start_again()).await;
+    for node in nodes {
+        node.crash().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_lost_voters_of_three_are_made_up_for() {
     let mut places = places(3);
     let voters = voters_of(&places);

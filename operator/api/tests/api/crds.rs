@@ -104,6 +104,8 @@ fn a_definition_that_is_absent_older_or_another_is_told_with_what_to_do() {
         annotate(crd, DEFINITION_ANNOTATION, "other");
     });
     assert_eq!(trouble(Some(&newer)), None);
+    // A release in which nothing of it has changed.
+    assert_eq!(trouble(Some(&live(|crd| annotate(crd, DEFINITION_VERSION_ANNOTATION, "0.0.9")))), None);
     let said = trouble(None).unwrap();
     assert!(
         said.starts_with("the definition topics.ottla.dev is not there: install the chart ottla-crds"),
@@ -119,6 +121,7 @@ fn a_definition_that_is_absent_older_or_another_is_told_with_what_to_do() {
     );
     let older = live(|crd| {
         annotate(crd, DEFINITION_VERSION_ANNOTATION, "0.0.9");
+        annotate(crd, DEFINITION_ANNOTATION, "other");
         annotate(crd, "meta.helm.sh/release-name", "kinds");
         annotate(crd, "meta.helm.sh/release-namespace", "base");
     });

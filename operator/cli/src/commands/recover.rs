@@ -23,10 +23,17 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// How long the broker from which the quorum is rebuilt may take to start again and lead it.
 const REBUILD_LIMIT: Duration = Duration::from_secs(120);
 
+/// How long a broker may take to write down what it is to do, after it has seen whether its quorum lives.
+const TELL_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long a broker that gave no answer may take to follow.
+const FOLLOW_LIMIT: Duration = Duration::from_secs(60);
+
 /// How often it is asked.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// What a broker has, and where it answered.
+#[derive(Debug, PartialEq)]
 struct Found {
     address: String,
     copy: MetadataCopy,
@@ -35,7 +42,7 @@ struct Found {
 /// Shows what each broker has, and rebuilds the quorum from one of them if it is named.
 ///
 /// # Errors
-/// When nobody answers, or the broker can't do it.
+/// When nobody answers, something would be lost that no flag gives up, or a broker can't do it or refuses.
 pub async fn run(args: &QuorumRecoverArgs) -> Result<(), Failure> {
     let mut found = Vec::new();
     for address in &args.controllers {
@@ -53,15 +60,121 @@ pub async fn run(args: &QuorumRecoverArgs) -> Result<(), Failure> {
     let Some(id) = args.from_broker else {
         return Ok(writeln!(std::io::stdout(), "\n{}", advice(&found))?);
     };
+    let quorum = match check(&found, args, id)? {
+        Check::Rebuild(chosen) => rebuild(chosen, &found).await?,
+        Check::Lives(quorum) => {
+            lives(id)?;
+            quorum.clone()
+        }
+    };
+    let mut failures = Vec::new();
+    for other in found.iter().filter(|found| found.copy.node_id != id) {
+        failures.extend(follow(other, &quorum).await.err());
+    }
+    match failures.len() {
+        0 => Ok(()),
+        1 => Err(failures.remove(0)),
+        more => Err(failures.remove(0).about(format!("{more} brokers don't follow, the first"))),
+    }
+}
+
+/// What may be done.
+#[derive(Debug, PartialEq)]
+enum Check<'a> {
+    /// The quorum may be rebuilt from this broker.
+    Rebuild(&'a Found),
+    /// The quorum that the broker follows lives: the others may be told to follow it.
+    Lives(&'a proto::Lineage),
+}
+
+/// Whether a broker's quorum may be rebuilt from that broker, `id`, by what all say that answered.
+fn check<'a>(found: &'a [Found], asked: &QuorumRecoverArgs, id: i32) -> Result<Check<'a>, Failure> {
     let Some(chosen) = found.iter().find(|found| found.copy.node_id == id) else {
         return Err(Failure::new(format!("broker {id} isn't among those that answer"))
             .remedy("start it, and name its CONTROLLER listener"));
     };
-    let quorum = rebuild(chosen, &found).await?;
-    for other in found.iter().filter(|found| found.copy.node_id != id) {
-        follow(other, &quorum).await?;
+    let Some(quorum) = chosen.copy.quorum.as_ref().filter(|_| chosen.copy.last_index > 0) else {
+        return Err(Failure::new(format!("broker {id} has nothing of the metadata"))
+            .remedy("name the one with the last entry"));
+    };
+    let others = || found.iter().filter(|found| found.copy.node_id != id);
+    if let Some(living) = others().find(|other| other.lives() && other.carries_on(quorum)) {
+        if living.follows(quorum) && chosen.lives() {
+            return Ok(Check::Lives(quorum));
+        }
+        let (other, address) = (living.copy.node_id, &living.address);
+        return Err(Failure::new(format!(
+            "the metadata quorum lives: broker {other} ({address}) has an active controller, and broker {id} is merely out \
+             of touch with it"
+        ))
+        .remedy(format!("see why broker {id} can't reach the others; if they have just stopped, wait for ten seconds")));
     }
-    Ok(())
+    let unseen: Vec<&str> = asked
+        .controllers
+        .iter()
+        .map(String::as_str)
+        .filter(|address| !found.iter().any(|found| found.address == *address))
+        .collect();
+    if !unseen.is_empty() && !asked.lose_unseen_metadata {
+        return Err(Failure::new(format!("{} doesn't answer, and may have the latest metadata", unseen.join(", ")))
+            .remedy(format!(
+                "start it with its disk; if that is lost for good, say so by --lose-unseen-metadata: topics, settings and \
+                 moves that broker {id} doesn't know are lost then"
+            )));
+    }
+    let end = |found: &Found| (found.copy.last_term, found.copy.last_index);
+    let is_later = |other: &&Found| {
+        let by_far = other.lives()
+            && (other.copy.topics, other.copy.last_index) > (chosen.copy.topics, chosen.copy.last_index);
+        if other.follows(quorum) { end(other) > end(chosen) } else { other.carries_on(quorum) || by_far }
+    };
+    let later = others().filter(is_later).max_by_key(|other| end(other));
+    if let Some(later) = later.filter(|_| !asked.lose_later_metadata) {
+        let (other, copy) = (later.copy.node_id, &later.copy);
+        return Err(Failure::new(format!(
+            "broker {other} has later metadata than broker {id}: {} topics, up to entry {} of term {}",
+            copy.topics, copy.last_index, copy.last_term
+        ))
+        .remedy(format!(
+            "name broker {other}, or say by --lose-later-metadata that what only it knows is to be lost: topics, settings \
+             and moves since entry {} of term {}",
+            chosen.copy.last_index, chosen.copy.last_term
+        )));
+    }
+    Ok(Check::Rebuild(chosen))
+}
+
+impl Found {
+    /// Whether its quorum has an active controller, by its word.
+    fn lives(&self) -> bool {
+        self.copy.active_controller.is_some() && self.copy.trouble.is_empty()
+    }
+
+    fn follows(&self, quorum: &proto::Lineage) -> bool {
+        self.copy.quorum.as_ref().is_some_and(|own| own.id == quorum.id)
+    }
+
+    /// Whether it follows the quorum, or one that was rebuilt from it.
+    fn carries_on(&self, quorum: &proto::Lineage) -> bool {
+        let rebuilt = |own: &proto::Lineage| own.succeeds.iter().any(|ancestor| ancestor.id == quorum.id);
+        self.follows(quorum) || self.copy.quorum.as_ref().is_some_and(rebuilt)
+    }
+}
+
+fn lives(id: i32) -> std::io::Result<()> {
+    writeln!(std::io::stdout(), "the quorum that broker {id} follows lives: it stays as it is")
+}
+
+/// What the broker at `address` answers to something that it is told; it may hang.
+async fn tell<T>(
+    address: &str,
+    ask: impl AsyncFnOnce(RecoveryClient<Channel>) -> Result<tonic::Response<T>, Status>,
+) -> Result<T, Status> {
+    let asked = async { ask(client(address).await?).await };
+    Ok(timeout(TELL_LIMIT, asked)
+        .await
+        .map_err(|_| Status::deadline_exceeded("it took too long"))??
+        .into_inner())
 }
 
 async fn look(address: &str) -> Result<MetadataCopy, Status> {
@@ -82,10 +195,6 @@ async fn client(address: &str) -> Result<RecoveryClient<Channel>, Status> {
 async fn rebuild(chosen: &Found, all: &[Found]) -> Result<proto::Lineage, Failure> {
     let copy = &chosen.copy;
     let id = copy.node_id;
-    if copy.last_index == 0 {
-        return Err(Failure::new(format!("broker {id} has nothing of the metadata"))
-            .remedy("name the one with the last entry"));
-    }
     let greatest = |of: fn(&MetadataCopy) -> u64| all.iter().map(|found| of(&found.copy)).max().unwrap_or(0);
     let request = proto::RecoverQuorumRequest {
         cluster_id: copy.cluster_id.clone(),
@@ -95,11 +204,11 @@ async fn rebuild(chosen: &Found, all: &[Found]) -> Result<proto::Lineage, Failur
         beyond_term: greatest(|copy| copy.last_term),
         beyond_index: greatest(|copy| copy.last_index),
     };
-    let asked = async { client(&chosen.address).await?.recover_quorum(request).await };
+    let asked = tell(&chosen.address, async |mut client| client.recover_quorum(request).await);
     let wanted = match asked.await {
-        Ok(answer) => answer.into_inner().quorum_id,
+        Ok(answer) => answer.quorum_id,
         Err(status) if status.code() == Code::AlreadyExists => {
-            writeln!(std::io::stdout(), "the quorum that broker {id} follows lives: it stays as it is")?;
+            lives(id)?;
             return copy.quorum.clone().ok_or_else(|| Failure::new(format!("broker {id} follows no quorum")));
         }
         Err(status) => return Err(control::refused(&status).about(format!("broker {id}"))),
@@ -132,16 +241,40 @@ async fn follow(other: &Found, quorum: &proto::Lineage) -> Result<(), Failure> {
     }
     let cluster_id = other.copy.cluster_id.clone();
     let request = proto::FollowQuorumRequest { cluster_id, leaves, quorum: Some(quorum.clone()) };
-    let asked = async { client(&other.address).await?.follow_quorum(request).await };
+    let asked = tell(&other.address, async |mut client| client.follow_quorum(request).await);
     match asked.await {
         Ok(_) => writeln!(out, "broker {id} starts again and follows it; it keeps its old log")?,
-        Err(status) => writeln!(
-            out,
-            "broker {id} does not answer just now ({}): it may be following already. `ottla quorum recover` shows it",
-            status.message()
-        )?,
+        Err(status) if is_no_answer(status.code()) => {
+            if !follows_by_itself(other, &quorum.id).await {
+                return Err(Failure::new(format!(
+                    "broker {id} gave no answer ({}), and doesn't follow",
+                    status.message()
+                ))
+                .remedy("see that it runs, then run this once more")
+                .code(failure::Code::Unreachable));
+            }
+            writeln!(out, "broker {id} follows it by itself")?;
+        }
+        Err(status) => return Err(control::refused(&status).about(format!("broker {id} refuses to follow"))),
     }
     Ok(())
+}
+
+/// Whether that may say nothing of what was asked: a broker that starts again to follow answers nobody meanwhile.
+fn is_no_answer(code: Code) -> bool {
+    matches!(code, Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown)
+}
+
+async fn follows_by_itself(other: &Found, quorum: &str) -> bool {
+    let deadline = Instant::now() + FOLLOW_LIMIT;
+    while Instant::now() < deadline {
+        let now = look(&other.address).await;
+        if now.is_ok_and(|now| now.quorum.is_some_and(|now| now.id == quorum)) {
+            return true;
+        }
+        sleep(LOOK_INTERVAL).await;
+    }
+    false
 }
 
 fn table(found: &[Found]) -> Table {
@@ -242,5 +375,81 @@ mod tests {
             1,
             true,
         );
+    }
+
+    /// What `check` says: "rebuild", "lives", or why not.
+    fn verdict(all: &[Found], id: i32, flags: &str) -> String {
+        let asked = QuorumRecoverArgs {
+            controllers: (0..3).map(|id| format!("b{id}:9093")).collect(),
+            from_broker: Some(id),
+            lose_later_metadata: flags.contains("later"),
+            lose_unseen_metadata: flags.contains("unseen"),
+        };
+        match check(all, &asked, id) {
+            Ok(Check::Rebuild(chosen)) => {
+                assert_eq!(chosen.copy.node_id, id);
+                "rebuild".to_owned()
+            }
+            Ok(Check::Lives(_)) => "lives".to_owned(),
+            Err(failure) => format!("{failure:?}"),
+        }
+    }
+
+    fn led(mut found: Found) -> Found {
+        found.copy.active_controller = Some(0);
+        found
+    }
+
+    const LOST: &str = "hears of no active controller";
+
+    #[test]
+    fn a_quorum_that_lives_elsewhere_is_not_rebuilt() {
+        let cut_off = || found(2, "Q", 3, 39, LOST);
+        let all = [led(found(0, "Q", 3, 40, "")), led(found(1, "Q", 3, 40, "")), cut_off()];
+        for flags in ["", "later unseen"] {
+            let said = verdict(&all, 2, flags);
+            assert!(said.contains("the metadata quorum lives: broker 0 (b0:9093)"), "{said}");
+        }
+        // Nor one that was rebuilt already, and lives.
+        let mut rebuilt = led(found(0, "R", 1003, 1_000_040, ""));
+        let ancestor = proto::Ancestor { id: "Q".to_owned(), term: 3, index: 40 };
+        rebuilt.copy.quorum.as_mut().unwrap().succeeds.push(ancestor);
+        let said = verdict(&[rebuilt, found(1, "Q", 3, 40, LOST), cut_off()], 2, "later unseen");
+        assert!(said.contains("the metadata quorum lives"), "{said}");
+        // Where broker 2 is in touch with it, others may be told to follow.
+        let all = [led(found(0, "Q", 3, 40, "")), found(1, "E", 1, 7, ""), led(found(2, "Q", 3, 40, ""))];
+        assert_eq!(verdict(&all, 2, ""), "lives");
+    }
+
+    #[test]
+    fn what_would_be_lost_is_named_unless_it_is_given_up() {
+        let lost = |id, index| found(id, "Q", 3, index, LOST);
+        let all = [found(0, "", 0, 0, ""), lost(1, 40), lost(2, 39)];
+        assert_eq!(verdict(&all, 1, ""), "rebuild");
+        let said = verdict(&all, 2, "unseen");
+        assert!(
+            said.contains("broker 1 has later metadata than broker 2") && said.contains("entry 40"),
+            "{said}"
+        );
+        assert_eq!(verdict(&all, 2, "later"), "rebuild");
+        // One that doesn't answer.
+        let two = [lost(1, 40), lost(2, 39)];
+        let said = verdict(&two, 1, "later");
+        assert!(said.contains("b0:9093 doesn't answer") && said.contains("--lose-unseen-metadata"), "{said}");
+        assert_eq!(verdict(&two, 1, "unseen"), "rebuild");
+        // A quorum that was formed beside it is short; the other way round much would be lost.
+        let beside = [led(found(0, "E", 9, 7, "")), lost(1, 40), lost(2, 40)];
+        assert_eq!(verdict(&beside, 1, ""), "rebuild");
+        let mut empty = found(0, "E", 9, 7, "another one");
+        empty.copy.topics = 0;
+        let said = verdict(&[empty, led(found(1, "Q", 3, 40, "")), led(found(2, "Q", 3, 40, ""))], 0, "");
+        assert!(said.contains("broker 2 has later metadata than broker 0"), "{said}");
+    }
+
+    #[test]
+    fn who_has_nothing_or_does_not_answer_is_not_chosen() {
+        let all = [found(0, "", 0, 0, ""), found(1, "Q", 3, 40, LOST)];
+        assert!(verdict(&all, 0, "unseen").contains("has nothing of the metadata"));
+        assert!(verdict(&all, 2, "unseen").contains("isn't among those that answer"));
     }
 }

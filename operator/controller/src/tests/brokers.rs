@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::{Stream, StreamExt};
 use ottla_control::proto::control_server::{Control, ControlServer};
@@ -21,6 +22,10 @@ pub struct Brokers {
     calls: Mutex<Vec<String>>,
     /// What the next calls are refused with.
     refusals: Mutex<Vec<Status>>,
+    /// No quorum confirms their word.
+    cut_off: AtomicBool,
+    /// The topic that watches don't show, as they lag behind.
+    unseen: Mutex<String>,
 }
 
 impl Brokers {
@@ -33,6 +38,8 @@ impl Brokers {
             view: watch::Sender::new(view),
             calls: Mutex::default(),
             refusals: Mutex::default(),
+            cut_off: AtomicBool::default(),
+            unseen: Mutex::default(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound").to_string();
@@ -91,6 +98,21 @@ impl Brokers {
         self.change(|view| view.active_controller = Some(id));
     }
 
+    /// They hear of no active controller any more, and say so.
+    pub fn cut_off(&self, trouble: &str) {
+        self.cut_off.store(true, Ordering::Relaxed);
+        self.view.send_modify(|view| {
+            view.active_controller = None;
+            view.quorum_trouble = trouble.to_owned();
+        });
+    }
+
+    /// From the next change on, watches don't show a topic.
+    pub fn hide_from_watches(&self, topic: &str) {
+        topic.clone_into(&mut self.unseen.lock());
+        self.change(|_| {});
+    }
+
     fn change(&self, change: impl FnOnce(&mut ClusterView)) -> u64 {
         self.view.send_modify(|view| {
             change(view);
@@ -119,7 +141,13 @@ struct Served(Arc<Brokers>);
 impl Control for Served {
     type WatchClusterStream = Pin<Box<dyn Stream<Item = Result<ClusterView, Status>> + Send>>;
 
-    async fn get_cluster(&self, _: Request<GetClusterRequest>) -> Result<Response<ClusterView>, Status> {
+    async fn get_cluster(
+        &self,
+        request: Request<GetClusterRequest>,
+    ) -> Result<Response<ClusterView>, Status> {
+        if request.into_inner().confirmed && self.0.cut_off.load(Ordering::Relaxed) {
+            return Err(Status::unavailable("no quorum confirms it"));
+        }
         Ok(Response::new(self.0.view.borrow().clone()))
     }
 
@@ -127,7 +155,13 @@ impl Control for Served {
         &self,
         _: Request<GetClusterRequest>,
     ) -> Result<Response<Self::WatchClusterStream>, Status> {
-        Ok(Response::new(Box::pin(WatchStream::new(self.0.view.subscribe()).map(Ok))))
+        let brokers = self.0.clone();
+        let shown = move |mut view: ClusterView| {
+            let unseen = brokers.unseen.lock();
+            view.topics.retain(|topic| topic.name != *unseen);
+            Ok(view)
+        };
+        Ok(Response::new(Box::pin(WatchStream::new(self.0.view.subscribe()).map(shown))))
     }
 
     async fn apply_topic(

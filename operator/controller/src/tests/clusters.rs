@@ -261,6 +261,33 @@ async fn a_changed_spec_is_not_ready_before_its_roll_is_done() {
     }
 }
 
+#[tokio::test]
+async fn no_pod_restarts_into_settings_that_were_not_written() {
+    let mut world = with_old_pods_that(|api| api.budget(Some("not yet"))).await;
+    world.api.budget(None);
+    let settings = "/api/v1/namespaces/shop/configmaps/demo-broker-config";
+    world.api.remove(settings);
+    world.api.refuse(Some("/configmaps/demo-broker-config"));
+    world.api.calls();
+    world.look_at_cluster("demo").await.unwrap_err();
+    assert_eq!(evictions(&world), [""; 0], "the restart is due, but not the settings for it");
+    // Nor does the template name other settings than there are.
+    let path = format!("{OURS}/kafkaclusters/demo");
+    let mut cluster = world.api.get(&path).expect("it is there");
+    cluster["spec"]["config"] = serde_json::json!({"num.partitions": 4});
+    world.api.put(&path, cluster);
+    world.look_at_cluster("demo").await.unwrap_err();
+    let calls = world.api.calls();
+    assert!(
+        !calls.iter().any(|call| call.contains("statefulsets") || call.contains("eviction")),
+        "{calls:?}"
+    );
+    world.api.refuse(None);
+    world.look_at_cluster("demo").await.unwrap();
+    let calls = world.api.calls();
+    assert!(calls.contains(&"PATCH statefulsets/demo-broker".to_owned()), "{calls:?}");
+}
+
 /// The port of the nodes that each Service of the listener has: those of the brokers, then the one for bootstrapping.
 fn node_ports(world: &World) -> Vec<i64> {
     let services = world.api.all("/services/demo-external-");

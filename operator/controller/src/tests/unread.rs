@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kube::runtime::reflector::ObjectRef;
+use kube::runtime::reflector::{ObjectRef, reflector, store};
+use kube::runtime::watcher::Event;
 use ottla_api::KafkaCluster;
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -13,9 +14,10 @@ use tokio_util::task::TaskTracker;
 use super::api_server::ApiServer;
 use super::world::{OURS, World};
 use crate::connection::Changed;
+use crate::lenient::{Lenient, Unread};
 use crate::liveness::Watches;
-use crate::unread::Report;
-use crate::watches::{Stores, Wake, watch_all};
+use crate::unread::{Reader, Report, Unreads};
+use crate::watches::{Stores, Told, Wake, wake_of_unread_clusters, watch_all};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -93,4 +95,83 @@ async fn what_cannot_be_read_says_so_on_itself_and_silences_nobody() {
     let report = again.reports.try_recv().expect("it is found again");
     world.tell(&report).await;
     assert_eq!(world.api.calls(), [""; 0]);
+}
+
+/// A cluster that can't be decoded.
+fn unread(name: &str) -> Lenient<KafkaCluster> {
+    let metadata =
+        serde_json::from_value(json!({"name": name, "namespace": "shop"})).expect("they are metadata");
+    Lenient::Unread(Box::new(Unread { metadata, error: "it is odd".to_owned(), ..Default::default() }))
+}
+
+/// What takes out clusters that can't be decoded, what it notes, and whom it wakes.
+fn reader() -> (Reader<KafkaCluster>, Arc<Unreads>, mpsc::UnboundedReceiver<Changed>) {
+    let (clusters, topics) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
+    let wake = Wake { clusters: clusters.0, topics: topics.0 };
+    let unreads = Arc::<Unreads>::default();
+    let reader = Reader {
+        store: store().0,
+        unreads: unreads.clone(),
+        reports: mpsc::unbounded_channel().0,
+        wake: wake_of_unread_clusters(wake),
+        listed: Vec::new(),
+    };
+    (reader, unreads, topics.1)
+}
+
+#[test]
+fn while_a_list_is_repeated_what_was_known_stands() {
+    let (mut reader, unreads, _woken) = reader();
+    let why = || unreads.why("KafkaCluster", "shop", "demo");
+    reader.event(Event::Init);
+    reader.event(Event::InitApply(unread("demo")));
+    reader.event(Event::InitDone);
+    assert_eq!(why().as_deref(), Some("it is odd"));
+    // The first list fails, the second one doesn't have it any more.
+    reader.event(Event::Init);
+    assert_eq!(why().as_deref(), Some("it is odd"));
+    reader.event(Event::Init);
+    assert_eq!(why().as_deref(), Some("it is odd"));
+    reader.event(Event::InitDone);
+    assert_eq!(why(), None);
+}
+
+#[test]
+fn a_cluster_that_could_not_be_read_wakes_its_topics_when_it_comes_and_goes() {
+    let (mut reader, _unreads, mut woken) = reader();
+    for event in [Event::Apply(unread("demo")), Event::Delete(unread("demo"))] {
+        assert!(reader.event(event).is_none());
+        let changed = woken.try_recv().expect("somebody is woken");
+        assert_eq!((changed.cluster.name.as_str(), changed.topics), ("demo", None));
+    }
+}
+
+#[tokio::test]
+async fn a_list_wakes_by_what_there_is_and_what_is_gone_once_the_store_has_it() {
+    let cluster = |name: &str| {
+        let mut cluster = KafkaCluster::new(name, ottla_api::KafkaClusterSpec::default());
+        cluster.metadata.namespace = Some("shop".to_owned());
+        cluster
+    };
+    let list = |names: &[&str]| {
+        let all = names.iter().map(|name| Event::InitApply(cluster(name)));
+        [Event::Init].into_iter().chain(all).chain([Event::InitDone]).collect::<Vec<_>>()
+    };
+    let (store, writer) = store();
+    let (seen, mut woken) = (store.clone(), Vec::new());
+    let told = Told {
+        store,
+        unreads: Arc::default(),
+        wake: |cluster: &KafkaCluster| {
+            let there = seen.get(&ObjectRef::from_obj(cluster)).is_some();
+            woken.push(format!("{} {there}", cluster.metadata.name.as_deref().unwrap_or_default()));
+            true
+        },
+        wake_of_unread: Arc::new(|_| {}),
+    };
+    let events = [list(&["old", "kept"]), list(&["kept", "new"])].concat();
+    told.by(reflector(writer, futures::stream::iter(events.into_iter().map(Ok)))).await;
+    woken[..2].sort();
+    woken[3..].sort();
+    assert_eq!(woken, ["kept true", "old true", "old false", "kept true", "new true"]);
 }

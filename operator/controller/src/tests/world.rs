@@ -7,8 +7,8 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service, ServiceAccount};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::Resource;
-use kube::runtime::reflector::store;
 use kube::runtime::reflector::store::Writer;
+use kube::runtime::reflector::{ObjectRef, store};
 use kube::runtime::watcher::Event;
 use ottla_api::{KafkaCluster, READY, Topic, find_condition};
 use serde::de::DeserializeOwned;
@@ -21,6 +21,7 @@ use crate::clusters::reconcile_cluster;
 use crate::connection::{Changed, Connections};
 use crate::context::{Context, Resolver};
 use crate::error::ReconcileError;
+use crate::lenient::Unread;
 use crate::metrics::Metrics;
 use crate::topics::reconcile_topic;
 use crate::unread::Report;
@@ -70,6 +71,31 @@ impl World {
     /// Another operator, which knows nothing yet.
     pub fn operator_restarted(self) -> Self {
         Self::with(self.api, self.brokers, self.address)
+    }
+
+    /// Another operator, which knows nothing yet, and asks the brokers at `first` before the others.
+    pub fn operator_restarted_beside(self, first: &str) -> Self {
+        let address = format!("{first},{}", self.address);
+        Self::with(self.api, self.brokers, address)
+    }
+
+    /// Whether the operator knows of a topic of the cluster `demo` by the brokers' word.
+    pub fn sees(&self, topic: &str) -> bool {
+        let cluster: KafkaCluster = self.object(&format!("{OURS}/kafkaclusters/demo"));
+        let uid = cluster.metadata.uid.clone().unwrap_or_default();
+        let known = self.context.connections.known(&ObjectRef::from_obj(&cluster), &uid);
+        known.view.is_some_and(|view| view.topics.contains_key(topic))
+    }
+
+    /// The watch of Topics finds one that it can't decode, or doesn't any more.
+    pub fn unread_topic(&self, name: &str, unread: Option<&Unread>) {
+        let key = ObjectRef::<Topic>::new(name).within("shop");
+        self.context.stores.unreads.note(&key, unread);
+    }
+
+    /// The Topic that came before this one and can't be read, if there is one.
+    pub fn elder_of(&self, name: &str) -> Option<String> {
+        self.context.stores.unreads.elder_of(&self.object(&format!("{OURS}/topics/{name}")))
     }
 
     fn with(api: Arc<ApiServer>, brokers: Arc<Brokers>, address: String) -> Self {
@@ -225,7 +251,7 @@ fn context(
     let wake = Wake { clusters: mpsc::unbounded_channel().0, topics: sender };
     let connections = Connections::new(wake, metrics.clone());
     let reached = address.to_owned();
-    let resolver: Resolver = Arc::new(move |_| vec![reached.clone()]);
+    let resolver: Resolver = Arc::new(move |_| reached.split(',').map(str::to_owned).collect());
     let (image, identity) = ("ottla/broker:test".to_owned(), "test".to_owned());
     (Context::new(api.client(), stores, image, identity, resolver, connections, metrics), changes)
 }

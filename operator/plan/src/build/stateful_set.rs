@@ -115,8 +115,10 @@ fn pod_spec(context: &Context<'_>) -> PodSpec {
 
 // Soft: brokers that cannot be spread still run.
 fn spread(context: &Context<'_>) -> Vec<TopologySpreadConstraint> {
-    let rack = context.spec.rack.iter().map(|rack| rack.topology_key.as_str());
-    let keys = rack.chain(["kubernetes.io/hostname"]);
+    const NODE: &str = "kubernetes.io/hostname";
+    // Kubernetes refuses the same key twice.
+    let rack = context.spec.rack.iter().map(|rack| rack.topology_key.as_str()).filter(|key| *key != NODE);
+    let keys = rack.chain([NODE]);
     let constraint = |key: &str| TopologySpreadConstraint {
         max_skew: 1,
         topology_key: key.to_owned(),

@@ -7,8 +7,8 @@ use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use ottla_api::{KafkaCluster, UpgradePolicy};
 use ottla_plan::{
-    ClusterObserved, ClusterPlan, ClusterView, Failure, NoPlan, Step, Unfit, cluster_status, plan_cluster,
-    unfit_status,
+    ClusterObserved, ClusterPlan, ClusterView, Failure, NoPlan, ObjectKind, Step, Unfit, cluster_status,
+    plan_cluster, unfit_status,
 };
 use serde_json::Value;
 
@@ -56,6 +56,7 @@ impl World {
             image: "ottla/broker:dev",
             view: self.view.as_ref(),
             silent: false,
+            trouble: None,
         }
     }
 
@@ -428,4 +429,17 @@ fn a_refused_cluster_has_no_record_and_begins_once_it_fits() {
     assert_eq!(unfit_status(&world.cluster, &refused, now()).1, [], "it is told once");
     world.cluster.spec.replicas = 3;
     assert_eq!(world.plan().record.cluster_id.to_string(), ONE);
+}
+
+#[test]
+fn racks_that_are_nodes_are_spread_over_once() {
+    for (key, expected) in [("zone", 2), ("kubernetes.io/hostname", 1)] {
+        let world = World::new(&format!("{{rack: {{topologyKey: {key}}}}}"));
+        let set = world.plan().steps.into_iter().find_map(|step| match step {
+            Step::Apply(object) if object.kind == ObjectKind::StatefulSet => Some(object.body),
+            _ => None,
+        });
+        let spread = &set.expect("it is planned")["spec"]["template"]["spec"]["topologySpreadConstraints"];
+        assert_eq!(spread.as_array().map(Vec::len), Some(expected), "{key}: {spread}");
+    }
 }

@@ -76,6 +76,7 @@ impl World {
             image: "ottla/broker:dev",
             view: self.view.as_ref(),
             silent: false,
+            trouble: None,
         }
     }
 
@@ -145,12 +146,13 @@ fn one_by_one_and_the_active_controller_last() {
     assert_eq!(next.event().message, "demo-broker-1: changed settings; 2 more to follow, one by one");
 }
 
-/// Gives each pod the annotations of the template, as if it had been made from it.
+/// Gives each pod the annotations and the spec of the template, as if it had been made from it.
 fn made_from_template(world: &mut World) {
-    let template =
-        world.set.spec.as_ref().and_then(|spec| spec.template.metadata.clone()).expect("it has one");
+    let template = &world.set.spec.as_ref().expect("it has one").template;
     for pod in &mut world.pods {
-        pod.metadata.annotations = template.annotations.clone();
+        pod.metadata.annotations =
+            template.metadata.as_ref().and_then(|metadata| metadata.annotations.clone());
+        pod.spec = template.spec.clone();
     }
 }
 
@@ -251,10 +253,58 @@ fn a_broker_that_serves_though_its_pod_is_not_ready_keeps_what_counts_on_it() {
     let mut world = World::new(["old"; 3]);
     crash_loops(&mut world.pods[2], true);
     assert_eq!(world.verdict(), Ok("demo-broker-2".into()), "all replicas are in sync");
+    world.view.as_mut().expect("the brokers answer").brokers[1].fenced = true;
+    assert_eq!(world.verdict(), Err("broker 1 is out of service".into()));
+    world.view = Some(view());
     world.partition().isr.retain(|id| id.0 != 0);
     assert_eq!(world.verdict(), Err("orders-0 has 2 of 3 replicas in sync".into()));
     world.view.as_mut().expect("the brokers answer").brokers[2].fenced = true;
     assert_eq!(world.verdict(), Ok("demo-broker-2".into()), "it is out of service");
+}
+
+#[test]
+fn brokers_that_serve_go_one_by_one_though_no_pod_is_ready() {
+    let mut world = World::new(["old"; 3]);
+    world.pods.iter_mut().for_each(|pod| crash_loops(pod, true));
+    assert_eq!(world.verdict(), Ok("demo-broker-1".into()));
+    // It goes, and has yet to tell the others.
+    let mut going = world;
+    going.pods[1].metadata.deletion_timestamp =
+        Some(serde_saphyr::from_str("2026-11-22T12:00:00Z").expect("a time"));
+    assert_eq!(going.verdict(), Err("demo-broker-1 is on its way".into()));
+    // The same where nobody answers.
+    going.view = None;
+    assert_eq!(going.verdict(), Err("demo-broker-1 is on its way".into()));
+    // It is gone; another has come, and serves, but isn't ready yet.
+    let mut gone = World::new(["old", "new", "old"]);
+    gone.pods.iter_mut().for_each(|pod| crash_loops(pod, true));
+    let back = gone.pods.remove(1);
+    assert_eq!(gone.verdict(), Err("demo-broker-1 is on its way".into()));
+    gone.pods.insert(1, back);
+    assert_eq!(gone.verdict(), Err("demo-broker-1 is not ready".into()));
+    gone.pods[1] = World::new(["new"; 3]).pods.remove(1);
+    assert_eq!(gone.verdict(), Ok("demo-broker-2".into()));
+    // Whoever doesn't serve by a controller's word is healed first.
+    let mut one = World::new(["old"; 3]);
+    one.pods.iter_mut().for_each(|pod| crash_loops(pod, true));
+    one.view.as_mut().expect("the brokers answer").brokers[2].fenced = true;
+    assert_eq!(one.verdict(), Ok("demo-broker-2".into()));
+}
+
+#[test]
+fn a_rollout_restart_by_hand_restarts_each_once() {
+    let mut world = World::new(["old"; 3]);
+    made_from_template(&mut world);
+    assert_eq!(world.verdict(), Ok("nothing".into()));
+    let template =
+        world.set.spec.as_mut().and_then(|spec| spec.template.metadata.as_mut()).expect("it has one");
+    let annotations = template.annotations.get_or_insert_default();
+    annotations.insert("kubectl.kubernetes.io/restartedAt".into(), "2026-11-22T12:00:00Z".into());
+    let next = world.next().expect("it was asked for");
+    assert_eq!((next.pod.as_str(), next.more), ("demo-broker-1", 2));
+    assert_eq!(next.why, "a restart that was asked for");
+    made_from_template(&mut world);
+    assert_eq!(world.verdict(), Ok("nothing".into()));
 }
 
 #[test]
@@ -278,6 +328,32 @@ fn a_metadata_quorum_in_trouble_is_named_with_what_to_do() {
     let ready = &status.conditions[0];
     assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("False", "MetadataQuorumInTrouble"));
     assert!(ready.message.ends_with(remedy), "{}", ready.message);
+}
+
+#[test]
+fn what_brokers_say_is_wrong_while_none_is_confirmed_is_named() {
+    let mut world = World::new(["new"; 3]);
+    world.view = None;
+    let observed = ClusterObserved { trouble: Some("no controller"), ..world.observed() };
+    let now = serde_saphyr::from_str::<Time>("2026-11-22T12:00:00Z").expect("a time");
+    let (status, _) = cluster_status(observed, &world.plan(), &[], now);
+    let ready = &status.conditions[0];
+    assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("False", "MetadataQuorumInTrouble"));
+    assert!(ready.message.ends_with("; no controller"), "{}", ready.message);
+}
+
+#[test]
+fn a_cluster_whose_brokers_nobody_can_ask_is_not_ready() {
+    let mut world = World::new(["new"; 3]);
+    world.view = None;
+    // The operator has just started: what was said before stands.
+    assert_eq!(ready(&world).0, "True");
+    let observed = ClusterObserved { silent: true, ..world.observed() };
+    let now = serde_saphyr::from_str::<Time>("2026-11-22T12:00:00Z").expect("a time");
+    let (status, _) = cluster_status(observed, &world.plan(), &[], now);
+    let ready = &status.conditions[0];
+    assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("False", "BrokersSilent"));
+    assert!(ready.message.contains("no broker answers the operator"), "{}", ready.message);
 }
 
 #[test]

@@ -206,6 +206,12 @@ fn asked(plan: &TopicPlan) -> Option<String> {
     }
 }
 
+/// What is on record as this Topic's, as in "a=1 b=2".
+fn managed(plan: &TopicPlan) -> String {
+    let managed = plan.status.managed_config.as_ref().expect("a record is kept");
+    managed.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ")
+}
+
 /// The cluster is as was asked.
 fn done(view: &mut ClusterView, plan: &TopicPlan) {
     let Some(TopicAction::Apply { config, .. }) = &plan.action else { panic!("something is asked: {plan}") };
@@ -253,8 +259,8 @@ fn a_difference_is_shown_before_it_is_changed() {
     done(&mut view, &first);
     topic.status = Some(first.status);
     let second = plan(&topic, ClusterState::Known(&view), None);
-    assert_eq!((second.action, second.status.topic_id.is_some()), (None, true));
-    assert_eq!(second.status.managed_config, ["compression.type", "segment.bytes"]);
+    assert_eq!((&second.action, second.status.topic_id.is_some()), (&None, true));
+    assert_eq!(managed(&second), "compression.type=zstd segment.bytes=2097152");
 }
 
 #[test]
@@ -268,23 +274,23 @@ fn a_setting_that_is_taken_out_returns_to_the_default_only_if_this_topic_had_set
     done(&mut view, &first);
     asking.status = Some(first.status);
     let second = plan(&asking, ClusterState::Known(&view), None);
-    assert_eq!(second.status.managed_config, ["max.message.bytes"]);
+    assert_eq!(managed(&second), "max.message.bytes=1000");
     // Both are taken out.
     let mut asking = with("{}");
     asking.status = Some(second.status);
     let third = plan(&asking, ClusterState::Known(&view), None);
     assert_eq!(asked(&third).as_deref(), Some("cleanup.policy=compact segment.bytes=1048576"));
     // Until that is done, it is on record.
-    assert_eq!(third.status.managed_config, ["max.message.bytes"]);
+    assert_eq!(managed(&third), "max.message.bytes=1000");
     done(&mut view, &third);
     asking.status = Some(third.status);
     let last = plan(&asking, ClusterState::Known(&view), None);
-    assert_eq!((last.action, last.status.managed_config), (None, vec![]));
+    assert_eq!((managed(&last).as_str(), last.action), ("", None));
     // A topic that was made anew by others owes this Topic nothing.
     let mut asking = with("{}");
     asking.status = Some(ottla_api::TopicStatus {
         topic_id: Some("another".into()),
-        managed_config: vec!["cleanup.policy".into()],
+        managed_config: Some([("cleanup.policy".to_owned(), "compact".to_owned())].into()),
         ..Default::default()
     });
     assert_eq!(plan(&asking, ClusterState::Known(&view), None).action, None);
@@ -306,14 +312,114 @@ fn a_topic_that_was_there_keeps_its_records_until_a_person_agrees() {
     deleted.metadata.deletion_timestamp = Some(now());
     let deletion = plan(&deleted, ClusterState::Known(&view), None);
     assert_eq!((deletion.action, deletion.finalizer), (None, false));
-    topic.metadata.annotations =
-        Some(BTreeMap::from([(ottla_api::ADOPT_ANNOTATION.to_owned(), "true".to_owned())]));
+    // A word for no topic, or for another one, is none for this.
+    for other in ["true", "BBBBBBBBBBBBBBBBBBBBBg"] {
+        agree(&mut topic, other);
+        let plan = plan(&topic, ClusterState::Known(&view), None);
+        assert_eq!(plan.action, None, "{other}");
+        let says = format!(
+            "ottla.dev/adopt=AAAAAAAAAAAAAAAAAAAAAQ to have it so ({other} is not the id of this topic)"
+        );
+        assert!(plan.to_string().contains(&says), "{plan}");
+    }
+    agree(&mut topic, "AAAAAAAAAAAAAAAAAAAAAQ");
     let agreed = plan(&topic, ClusterState::Known(&view), None);
     assert_eq!(asked(&agreed).as_deref(), Some("retention.ms=604800000"));
     assert!(agreed.is_told_first);
     let told: Vec<String> = agreed.events.iter().map(ToString::to_string).collect();
     let expected = "Normal Adopting: the topic was there before this Topic, and is changed: retention.ms from -1 to 604800000";
     assert_eq!(told, [expected]);
+}
+
+/// A person agrees that the topic with this id keeps fewer records.
+fn agree(topic: &mut Topic, id: &str) {
+    topic.metadata.annotations =
+        Some(BTreeMap::from([(ottla_api::ADOPT_ANNOTATION.to_owned(), id.to_owned())]));
+}
+
+/// A Topic of one replica with these settings, and what is on record of the one before it.
+fn edited(config: &str, before: &TopicPlan) -> Topic {
+    let mut topic = topic(&format!("{{clusterRef: {{name: demo}}, replicas: 1, config: {config}}}"));
+    topic.status = Some(before.status.clone());
+    topic
+}
+
+#[test]
+fn what_was_asked_for_and_refused_is_not_taken_back() {
+    let year = [("retention.ms", "31536000000")];
+    let view = with_settings(&year);
+    let bad = "{retention.ms: 31536000001, max.message.bytes: 1MB}";
+    let first = topic(&format!("{{clusterRef: {{name: demo}}, replicas: 1, config: {bad}}}"));
+    let first = plan(&first, ClusterState::Known(&view), None);
+    assert!(first.is_told_first && asked(&first).is_some(), "{first}");
+    // They refuse, or nobody answers, or there is no room: the record is what was told first, or what is left of it.
+    let refused = plan(&edited(bad, &first), ClusterState::Known(&view), Some("1MB is no number"));
+    let silent = plan(&edited(bad, &first), ClusterState::Unreachable("nobody answers"), None);
+    for before in [&refused, &silent] {
+        let third = plan(&edited("{}", before), ClusterState::Known(&view), None);
+        assert_eq!((asked(&third), third.status.topic_id.is_some()), (None, true), "{third}");
+        assert_eq!(managed(&third), "");
+    }
+    // So with a topic that was to be created, and was made by another one meanwhile.
+    let created = topic("{clusterRef: {name: demo}, replicas: 1, config: {retention.ms: 1000}}");
+    let created = plan(&created, ClusterState::Known(&cluster(None)), None);
+    assert_eq!(managed(&created), "retention.ms=1000");
+    let third = plan(&edited("{}", &created), ClusterState::Known(&view), None);
+    assert_eq!(third.action, None, "{third}");
+}
+
+#[test]
+fn a_value_of_others_is_not_taken_back_from_a_topic_in_care() {
+    let mut view = with_settings(&[("segment.bytes", "5000000")]);
+    let none = topic("{clusterRef: {name: demo}, replicas: 1}");
+    let adopted = plan(&none, ClusterState::Known(&view), None);
+    let asking = edited("{segment.bytes: nonsense}", &adopted);
+    let first = plan(&asking, ClusterState::Known(&view), None);
+    let refused = plan(&edited("{segment.bytes: nonsense}", &first), ClusterState::Known(&view), Some("no"));
+    assert_eq!(plan(&edited("{}", &refused), ClusterState::Known(&view), None).action, None);
+    // What this Topic has set stays its own through a refusal,
+    let set = plan(&edited("{segment.bytes: 6000000}", &adopted), ClusterState::Known(&view), None);
+    done(&mut view, &set);
+    let set = plan(&edited("{segment.bytes: 6000000}", &set), ClusterState::Known(&view), None);
+    let first = plan(&edited("{segment.bytes: nonsense}", &set), ClusterState::Known(&view), None);
+    let refused = plan(&edited("{segment.bytes: nonsense}", &first), ClusterState::Known(&view), Some("no"));
+    let back = plan(&edited("{}", &refused), ClusterState::Known(&view), None);
+    assert_eq!(asked(&back).as_deref(), Some(""));
+    // and isn't any more once others have set something else.
+    let orders = view.topics.get_mut("orders").expect("it is there");
+    orders.config.insert("segment.bytes".into(), "7000000".into());
+    let left = plan(&edited("{}", &set), ClusterState::Known(&view), None);
+    assert_eq!((left.action.as_ref(), managed(&left).as_str()), (None, ""), "{left}");
+}
+
+#[test]
+fn a_topic_not_in_care_is_not_taken_back_to_a_default_that_keeps_less_unasked() {
+    // Its creation was asked for and nobody answered: it may be this Topic's, or another's with the same value.
+    let config = "{retention.ms: 31536000000}";
+    let created = topic(&format!("{{clusterRef: {{name: demo}}, replicas: 1, config: {config}}}"));
+    let created = plan(&created, ClusterState::Known(&cluster(None)), None);
+    let view = with_settings(&[("retention.ms", "31536000000")]);
+    let held = plan(&edited("{}", &created), ClusterState::Known(&view), None);
+    assert_eq!(held.action, None);
+    assert!(held.to_string().contains("AdoptionHeld"), "{held}");
+    assert!(held.to_string().contains("retention.ms from 31536000000 to its default"), "{held}");
+    // Where it is named as it is, it is as it was asked for.
+    let named = plan(&edited(config, &held), ClusterState::Known(&view), None);
+    assert_eq!((named.action.as_ref(), managed(&named).as_str()), (None, "retention.ms=31536000000"));
+}
+
+#[test]
+fn a_topic_in_care_of_an_operator_that_kept_no_record_gets_one() {
+    let view = with_settings(&[("retention.ms", "1000"), ("segment.bytes", "1048576")]);
+    let mut old = topic("{clusterRef: {name: demo}, replicas: 1, config: {retention.ms: 1000}}");
+    old.status = Some(ottla_api::TopicStatus {
+        topic_id: Some("AAAAAAAAAAAAAAAAAAAAAQ".into()),
+        ..Default::default()
+    });
+    let first = plan(&old, ClusterState::Known(&view), None);
+    assert_eq!((first.action.as_ref(), managed(&first).as_str()), (None, "retention.ms=1000"));
+    let back = plan(&edited("{}", &first), ClusterState::Known(&view), None);
+    assert_eq!(asked(&back).as_deref(), Some("segment.bytes=1048576"));
 }
 
 #[test]
@@ -380,7 +486,7 @@ fn the_oldest_of_two_topics_wins() {
     let view = cluster(Some(&[&[0]]));
     let observed = TopicObserved {
         topic: &younger,
-        elder: Some(&elder),
+        elder: Some("orders"),
         spec: None,
         cluster: ClusterState::Known(&view),
         refusal: None,
