@@ -220,7 +220,7 @@ fn rebuild(
     let term = end.term.max(beyond.term).max(voted) + TERMS_SKIPPED;
     let index = end.index.max(beyond.index) + INDEXES_SKIPPED;
     let last = LogId::new(CommittedLeaderId::new(term, config.node_id), index);
-    let image = replayed.image.carried_on(MetadataVersion(index));
+    let image = replayed.image.carried_on(MetadataVersion(index), config.node_id);
     let meta = SnapshotMeta {
         last_log_id: Some(last),
         last_membership: StoredMembership::new(Some(last), alone(config, identity, &replayed.membership)),
