@@ -21,7 +21,8 @@ pub struct QuorumConfig {
     /// More addresses of control listeners: those of brokers that didn't form the quorum and may know of it. They are asked
     /// before this node forms one.
     pub others: Vec<String>,
-    /// The data folder was this broker's before this start: if it has no metadata log, it has lost it.
+    /// The data folder was this broker's before this start: if it has partitions and remembers no quorum, it is from before
+    /// there was [`crate::NEW_FOLDER`] and has lost its metadata log.
     pub formatted: bool,
     /// The advertised address of this node's CONTROLLER listener, `host:port`.
     pub control_address: String,

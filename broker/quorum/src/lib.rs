@@ -46,6 +46,7 @@ pub use config::{QuorumConfig, Registration, Tuning, Voter, Voters};
 pub use control::BrokerControl;
 pub use describe::{QuorumDescription, QuorumReplica};
 pub use error::{ControlError, QuorumFailed, StartError, SubmitError};
+pub use lineage::NEW_FOLDER;
 pub use quorum::Quorum;
 pub use tasks::{Panicked, Tasks};
 pub use voters::{VOTERS_MAX, VotersError};

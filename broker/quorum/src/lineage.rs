@@ -12,12 +12,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ottla_control::proto;
+use ottla_log::{FolderName, parse_folder};
 use ottla_store::{Disk, read_file, replace_file};
 use ottla_types::{ClusterId, QuorumId};
 use serde::{Deserialize, Serialize};
 
 /// The file in the data folder.
 const FILE: &str = "ottla-quorum";
+
+/// The file and its content in a data folder that follows no quorum yet. It has to be there before the folder counts as
+/// formatted: then a folder without the file is known to be from before there was one.
+pub const NEW_FOLDER: (&str, &str) = (FILE, r#"{"lost":false}"#);
+
 const FILE_BYTES_MAX: usize = 1 << 20;
 
 /// For how long another quorum that was heard of is told of: whoever is of it says so every second.
@@ -133,6 +139,10 @@ pub enum Next {
     Follow {
         /// That quorum.
         quorum: Lineage,
+        /// The last entry that this node's log may have: with a newer one it stays, as that would be lost. None by an
+        /// administrator's word.
+        #[serde(default)]
+        up_to: Option<LogEnd>,
     },
 }
 
@@ -140,12 +150,23 @@ impl std::fmt::Display for Next {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Rebuild { quorum, .. } => write!(f, "rebuilding the metadata quorum as {}", quorum.id),
-            Self::Follow { quorum } => write!(f, "following the metadata quorum {}", quorum.id),
+            Self::Follow { quorum, .. } => write!(f, "following the metadata quorum {}", quorum.id),
         }
     }
 }
 
 /// What the file holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Content {
+    Quorum(Remembered),
+    NoQuorum {
+        /// The folder had a log, and nobody here knows of which quorum.
+        lost: bool,
+    },
+}
+
+/// The quorum that a node follows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Remembered {
     quorum: Lineage,
@@ -184,24 +205,32 @@ pub struct Memory {
 
 impl Memory {
     /// Reads what the data folder `dir`, which may not exist yet, remembers. `has_log` says whether there is a log of a
-    /// quorum: one that was being formed and has none never came about.
+    /// quorum: one that was being formed and has none never came about. `formatted` says whether the folder was this
+    /// broker's before.
     ///
     /// # Errors
     /// The disk's, and `InvalidData` when the file can't be read.
-    pub fn open(disk: Arc<dyn Disk>, dir: &Path, has_log: bool) -> io::Result<Self> {
+    pub fn open(disk: Arc<dyn Disk>, dir: &Path, has_log: bool, formatted: bool) -> io::Result<Self> {
         let path = dir.join(FILE);
-        let remembered = match read_file(disk.as_ref(), &path, FILE_BYTES_MAX) {
+        let content = match read_file(disk.as_ref(), &path, FILE_BYTES_MAX) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             content => {
                 let wrong = |error| {
                     io::Error::new(io::ErrorKind::InvalidData, format!("{}: {error}", path.display()))
                 };
-                let remembered: Remembered = serde_json::from_slice(&content?).map_err(wrong)?;
-                let is_one = remembered.formed || has_log;
-                is_one.then_some(Remembered { formed: true, ..remembered })
+                Some(serde_json::from_slice(&content?).map_err(wrong)?)
             }
         };
-        let state = State { remembered, log_is_gone: false, told: None, conflict: None, logged: None };
+        let (remembered, log_is_gone) = match content {
+            Some(Content::Quorum(remembered)) => {
+                let is_one = remembered.formed || has_log;
+                (is_one.then_some(Remembered { formed: true, ..remembered }), is_one && !has_log)
+            }
+            Some(Content::NoQuorum { lost }) => (None, lost && !has_log),
+            // From before there was the file: who has partitions was told of them by a quorum.
+            None => (None, formatted && !has_log && has_partitions(disk.as_ref(), dir)?),
+        };
+        let state = State { remembered, log_is_gone, told: None, conflict: None, logged: None };
         Ok(Self { disk, dir: dir.to_owned(), state: Mutex::new(state) })
     }
 
@@ -214,20 +243,32 @@ impl Memory {
         self.lock().remembered.as_ref().map(|remembered| remembered.quorum.clone())
     }
 
+    /// The quorum that this node follows; none while it is only forming one, which may never come about.
+    pub fn followed(&self) -> Option<Lineage> {
+        self.lock().remembered.as_ref().filter(|remembered| remembered.formed).map(|r| r.quorum.clone())
+    }
+
     /// Whether this node knows of a quorum, its own or one that others follow: then it forms none.
     pub fn knows_of_one(&self) -> bool {
         let state = self.lock();
         state.remembered.as_ref().is_some_and(|r| r.formed) || state.log_is_gone || state.told.is_some()
     }
 
-    /// Whether the data folder remembers a quorum's log, and has none.
+    /// Whether the data folder, when it was opened, remembered a quorum's log and had none.
     pub fn log_is_gone(&self) -> bool {
         self.lock().log_is_gone
     }
 
-    /// The data folder had a log, and has none.
-    pub fn note_lost_log(&self) {
-        self.lock().log_is_gone = true;
+    /// Remembers durably that the data folder has lost the log of a quorum of which nobody here knows, if it has. Blocks.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn remember_loss(&self) -> io::Result<()> {
+        let state = self.lock();
+        if !state.log_is_gone || state.remembered.is_some() {
+            return Ok(());
+        }
+        self.write(&Content::NoQuorum { lost: true })
     }
 
     /// What is to be done at this start.
@@ -245,30 +286,43 @@ impl Memory {
             return Err(io::Error::other("there is no quorum yet"));
         };
         let remembered = Remembered { next: Some(next), ..remembered.clone() };
-        self.write(&remembered)?;
+        self.write(&Content::Quorum(remembered.clone()))?;
         state.remembered = Some(remembered);
         Ok(())
     }
 
-    fn write(&self, remembered: &Remembered) -> io::Result<()> {
-        replace_file(self.disk.as_ref(), &self.dir, FILE, &serde_json::to_vec(remembered)?)
+    fn write(&self, content: &Content) -> io::Result<()> {
+        replace_file(self.disk.as_ref(), &self.dir, FILE, &serde_json::to_vec(content)?)
     }
 
-    /// Remembers the quorum durably, and that there is nothing to be done at the next start. `formed` is false while this
-    /// node still forms it. Blocks.
+    /// Remembers durably that this node forms a quorum, and whether it may: it may not once it knows of one, which it may
+    /// have been told of since it asked. Blocks.
     ///
     /// # Errors
     /// The disk's.
-    pub fn remember(&self, quorum: Lineage, formed: bool) -> io::Result<()> {
+    pub fn begin_forming(&self, quorum: Lineage) -> io::Result<bool> {
         let mut state = self.lock();
-        let remembered = Remembered { quorum, formed, next: None };
+        if state.told.is_some() || state.remembered.is_some() || state.log_is_gone {
+            return Ok(false);
+        }
+        let remembered = Remembered { quorum, formed: false, next: None };
+        self.write(&Content::Quorum(remembered.clone()))?;
+        state.remembered = Some(remembered);
+        Ok(true)
+    }
+
+    /// Remembers durably that this node follows a quorum, and that there is nothing to be done at the next start. Blocks.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn remember(&self, quorum: Lineage) -> io::Result<()> {
+        let mut state = self.lock();
+        let remembered = Remembered { quorum, formed: true, next: None };
         if state.remembered.as_ref() == Some(&remembered) {
             return Ok(());
         }
-        self.write(&remembered)?;
-        if formed {
-            tracing::info!(quorum = %remembered.quorum.id, "following this metadata quorum from now on");
-        }
+        self.write(&Content::Quorum(remembered.clone()))?;
+        tracing::info!(quorum = %remembered.quorum.id, "following this metadata quorum from now on");
         state.remembered = Some(remembered);
         Ok(())
     }
@@ -301,6 +355,16 @@ impl Memory {
         let state = self.lock();
         let (conflict, heard) = state.conflict.as_ref()?;
         (heard.elapsed() < CONFLICT_SHOWN).then(|| conflict.clone())
+    }
+}
+
+/// Whether there are folders of partitions in the data folder `dir`, which may not exist.
+fn has_partitions(disk: &dyn Disk, dir: &Path) -> io::Result<bool> {
+    match disk.list(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        entries => {
+            Ok(entries?.iter().any(|entry| matches!(parse_folder(&entry.name), FolderName::Partition(..))))
+        }
     }
 }
 
@@ -355,27 +419,76 @@ mod tests {
     #[test]
     fn what_was_followed_is_remembered_and_what_was_never_formed_is_not() {
         let dir = tempfile::tempdir().unwrap();
-        let open = |has_log| Memory::open(Arc::new(RealDisk), dir.path(), has_log).unwrap();
+        let open = |has_log| Memory::open(Arc::new(RealDisk), dir.path(), has_log, true).unwrap();
         let memory = open(false);
         assert!(!memory.knows_of_one() && memory.lineage().is_none());
-        memory.remember(quorum(1, &[]), false).unwrap();
+        assert!(memory.begin_forming(quorum(1, &[])).unwrap());
         assert!(!memory.knows_of_one() && memory.lineage().is_some(), "its first messages carry it");
+        assert_eq!(memory.followed(), None, "others aren't told");
         assert!(!open(false).knows_of_one() && open(false).lineage().is_none());
         assert!(open(true).knows_of_one() && open(true).lineage() == Some(quorum(1, &[])));
-        memory.remember(quorum(2, &[1]), true).unwrap();
+        memory.remember(quorum(2, &[1])).unwrap();
+        assert_eq!(memory.followed(), Some(quorum(2, &[1])));
         assert!(open(false).knows_of_one());
         assert_eq!(open(false).lineage(), Some(quorum(2, &[1])));
         std::fs::write(dir.path().join(FILE), "{").unwrap();
-        assert!(Memory::open(Arc::new(RealDisk), dir.path(), false).is_err());
+        assert!(Memory::open(Arc::new(RealDisk), dir.path(), false, true).is_err());
+    }
+
+    #[test]
+    fn a_folder_that_lost_its_log_says_so_at_each_start_and_a_new_one_never_does() {
+        let check = |file: Option<&str>, partition: bool, has_log: bool, formatted: bool, expected: bool| {
+            let dir = tempfile::tempdir().unwrap();
+            if let Some(content) = file {
+                std::fs::write(dir.path().join(FILE), content).unwrap();
+            }
+            if partition {
+                std::fs::create_dir(dir.path().join("orders-0")).unwrap();
+            }
+            // The first start makes the folder of a log, which changes nothing.
+            std::fs::create_dir(dir.path().join(ottla_log::METADATA_FOLDER)).unwrap();
+            for start in 0..3 {
+                let memory = Memory::open(Arc::new(RealDisk), dir.path(), has_log, formatted).unwrap();
+                let found = (memory.log_is_gone(), memory.knows_of_one());
+                assert_eq!(found, (expected, expected), "{file:?}, start {start}");
+                memory.remember_loss().unwrap();
+                if expected {
+                    // Its partitions' folders are known to the file from now on.
+                    let _ = std::fs::remove_dir(dir.path().join("orders-0"));
+                }
+            }
+        };
+        let new = Some(NEW_FOLDER.1);
+        check(new, false, false, true, false);
+        check(new, false, false, false, false);
+        check(None, false, false, false, false);
+        check(None, false, false, true, false);
+        check(None, true, true, true, false);
+        check(None, true, false, true, true);
+        check(Some(r#"{"lost":true}"#), false, false, true, true);
+    }
+
+    #[test]
+    fn who_was_told_of_a_quorum_since_it_asked_forms_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || Memory::open(Arc::new(RealDisk), dir.path(), false, true).unwrap();
+        let memory = open();
+        memory.hear(&quorum(1, &[]), "node 7");
+        assert!(!memory.begin_forming(quorum(2, &[])).unwrap());
+        assert!(memory.lineage().is_none());
+        let memory = open();
+        memory.remember(quorum(1, &[])).unwrap();
+        assert!(!memory.begin_forming(quorum(2, &[])).unwrap());
+        assert_eq!((memory.lineage(), open().lineage()), (Some(quorum(1, &[])), Some(quorum(1, &[]))));
     }
 
     #[test]
     fn who_is_told_of_a_quorum_forms_none_and_who_follows_one_names_the_other() {
         let dir = tempfile::tempdir().unwrap();
-        let memory = Memory::open(Arc::new(RealDisk), dir.path(), false).unwrap();
+        let memory = Memory::open(Arc::new(RealDisk), dir.path(), false, false).unwrap();
         memory.hear(&quorum(1, &[]), "node 7");
         assert!(memory.knows_of_one() && memory.lineage().is_none() && memory.conflict().is_none());
-        memory.remember(quorum(1, &[]), true).unwrap();
+        memory.remember(quorum(1, &[])).unwrap();
         for theirs in [quorum(1, &[]), quorum(2, &[1])] {
             memory.hear(&theirs, "node 7");
             assert_eq!(memory.conflict(), None);

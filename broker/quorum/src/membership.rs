@@ -19,7 +19,7 @@ use crate::backoff::Backoff;
 use crate::config::Voters;
 use crate::error::StartError;
 use crate::identity;
-use crate::lineage::{self, Lineage};
+use crate::lineage::{self, Lineage, Memory, Relation};
 use crate::node::{Node, Running};
 use crate::peers::too_late;
 use crate::raft_types::{Identity, Member};
@@ -57,6 +57,8 @@ struct Survey {
     cluster_id: Option<ClusterId>,
     /// The active controller's address, if one of them knows it.
     leader: Option<String>,
+    /// The quorum that this node follows: the active controller of another one isn't for it.
+    ours: Option<Lineage>,
 }
 
 impl Node {
@@ -78,6 +80,7 @@ impl Node {
             others_missing: 0,
             cluster_id: *self.cluster_id.borrow(),
             leader: None,
+            ours: self.memory.lineage(),
         };
         let others = self.others(&targets);
         let others_asked = futures::future::join_all(others.iter().map(|address| self.ask(None, address)));
@@ -121,9 +124,20 @@ impl Node {
             && let Some(theirs) = lineage::from_proto(answer.quorum.as_ref())
         {
             self.memory.hear(&theirs, &format!("node {} at {address}", answer.node_id));
-            self.addresses.found(BrokerId(answer.node_id), address);
+            self.note_address(&answer);
         }
         Ok(answer)
+    }
+
+    /// Where another node says that it is reached; the address at which it was asked may lead to others too.
+    fn note_address(&self, answer: &proto::IdentifyResponse) {
+        let id = BrokerId(answer.node_id);
+        if !answer.control_address.is_empty() {
+            let logged = self.server().and_then(|server| {
+                server.membership_config.membership().get_node(&id).map(|member| member.addr.clone())
+            });
+            self.addresses.found(id, &answer.control_address, logged);
+        }
     }
 
     /// Who this node is, as it asks others who they are.
@@ -131,9 +145,15 @@ impl Node {
         proto::IdentifyRequest {
             cluster_id: self.known_cluster_id(),
             node_id: self.config.node_id.0,
-            quorum: self.quorum(),
+            quorum: self.followed(),
             active_controller_address: self.leader().map(|(_, address)| address).unwrap_or_default(),
         }
+    }
+
+    /// The quorum that this node follows, as others are told: one that it is only forming may never come about, and whoever
+    /// was told of it would wait for it.
+    fn followed(&self) -> Option<proto::Lineage> {
+        self.memory.followed().as_ref().map(Into::into)
     }
 
     /// Who this node is.
@@ -148,7 +168,8 @@ impl Node {
             active_controller_address: leader.map(|(_, address)| address).unwrap_or_default(),
             started: self.running.get().is_some(),
             identity: self.running.get().map(|running| (&running.identity).into()),
-            quorum: self.quorum(),
+            quorum: self.followed(),
+            control_address: self.config.control_address.clone(),
         }
     }
 
@@ -192,10 +213,13 @@ impl Node {
             {
                 let id = mint_quorum_id()?;
                 tracing::info!(quorum = %id, voters = ?survey.voters, "forming the metadata quorum");
-                self.remember(Lineage::new(id), false).await?;
+                if !self.remember(move |memory| memory.begin_forming(Lineage::new(id))).await? {
+                    // Somebody told of one since it was asked for.
+                    continue;
+                }
                 running.elections.wait_for_election();
                 return match running.raft.initialize(members).await {
-                    Ok(()) => self.remember(Lineage::new(id), true).await,
+                    Ok(()) => self.remember(move |memory| memory.remember(Lineage::new(id))).await,
                     // Meanwhile somebody told of a quorum.
                     Err(openraft::error::RaftError::APIError(reason)) => {
                         tracing::info!(%reason, "a metadata quorum exists already");
@@ -208,12 +232,13 @@ impl Node {
         }
     }
 
-    async fn remember(&self, quorum: Lineage, formed: bool) -> Result<(), StartError> {
+    async fn remember<T: Send + 'static>(
+        &self,
+        write: impl FnOnce(&Memory) -> std::io::Result<T> + Send + 'static,
+    ) -> Result<T, StartError> {
         let memory = self.memory.clone();
-        let remembered = self
-            .tasks
-            .spawn_blocking("write down the metadata quorum", move || memory.remember(quorum, formed))
-            .await;
+        let remembered =
+            self.tasks.spawn_blocking("write down the metadata quorum", move || write(&memory)).await;
         let remembered = remembered.map_err(std::io::Error::other).and_then(|remembered| remembered);
         remembered.map_err(|error| StartError::Log {
             path: self.config.log_dir.clone(),
@@ -265,7 +290,8 @@ impl Node {
         let members = membership
             .nodes()
             .filter(|(id, member)| **id != self.config.node_id && !is_there(**id, member.identity))
-            .map(|(id, member)| self.addresses.of(*id, &member.addr));
+            // One of the two may be from before it moved.
+            .flat_map(|(id, member)| [self.addresses.of(*id, &member.addr), member.addr.clone()]);
         let mut missed: BTreeSet<String> = members.collect();
         if !is_active {
             missed.extend(self.addresses.configured().chain(&self.config.others).cloned());
@@ -338,7 +364,7 @@ impl Node {
         if same_log {
             return change_members(running, ChangeMembers::SetNodes([(id, joining)].into()), true).await;
         }
-        if self.has_its_log(known).await {
+        if self.answers_with_its_log(&known.addr, known).await {
             return Err(Status::already_exists(format!(
                 "node {id} runs at {} with its log: give the node at {} another node.id, or stop the first",
                 known.addr, joining.addr
@@ -356,10 +382,17 @@ impl Node {
         change_members(running, ChangeMembers::AddNodes([(id, joining)].into()), true).await
     }
 
-    /// Whether a member is there with the log that it is known by.
-    async fn has_its_log(&self, member: &Member) -> bool {
-        let answer = self.peers.identify(&member.addr, self.asker(), IDENTIFY_LIMIT).await;
-        answer.is_ok_and(|answer| identity::from_proto(answer.identity) == Some(member.identity))
+    /// Whether a member is there with the log that it is known by, and follows this node's quorum.
+    pub async fn is_there(&self, id: BrokerId, member: &Member) -> bool {
+        self.answers_with_its_log(&self.addresses.of(id, &member.addr), member).await
+    }
+
+    async fn answers_with_its_log(&self, address: &str, member: &Member) -> bool {
+        let answer = self.peers.identify(address, self.asker(), IDENTIFY_LIMIT).await;
+        answer.is_ok_and(|answer| {
+            identity::from_proto(answer.identity).is_some_and(|theirs| theirs.is(&member.identity))
+                && self.check_quorum(answer.quorum.as_ref()).is_ok()
+        })
     }
 }
 
@@ -380,7 +413,9 @@ impl Survey {
         if answer.initialized {
             self.known_by.push(format!("{} at {address}", answer.node_id));
         }
-        if !answer.active_controller_address.is_empty() {
+        if !answer.active_controller_address.is_empty()
+            && is_for(self.ours.as_ref(), lineage::from_proto(answer.quorum.as_ref()).as_ref())
+        {
             self.leader = Some(answer.active_controller_address.clone());
         }
         let Ok(theirs) = answer.cluster_id.parse::<ClusterId>() else { return Ok(()) };
@@ -415,6 +450,13 @@ impl Survey {
     }
 }
 
+/// Whether the active controller of the quorum `theirs` is one for a node that follows `ours`. Nodes from before quorums had
+/// identities say none.
+pub fn is_for(ours: Option<&Lineage>, theirs: Option<&Lineage>) -> bool {
+    let (Some(ours), Some(theirs)) = (ours, theirs) else { return true };
+    matches!(ours.relation(theirs), Relation::Same | Relation::Successor(_))
+}
+
 fn mint() -> Result<ClusterId, StartError> {
     random().map(ClusterId)
 }
@@ -428,3 +470,6 @@ fn random() -> Result<[u8; 16], StartError> {
     getrandom::fill(&mut id).map_err(|error| StartError::Config(format!("no randomness: {error}")))?;
     Ok(id)
 }
+
+#[cfg(test)]
+mod tests;

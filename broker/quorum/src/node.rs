@@ -85,10 +85,8 @@ impl Node {
             Voters::Bootstrap(_) => BTreeMap::new(),
         };
         let folder = config.log_dir.join(ottla_log::METADATA_FOLDER);
-        let memory = Memory::open(disk, &config.log_dir, crate::log_store::exists(&folder))?;
-        if config.formatted && !folder.exists() {
-            memory.note_lost_log();
-        }
+        let has_log = crate::log_store::exists(&folder);
+        let memory = Memory::open(disk, &config.log_dir, has_log, config.formatted)?;
         Ok(Self {
             memory: Arc::new(memory),
             peers: Arc::new(Peers::new(runtime)),
@@ -140,10 +138,11 @@ impl Node {
     /// The active controller that `metrics` names, and its address.
     pub fn leader_of(&self, metrics: &RaftServerMetrics) -> Option<(BrokerId, String)> {
         let leader = metrics.current_leader?;
-        let known = self.addresses.known(leader);
-        let in_log =
-            || metrics.membership_config.membership().get_node(&leader).map(|node| node.addr.clone());
-        Some((leader, known.or_else(in_log)?))
+        let address = match metrics.membership_config.membership().get_node(&leader) {
+            Some(member) => self.addresses.of(leader, &member.addr),
+            None => self.addresses.known(leader)?,
+        };
+        Some((leader, address))
     }
 
     /// Whether a quorum was formed, as far as this node knows: it must never form another one.
@@ -200,7 +199,7 @@ impl Node {
             let memory = self.memory.clone();
             let remembered = self
                 .tasks
-                .spawn_blocking("write down the metadata quorum", move || memory.remember(theirs, true))
+                .spawn_blocking("write down the metadata quorum", move || memory.remember(theirs))
                 .await;
             let remembered = remembered.map_err(io::Error::other).and_then(|remembered| remembered);
             return remembered.map_err(|error| {
@@ -255,6 +254,20 @@ impl Node {
             return Err(unavailable(&Unavailable::NoRoom(self.config.node_id)));
         }
         Ok(())
+    }
+
+    /// Refuses messages of the consensus once this node is to leave its quorum: what it took or promised from then on, it
+    /// would take along.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub fn check_it_stays(&self) -> Result<(), Status> {
+        match self.start_again.borrow().as_ref() {
+            Some(next) => {
+                Err(Status::unavailable(format!("node {} starts again: {next}", self.config.node_id)))
+            }
+            None => Ok(()),
+        }
     }
 
     /// What there is once the node has started.

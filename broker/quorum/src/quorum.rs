@@ -379,8 +379,10 @@ async fn open(
     if node.memory.lineage().is_none() && log_store::exists(&folder) {
         // A log from before quorums had identities.
         let unnamed = Lineage::unnamed(cluster_id);
-        node.memory.remember(unnamed, true).map_err(|error| failed(&error))?;
+        node.memory.remember(unnamed).map_err(|error| failed(&error))?;
     }
+    // Before the log's folder is made, so that later starts know too.
+    node.memory.remember_loss().map_err(|error| failed(&error))?;
     let (log, machine) = open_files(node, disk, room, &folder, cluster_id).map_err(|error| failed(&error))?;
     let identity = identity::load(disk.as_ref(), &folder, directory_id).map_err(|error| failed(&error))?;
     let network = Network {

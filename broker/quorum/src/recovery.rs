@@ -22,6 +22,7 @@ use ottla_types::{BrokerId, ClusterId, DirectoryId, MetadataVersion, QuorumId};
 use tonic::Status;
 
 use crate::config::QuorumConfig;
+use crate::elections::is_quorum;
 use crate::identity;
 use crate::lineage::{Ancestor, Lineage, LogEnd, Next, from_proto};
 use crate::log_store;
@@ -61,8 +62,8 @@ impl Node {
     /// Makes this node the sole voter of a quorum that carries its metadata on, when it starts again, which is at once.
     ///
     /// # Errors
-    /// `AlreadyExists` when the quorum lives, `FailedPrecondition` when this node has something else than the administrator
-    /// saw.
+    /// `AlreadyExists` when the quorum lives, or when something else is to be done at the next start; `FailedPrecondition`
+    /// when a majority of the voters is there with their logs, or this node has something else than the administrator saw.
     pub async fn recover(&self, request: &proto::RecoverQuorumRequest) -> Result<QuorumId, Status> {
         self.check_cluster(&request.cluster_id)?;
         let running = self.running()?;
@@ -72,6 +73,10 @@ impl Node {
                 format!("the metadata quorum of node {me} has an active controller: it needs no rebuild");
             return Err(Status::already_exists(text));
         }
+        if let Some(next) = self.memory.next() {
+            return Err(Status::already_exists(format!("node {me} starts again already: {next}")));
+        }
+        self.check_majority_is_lost(running).await?;
         let (ours, end) = (self.memory.lineage(), log_end(running));
         let seen = LogEnd { term: request.last_term, index: request.last_index };
         let Some(ours) = ours.filter(|ours| from_proto(request.quorum.as_ref()).as_ref() == Some(ours))
@@ -90,6 +95,29 @@ impl Node {
         tracing::warn!(quorum = %id, succeeds = %ours.id, %end, "an administrator has the metadata quorum rebuilt from here");
         self.start_again_for(Next::Rebuild { quorum, beyond }).await?;
         Ok(id)
+    }
+
+    /// Refuses a rebuild while voters that could elect an active controller answer with their logs: they may have committed
+    /// more than this node has, and go on.
+    async fn check_majority_is_lost(&self, running: &Running) -> Result<(), Status> {
+        let server = running.raft.server_metrics().borrow().clone();
+        let membership = server.membership_config.membership();
+        let looks = membership.voter_ids().map(|id| async move {
+            let member = membership.get_node(&id)?;
+            let is_there = id == self.config.node_id || self.is_there(id, member).await;
+            is_there.then_some(id)
+        });
+        let there: BTreeSet<BrokerId> =
+            futures::future::join_all(looks).await.into_iter().flatten().collect();
+        if !is_quorum(membership.get_joint_config(), &there) {
+            return Ok(());
+        }
+        let ids: Vec<String> = there.iter().map(ToString::to_string).collect();
+        Err(Status::failed_precondition(format!(
+            "a majority of the voters is there with their logs (nodes {}): no rebuild is needed. See in their logs why they \
+             elect no active controller, as when they don't reach each other; or stop those whose metadata is to be given up",
+            ids.join(", ")
+        )))
     }
 
     /// Leaves the quorum `leaves` for another one, by an administrator's word.
@@ -118,7 +146,7 @@ impl Node {
             )));
         }
         tracing::warn!(quorum = %theirs.id, leaves = %ours.id, "an administrator has this node follow another quorum");
-        self.start_again_for(Next::Follow { quorum: theirs }).await
+        self.start_again_for(Next::Follow { quorum: theirs, up_to: None }).await
     }
 
     /// A message came of a quorum that carries this node's on up to `end`: it is followed, unless something would be lost.
@@ -137,7 +165,7 @@ impl Node {
             ));
         }
         let id = theirs.id;
-        match self.start_again_for(Next::Follow { quorum: theirs }).await {
+        match self.start_again_for(Next::Follow { quorum: theirs, up_to: Some(carried_on) }).await {
             Ok(()) => Status::unavailable(format!("node {me} starts again to follow the quorum {id}")),
             Err(status) => status,
         }
@@ -193,19 +221,46 @@ pub fn carry_out(
             rebuild(disk, folder, cluster_id, &node.config, identity, beyond)?;
             quorum
         }
-        Next::Follow { quorum } => {
+        Next::Follow { quorum, up_to } => {
+            let ours = node.memory.lineage();
+            let end = last_entry(disk, folder, cluster_id, &node.config)?;
+            if let (Some(up_to), Some(ours)) = (up_to.filter(|up_to| end > *up_to), ours) {
+                tracing::warn!(%end, carried_on = %up_to, "it is not followed: this node's log has newer entries by now");
+                return node.memory.remember(ours);
+            }
             put_aside(disk.as_ref(), &node.config.log_dir, folder, node.memory.lineage())?;
             quorum
         }
     };
-    node.memory.remember(quorum, true)
+    node.memory.remember(quorum)
+}
+
+/// The last entry of the log in `folder`, which isn't open; the oldest possible one if there is no log.
+fn last_entry(
+    disk: &Arc<dyn Disk>,
+    folder: &Path,
+    cluster_id: ClusterId,
+    config: &QuorumConfig,
+) -> io::Result<LogEnd> {
+    if !log_store::exists(folder) {
+        return Ok(LogEnd::default());
+    }
+    let entries = log_store::read_all(disk.clone(), folder, config.tuning.log_segment_bytes)?.entries;
+    match entries.last() {
+        Some(last) => Ok(end_of(Some(last.log_id))),
+        None => Ok(end_of(state_machine::replayed(disk.clone(), folder, cluster_id, entries)?.last)),
+    }
 }
 
 /// Keeps the log of the quorum that isn't followed any more, under another name.
 fn put_aside(disk: &dyn Disk, dir: &Path, folder: &Path, quorum: Option<Lineage>) -> io::Result<()> {
     let id = quorum.map(|quorum| quorum.id).unwrap_or_default();
-    // Unlike a partition's folder, whose name ends with a number.
-    let aside = dir.join(format!("ottla-quorum-{id}.old"));
+    let taken: BTreeSet<String> = disk.list(dir)?.into_iter().map(|entry| entry.name).collect();
+    // A quorum may be left more than once. Unlike a partition's folder, whose name ends with a number.
+    let numbered = (2..).map(|n| format!("ottla-quorum-{id}-{n}.old"));
+    let mut names = std::iter::once(format!("ottla-quorum-{id}.old")).chain(numbered);
+    let free = names.find(|name| !taken.contains(name)).expect("the names have no end");
+    let aside = dir.join(free);
     match disk.rename(folder, &aside) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         renamed => renamed?,
@@ -230,7 +285,7 @@ fn rebuild(
     let term = end.term.max(beyond.term).max(voted) + TERMS_SKIPPED;
     let index = end.index.max(beyond.index) + INDEXES_SKIPPED;
     let last = LogId::new(CommittedLeaderId::new(term, config.node_id), index);
-    let image = replayed.image.carried_on(MetadataVersion(index));
+    let image = replayed.image.carried_on(MetadataVersion(index), config.node_id);
     let meta = SnapshotMeta {
         last_log_id: Some(last),
         last_membership: StoredMembership::new(Some(last), alone(config, identity, &replayed.membership)),

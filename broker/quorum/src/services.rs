@@ -14,6 +14,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::fencing;
 use crate::identity;
 use crate::lineage;
+use crate::membership::is_for;
 use crate::network;
 use crate::node::{Node, unavailable};
 use crate::raft_types::Member;
@@ -73,6 +74,7 @@ impl Quorum for QuorumService {
             )));
         }
         self.node.check_room(running)?;
+        self.node.check_it_stays()?;
         match message.kind.as_str() {
             // Nobody follows a quorum by being asked.
             network::CANVASS | network::STAND => self.node.check_quorum(message.quorum.as_ref())?,
@@ -129,7 +131,8 @@ impl Quorum for QuorumService {
             && let Some(theirs) = lineage::from_proto(request.quorum.as_ref())
         {
             self.node.memory.hear(&theirs, &format!("node {}", request.node_id));
-            if !request.active_controller_address.is_empty() {
+            let is_for_us = is_for(self.node.memory.lineage().as_ref(), Some(&theirs));
+            if is_for_us && !request.active_controller_address.is_empty() {
                 self.node.told_leader.send_replace(Some(request.active_controller_address));
             }
         }

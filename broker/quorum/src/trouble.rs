@@ -34,7 +34,7 @@ impl Node {
         if running.elections.heard_within(AFTER) {
             return None;
         }
-        if self.memory.log_is_gone() {
+        if self.memory.log_is_gone() && !self.has_log() {
             return Some(format!(
                 "broker {me} has lost its log of the metadata, and no active controller sends it again. {REMEDY}"
             ));

@@ -4,11 +4,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use ottla_log::{MetaProperties, OffsetCheckpoint, TextError, decode_offsets};
-use ottla_types::{BrokerId, ClusterId, DirectoryId};
+use ottla_types::DirectoryId;
 
 use crate::disk::{Disk, DiskLock, read_file, replace_file};
 use crate::error::StoreError;
 use crate::real::RealDisk;
+use crate::store::StoreConfig;
 
 /// The file that keeps other processes out.
 pub(crate) const LOCK_FILE: &str = ".lock";
@@ -48,14 +49,10 @@ pub(crate) fn take_lock(disk: &dyn Disk, dir: &Path) -> Result<Box<dyn DiskLock>
 }
 
 /// Checks that the directory is this broker's, or makes an empty one its own.
-pub(crate) fn claim(
-    disk: &dyn Disk,
-    dir: &Path,
-    cluster_id: Option<ClusterId>,
-    node_id: BrokerId,
-) -> Result<MetaProperties, StoreError> {
-    let Some(meta) = load_meta(disk, dir)? else { return format(disk, dir, cluster_id, node_id) };
-    if let Some(expected) = cluster_id.filter(|expected| *expected != meta.cluster_id) {
+pub(crate) fn claim(disk: &dyn Disk, dir: &Path, config: &StoreConfig) -> Result<MetaProperties, StoreError> {
+    let node_id = config.node_id;
+    let Some(meta) = load_meta(disk, dir)? else { return format(disk, dir, config) };
+    if let Some(expected) = config.cluster_id.filter(|expected| *expected != meta.cluster_id) {
         return Err(StoreError::ForeignCluster { dir: dir.to_owned(), found: meta.cluster_id, expected });
     }
     if meta.node_id != node_id {
@@ -64,24 +61,42 @@ pub(crate) fn claim(
     Ok(meta)
 }
 
-fn format(
-    disk: &dyn Disk,
-    dir: &Path,
-    cluster_id: Option<ClusterId>,
-    node_id: BrokerId,
-) -> Result<MetaProperties, StoreError> {
-    let ours = [LOCK_FILE, "lost+found", "meta.properties.tmp"];
+fn format(disk: &dyn Disk, dir: &Path, config: &StoreConfig) -> Result<MetaProperties, StoreError> {
     let entries = disk.list(dir).map_err(StoreError::io("list", dir))?;
-    if let Some(other) = entries.into_iter().find(|entry| !ours.contains(&entry.name.as_str())) {
-        return Err(StoreError::MissingMeta { dir: dir.to_owned(), found: other.name });
+    for entry in entries {
+        if !is_left_by_formatting(disk, dir, config, &entry.name)? {
+            return Err(StoreError::MissingMeta { dir: dir.to_owned(), found: entry.name });
+        }
     }
-    let cluster_id = cluster_id.ok_or_else(|| StoreError::NotFormatted { dir: dir.to_owned() })?;
+    let cluster_id = config.cluster_id.ok_or_else(|| StoreError::NotFormatted { dir: dir.to_owned() })?;
     sync_ancestors(disk, dir)?;
+    if let Some((name, content)) = config.formatted_with {
+        save(disk, dir, name, content)?;
+    }
     let directory_id = DirectoryId(disk.random_id().map_err(StoreError::io("name", dir))?);
-    let meta = MetaProperties { cluster_id, node_id, directory_id };
+    let meta = MetaProperties { cluster_id, node_id: config.node_id, directory_id };
     save(disk, dir, MetaProperties::FILE, &meta.encode())?;
     tracing::info!(dir = %dir.display(), %cluster_id, %directory_id, "data directory formatted");
     Ok(meta)
+}
+
+/// Whether a file may be there before the directory is formatted, perhaps from an attempt that was cut short.
+fn is_left_by_formatting(
+    disk: &dyn Disk,
+    dir: &Path,
+    config: &StoreConfig,
+    name: &str,
+) -> Result<bool, StoreError> {
+    if [LOCK_FILE, "lost+found", "meta.properties.tmp"].contains(&name) {
+        return Ok(true);
+    }
+    let Some((first, content)) = config.formatted_with else { return Ok(false) };
+    if name == first {
+        let path = dir.join(name);
+        let found = read_file(disk, &path, SMALL_BYTES_MAX).map_err(StoreError::io("read", path))?;
+        return Ok(found == content.as_bytes());
+    }
+    Ok(name.strip_suffix(".tmp") == Some(first))
 }
 
 /// Makes the directory's own name durable, and those of the folders that it stands in.

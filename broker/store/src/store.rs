@@ -44,6 +44,8 @@ pub struct StoreConfig {
     pub cluster_id: Option<ClusterId>,
     /// The broker that it has to belong to.
     pub node_id: BrokerId,
+    /// The name and the content of a file that is to be there before an empty directory counts as formatted.
+    pub formatted_with: Option<(&'static str, &'static str)>,
     /// The settings of partitions that are found, until [`Store::set_config`] says better.
     pub default_config: LogConfig,
     /// Called once when a write or sync has failed; the broker has to end then.
@@ -74,6 +76,7 @@ impl StoreConfig {
             dir: dir.into(),
             cluster_id: None,
             node_id,
+            formatted_with: None,
             default_config: LogConfig::default(),
             on_fatal: Arc::new(|_| {}),
             open_files_max: 4_096,
@@ -130,7 +133,7 @@ impl Store {
         let dir = config.dir.clone();
         disk.create_dir(&dir).map_err(StoreError::io("create", &dir))?;
         let lock = take_lock(&*disk, &dir)?;
-        let meta = claim(&*disk, &dir, config.cluster_id, config.node_id)?;
+        let meta = claim(&*disk, &dir, &config)?;
         let clean = take_clean_mark(&*disk, &dir)?;
         let bug = config.bug;
         let ignore = Ignore {

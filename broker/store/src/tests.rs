@@ -195,6 +195,33 @@ fn foreign_and_damaged_directories_are_refused_with_what_to_do() {
 }
 
 #[test]
+fn a_folder_counts_as_formatted_once_it_has_the_file_that_is_to_be_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let with = || StoreConfig { formatted_with: Some(("first", "new")), ..config(dir.path()) };
+    let (first, meta) = (dir.path().join("first"), dir.path().join(MetaProperties::FILE));
+    // Attempts that were cut short before, or after, the file was there.
+    for left in ["first.tmp", "first"] {
+        std::fs::write(dir.path().join(left), "new").unwrap();
+    }
+    std::fs::create_dir(dir.path().join("meta.properties.tmp")).unwrap();
+    assert!(matches!(Store::open(with()), Err(StoreError::Io { .. })), "it can't be formatted");
+    assert!(first.exists() && !meta.exists(), "the file comes first");
+    std::fs::remove_dir(dir.path().join("meta.properties.tmp")).unwrap();
+    drop(Store::open(with()).unwrap());
+    assert!(meta.exists() && std::fs::read_to_string(&first).unwrap() == "new");
+    // One in use has lost its meta.properties.
+    std::fs::write(&first, "used").unwrap();
+    drop(Store::open(with()).unwrap());
+    assert_eq!(std::fs::read_to_string(&first).unwrap(), "used");
+    for entry in std::fs::read_dir(dir.path()).unwrap().map(Result::unwrap) {
+        if entry.file_name() != "first" {
+            let _ = std::fs::remove_file(entry.path()).or_else(|_| std::fs::remove_dir_all(entry.path()));
+        }
+    }
+    assert!(matches!(Store::open(with()), Err(StoreError::MissingMeta { found, .. }) if found == "first"));
+}
+
+#[test]
 fn retries_of_an_idempotent_producer_are_recognized_after_a_restart_too() {
     let dir = tempfile::tempdir().unwrap();
     let batch = |sequence| -> Bytes {

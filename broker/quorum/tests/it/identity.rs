@@ -108,10 +108,25 @@ async fn a_data_folder_that_lost_its_log_forms_no_quorum() {
     };
     std::fs::remove_dir_all(places[0].metadata_folder()).unwrap();
     refuses(alone(&places[0], &places)).await;
-    // From before quorums had identities.
+    // From before quorums had identities: its partitions show that there was one.
     std::fs::remove_file(places[0].dir.path().join("ottla-quorum")).unwrap();
     std::fs::remove_dir_all(places[0].metadata_folder()).unwrap();
-    refuses(QuorumConfig { formatted: true, ..alone(&places[0], &places) }).await;
+    std::fs::create_dir(places[0].dir.path().join("kept-0")).unwrap();
+    // Starts make the log's folder.
+    for _ in 0..2 {
+        refuses(QuorumConfig { formatted: true, ..alone(&places[0], &places) }).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_first_start_that_was_cut_short_has_lost_nothing() {
+    let place = Place::new(0);
+    let (file, content) = ottla_quorum::NEW_FOLDER;
+    std::fs::write(place.dir.path().join(file), content).unwrap();
+    let voters = Voters::Static(vec![place.voter()]);
+    let node = place.start(QuorumConfig { formatted: true, ..place.config(voters) }).await;
+    node.until("a broker in service", |image| live(image) == 1).await;
+    node.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

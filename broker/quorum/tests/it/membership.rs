@@ -241,3 +241,24 @@ async fn a_cluster_that_grows_gets_its_voters_by_itself() {
         node.stop().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_voter_that_comes_back_at_another_address_is_reached_there() {
+    let mut places = places(3);
+    let bootstrap =
+        |places: &[Place]| Voters::Bootstrap(places.iter().map(|place| place.address.to_string()).collect());
+    let voters = bootstrap(&places);
+    let mut nodes = start_all(&places, |place| place.config(voters.clone())).await;
+    in_service(&nodes, 3).await;
+    let moved = (leader_of(&nodes).await + 1) % 3;
+    nodes.remove(moved).crash().await;
+    places[moved].address = Place::new(9).address;
+    let node = places[moved].start(places[moved].config(bootstrap(&places))).await;
+    create_topic(&nodes[0], "afterwards", 1).await;
+    node.until("what was committed since", |image| image.topic("afterwards").is_some()).await;
+    nodes.push(node);
+    in_service(&nodes, 3).await;
+    for node in nodes {
+        node.stop().await;
+    }
+}

@@ -1,15 +1,17 @@
 //! A quorum that lost its voters' disks goes on from what another broker has, by an administrator's word.
 
+use std::path::Path;
+
 use ottla_control::proto::{self, recovery_client::RecoveryClient};
 use ottla_core::metadata::MetadataImage;
-use ottla_quorum::QuorumConfig;
-use ottla_types::{BrokerId, LeaderEpoch, PartitionIndex};
+use ottla_quorum::{QuorumConfig, Voters};
+use ottla_types::{BrokerId, LeaderEpoch, PartitionIndex, QuorumId};
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use crate::harness::{
-    CLUSTER, DEADLINE, Place, Running, all_equal, create_topic, in_service, places, poll, registered_again,
-    start_all, voters_of, within,
+    CLUSTER, DEADLINE, Place, Running, all_equal, create_topic, in_service, leader_of, places, poll,
+    registered_again, start_all, voters_of, within,
 };
 use crate::identity::{grown, grown_cluster, is_without_controller};
 
@@ -203,4 +205,110 @@ async fn a_quorum_is_not_rebuilt_without_need_or_upon_something_else_than_was_se
     for node in nodes {
         node.crash().await;
     }
+}
+
+/// Has the node at this place leave for another quorum, and returns that one's id.
+async fn leave(place: &Place) -> String {
+    let quorum = QuorumId([7; 16]).to_string();
+    let request = proto::FollowQuorumRequest {
+        cluster_id: CLUSTER.to_string(),
+        leaves: copy(place).await.quorum.unwrap().id,
+        quorum: Some(proto::Lineage { id: quorum.clone(), succeeds: Vec::new() }),
+    };
+    client(place).await.follow_quorum(request).await.unwrap();
+    quorum
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_quorum_is_not_rebuilt_while_a_majority_is_there_with_its_logs() {
+    let places = places(3);
+    let voters = voters_of(&places);
+    let mut nodes = start_all(&places, |place| place.config(voters.clone())).await;
+    in_service(&nodes, 3).await;
+    let leader = leader_of(&nodes).await;
+    // They answer and take no messages of the consensus any more, so that nobody is elected.
+    let others: Vec<&Place> = places.iter().filter(|place| place.id != nodes[leader].id).collect();
+    for place in &others {
+        leave(place).await;
+    }
+    let place = &places[leader];
+    let refusal = recover(place, &copy(place).await).await.unwrap_err();
+    assert_eq!(refusal.code(), Code::FailedPrecondition, "{refusal}");
+    assert!(refusal.message().contains("majority of the voters is there"), "{refusal}");
+    let chosen = nodes.remove(leader);
+    for node in nodes {
+        node.crash().await;
+    }
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    // It may still have begun something that nobody takes from it.
+    while let Err(refusal) = recover(place, &copy(place).await).await {
+        assert!(refusal.message().contains("look again"), "{refusal}");
+        assert!(tokio::time::Instant::now() < deadline, "{refusal}");
+    }
+    let refusal = recover(place, &copy(place).await).await.unwrap_err();
+    assert_eq!(refusal.code(), Code::AlreadyExists, "{refusal}");
+    assert!(refusal.message().contains("rebuilding"), "{refusal}");
+    chosen.crash().await;
+}
+
+/// Has the node of this data folder, which isn't running, follow another quorum when it starts.
+fn follow_at_the_next_start(dir: &Path, quorum: QuorumId, up_to: serde_json::Value) {
+    let file = dir.join("ottla-quorum");
+    let mut content: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    let quorum = serde_json::json!({ "id": quorum, "succeeds": [] });
+    content["next"] = serde_json::json!({ "Follow": { "quorum": quorum, "up_to": up_to } });
+    std::fs::write(&file, serde_json::to_vec(&content).unwrap()).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_got_newer_metadata_before_it_left_stays() {
+    let place = Place::new(0);
+    let config = || place.config(Voters::Static(vec![place.voter()]));
+    let node = place.start(config()).await;
+    in_service(std::slice::from_ref(&node), 1).await;
+    create_topic(&node, "late", 1).await;
+    let (ours, end) = (node.quorum.quorum_id().unwrap(), copy(&place).await);
+    node.crash().await;
+    let other = QuorumId([7; 16]);
+    let before = serde_json::json!({ "term": end.last_term, "index": end.last_index - 1 });
+    follow_at_the_next_start(place.dir.path(), other, before);
+    let node = place.start(config()).await;
+    assert_eq!(node.quorum.quorum_id(), Some(ours));
+    node.until("the topic", |image| image.topic("late").is_some()).await;
+    let end = copy(&place).await;
+    node.crash().await;
+    // Nothing is left to be done.
+    let node = place.start(config()).await;
+    assert_eq!(node.quorum.quorum_id(), Some(ours));
+    node.crash().await;
+    // Its own election may have added to the log.
+    let all = serde_json::json!({ "term": end.last_term + 100, "index": end.last_index });
+    follow_at_the_next_start(place.dir.path(), other, all);
+    let node = place.start(config()).await;
+    assert_eq!(node.quorum.quorum_id(), Some(other));
+    node.crash().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_quorum_that_is_left_once_more_is_kept_under_another_name() {
+    let place = Place::new(0);
+    let config = || place.config(Voters::Static(vec![place.voter()]));
+    let node = place.start(config()).await;
+    in_service(std::slice::from_ref(&node), 1).await;
+    create_topic(&node, "kept", 1).await;
+    let ours = node.quorum.quorum_id().unwrap();
+    node.crash().await;
+    let kept = |end: &str| place.dir.path().join(format!("ottla-quorum-{ours}{end}"));
+    for end in [".old", "-2.old"] {
+        std::fs::create_dir(kept(end)).unwrap();
+        std::fs::write(kept(end).join("quorum-state"), "from before").unwrap();
+    }
+    follow_at_the_next_start(place.dir.path(), QuorumId([7; 16]), serde_json::Value::Null);
+    let node = place.start(config()).await;
+    assert_eq!(node.quorum.quorum_id(), Some(QuorumId([7; 16])));
+    assert!(kept("-3.old").join("quorum-state").exists());
+    for end in [".old", "-2.old"] {
+        assert_eq!(std::fs::read_to_string(kept(end).join("quorum-state")).unwrap(), "from before");
+    }
+    node.crash().await;
 }

@@ -377,6 +377,7 @@ async fn open_store(
     let mut store_config = StoreConfig {
         open_files_max: segment_files_max(),
         cluster_id: Some(cluster_id),
+        formatted_with: Some(ottla_quorum::NEW_FOLDER),
         checkpoint_interval: config.checkpoint_interval,
         on_fatal: Arc::new(move |error: &FatalError| {
             failed.send_replace(Some(error.clone()));

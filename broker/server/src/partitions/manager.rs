@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ottla_core::config::{AckDurability, BrokerDefaults, ThrottledReplicas, TopicConfig};
-use ottla_core::metadata::{IncarnationId, MetadataImage, TopicImage};
+use ottla_core::metadata::{IncarnationId, MetadataImage, PartitionImage, TopicImage};
 use ottla_core::partition::{Assignment, Replica, RoleKind};
 use ottla_log::{AckDurability as LogDurability, LogConfig, TimestampType};
 use ottla_store::{Store, StoreError};
-use ottla_types::{BrokerId, DirectoryId, MetadataVersion, Offset, PartitionIndex, TopicId};
+use ottla_types::{BrokerId, DirectoryId, MetadataVersion, Offset, PartitionIndex, TopicId, TopicName};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
@@ -294,8 +294,11 @@ impl Partitions {
                 }
                 // It has moved away, and enough others have what it holds.
                 if !partition.replicas.contains(&self.node_id) && self.is_known(image) {
-                    self.delete(topic, index);
+                    self.let_go(topic, index, partition);
                 }
+                continue;
+            }
+            if self.lacks_records(topic, index, partition) {
                 continue;
             }
             let config = config.get_or_insert_with(|| self.log_config(topic));
@@ -353,6 +356,50 @@ impl Partitions {
         Ok(partition)
     }
 
+    /// Whether this broker should hold records of a partition and has no log of it. After a rebuild of the metadata quorum it
+    /// may have given them up by a move that is lost: an empty log must not lead in their place.
+    fn lacks_records(&self, topic: &TopicImage, index: PartitionIndex, partition: &PartitionImage) -> bool {
+        let lacks = partition.is_carried_on()
+            && partition.should_hold_records(self.node_id)
+            && self.store.partition(topic.id, index).is_none();
+        if lacks {
+            error!(
+                topic = %topic.name, partition = %index,
+                "the rebuilt metadata says that this broker holds the partition's records, and its files aren't here: it stays \
+                 offline. Another broker may have put them aside (a folder that ends with -stray): stop this one and move them \
+                 here under the partition's name, or delete the topic"
+            );
+        }
+        lacks
+    }
+
+    /// The partition isn't this broker's any more. After a rebuild of the metadata quorum that may be from before a move to
+    /// this broker: unless it was in sync since, its files are put aside.
+    fn let_go(&self, topic: &TopicImage, index: PartitionIndex, partition: &PartitionImage) {
+        let was_in_sync = self.get(topic.id, index).is_some_and(|open| {
+            open.with_replica(|replica| {
+                replica.assignment().is_some_and(|assignment| assignment.isr.contains(&self.node_id))
+            })
+        });
+        if was_in_sync || !partition.is_carried_on() {
+            return self.delete(topic, index);
+        }
+        let Some(open) = self.open.write().remove(&(topic.id, index)) else { return };
+        open.leave();
+        self.put_aside(&topic.name, topic.id, index);
+    }
+
+    /// Keeps the files of a partition that the rebuilt metadata has elsewhere: they may be all that there is of it.
+    fn put_aside(&self, topic: &TopicName, id: TopicId, partition: PartitionIndex) {
+        match self.store.put_aside(id, partition) {
+            Ok(aside) => warn!(
+                %topic, %partition, ?aside,
+                "the rebuilt metadata has the partition on other brokers: its files are put aside until you remove them"
+            ),
+            Err(error) => error!(%topic, %partition, %error, "cannot put the partition aside"),
+        }
+    }
+
     fn delete(&self, topic: &TopicImage, index: PartitionIndex) {
         let Some(partition) = self.open.write().remove(&(topic.id, index)) else { return };
         partition.leave();
@@ -377,7 +424,10 @@ impl Partitions {
                 continue;
             }
             let state = image.topics.get(&id).and_then(|topic| topic.partition(partition));
-            if state.is_some_and(|state| !state.replicas.contains(&self.node_id)) {
+            let elsewhere = state.filter(|state| !state.replicas.contains(&self.node_id));
+            if elsewhere.is_some_and(PartitionImage::is_carried_on) {
+                self.put_aside(&topic, id, partition);
+            } else if elsewhere.is_some() {
                 // It was moved to others while this broker was away.
                 match self.store.delete_partition(id, partition) {
                     Ok(()) => info!(%topic, %partition, "partition deleted, as others have it now"),

@@ -9,6 +9,8 @@ mod partition;
 #[cfg(test)]
 mod partition_tests;
 mod ready;
+#[cfg(test)]
+mod rebuilt_tests;
 mod waiters;
 
 pub use manager::{Partitions, Totals};

@@ -1,0 +1,273 @@
+//! After a rebuild of the metadata quorum from a copy that lacks a move, no broker gives up the only records that there are.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ottla_core::config::BrokerDefaults;
+use ottla_core::metadata::{
+    Command, CreateTopics, IncarnationId, MetadataImage, NewPartitionAssignment, NewTopic, PartitionImage,
+    RegisterBroker, TopicImage, UnfenceBroker,
+};
+use ottla_log::BatchBuilder;
+use ottla_store::{Committer, Store, StoreConfig};
+use ottla_types::{
+    BrokerEpoch, BrokerId, ClusterId, DirectoryId, LeaderEpoch, MetadataVersion, Offset, PartitionIndex,
+    TopicId,
+};
+use tempfile::TempDir;
+
+use super::Partitions;
+use crate::replication::Streams;
+
+const CLUSTER: ClusterId = ClusterId([1; 16]);
+const PROCESS: IncarnationId = IncarnationId(1);
+const TOPIC: TopicId = TopicId([2; 16]);
+const INDEX: PartitionIndex = PartitionIndex(0);
+const FIRST: BrokerId = BrokerId(1);
+const SECOND: BrokerId = BrokerId(2);
+
+/// A broker's data folder, and how its partitions were opened last.
+struct Broker {
+    id: BrokerId,
+    dir: TempDir,
+    open: Option<(Arc<Store>, Partitions)>,
+}
+
+impl Broker {
+    fn new(id: BrokerId) -> Self {
+        let mut broker = Self { id, dir: tempfile::tempdir().unwrap(), open: None };
+        broker.start();
+        broker
+    }
+
+    fn start(&mut self) {
+        self.open = None;
+        let config = StoreConfig {
+            cluster_id: Some(CLUSTER),
+            committer: Committer::Manual,
+            ..StoreConfig::new(self.dir.path(), self.id)
+        };
+        let store = Arc::new(Store::open(config).unwrap());
+        let (streams, _opened) = Streams::new();
+        let (folder, lag_max) = (self.dir.path().to_owned(), Duration::from_secs(3));
+        let defaults = BrokerDefaults::default();
+        let partitions =
+            Partitions::new((self.id, PROCESS), Arc::clone(&store), folder, defaults, lag_max, streams);
+        self.open = Some((store, partitions));
+    }
+
+    /// Starts again and finds this metadata, all of it.
+    fn start_with(&mut self, image: &MetadataImage) {
+        self.start();
+        self.partitions().apply(None, image);
+        self.partitions().settle(image);
+    }
+
+    fn partitions(&self) -> &Partitions {
+        &self.open.as_ref().unwrap().1
+    }
+
+    fn directory(&self) -> DirectoryId {
+        self.open.as_ref().unwrap().0.directory_id()
+    }
+
+    fn write(&self) {
+        let partition = self.partitions().get(TOPIC, INDEX).unwrap();
+        let builder = BatchBuilder::new(Offset(0), LeaderEpoch(-1));
+        let records: Bytes = builder.record(1_000, None, Some(b"value")).build().into();
+        partition.log.append(&records, LeaderEpoch(0), 1_000).unwrap();
+        self.open.as_ref().unwrap().0.commit_now().unwrap();
+    }
+
+    /// How many records there are in the log that is open; none if it isn't.
+    fn records(&self) -> Option<i64> {
+        self.partitions().get(TOPIC, INDEX).map(|partition| partition.log.end_offset().0)
+    }
+
+    /// Whether a folder with records was put aside.
+    fn put_aside(&self) -> bool {
+        let has_records = |folder: &Path| {
+            let log = folder.join("00000000000000000000.log");
+            log.metadata().is_ok_and(|metadata| metadata.len() > 0)
+        };
+        let mut entries = std::fs::read_dir(self.dir.path()).unwrap().map(|entry| entry.unwrap().path());
+        entries.any(|path| path.to_str().unwrap().ends_with("-stray") && has_records(&path))
+    }
+
+    fn has_folder(&self) -> bool {
+        self.dir.path().join("t-0").exists()
+    }
+}
+
+fn apply(image: &mut MetadataImage, command: &Command) {
+    let decision = image.decide(command);
+    decision.outcome.unwrap();
+    image.apply(MetadataVersion(image.version.0 + 1), &decision.records);
+}
+
+/// The metadata of both brokers and of one partition on the first one.
+fn on_the_first(brokers: [&Broker; 2]) -> MetadataImage {
+    let mut image = MetadataImage::new(CLUSTER);
+    for (epoch, broker) in (1..).zip(brokers) {
+        let register = RegisterBroker {
+            id: broker.id,
+            incarnation: PROCESS,
+            directory_id: broker.directory(),
+            listeners: Vec::new(),
+            control_address: String::new(),
+            rack: None,
+            clean_shutdown: true,
+            min_insync_replicas: None,
+            default_replication_factor: None,
+            acks_written: false,
+        };
+        apply(&mut image, &Command::RegisterBroker(register));
+        let unfence = UnfenceBroker { id: broker.id, epoch: BrokerEpoch(epoch) };
+        apply(&mut image, &Command::UnfenceBroker(unfence));
+    }
+    let topic = NewTopic {
+        name: "t".to_owned(),
+        id: TOPIC,
+        partitions: -1,
+        replication_factor: -1,
+        assignments: vec![NewPartitionAssignment { partition: INDEX, replicas: vec![FIRST] }],
+        config: Vec::new(),
+    };
+    let (default_partitions, default_replication_factor) = (1, 1);
+    let create = CreateTopics {
+        topics: vec![topic],
+        validate_only: false,
+        default_partitions,
+        default_replication_factor,
+    };
+    apply(&mut image, &Command::CreateTopics(create));
+    image
+}
+
+/// The metadata with another state of the partition: replicas, of which those in sync, the first of them leading.
+fn with(
+    image: &MetadataImage,
+    brokers: [&Broker; 2],
+    replicas: &[BrokerId],
+    isr: &[BrokerId],
+) -> MetadataImage {
+    let mut image = image.clone();
+    let topic = image.topics[&TOPIC].as_ref().clone();
+    let directory = |id: &BrokerId| brokers.iter().find(|broker| broker.id == *id).unwrap().directory();
+    let before = topic.partitions[0].clone();
+    let partition = PartitionImage {
+        replicas: replicas.to_vec(),
+        directories: replicas.iter().map(directory).collect(),
+        isr: isr.to_vec(),
+        leader: isr.first().copied(),
+        leader_epoch: LeaderEpoch(before.leader_epoch.0 + 1),
+        partition_epoch: ottla_types::PartitionEpoch(before.partition_epoch.0 + 1),
+        ..before
+    };
+    image.topics.insert(TOPIC, Arc::new(TopicImage { partitions: vec![partition], ..topic }));
+    image.version = MetadataVersion(image.version.0 + 1);
+    image
+}
+
+fn rebuilt(image: &MetadataImage) -> MetadataImage {
+    image.carried_on(MetadataVersion(image.version.0 + 1_000), FIRST)
+}
+
+/// The partition moved from the first broker to the second. Returns the metadata before that, and after it.
+fn moved() -> (Broker, Broker, MetadataImage, MetadataImage) {
+    let (first, second) = (Broker::new(FIRST), Broker::new(SECOND));
+    let before = on_the_first([&first, &second]);
+    first.partitions().apply(None, &before);
+    assert_eq!(first.records(), Some(0));
+    let under_way = with(&before, [&first, &second], &[SECOND, FIRST], &[SECOND, FIRST]);
+    second.partitions().apply(None, &under_way);
+    second.write();
+    first.partitions().apply(Some(&before), &under_way);
+    let after = with(&under_way, [&first, &second], &[SECOND], &[SECOND]);
+    for broker in [&first, &second] {
+        broker.partitions().apply(Some(&under_way), &after);
+    }
+    assert!(!first.has_folder() && !first.put_aside(), "others have what it held");
+    (first, second, before, after)
+}
+
+#[test]
+fn a_move_that_the_rebuilt_metadata_lacks_costs_no_records() {
+    let (mut first, mut second, before, _) = moved();
+    let rebuilt = rebuilt(&before);
+    second.start_with(&rebuilt);
+    assert_eq!(second.records(), None);
+    assert!(second.put_aside(), "they are nowhere else");
+    first.start_with(&rebuilt);
+    assert_eq!(first.records(), None, "an empty log would lead in their place");
+    assert!(!first.has_folder());
+    first.start_with(&rebuilt);
+    assert!(!first.has_folder());
+}
+
+#[test]
+fn a_move_that_is_half_done_in_the_rebuilt_metadata_costs_no_records() {
+    let (mut first, mut second, before, _) = moved();
+    let rebuilt = rebuilt(&with(&before, [&first, &second], &[FIRST, SECOND], &[FIRST]));
+    for broker in [&mut first, &mut second] {
+        broker.start_with(&rebuilt);
+    }
+    assert_eq!((first.records(), second.records()), (None, Some(1)));
+    // An administrator cancels it.
+    let cancelled = with(&rebuilt, [&first, &second], &[FIRST], &[FIRST]);
+    second.partitions().apply(Some(&rebuilt), &cancelled);
+    assert_eq!(second.records(), None);
+    assert!(second.put_aside());
+}
+
+#[test]
+fn who_lacks_the_records_follows_once_others_have_gone_on() {
+    let (mut first, mut second, before, _) = moved();
+    let rebuilt = rebuilt(&with(&before, [&first, &second], &[FIRST, SECOND], &[FIRST, SECOND]));
+    for broker in [&mut first, &mut second] {
+        broker.start_with(&rebuilt);
+    }
+    assert_eq!((first.records(), second.records()), (None, Some(1)));
+    let without = with(&rebuilt, [&first, &second], &[FIRST, SECOND], &[SECOND]);
+    first.partitions().apply(Some(&rebuilt), &without);
+    assert_eq!(first.records(), Some(0), "it is not in sync: it learns");
+}
+
+#[test]
+fn moves_since_the_rebuild_and_without_one_leave_nothing_behind() {
+    let (first, second, _, after) = moved();
+    let there = with(&after, [&first, &second], &[FIRST, SECOND], &[FIRST, SECOND]);
+    // Without a rebuild, while the broker was away.
+    let mut away = second;
+    away.start_with(&with(&there, [&first, &away], &[FIRST], &[FIRST]));
+    assert!(!away.has_folder() && !away.put_aside());
+    // With one, of a replica that was in sync since.
+    let (_, mut second, _, after) = moved();
+    let rebuilt = rebuilt(&with(&after, [&first, &second], &[SECOND], &[SECOND]));
+    second.start_with(&rebuilt);
+    assert_eq!(second.records(), Some(1));
+    let gone = with(&rebuilt, [&first, &second], &[FIRST], &[FIRST]);
+    second.partitions().apply(Some(&rebuilt), &gone);
+    assert!(!second.has_folder() && !second.put_aside());
+    // And topics that are created since begin empty.
+    let (mut first, second) = (Broker::new(FIRST), Broker::new(SECOND));
+    let mut image = on_the_first([&first, &second]).carried_on(MetadataVersion(5_000), FIRST);
+    let create = CreateTopics {
+        topics: vec![NewTopic {
+            name: "new".to_owned(),
+            id: TopicId([3; 16]),
+            partitions: -1,
+            replication_factor: -1,
+            assignments: vec![NewPartitionAssignment { partition: INDEX, replicas: vec![FIRST] }],
+            config: Vec::new(),
+        }],
+        validate_only: false,
+        default_partitions: 1,
+        default_replication_factor: 1,
+    };
+    apply(&mut image, &Command::CreateTopics(create));
+    first.start_with(&image);
+    assert!(first.partitions().get(TopicId([3; 16]), INDEX).is_some());
+}
