@@ -80,8 +80,8 @@ impl Tasks {
         tokio::task::spawn_blocking(move || tasks.run(name, work))
     }
 
-    /// Does work that blocks, among the runtime's threads for that, and waits for it. Its panic goes on in the caller; none if
-    /// the runtime ends.
+    /// Does work that blocks, among the runtime's threads for that, and waits for it. Its panic goes on in the
+    /// caller; none if the runtime ends.
     ///
     /// # Panics
     /// When `work` does.

@@ -1,5 +1,5 @@
 //! One API key, one file, one line: every handler stands in the registry exactly once, on a line of its own
-//! that says its versions and the right that it needs.
+//! that says its versions, the right that it needs, and what serving it costs.
 
 use std::collections::BTreeMap;
 
@@ -42,14 +42,17 @@ pub fn check(files: &[File]) -> Complaints {
 }
 
 /// The key and the handler's module of a line such as
-/// `serve::<apis::Fetch>(4, 18, Operation::ReadTopic, fetch::begin),`.
+/// `serve::<apis::Fetch>(4, 18, Operation::ReadTopic, 14, fetch::begin),`, which may say how it is `.answered_by(…)`.
 fn parse(line: &str) -> Option<(&str, &str)> {
     let (key, rest) = line.strip_prefix("serve::<apis::")?.split_once(">(")?;
-    let arguments: Vec<&str> = rest.strip_suffix("),")?.split(", ").collect();
-    let [first, last, right, begin] = arguments.as_slice() else { return None };
+    let arguments = rest.strip_suffix("),")?;
+    let arguments = arguments.split_once(").answered_by(").map_or(arguments, |(before, _)| before);
+    let arguments: Vec<&str> = arguments.split(", ").collect();
+    let [first, last, right, cost, begin] = arguments.as_slice() else { return None };
     let versions = first.parse::<i16>().ok().zip(last.parse::<i16>().ok());
     versions.filter(|(first, last)| first <= last)?;
     right.strip_prefix("Operation::")?;
+    cost.parse::<usize>().ok()?;
     Some((key, begin.strip_suffix("::begin")?))
 }
 
@@ -57,7 +60,7 @@ fn parse(line: &str) -> Option<(&str, &str)> {
 mod tests {
     use super::*;
 
-    const FETCH: &str = "    serve::<apis::Fetch>(4, 18, Operation::ReadTopic, fetch::begin),\n";
+    const FETCH: &str = "    serve::<apis::Fetch>(4, 18, Operation::ReadTopic, 14, fetch::begin),\n";
 
     fn handlers(registry: &str, names: &[&str]) -> Vec<File> {
         let handler =
@@ -77,6 +80,8 @@ mod tests {
     #[test]
     fn one_line_for_each_is_fine() {
         assert!(check(&handlers(FETCH, &["fetch"])).is_empty());
+        let answered = FETCH.replace("begin),", "begin).answered_by(fetch::answer_bytes),");
+        assert!(check(&handlers(&answered, &["fetch"])).is_empty());
     }
 
     #[test]
@@ -93,11 +98,16 @@ mod tests {
     #[test]
     fn a_line_without_versions_or_right_is_found() {
         complains(
-            "serve::<apis::Fetch>(18, 4, Operation::ReadTopic, fetch::begin),",
+            "serve::<apis::Fetch>(18, 4, Operation::ReadTopic, 14, fetch::begin),",
             &["fetch"],
             "one whole line",
         );
-        complains("serve::<apis::Fetch>(4, 18, fetch::begin),", &["fetch"], "one whole line");
+        complains("serve::<apis::Fetch>(4, 18, 14, fetch::begin),", &["fetch"], "one whole line");
+        complains(
+            "serve::<apis::Fetch>(4, 18, Operation::ReadTopic, fetch::begin),",
+            &["fetch"],
+            "one whole line",
+        );
         complains("serve::<apis::Fetch>(", &["fetch"], "one whole line");
     }
 }

@@ -26,7 +26,8 @@ const SOURCE_ALL_BROKERS: i8 = 3;
 const SOURCE_BROKER_FILE: i8 = 4;
 const SOURCE_DEFAULT: i8 = 5;
 
-/// About what a setting takes in an answer while that is made, in bytes: itself, its synonyms, its documentation.
+/// About what a setting takes in an answer while that is made, in bytes: itself, its synonyms, its
+/// documentation.
 const CONFIG_BYTES: usize = 256;
 const SYNONYMS_BYTES: usize = 512;
 const DOCUMENTATION_BYTES: usize = 1 << 10;
@@ -56,8 +57,8 @@ pub fn answer_bytes(call: &Call) -> Result<usize, CallError> {
 
 const TOO_LONG: &str = "the answer would be too long: ask for fewer topics and brokers at a time";
 
-/// How many of the resources are answered, the first ones first, within what one request may take; and what that takes,
-/// in bytes.
+/// How many of the resources are answered, the first ones first, within what one request may take; and what that
+/// takes, in bytes.
 fn within(call: &Call, request: &DescribeConfigsRequest<'_>) -> (usize, usize) {
     let image = call.broker.image();
     let each = CONFIG_BYTES

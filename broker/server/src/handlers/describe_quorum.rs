@@ -64,8 +64,8 @@ fn describe<'a>(
     }
 }
 
-/// Whether a request names the one partition that has a quorum, and nothing else: as in Apache Kafka (RaftUtil), where all of
-/// any other request is refused.
+/// Whether a request names the one partition that has a quorum, and nothing else: as in Apache Kafka (RaftUtil),
+/// where all of any other request is refused.
 fn names_the_quorum(request: &DescribeQuorumRequest<'_>) -> bool {
     match &request.topics[..] {
         [topic] => {

@@ -1,20 +1,22 @@
-//! What becomes of what one request names twice: the same as in Apache Kafka. The class that decides it there stands beside it.
+//! What becomes of what one request names twice: the same as in Apache Kafka. The class that decides it there stands
+//! beside it.
 //!
-//! | request | rule | where |
-//! |---|---|---|
-//! | Fetch, in a session or not | the last one counts, in the place of the first | `FetchRequest.fetchData` |
-//! | Produce | the last one counts, whichever topic's entry it is in: the others are neither appended nor answered | `KafkaApis.handleProduceRequest` |
-//! | ListOffsets | the partition is refused with INVALID_REQUEST, once | `ListOffsetsRequest`, `ReplicaManager.fetchOffset` |
-//! | OffsetForLeaderEpoch | each is answered by itself | `ReplicaManager.lastOffsetForLeaderEpoch` |
-//! | Metadata, DescribeTopicPartitions, DescribeLogDirs | it is told once | `KafkaApis`, `DescribeTopicPartitionsRequestHandler` |
-//! | CreateTopics, CreatePartitions, DeleteTopics | the topic is refused with INVALID_REQUEST, once | `ControllerApis` |
-//! | AlterConfigs, IncrementalAlterConfigs | each is refused with INVALID_REQUEST, as is a setting | `ConfigAdminManager.preprocess` |
-//! | AlterPartitionReassignments, ElectLeaders | each is answered by itself, in order | `ReplicationControlManager` |
-//! | DescribeConfigs, FindCoordinator | each is answered by itself | `ConfigHelper`, `KafkaApis` |
-//! | DescribeQuorum | all is refused unless the one partition is named once | `RaftUtil.hasValidTopicPartition` |
+//! - Fetch, in a session or not: the last one counts, in the place of the first (`FetchRequest.fetchData`).
+//! - Produce: the last one counts, whichever topic's entry it is in; the others are neither appended nor answered
+//!   (`KafkaApis.handleProduceRequest`).
+//! - ListOffsets: the partition is refused with INVALID_REQUEST, once (`ListOffsetsRequest`, `ReplicaManager`).
+//! - OffsetForLeaderEpoch: each is answered by itself (`ReplicaManager.lastOffsetForLeaderEpoch`).
+//! - Metadata, DescribeTopicPartitions, DescribeLogDirs: it is told once (`KafkaApis`, and for the second
+//!   `DescribeTopicPartitionsRequestHandler`).
+//! - CreateTopics, CreatePartitions, DeleteTopics: the topic is refused with INVALID_REQUEST, once (`ControllerApis`).
+//! - AlterConfigs, IncrementalAlterConfigs: each is refused with INVALID_REQUEST, and so is a resource that names a
+//!   setting twice (`ConfigAdminManager.preprocess`).
+//! - AlterPartitionReassignments, ElectLeaders: each is answered by itself, in order (`ReplicationControlManager`).
+//! - DescribeConfigs, FindCoordinator: each is answered by itself (`ConfigHelper`, `KafkaApis`).
+//! - DescribeQuorum: all is refused unless the one partition is named once (`RaftUtil.hasValidTopicPartition`).
 //!
-//! Only ListPartitionReassignments differs: it tells each partition once, where Apache Kafka tells it as often as it is named
-//! (`ReplicationControlManager`), as the answer wouldn't be bounded otherwise.
+//! Only ListPartitionReassignments differs: it tells each partition once, where Apache Kafka tells it as often as it is
+//! named (`ReplicationControlManager`), as the answer wouldn't be bounded otherwise.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;

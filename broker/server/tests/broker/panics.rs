@@ -95,7 +95,6 @@ async fn a_panic_in_what_follows_a_leader_ends_the_follower_alone() {
         replication_factor: -1,
         assignments,
         configs: vec![NamedConfig { name: "min.insync.replicas", value: Some("1") }],
-        ..Default::default()
     };
     let request = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
     let answer = client.call::<apis::CreateTopics>(7, &request).await;
