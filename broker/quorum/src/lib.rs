@@ -15,6 +15,7 @@ mod control;
 mod controller;
 mod describe;
 mod elections;
+mod entries;
 mod error;
 mod fencing;
 mod handover;

@@ -11,6 +11,7 @@ use ottla_store::Disk;
 use ottla_types::{ClusterId, MetadataVersion};
 use tokio::sync::watch;
 
+use crate::entries::Durability;
 use crate::raft_types::{
     Applied, Change, Entry, EntryPayload, LogId, Snapshot, SnapshotMeta, StorageError, StoredMembership,
     TypeConfig,
@@ -30,11 +31,13 @@ pub struct StateMachine {
     membership: StoredMembership,
     published: watch::Sender<Arc<MetadataImage>>,
     room: Arc<Room>,
+    /// How far the log is durable whose entries are applied; none if they only are read.
+    durability: Option<Durability>,
 }
 
 impl StateMachine {
     /// Starts from the newest snapshot in `folder`, or from a new cluster's image. On a full disk snapshots wait in
-    /// `room`.
+    /// `room`. What is applied waits until it is durable here.
     ///
     /// # Errors
     /// The disk's, and `InvalidData` for a damaged snapshot.
@@ -44,6 +47,7 @@ impl StateMachine {
         cluster_id: ClusterId,
         published: watch::Sender<Arc<MetadataImage>>,
         room: Arc<Room>,
+        durability: Option<Durability>,
     ) -> io::Result<Self> {
         let (image, meta) = match snapshot_file::load(disk.as_ref(), folder)? {
             Some(bytes) => snapshot_file::decode(cluster_id, &bytes)?,
@@ -58,6 +62,7 @@ impl StateMachine {
             membership: meta.last_membership,
             published,
             room,
+            durability,
         })
     }
 
@@ -107,7 +112,7 @@ pub fn replayed(
     entries: Vec<Entry>,
 ) -> io::Result<Replayed> {
     let published = watch::Sender::new(Arc::new(MetadataImage::new(cluster_id)));
-    let mut machine = StateMachine::open(disk, folder, cluster_id, published, Arc::default())?;
+    let mut machine = StateMachine::open(disk, folder, cluster_id, published, Arc::default(), None)?;
     for entry in entries {
         let next = machine.last_applied.map_or(0, |last| last.index + 1);
         if entry.log_id.index > next {
@@ -133,6 +138,12 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
+        let entries: Vec<Entry> = entries.into_iter().collect();
+        if let (Some(durability), Some(last)) = (&self.durability, entries.last()) {
+            // openraft counts this node's own copy before it is on the disk.
+            let reached = durability.reached(last.log_id.index).await;
+            reached.map_err(|error| StorageIOError::apply(last.log_id, &error))?;
+        }
         let applied = entries.into_iter().map(|entry| self.apply_entry(entry)).collect();
         self.published.send_replace(Arc::new(self.image.clone()));
         Ok(applied)
@@ -233,7 +244,8 @@ mod tests {
         let published = watch::Sender::new(Arc::new(MetadataImage::new(CLUSTER)));
         let seen = published.subscribe();
         (
-            StateMachine::open(Arc::new(RealDisk), dir.path(), CLUSTER, published, Arc::default()).unwrap(),
+            StateMachine::open(Arc::new(RealDisk), dir.path(), CLUSTER, published, Arc::default(), None)
+                .unwrap(),
             seen,
         )
     }

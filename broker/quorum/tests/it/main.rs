@@ -12,5 +12,6 @@ mod membership;
 mod recovery;
 mod room;
 mod single;
+mod slow_disk;
 mod snapshots;
 mod ways;
