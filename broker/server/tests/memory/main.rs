@@ -21,6 +21,9 @@ use harness::TestBroker;
 #[global_allocator]
 static ALLOCATOR: counted::Counted = counted::Counted;
 
+/// Held by each test from its beginning to its end: the allocator counts what the whole process takes.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// What a broker does beside, in bytes.
 const BESIDE_BYTES: usize = 2 << 20;
 
@@ -63,6 +66,7 @@ async fn served(broker: &TestBroker, request: &Request) -> (usize, Option<usize>
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_take_no_more_than_is_charged_for_them() {
+    let _alone = ALONE.lock().await;
     let broker = TestBroker::start(&["delete.topic.enable=true", "auto.create.topics.enable=false"]).await;
     broker.connect().await.create_topic("t", 4, &[]).await;
     broker.connect().await.create_topic(&requests::longest_name(), 1, &[]).await;
@@ -99,6 +103,7 @@ async fn requests_take_no_more_than_is_charged_for_them() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_that_would_take_more_than_one_may_is_refused_before_it_takes_anything() {
+    let _alone = ALONE.lock().await;
     let broker =
         TestBroker::start(&["queued.max.request.bytes=8000000", "socket.request.max.bytes=8000000"]).await;
     for request in requests::too_large() {
