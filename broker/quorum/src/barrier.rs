@@ -11,7 +11,7 @@ use tonic::Status;
 
 use crate::controller::Unavailable;
 use crate::error::SubmitError;
-use crate::node::{Node, Running, unavailable};
+use crate::node::{Node, unavailable};
 
 /// How long the active controller waits to hear that it still is one.
 const CONFIRM_LIMIT: Duration = Duration::from_secs(2);
@@ -28,25 +28,9 @@ impl Node {
             return Err(unavailable(&Unavailable::NotActive(self.active_controller())));
         }
         self.check_room(running)?;
-        match timeout(CONFIRM_LIMIT, self.is_up_to_date(running)).await {
-            Ok(true) => Ok(self.image.borrow().version),
-            Ok(false) | Err(_) => Err(not_active()),
-        }
-    }
-
-    /// Waits until a majority has said that this node leads, and the image has what anybody was told of by then;
-    /// whether it came to that.
-    async fn is_up_to_date(&self, running: &Running) -> bool {
-        let leadership = || *running.raft.server_metrics().borrow().vote.leader_id();
-        let before = leadership();
-        let Ok((committed, applied)) = running.raft.get_read_log_id().await else { return false };
-        // Once something of this leadership is applied, so is all that other ones committed, and of its own nobody was
-        // told of more than is durable here.
-        let is_settled =
-            before == leadership() && applied.is_some_and(|applied| applied.leader_id.term == before.term);
-        let upto = if is_settled { running.durability.committed(committed) } else { committed };
-        let wait = running.raft.wait(None);
-        wait.applied_index_at_least(upto.map(|upto| upto.index), "a read").await.is_ok()
+        let confirmed = timeout(CONFIRM_LIMIT, running.raft.ensure_linearizable()).await;
+        confirmed.map_err(|_| not_active())?.map_err(|_| not_active())?;
+        Ok(self.image.borrow().version)
     }
 
     /// Waits until this node's image has all that was committed when it was called.

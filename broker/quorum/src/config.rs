@@ -80,9 +80,6 @@ pub struct Tuning {
     pub election_timeout_min: Duration,
     /// … and this.
     pub election_timeout_max: Duration,
-    /// For how long the active controller leads while its log waits for the disk. Then others take over, as nothing
-    /// would be committed.
-    pub disk_patience: Duration,
     /// How often a broker says that it is alive.
     pub broker_heartbeat: Duration,
     /// After how long without that it is fenced.
@@ -107,8 +104,6 @@ impl Default for Tuning {
             // For controllers that freeze or are cut off. One that crashed is replaced at once.
             election_timeout_min: Duration::from_millis(750),
             election_timeout_max: Duration::from_millis(1_000),
-            // Beside records that keep the disk busy a sync takes hundreds of milliseconds, at times more.
-            disk_patience: Duration::from_secs(3),
             broker_heartbeat: Duration::from_millis(500),
             broker_session: Duration::from_secs(2),
             snapshot_after_entries: 5_000,

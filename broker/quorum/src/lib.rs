@@ -15,7 +15,6 @@ mod control;
 mod controller;
 mod describe;
 mod elections;
-mod entries;
 mod error;
 mod fencing;
 mod handover;

@@ -1,23 +1,21 @@
 //! The log, the vote and what is purged, for openraft: one thread writes in order and syncs in groups.
 //!
-//! The files are Kafka's in name and form: segments of record batches, and the vote in `quorum-state`. Only a vote is
-//! waited for; what else the thread has to do is done for openraft once it is queued (see `entries`). Appends that wait
-//! together share a sync.
+//! The files are Kafka's in name and form: segments of record batches, and the vote in `quorum-state`. An append is
+//! answered once it is synced; appends that wait together share a sync.
 
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, Range, RangeBounds};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, mpsc};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
 use openraft::storage::{LogFlushed, RaftLogStorage};
 use openraft::{LogState, OptionalSend, RaftLogReader, StorageIOError};
 use ottla_store::{Disk, read_file, replace_file};
 use ottla_types::BrokerId;
 use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
 
-use crate::entries::{Durability, Encoded, Place, Shared, View};
 use crate::raft_types::{Entry, EntryPayload, LogId, StorageError, TypeConfig, Vote};
 use crate::room::Room;
 use crate::segments::{Located, Segments};
@@ -56,6 +54,17 @@ impl Drop for Thread {
     }
 }
 
+struct Shared {
+    segments: Mutex<Segments>,
+    state: Mutex<State>,
+}
+
+#[derive(Clone, Default)]
+struct State {
+    vote: Option<Vote>,
+    purged: Option<LogId>,
+}
+
 /// A value of the log: what an entry holds besides its term and index.
 #[derive(Serialize, Deserialize)]
 struct Stored {
@@ -63,17 +72,17 @@ struct Stored {
     payload: EntryPayload,
 }
 
-/// What the thread has to do, and its number.
-struct Job {
-    number: u64,
-    work: Work,
+enum Job {
+    Append(Vec<Encoded>, oneshot::Sender<io::Result<()>>, LogFlushed<TypeConfig>),
+    Vote(Vote, oneshot::Sender<io::Result<()>>),
+    Truncate(u64, oneshot::Sender<io::Result<()>>),
+    Purge(LogId, oneshot::Sender<io::Result<()>>),
 }
 
-enum Work {
-    Append(Vec<Arc<Encoded>>),
-    Vote(Vote),
-    Truncate(u64),
-    Purge(LogId),
+struct Encoded {
+    index: u64,
+    term: u64,
+    value: Vec<u8>,
 }
 
 /// Whether a log in `folder` was ever voted in: then a quorum was formed.
@@ -123,75 +132,52 @@ impl LogStore {
         room: Arc<Room>,
         tasks: &Tasks,
     ) -> io::Result<Self> {
-        let vote = read_state(disk.as_ref(), folder, VOTE_FILE)?;
-        let purged: Option<LogId> = read_state(disk.as_ref(), folder, PURGED_FILE)?;
+        let state = State {
+            vote: read_state(disk.as_ref(), folder, VOTE_FILE)?,
+            purged: read_state(disk.as_ref(), folder, PURGED_FILE)?,
+        };
         let mut segments = Segments::open(disk.clone(), folder, segment_bytes)?;
-        if let Some(purged) = purged
+        if let Some(purged) = state.purged
             && segments.indexes().end <= purged.index
         {
             segments.purge(purged.index + 1)?;
         }
-        let entries = segments.locate(0..u64::MAX, usize::MAX);
-        let mut view = View::new(vote, purged, segments.indexes().start, entries);
-        view.opened_up_to(last_log_id(&view)?);
-        let shared = Arc::new(Shared::new(view));
+        let shared = Arc::new(Shared { segments: Mutex::new(segments), state: Mutex::new(state) });
         let (jobs, waiting) = mpsc::sync_channel(JOBS_MAX);
-        let writer = Writer { disk, folder: folder.to_owned(), segments, shared: shared.clone(), room };
+        let writer = Writer { disk, folder: folder.to_owned(), shared: shared.clone(), room };
         let handle = Some(tasks.spawn_thread("metadata-log", move || writer.run(&waiting))?);
         Ok(Self { shared, thread: Arc::new(Thread { jobs: Some(jobs), handle }) })
     }
 
-    /// How far it is durable.
-    pub fn durability(&self) -> Durability {
-        Durability::new(self.shared.clone())
-    }
-
-    /// Changes the view, and has the thread do the same on the disk. The number of the job.
-    fn hand_over(&self, change: impl FnOnce(&mut View, Instant) -> u64, work: Work) -> io::Result<u64> {
-        let stopped = || io::Error::other("the metadata log's thread has stopped");
+    async fn run(&self, job: impl FnOnce(oneshot::Sender<io::Result<()>>) -> Job) -> io::Result<()> {
+        let stopped = || io::Error::other("the metadata log's thread has stopped after an error");
+        let (done, result) = oneshot::channel();
+        // Waits only when very many writes are queued: then the disk is what everybody waits for.
         let jobs = self.thread.jobs.as_ref().ok_or_else(stopped)?;
-        // Only openraft's core hands anything over, so that jobs are queued in the order of their numbers.
-        let number = change(&mut self.shared.view(), Instant::now());
-        // Waits only when very many are queued: then the disk is what everybody waits for.
-        jobs.send(Job { number, work }).map_err(|_| stopped())?;
-        Ok(number)
+        jobs.send(job(done)).map_err(|_| stopped())?;
+        result.await.map_err(|_| stopped())?
     }
 
     fn read(&self, range: Range<u64>, bytes_max: usize) -> io::Result<Vec<Entry>> {
-        let places = {
-            let view = self.shared.view();
-            let start = view.purged.map_or(range.start, |purged| range.start.max(purged.index + 1));
-            view.locate(start..range.end, bytes_max)
-        };
-        places.iter().map(|(_, place)| read_place(place)).collect()
-    }
-}
-
-/// The last entry of a log, or the last one that was purged from it.
-fn last_log_id(view: &View) -> io::Result<Option<LogId>> {
-    let Some(last) = view.indexes().end.checked_sub(1) else { return Ok(view.purged) };
-    let places = view.locate(last..last + 1, usize::MAX);
-    let last = places.first().map(|(_, place)| read_place(place)).transpose()?;
-    Ok(last.map(|entry| entry.log_id).or(view.purged))
-}
-
-fn read_place(place: &Place) -> io::Result<Entry> {
-    match place {
-        Place::Disk(located) => read_entry(located),
-        Place::Memory(entry) => decode(entry.log_id.leader_id.term, entry.log_id.index, &entry.value),
+        let purged = lock(&self.shared.state).purged;
+        let start = purged.map_or(range.start, |purged| range.start.max(purged.index + 1));
+        let located = lock(&self.shared.segments).locate(start..range.end, bytes_max);
+        located.iter().map(read_entry).collect()
     }
 }
 
 fn read_entry(located: &Located) -> io::Result<Entry> {
     let (term, value) = located.read()?;
-    decode(term, located.index, &value)
+    let stored: Stored = serde_json::from_slice(&value).map_err(|error| {
+        io::Error::new(io::ErrorKind::InvalidData, format!("entry {}: {error}", located.index))
+    })?;
+    let log_id = LogId::new(openraft::CommittedLeaderId::new(term, stored.leader), located.index);
+    Ok(Entry { log_id, payload: stored.payload })
 }
 
-fn decode(term: u64, index: u64, value: &[u8]) -> io::Result<Entry> {
-    let stored: Stored = serde_json::from_slice(value)
-        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("entry {index}: {error}")))?;
-    let log_id = LogId::new(openraft::CommittedLeaderId::new(term, stored.leader), index);
-    Ok(Entry { log_id, payload: stored.payload })
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Whoever panics with the lock has changed nothing halfway that readers see.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn read_state<T: for<'de> Deserialize<'de>>(
@@ -213,95 +199,112 @@ fn read_state<T: for<'de> Deserialize<'de>>(
 struct Writer {
     disk: Arc<dyn Disk>,
     folder: PathBuf,
-    segments: Segments,
     shared: Arc<Shared>,
     room: Arc<Room>,
-}
-
-/// Jobs of which only the sync is left.
-#[derive(Default)]
-struct Unsynced {
-    /// The last one.
-    number: u64,
-    /// What they wrote, and by which of them.
-    entries: Vec<(u64, LogId)>,
 }
 
 impl Writer {
     /// Does the jobs in order until all handles are gone or something fails: after a failed write or sync nobody
     /// knows what is on the disk, so nothing more is acknowledged.
-    fn run(mut self, jobs: &mpsc::Receiver<Job>) {
-        let outcome = self.work_off(jobs);
-        if let Err(error) = &outcome {
-            tracing::error!(%error, "writing the metadata log failed");
-        }
-        self.shared.end(outcome);
-    }
-
-    fn work_off(&mut self, jobs: &mpsc::Receiver<Job>) -> io::Result<()> {
-        let mut unsynced = Unsynced::default();
+    fn run(&self, jobs: &mpsc::Receiver<Job>) {
+        let mut unsynced = Vec::new();
         while let Ok(job) = jobs.recv() {
             let mut next = Some(job);
             while let Some(job) = next {
-                self.start(job, &mut unsynced)?;
+                if self.start(job, &mut unsynced).is_err() {
+                    return;
+                }
                 next = jobs.try_recv().ok();
             }
-            self.sync(&mut unsynced)?;
+            if self.sync(&mut unsynced).is_err() {
+                return;
+            }
         }
-        Ok(())
     }
 
-    fn start(&mut self, job: Job, unsynced: &mut Unsynced) -> io::Result<()> {
-        if let Work::Append(entries) = &job.work {
-            self.write(entries)?;
-            unsynced.number = job.number;
-            unsynced.entries.extend(entries.iter().map(|entry| (job.number, entry.log_id)));
-            return Ok(());
+    fn start(&self, job: Job, unsynced: &mut Vec<LogFlushed<TypeConfig>>) -> Result<(), ()> {
+        if let Job::Append(entries, written, flushed) = job {
+            let result = self.write(&entries);
+            match &result {
+                Ok(()) => unsynced.push(flushed),
+                Err(error) => flushed.log_io_completed(Err(copy(error))),
+            }
+            return answer(written, result);
         }
         // The rest is rare and comes after everything before it is durable.
         self.sync(unsynced)?;
-        match job.work {
-            Work::Append(_) => unreachable!("handled above"),
-            Work::Vote(vote) => {
-                self.replace(VOTE_FILE, &vote)?;
-                self.shared.view().vote = Some(vote);
-            }
-            Work::Truncate(index) => self.segments.truncate(index)?,
-            Work::Purge(upto) => {
-                self.replace(PURGED_FILE, &upto)?;
-                self.segments.purge(upto.index + 1)?;
-            }
+        match job {
+            Job::Append(..) => unreachable!("handled above"),
+            Job::Vote(vote, done) => answer(done, self.save_vote(vote)),
+            Job::Truncate(index, done) => answer(done, lock(&self.shared.segments).truncate(index)),
+            Job::Purge(upto, done) => answer(done, self.purge(upto)),
         }
-        self.shared.settle(job.number, []);
-        Ok(())
     }
 
-    fn write(&mut self, entries: &[Arc<Encoded>]) -> io::Result<()> {
+    fn write(&self, entries: &[Encoded]) -> io::Result<()> {
         let now_ms = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let now_ms = i64::try_from(now_ms.as_millis()).unwrap_or(i64::MAX);
-        // An entry that wasn't written is written again in its place.
-        for Encoded { log_id, value } in entries.iter().map(Arc::as_ref) {
-            let append = || self.segments.append(log_id.index, log_id.leader_id.term, now_ms, value);
-            self.room.wait_for("the metadata log", append)?;
+        // An entry that wasn't written is written again in its place, and readers go on while this waits.
+        entries.iter().try_for_each(|entry| {
+            self.room.wait_for("the metadata log", || {
+                lock(&self.shared.segments).append(entry.index, entry.term, now_ms, &entry.value)
+            })
+        })
+    }
+
+    /// Syncs, then answers everybody who waits for that.
+    fn sync(&self, unsynced: &mut Vec<LogFlushed<TypeConfig>>) -> Result<(), ()> {
+        if unsynced.is_empty() {
+            return Ok(());
         }
+        // Synced without the lock, for readers to go on; only this thread writes.
+        let file = lock(&self.shared.segments).unsynced();
+        let result = file.map_or(Ok(()), |file| file.sync());
+        if result.is_ok() {
+            lock(&self.shared.segments).synced();
+        }
+        for flushed in unsynced.drain(..) {
+            flushed.log_io_completed(match &result {
+                Ok(()) => Ok(()),
+                Err(error) => Err(copy(error)),
+            });
+        }
+        result.map_err(|error| tracing::error!(%error, "syncing the metadata log failed"))
+    }
+
+    fn save_vote(&self, vote: Vote) -> io::Result<()> {
+        self.replace(VOTE_FILE, &vote)?;
+        lock(&self.shared.state).vote = Some(vote);
         Ok(())
     }
 
-    /// Syncs, and says what is durable by that.
-    fn sync(&mut self, unsynced: &mut Unsynced) -> io::Result<()> {
-        if unsynced.entries.is_empty() {
-            return Ok(());
-        }
-        self.segments.sync()?;
-        let located = |(job, log_id): (u64, LogId)| Some((job, log_id, self.segments.located(log_id.index)?));
-        self.shared.settle(unsynced.number, unsynced.entries.drain(..).filter_map(located));
-        Ok(())
+    fn purge(&self, upto: LogId) -> io::Result<()> {
+        self.replace(PURGED_FILE, &upto)?;
+        lock(&self.shared.state).purged = Some(upto);
+        lock(&self.shared.segments).purge(upto.index + 1)
     }
 
     fn replace(&self, name: &str, value: &impl Serialize) -> io::Result<()> {
         let content = serde_json::to_vec(value)?;
         self.room.wait_for(name, || replace_file(self.disk.as_ref(), &self.folder, name, &content))
     }
+}
+
+fn answer(done: oneshot::Sender<io::Result<()>>, result: io::Result<()>) -> Result<(), ()> {
+    let outcome = match &result {
+        Ok(()) => Ok(()),
+        Err(error) => {
+            tracing::error!(%error, "writing the metadata log failed");
+            Err(())
+        }
+    };
+    // Who asked may have been stopped.
+    let _ = done.send(result);
+    outcome
+}
+
+fn copy(error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), error.to_string())
 }
 
 impl RaftLogReader<TypeConfig> for LogStore {
@@ -331,9 +334,14 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     type LogReader = Self;
 
     async fn get_log_state(&mut self) -> Result<LogState<TypeConfig>, StorageError> {
-        let view = self.shared.view();
-        let last_log_id = last_log_id(&view).map_err(|error| StorageIOError::read_logs(&error))?;
-        Ok(LogState { last_purged_log_id: view.purged, last_log_id })
+        let last_purged_log_id = lock(&self.shared.state).purged;
+        let indexes = lock(&self.shared.segments).indexes();
+        let last = indexes.end.checked_sub(1).filter(|_| !indexes.is_empty());
+        let last_log_id = match last {
+            Some(index) => self.try_get_log_entries(index..=index).await?.first().map(|entry| entry.log_id),
+            None => None,
+        };
+        Ok(LogState { last_purged_log_id, last_log_id: last_log_id.or(last_purged_log_id) })
     }
 
     async fn get_log_reader(&mut self) -> Self {
@@ -341,16 +349,14 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), StorageError> {
-        let queued = self.hand_over(View::other, Work::Vote(*vote));
-        let saved = match queued {
-            Ok(job) => self.durability().job_done(job).await,
-            Err(error) => Err(error),
-        };
-        saved.map_err(|error| StorageIOError::write_vote(&error).into())
+        let vote = *vote;
+        self.run(|done| Job::Vote(vote, done))
+            .await
+            .map_err(|error| StorageIOError::write_vote(&error).into())
     }
 
     async fn read_vote(&mut self) -> Result<Option<Vote>, StorageError> {
-        Ok(self.shared.view().vote)
+        Ok(lock(&self.shared.state).vote)
     }
 
     async fn append<I>(&mut self, entries: I, callback: LogFlushed<TypeConfig>) -> Result<(), StorageError>
@@ -363,25 +369,22 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             let stored = Stored { leader: log_id.leader_id.node_id, payload };
             let value = serde_json::to_vec(&stored)
                 .map_err(|error| StorageIOError::write_log_entry(log_id, &error))?;
-            encoded.push(Arc::new(Encoded { log_id, value }));
+            encoded.push(Encoded { index: log_id.index, term: log_id.leader_id.term, value });
         }
-        let append = |view: &mut View, now| view.append(&encoded, now);
-        let queued = self.hand_over(append, Work::Append(encoded.clone()));
-        queued.map_err(|error| StorageIOError::write_logs(&error))?;
-        // openraft's core would wait for it. What needs the entries on the disk waits for them by itself.
-        callback.log_io_completed(Ok(()));
-        Ok(())
+        let written = self.run(|done| Job::Append(encoded, done, callback)).await;
+        written.map_err(|error| StorageIOError::write_logs(&error).into())
     }
 
     async fn truncate(&mut self, log_id: LogId) -> Result<(), StorageError> {
-        let truncate = |view: &mut View, now| view.truncate(log_id.index, now);
-        let queued = self.hand_over(truncate, Work::Truncate(log_id.index));
-        queued.map(|_| ()).map_err(|error| StorageIOError::write_logs(&error).into())
+        let index = log_id.index;
+        self.run(|done| Job::Truncate(index, done))
+            .await
+            .map_err(|error| StorageIOError::write_logs(&error).into())
     }
 
     async fn purge(&mut self, log_id: LogId) -> Result<(), StorageError> {
-        let purge = |view: &mut View, now| view.purge(log_id, now);
-        let queued = self.hand_over(purge, Work::Purge(log_id));
-        queued.map(|_| ()).map_err(|error| StorageIOError::write_logs(&error).into())
+        self.run(|done| Job::Purge(log_id, done))
+            .await
+            .map_err(|error| StorageIOError::write_logs(&error).into())
     }
 }

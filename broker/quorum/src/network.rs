@@ -1,8 +1,7 @@
 //! openraft's messages over tonic: one RPC, a kind, and JSON.
 
-use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use openraft::error::Infallible;
 use openraft::error::{InstallSnapshotError, NetworkError, RPCError, RaftError, RemoteError, Unreachable};
@@ -21,7 +20,6 @@ use tonic::{Code, Status};
 
 use crate::addresses::Addresses;
 use crate::contacts::{Contacts, Moment};
-use crate::entries::Durability;
 use crate::lineage::Memory;
 use crate::node::{Node, Running};
 use crate::peers::{Peers, too_late};
@@ -40,9 +38,6 @@ const SNAPSHOT: &str = "snapshot";
 /// How long entries may be under way before they are sent again.
 const ENTRIES_LIMIT: Duration = Duration::from_secs(10);
 
-/// How often a heartbeat goes beside entries that are under way.
-const BESIDE_INTERVAL: Duration = Duration::from_millis(150);
-
 /// How long a node that can't be reached is left alone.
 const UNREACHABLE_BACKOFF: Duration = Duration::from_millis(100);
 
@@ -58,10 +53,6 @@ pub struct Network {
     pub contacts: Arc<Contacts>,
     /// Which quorum this node follows.
     pub memory: Arc<Memory>,
-    /// How far its log is durable.
-    pub durability: Durability,
-    /// For how long it may lead while its log waits for the disk.
-    pub disk_patience: Duration,
     /// In favour of whom this node stands down, if it does.
     pub stand_down: watch::Receiver<Option<Vote>>,
     /// What runs beside callers.
@@ -82,12 +73,9 @@ impl RaftNetworkFactory<TypeConfig> for Network {
                 memory: self.memory.clone(),
             },
             contacts: self.contacts.clone(),
-            durability: self.durability.clone(),
-            disk_patience: self.disk_patience,
             stand_down: self.stand_down.clone(),
             tasks: self.tasks.clone(),
             under_way: None,
-            beside: None,
         }
     }
 }
@@ -96,13 +84,9 @@ impl RaftNetworkFactory<TypeConfig> for Network {
 pub struct Connection {
     line: Line,
     contacts: Arc<Contacts>,
-    durability: Durability,
-    disk_patience: Duration,
     stand_down: watch::Receiver<Option<Vote>>,
     tasks: Tasks,
     under_way: Option<UnderWay>,
-    /// The last heartbeat that was sent while entries were under way, and when.
-    beside: Option<(Instant, AbortOnDropHandle<()>)>,
 }
 
 /// Whom to call, and where.
@@ -123,14 +107,12 @@ type Appended = Result<AppendEntriesResponse<BrokerId>, CallError<Infallible>>;
 ///
 /// openraft gives a message the time between two heartbeats, then sends it again. Entries can have megabytes, and the
 /// network or the disk be slow: they would be sent again and again and never be taken. So they stay under way, and to
-/// send them again is to wait for the answer. Meanwhile a heartbeat goes beside them, as a node whose disk is slow must not
-/// take this one for gone.
+/// send them again is to wait for the answer.
 struct UnderWay {
     vote: Vote,
     /// The entry before them.
     before: Option<LogId>,
     last: LogId,
-    began: Instant,
     sent: Moment,
     answer: AbortOnDropHandle<Appended>,
 }
@@ -147,10 +129,7 @@ impl Connection {
     /// Has entries taken, the last of which is `last`. Those that are under way aren't sent again; then it may be only
     /// the first ones that were taken.
     async fn carry(&mut self, message: &AppendEntriesRequest<TypeConfig>, last: LogId) -> Appended {
-        let began = self.under_way.as_ref().filter(|under_way| under_way.begins(message)).map(|it| it.began);
-        if let Some(began) = began {
-            self.send_heartbeat_beside(message, began)?;
-        } else {
+        if !self.under_way.as_ref().is_some_and(|under_way| under_way.begins(message)) {
             let (line, payload) = (self.line.clone(), encode(message)?);
             let call = async move {
                 match tokio::time::timeout(ENTRIES_LIMIT, line.call(APPEND, payload)).await {
@@ -162,7 +141,6 @@ impl Connection {
                 vote: message.vote,
                 before: message.prev_log_id,
                 last,
-                began: Instant::now(),
                 sent: Moment::now(),
                 answer: AbortOnDropHandle::new(self.tasks.spawn("send entries", call)),
             });
@@ -179,52 +157,10 @@ impl Connection {
         Ok(if is_part { AppendEntriesResponse::PartialSuccess(Some(taken)) } else { answer })
     }
 
-    /// Says that this node still leads, if the entries have been under way for a while and it wasn't said just now.
-    fn send_heartbeat_beside(
-        &mut self,
-        message: &AppendEntriesRequest<TypeConfig>,
-        began: Instant,
-    ) -> Result<(), NetworkError> {
-        let said = self.beside.as_ref().map_or(began, |(at, _)| began.max(*at));
-        let is_under_way = self.beside.as_ref().is_some_and(|(_, beside)| !beside.is_finished());
-        if is_under_way || said.elapsed() < BESIDE_INTERVAL {
-            return Ok(());
-        }
-        let (line, payload) = (self.line.clone(), encode(&heartbeat(message))?);
-        let (contacts, sent) = (self.contacts.clone(), Moment::now());
-        let call = async move {
-            let answer: Appended = match tokio::time::timeout(ENTRIES_LIMIT, line.call(APPEND, payload)).await
-            {
-                Ok(answer) => answer,
-                Err(_) => Err(RPCError::Network(NetworkError::new(&too_late(ENTRIES_LIMIT)))),
-            };
-            match answer {
-                Ok(answer) if answer.is_success() => {
-                    contacts.answered(line.target, line.addressee, sent, false);
-                }
-                Ok(_) => {}
-                Err(error) => tracing::debug!(%error, "a heartbeat beside entries was not taken"),
-            }
-        };
-        let beside = AbortOnDropHandle::new(self.tasks.spawn("send a heartbeat", call));
-        self.beside = Some((Instant::now(), beside));
-        Ok(())
-    }
-
     fn tell_contacts(&self, answer: &AppendEntriesResponse<BrokerId>, sent: Moment, caught_up: bool) {
         if answer.is_success() {
             self.contacts.answered(self.line.target, self.line.addressee, sent, caught_up);
         }
-    }
-}
-
-/// The message without its entries.
-fn heartbeat(message: &AppendEntriesRequest<TypeConfig>) -> AppendEntriesRequest<TypeConfig> {
-    AppendEntriesRequest {
-        vote: message.vote,
-        prev_log_id: message.prev_log_id,
-        entries: Vec::new(),
-        leader_commit: message.leader_commit,
     }
 }
 
@@ -262,7 +198,7 @@ fn encode(value: &impl Serialize) -> Result<Vec<u8>, NetworkError> {
 impl RaftNetwork<TypeConfig> for Connection {
     async fn append_entries(
         &mut self,
-        mut rpc: AppendEntriesRequest<TypeConfig>,
+        rpc: AppendEntriesRequest<TypeConfig>,
         _option: RPCOption,
     ) -> Result<AppendEntriesResponse<BrokerId>, CallError<Infallible>> {
         if let Some(higher) = *self.stand_down.borrow()
@@ -270,14 +206,6 @@ impl RaftNetwork<TypeConfig> for Connection {
         {
             return Ok(AppendEntriesResponse::HigherVote(higher));
         }
-        let stalled = self.durability.stalled_for();
-        if stalled > self.disk_patience {
-            // Nothing would be committed here: others are to take over.
-            let text =
-                format!("the metadata log has been waiting for its disk for {} ms", stalled.as_millis());
-            return Err(RPCError::Unreachable(Unreachable::new(&io::Error::other(text))));
-        }
-        rpc.leader_commit = self.durability.committed(rpc.leader_commit);
         if let Some(last) = rpc.entries.last().map(|entry| entry.log_id) {
             return self.carry(&rpc, last).await;
         }
@@ -328,15 +256,9 @@ pub async fn answer(node: &Node, running: &Running, message: RaftMessage) -> Res
             if raft.server_metrics().borrow().vote == request.vote {
                 running.elections.hear();
             }
-            let upto = request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id);
             let answer = raft.append_entries(request).await;
             if answer.as_ref().is_ok_and(|answer| !matches!(answer, AppendEntriesResponse::HigherVote(_))) {
                 running.elections.hear();
-            }
-            if let (Ok(AppendEntriesResponse::Success), Some(upto)) = (&answer, upto) {
-                // They count for the active controller as stored here.
-                let reached = running.durability.reached(upto.index).await;
-                reached.map_err(|error| Status::aborted(error.to_string()))?;
             }
             reply(&answer)?
         }

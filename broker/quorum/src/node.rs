@@ -22,7 +22,6 @@ use crate::config::{QuorumConfig, Voters};
 use crate::contacts::Contacts;
 use crate::controller::{Controller, Outcome, Unavailable};
 use crate::elections::Elections;
-use crate::entries::Durability;
 use crate::error::SubmitError;
 use crate::handover::Departure;
 use crate::lineage::{self, Lineage, Memory, Relation};
@@ -68,8 +67,6 @@ pub struct Running {
     pub stand_down: watch::Sender<Option<Vote>>,
     /// Which log this node has.
     pub identity: Identity,
-    /// How far its log is durable.
-    pub durability: Durability,
     /// Whether its disk has room for more.
     pub room: Arc<Room>,
     /// Held while this node changes the members of the quorum: openraft refuses a second change meanwhile.
@@ -250,7 +247,8 @@ impl Node {
         Sender { cluster_id: self.known_cluster_id(), quorum: self.quorum() }
     }
 
-    /// Refuses what would have openraft write while there is no room: it would wait with the rest, without limit.
+    /// Refuses what would have openraft write while it stands still for lack of room: it would wait with the rest, without
+    /// limit.
     pub fn check_room(&self, running: &Running) -> Result<(), Status> {
         if running.room.is_short() {
             return Err(unavailable(&Unavailable::NoRoom(self.config.node_id)));

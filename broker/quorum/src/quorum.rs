@@ -22,7 +22,6 @@ use crate::control::{BrokerControl, ControlService};
 use crate::controller::Controller;
 use crate::describe::QuorumDescription;
 use crate::elections::{self, Elections, LEASE};
-use crate::entries::Durability;
 use crate::error::{QuorumFailed, StartError, SubmitError};
 use crate::fencing;
 use crate::handover::Departure;
@@ -115,7 +114,7 @@ impl Quorum {
         let stand_down = watch::Sender::new(None);
         let room = Arc::new(Room::default());
         let opened = open(&self.node, &self.disk, &room, cluster_id, directory_id, stand_down.subscribe());
-        let (raft, durability, identity) = opened.await?;
+        let (raft, identity) = opened.await?;
         // When to elect is decided in `elections`.
         raft.runtime_config().elect(false);
         let tuning = &self.node.config.tuning;
@@ -133,7 +132,6 @@ impl Quorum {
             stand_down,
             raft: raft.clone(),
             identity,
-            durability: durability.clone(),
             room: room.clone(),
             membership_changes: tokio::sync::Mutex::new(()),
         };
@@ -142,7 +140,6 @@ impl Quorum {
         }
         let tasks = &self.node.tasks;
         tasks.spawn("tell who leads", tell_who_leads(raft.clone()));
-        tasks.spawn("tell what is committed", tell_what_is_committed(raft.clone(), durability));
         tasks.spawn("watch the metadata's room", stop_the_clock_without_room(raft, room));
         self.spawn_membership();
         tasks.spawn("stand for election", elections::stand(self.node.clone()));
@@ -279,15 +276,21 @@ impl Quorum {
 
     /// Waits until the consensus fails, as when the metadata log can't be written. It mostly never does.
     pub async fn failed(&self) -> QuorumFailed {
-        let Some(running) = self.node.running.get() else { return std::future::pending().await };
-        let reason = tokio::select! {
-            reason = running.durability.failed() => reason,
-            reason = consensus_failed(&running.raft) => reason,
-        };
-        if *self.node.stopping.borrow() {
-            return std::future::pending().await;
+        if let Some(running) = self.node.running.get() {
+            let mut metrics = running.raft.metrics();
+            loop {
+                let state = metrics.borrow_and_update().running_state.clone();
+                if let Err(fatal) = state
+                    && !*self.node.stopping.borrow()
+                {
+                    return QuorumFailed { reason: fatal.to_string() };
+                }
+                if metrics.changed().await.is_err() {
+                    break;
+                }
+            }
         }
-        QuorumFailed { reason }
+        std::future::pending().await
     }
 
     /// Waits until this node has to start again, to follow another quorum or to rebuild its own, and says why. It mostly
@@ -368,7 +371,7 @@ async fn open(
     cluster_id: ClusterId,
     directory_id: DirectoryId,
     stand_down: watch::Receiver<Option<Vote>>,
-) -> Result<(Raft, Durability, Identity), StartError> {
+) -> Result<(Raft, Identity), StartError> {
     let folder = node.folder();
     let failed =
         |error: &dyn std::fmt::Display| StartError::Log { path: folder.clone(), reason: error.to_string() };
@@ -388,15 +391,12 @@ async fn open(
         addresses: node.addresses.clone(),
         contacts: node.contacts.clone(),
         memory: node.memory.clone(),
-        durability: log.durability(),
-        disk_patience: node.config.tuning.disk_patience,
         stand_down,
         tasks: node.tasks.clone(),
     };
     let config = raft_config(&node.config.tuning).validate().map_err(|error| failed(&error))?;
-    let durability = log.durability();
     let raft = Raft::new(node.config.node_id, Arc::new(config), network, log, machine);
-    Ok((raft.await.map_err(|error| failed(&error))?, durability, identity))
+    Ok((raft.await.map_err(|error| failed(&error))?, identity))
 }
 
 fn open_files(
@@ -408,11 +408,9 @@ fn open_files(
 ) -> std::io::Result<(LogStore, StateMachine)> {
     disk.create_dir(folder)?;
     disk.sync_dir(&node.config.log_dir)?;
+    let machine = StateMachine::open(disk.clone(), folder, cluster_id, node.image.clone(), room.clone())?;
     let segment_bytes = node.config.tuning.log_segment_bytes;
-    let log = LogStore::open(disk.clone(), folder, segment_bytes, room.clone(), &node.tasks)?;
-    let (published, durability) = (node.image.clone(), Some(log.durability()));
-    let machine = StateMachine::open(disk.clone(), folder, cluster_id, published, room.clone(), durability)?;
-    Ok((log, machine))
+    Ok((LogStore::open(disk.clone(), folder, segment_bytes, room.clone(), &node.tasks)?, machine))
 }
 
 fn raft_config(tuning: &Tuning) -> openraft::Config {
@@ -433,28 +431,8 @@ fn raft_config(tuning: &Tuning) -> openraft::Config {
     }
 }
 
-/// Why the consensus ended, once it has by itself.
-async fn consensus_failed(raft: &Raft) -> String {
-    let mut metrics = raft.metrics();
-    match metrics.wait_for(|metrics| metrics.running_state.is_err()).await {
-        Ok(metrics) => metrics.running_state.as_ref().err().map(ToString::to_string).unwrap_or_default(),
-        Err(_) => std::future::pending().await,
-    }
-}
-
-/// Tells the others of what they were told less of, once it is durable here: what is committed goes with heartbeats.
-/// Ends with the consensus.
-async fn tell_what_is_committed(raft: Raft, durability: Durability) {
-    loop {
-        durability.more().await;
-        if raft.trigger().heartbeat().await.is_err() {
-            return;
-        }
-    }
-}
-
-/// Stops openraft's clock while its log waits for room: an active controller without heartbeats is replaced by one that can
-/// write. Ends with the consensus.
+/// Keeps openraft's clock from ticking while openraft waits for room, as ticks that it doesn't take pile up. Ends with the
+/// consensus.
 async fn stop_the_clock_without_room(raft: Raft, room: Arc<Room>) {
     let (mut waiting, mut metrics) = (room.waiting(), raft.metrics());
     let ended = metrics.wait_for(|metrics| metrics.running_state.is_err());

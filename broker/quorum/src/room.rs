@@ -1,7 +1,8 @@
 //! Room on the disk for the metadata: who writes waits for it.
 //!
-//! A full disk is no failure: nothing was acknowledged, and there will be room again. Meanwhile nothing more is handed to
-//! openraft, which would pile up (see [`Room::is_short`]), and others take over what this node did.
+//! A full disk is no failure: nothing was acknowledged, and there will be room again. Meanwhile openraft stands still, as
+//! it waits for its log; so nothing more is handed to it than it was waiting for (see [`Room::is_short`]), and others
+//! take over what this node did.
 
 use std::io;
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -16,7 +17,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Who waits for room.
 #[derive(Debug)]
 pub struct Room {
-    /// How many things of openraft's wait.
+    /// For how many openraft waits.
     waiting: watch::Sender<usize>,
     closed: Mutex<bool>,
     closing: Condvar,
@@ -29,12 +30,12 @@ impl Default for Room {
 }
 
 impl Room {
-    /// Whether something of openraft's waits.
+    /// Whether openraft waits for somebody who waits.
     pub fn is_short(&self) -> bool {
         *self.waiting.borrow() > 0
     }
 
-    /// How many things of openraft's wait, now and after each change.
+    /// For how many openraft waits, now and after each change.
     pub fn waiting(&self) -> watch::Receiver<usize> {
         self.waiting.subscribe()
     }
@@ -45,7 +46,7 @@ impl Room {
         self.closing.notify_all();
     }
 
-    /// Does work of openraft's again and again as long as it finds no room. So it must be of a kind that
+    /// Does the work, for which openraft waits, again and again as long as it finds no room. So it must be of a kind that
     /// can be begun again; a sync is not. Blocks.
     ///
     /// # Errors

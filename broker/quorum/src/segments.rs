@@ -1,7 +1,7 @@
 //! The metadata log's files: segments of record batches as Kafka writes them, one batch an entry.
 //!
 //! A batch's offset is the entry's index and its leader epoch the term. Not here: what an entry means, and who calls
-//! (`log_store`). All calls block; what was located may be read from any thread.
+//! (`log_store`). All calls block; reads may come from any thread.
 
 use std::collections::VecDeque;
 use std::io;
@@ -205,19 +205,21 @@ impl Segments {
     ///
     /// # Errors
     /// The disk's; then nothing more may be acknowledged.
-    pub fn sync(&mut self) -> io::Result<()> {
-        // Only the last segment can hold something unsynced.
-        if let Some(segment) = self.segments.last().filter(|_| self.dirty) {
-            segment.file.sync().map_err(sync_failed)?;
-        }
-        self.dirty = false;
+    fn sync(&mut self) -> io::Result<()> {
+        self.unsynced().map_or(Ok(()), |file| file.sync()).map_err(sync_failed)?;
+        self.synced();
         Ok(())
     }
 
-    /// Where the entry at `index` is, if there is one.
-    pub fn located(&self, index: u64) -> Option<Located> {
-        let at = usize::try_from(index.checked_sub(self.first)?).ok()?;
-        self.positions.get(at).map(|position| Located { index, position: position.clone() })
+    /// The file to sync for everything appended to be durable, so that it can be done without holding the log. Only
+    /// the last segment can hold something unsynced.
+    pub fn unsynced(&self) -> Option<Arc<dyn DiskFile>> {
+        self.segments.last().filter(|_| self.dirty).map(|segment| segment.file.clone())
+    }
+
+    /// That file was synced, and nothing was written since it was asked for.
+    pub fn synced(&mut self) {
+        self.dirty = false;
     }
 
     /// Where the entries of `range` that exist are, at most `bytes_max` of them in all but at least one.
@@ -317,7 +319,6 @@ fn good_entry_after(file: &dyn DiskFile, start: u64, size: u64, next: Offset) ->
 }
 
 /// An entry that can be read without holding the log.
-#[derive(Clone)]
 pub struct Located {
     /// Its index.
     pub index: u64,
@@ -325,11 +326,6 @@ pub struct Located {
 }
 
 impl Located {
-    /// How many bytes it has in the file.
-    pub fn bytes(&self) -> usize {
-        self.position.bytes
-    }
-
     /// The entry's term and value.
     ///
     /// # Errors

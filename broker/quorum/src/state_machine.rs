@@ -11,7 +11,6 @@ use ottla_store::Disk;
 use ottla_types::{ClusterId, MetadataVersion};
 use tokio::sync::watch;
 
-use crate::entries::Durability;
 use crate::raft_types::{
     Applied, Change, Entry, EntryPayload, LogId, Snapshot, SnapshotMeta, StorageError, StoredMembership,
     TypeConfig,
@@ -31,13 +30,11 @@ pub struct StateMachine {
     membership: StoredMembership,
     published: watch::Sender<Arc<MetadataImage>>,
     room: Arc<Room>,
-    /// How far the log is durable whose entries are applied; none if they only are read.
-    durability: Option<Durability>,
 }
 
 impl StateMachine {
     /// Starts from the newest snapshot in `folder`, or from a new cluster's image. On a full disk snapshots wait in
-    /// `room`. What is applied waits until it is durable here.
+    /// `room`.
     ///
     /// # Errors
     /// The disk's, and `InvalidData` for a damaged snapshot.
@@ -47,7 +44,6 @@ impl StateMachine {
         cluster_id: ClusterId,
         published: watch::Sender<Arc<MetadataImage>>,
         room: Arc<Room>,
-        durability: Option<Durability>,
     ) -> io::Result<Self> {
         let (image, meta) = match snapshot_file::load(disk.as_ref(), folder)? {
             Some(bytes) => snapshot_file::decode(cluster_id, &bytes)?,
@@ -62,7 +58,6 @@ impl StateMachine {
             membership: meta.last_membership,
             published,
             room,
-            durability,
         })
     }
 
@@ -112,7 +107,7 @@ pub fn replayed(
     entries: Vec<Entry>,
 ) -> io::Result<Replayed> {
     let published = watch::Sender::new(Arc::new(MetadataImage::new(cluster_id)));
-    let mut machine = StateMachine::open(disk, folder, cluster_id, published, Arc::default(), None)?;
+    let mut machine = StateMachine::open(disk, folder, cluster_id, published, Arc::default())?;
     for entry in entries {
         let next = machine.last_applied.map_or(0, |last| last.index + 1);
         if entry.log_id.index > next {
@@ -138,12 +133,6 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        let entries: Vec<Entry> = entries.into_iter().collect();
-        if let (Some(durability), Some(last)) = (&self.durability, entries.last()) {
-            // openraft counts this node's own copy before it is on the disk.
-            let reached = durability.reached(last.log_id.index).await;
-            reached.map_err(|error| StorageIOError::apply(last.log_id, &error))?;
-        }
         let applied = entries.into_iter().map(|entry| self.apply_entry(entry)).collect();
         self.published.send_replace(Arc::new(self.image.clone()));
         Ok(applied)
@@ -244,8 +233,7 @@ mod tests {
         let published = watch::Sender::new(Arc::new(MetadataImage::new(CLUSTER)));
         let seen = published.subscribe();
         (
-            StateMachine::open(Arc::new(RealDisk), dir.path(), CLUSTER, published, Arc::default(), None)
-                .unwrap(),
+            StateMachine::open(Arc::new(RealDisk), dir.path(), CLUSTER, published, Arc::default()).unwrap(),
             seen,
         )
     }

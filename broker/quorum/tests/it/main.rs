@@ -12,6 +12,5 @@ mod membership;
 mod recovery;
 mod room;
 mod single;
-mod slow_disk;
 mod snapshots;
 mod ways;
