@@ -1,5 +1,7 @@
 //! Writing to the API server: server-side apply, statuses, finalizers, events.
 
+use std::time::Duration;
+
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference, Service, ServiceAccount};
 use k8s_openapi::api::events::v1::Event as KubeEvent;
@@ -19,6 +21,9 @@ use serde_json::{Value, json};
 use crate::context::Context;
 
 const NOTE_LENGTH_MAX: usize = 1000;
+/// How often an object is made as it was before it does without what it had, and the pause between.
+const AGAIN_TRIES: usize = 5;
+const AGAIN_PAUSE: Duration = Duration::from_millis(200);
 
 fn api(context: &Context, kind: ObjectKind, namespace: &str) -> Api<DynamicObject> {
     let resource = match kind {
@@ -89,12 +94,16 @@ pub(crate) async fn apply(
 /// Makes an object that no watch shows; takes it up if it is the cluster's own all the same.
 async fn create(api: &Api<DynamicObject>, object: &PlannedObject) -> Result<(), ApplyError> {
     let absent = json!(ONLY_IF_ABSENT);
-    let mut result =
-        write(api, object, object.again.as_ref().unwrap_or(&object.body), "resourceVersion", &absent).await;
-    if object.again.is_some() && matches!(&result, Err(Error::Api(status)) if status.code == 422) {
-        tracing::warn!(kind = %object.kind, name = object.name, "it can't be made as it was");
-        result = write(api, object, &object.body, "resourceVersion", &absent).await;
-    }
+    let result = match &object.again {
+        None => write(api, object, &object.body, "resourceVersion", &absent).await,
+        Some(again) => match create_again(api, object, again).await {
+            Err(error) if is_invalid(&error) => {
+                tracing::warn!(kind = %object.kind, name = object.name, %error, "it can't be made as it was");
+                write(api, object, &object.body, "resourceVersion", &absent).await
+            }
+            result => result,
+        },
+    };
     match result {
         Err(Error::Api(status)) if status.code == 409 => {}
         result => return Ok(result?),
@@ -107,6 +116,23 @@ async fn create(api: &Api<DynamicObject>, object: &PlannedObject) -> Result<(), 
         write(api, object, &object.body, "uid", &live["metadata"]["uid"]).await?;
     }
     Ok(())
+}
+
+/// Makes an object as it was. The API server tells that the one before is gone a moment before it lets go of what that had.
+async fn create_again(api: &Api<DynamicObject>, object: &PlannedObject, again: &Value) -> Result<(), Error> {
+    let absent = json!(ONLY_IF_ABSENT);
+    for _ in 1..AGAIN_TRIES {
+        match write(api, object, again, "resourceVersion", &absent).await {
+            Err(error) if is_invalid(&error) => tokio::time::sleep(AGAIN_PAUSE).await,
+            result => return result,
+        }
+    }
+    write(api, object, again, "resourceVersion", &absent).await
+}
+
+/// Whether the API server refuses what is asked, and not who asks or when.
+fn is_invalid(error: &Error) -> bool {
+    matches!(error, Error::Api(status) if status.code == 422)
 }
 
 /// Applies an object with this body, if its metadata has this.

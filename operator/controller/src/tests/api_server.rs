@@ -25,6 +25,8 @@ struct State {
     version: u64,
     /// Writes to paths that end so are refused.
     refused: Option<String>,
+    /// A node port that is still taken, and for how many writes, though its Service is gone.
+    released_late: Option<(Value, u32)>,
     /// What a PodDisruptionBudget says to evictions, if it refuses them.
     budget: Option<String>,
 }
@@ -105,6 +107,11 @@ impl ApiServer {
     /// From now on refuses writes to paths that end so.
     pub fn refuse(&self, end: Option<&str>) {
         self.state.lock().refused = end.map(str::to_owned);
+    }
+
+    /// The next writes with this node port are refused: its Service is gone, the port not yet free.
+    pub fn release_late(&self, port: i64, writes: u32) {
+        self.state.lock().released_late = Some((port.into(), writes));
     }
 
     /// From now on a PodDisruptionBudget refuses evictions in these words, or no longer does.
@@ -256,7 +263,9 @@ impl State {
                 *port = json!(30_000 + self.version);
             }
             let has_it = |other: &Value| other["spec"]["ports"][0]["nodePort"] == *port;
-            if self.objects.iter().any(|(at, other)| at != path && has_it(other)) {
+            let late = self.released_late.as_mut().filter(|(late, left)| late == port && *left > 0);
+            let is_late = late.map(|(_, left)| *left -= 1).is_some();
+            if is_late || self.objects.iter().any(|(at, other)| at != path && has_it(other)) {
                 return failure(
                     422,
                     "spec.ports[0].nodePort: Invalid value: provided port is already allocated",
