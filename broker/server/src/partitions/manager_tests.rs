@@ -1,30 +1,14 @@
 //! A change of few topics costs as much among many as among few.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use ottla_core::config::BrokerDefaults;
 use ottla_core::metadata::{
     AlterBrokerConfigs, AlterTopicConfigs, BrokerConfigChange, Command, ConfigChange, ConfigOperation,
-    CreateTopics, DeleteTopics, IncarnationId, MetadataImage, NewTopic, RegisterBroker, TopicConfigChange,
-    TopicSelector, UnfenceBroker,
+    CreateTopics, DeleteTopics, MetadataImage, NewTopic, TopicConfigChange, TopicSelector, UnfenceBroker,
 };
-use ottla_store::{Committer, Store, StoreConfig};
-use ottla_types::{BrokerEpoch, BrokerId, ClusterId, MetadataVersion, TopicId};
+use ottla_types::{BrokerEpoch, BrokerId, TopicId};
 
-use super::Partitions;
-use crate::replication::Streams;
+use super::test_support::{CLUSTER, after, open, with_live_broker};
 
 const ME: BrokerId = BrokerId(1);
-const PROCESS: IncarnationId = IncarnationId(1);
-
-fn after(image: &MetadataImage, command: &Command) -> MetadataImage {
-    let decision = image.decide(command);
-    decision.outcome.unwrap();
-    let mut image = image.clone();
-    image.apply(MetadataVersion(image.version.0 + 1), &decision.records);
-    image
-}
 
 fn create(image: &MetadataImage, numbers: std::ops::Range<u8>) -> MetadataImage {
     let topic = |number: u8| NewTopic {
@@ -45,33 +29,8 @@ fn create(image: &MetadataImage, numbers: std::ops::Range<u8>) -> MetadataImage 
 #[test]
 fn only_topics_that_changed_are_looked_at() {
     let dir = tempfile::tempdir().unwrap();
-    let cluster_id = ClusterId([1; 16]);
-    let config = StoreConfig {
-        cluster_id: Some(cluster_id),
-        committer: Committer::Manual,
-        ..StoreConfig::new(dir.path(), ME)
-    };
-    let store = Arc::new(Store::open(config).unwrap());
-    let (streams, _opened) = Streams::new();
-    let folder = dir.path().to_owned();
-    let (defaults, lag_max) = (BrokerDefaults::default(), Duration::from_secs(3));
-    let partitions = Partitions::new((ME, PROCESS), Arc::clone(&store), folder, defaults, lag_max, streams);
-    let registered = after(
-        &MetadataImage::new(cluster_id),
-        &Command::RegisterBroker(RegisterBroker {
-            id: ME,
-            incarnation: PROCESS,
-            directory_id: store.directory_id(),
-            listeners: Vec::new(),
-            control_address: String::new(),
-            rack: None,
-            clean_shutdown: true,
-            min_insync_replicas: None,
-            default_replication_factor: None,
-            acks_written: false,
-        }),
-    );
-    let live = after(&registered, &Command::UnfenceBroker(UnfenceBroker { id: ME, epoch: BrokerEpoch(1) }));
+    let (store, partitions) = open(dir.path(), ME);
+    let live = with_live_broker(&MetadataImage::new(CLUSTER), ME, 1, store.directory_id());
     let many = create(&live, 1..60);
     assert_eq!(partitions.apply(Some(&live), &many), 59);
     let more = create(&many, 60..62);

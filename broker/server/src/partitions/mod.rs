@@ -11,6 +11,8 @@ mod partition_tests;
 mod ready;
 #[cfg(test)]
 mod rebuilt_tests;
+#[cfg(test)]
+mod test_support;
 mod waiters;
 
 pub use manager::{Partitions, Totals};

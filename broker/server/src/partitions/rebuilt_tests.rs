@@ -2,27 +2,19 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use ottla_core::config::BrokerDefaults;
 use ottla_core::metadata::{
-    Command, CreateTopics, IncarnationId, MetadataImage, NewPartitionAssignment, NewTopic, PartitionImage,
-    RegisterBroker, TopicImage, UnfenceBroker,
+    Command, CreateTopics, MetadataImage, NewPartitionAssignment, NewTopic, PartitionImage, TopicImage,
 };
 use ottla_log::BatchBuilder;
-use ottla_store::{Committer, Store, StoreConfig};
-use ottla_types::{
-    BrokerEpoch, BrokerId, ClusterId, DirectoryId, LeaderEpoch, MetadataVersion, Offset, PartitionIndex,
-    TopicId,
-};
+use ottla_store::Store;
+use ottla_types::{BrokerId, DirectoryId, LeaderEpoch, MetadataVersion, Offset, PartitionIndex, TopicId};
 use tempfile::TempDir;
 
 use super::Partitions;
-use crate::replication::Streams;
+use super::test_support::{CLUSTER, after, open, with_live_broker};
 
-const CLUSTER: ClusterId = ClusterId([1; 16]);
-const PROCESS: IncarnationId = IncarnationId(1);
 const TOPIC: TopicId = TopicId([2; 16]);
 const INDEX: PartitionIndex = PartitionIndex(0);
 const FIRST: BrokerId = BrokerId(1);
@@ -44,18 +36,7 @@ impl Broker {
 
     fn start(&mut self) {
         self.open = None;
-        let config = StoreConfig {
-            cluster_id: Some(CLUSTER),
-            committer: Committer::Manual,
-            ..StoreConfig::new(self.dir.path(), self.id)
-        };
-        let store = Arc::new(Store::open(config).unwrap());
-        let (streams, _opened) = Streams::new();
-        let (folder, lag_max) = (self.dir.path().to_owned(), Duration::from_secs(3));
-        let defaults = BrokerDefaults::default();
-        let partitions =
-            Partitions::new((self.id, PROCESS), Arc::clone(&store), folder, defaults, lag_max, streams);
-        self.open = Some((store, partitions));
+        self.open = Some(open(self.dir.path(), self.id));
     }
 
     /// Starts again and finds this metadata, all of it.
@@ -101,49 +82,32 @@ impl Broker {
     }
 }
 
-fn apply(image: &mut MetadataImage, command: &Command) {
-    let decision = image.decide(command);
-    decision.outcome.unwrap();
-    image.apply(MetadataVersion(image.version.0 + 1), &decision.records);
-}
-
 /// The metadata of both brokers and of one partition on the first one.
 fn on_the_first(brokers: [&Broker; 2]) -> MetadataImage {
     let mut image = MetadataImage::new(CLUSTER);
     for (epoch, broker) in (1..).zip(brokers) {
-        let register = RegisterBroker {
-            id: broker.id,
-            incarnation: PROCESS,
-            directory_id: broker.directory(),
-            listeners: Vec::new(),
-            control_address: String::new(),
-            rack: None,
-            clean_shutdown: true,
-            min_insync_replicas: None,
-            default_replication_factor: None,
-            acks_written: false,
-        };
-        apply(&mut image, &Command::RegisterBroker(register));
-        let unfence = UnfenceBroker { id: broker.id, epoch: BrokerEpoch(epoch) };
-        apply(&mut image, &Command::UnfenceBroker(unfence));
+        image = with_live_broker(&image, broker.id, epoch, broker.directory());
     }
+    create(&image, "t", TOPIC)
+}
+
+/// The metadata with another topic of one partition, on the first broker.
+fn create(image: &MetadataImage, name: &str, id: TopicId) -> MetadataImage {
     let topic = NewTopic {
-        name: "t".to_owned(),
-        id: TOPIC,
+        name: name.to_owned(),
+        id,
         partitions: -1,
         replication_factor: -1,
         assignments: vec![NewPartitionAssignment { partition: INDEX, replicas: vec![FIRST] }],
         config: Vec::new(),
     };
-    let (default_partitions, default_replication_factor) = (1, 1);
     let create = CreateTopics {
         topics: vec![topic],
         validate_only: false,
-        default_partitions,
-        default_replication_factor,
+        default_partitions: 1,
+        default_replication_factor: 1,
     };
-    apply(&mut image, &Command::CreateTopics(create));
-    image
+    after(image, &Command::CreateTopics(create))
 }
 
 /// The metadata with another state of the partition: replicas, of which those in sync, the first of them leading.
@@ -253,21 +217,8 @@ fn moves_since_the_rebuild_and_without_one_leave_nothing_behind() {
     assert!(!second.has_folder() && !second.put_aside());
     // And topics that are created since begin empty.
     let (mut first, second) = (Broker::new(FIRST), Broker::new(SECOND));
-    let mut image = on_the_first([&first, &second]).carried_on(MetadataVersion(5_000), FIRST);
-    let create = CreateTopics {
-        topics: vec![NewTopic {
-            name: "new".to_owned(),
-            id: TopicId([3; 16]),
-            partitions: -1,
-            replication_factor: -1,
-            assignments: vec![NewPartitionAssignment { partition: INDEX, replicas: vec![FIRST] }],
-            config: Vec::new(),
-        }],
-        validate_only: false,
-        default_partitions: 1,
-        default_replication_factor: 1,
-    };
-    apply(&mut image, &Command::CreateTopics(create));
+    let image = on_the_first([&first, &second]).carried_on(MetadataVersion(5_000), FIRST);
+    let image = create(&image, "new", TopicId([3; 16]));
     first.start_with(&image);
     assert!(first.partitions().get(TopicId([3; 16]), INDEX).is_some());
 }

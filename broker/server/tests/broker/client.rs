@@ -84,14 +84,27 @@ impl Client {
 
     /// Creates a topic; panics if that fails.
     pub async fn create_topic(&mut self, name: &str, partitions: i32, configs: &[(&str, &str)]) {
+        let (num_partitions, replication_factor) = (partitions, 1);
+        self.create(
+            CreatableTopic { name, num_partitions, replication_factor, ..Default::default() },
+            configs,
+        )
+        .await;
+    }
+
+    /// Creates a topic of one partition with these brokers as its replicas; panics if that fails.
+    pub async fn create_topic_on(&mut self, name: &str, broker_ids: &[i32], configs: &[(&str, &str)]) {
+        let broker_ids = broker_ids.to_vec();
+        let assignments = vec![CreatableReplicaAssignment { partition_index: 0, broker_ids }];
+        let (num_partitions, replication_factor) = (-1, -1);
+        let topic =
+            CreatableTopic { name, num_partitions, replication_factor, assignments, ..Default::default() };
+        self.create(topic, configs).await;
+    }
+
+    async fn create(&mut self, topic: CreatableTopic<'_>, configs: &[(&str, &str)]) {
         let configs = configs.iter().map(|(name, value)| NamedConfig { name, value: Some(value) });
-        let topic = CreatableTopic {
-            name,
-            num_partitions: partitions,
-            replication_factor: 1,
-            configs: configs.collect(),
-            ..Default::default()
-        };
+        let topic = CreatableTopic { configs: configs.collect(), ..topic };
         let request = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
         let answer = self.call::<apis::CreateTopics>(7, &request).await;
         let response = answer.decode::<apis::CreateTopics>();

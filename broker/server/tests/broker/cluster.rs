@@ -120,17 +120,7 @@ async fn an_unclean_election_has_to_name_its_replica() {
     let broker = TestBroker::start(&[]).await;
     let other = second(&broker).await;
     let mut client = broker.connect().await;
-    let assignments = vec![CreatableReplicaAssignment { partition_index: 0, broker_ids: vec![2] }];
-    let topic = CreatableTopic {
-        name: "t",
-        num_partitions: -1,
-        replication_factor: -1,
-        assignments,
-        ..Default::default()
-    };
-    let request = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
-    let answer = client.call::<apis::CreateTopics>(7, &request).await;
-    assert_eq!(answer.decode::<apis::CreateTopics>().topics[0].error_code, 0);
+    client.create_topic_on("t", &[2], &[]).await;
     other.stop().await;
     for asked in [Some(vec![0]), None] {
         let results = elect(&mut client, ELECTION_UNCLEAN, asked).await;

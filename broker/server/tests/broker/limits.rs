@@ -75,17 +75,7 @@ async fn other_brokers_have_connections_beyond_the_limit_and_clients_have_not() 
     let servers = format!("controller.quorum.bootstrap.servers=127.0.0.1:{}", leader.control_port());
     let follower = TestBroker::start(&["node.id=2", "process.roles=broker", &servers]).await;
     assert!(!is_served(&mut leader.connect().await).await, "it isn't a broker");
-    let assignments = vec![CreatableReplicaAssignment { partition_index: 0, broker_ids: vec![1, 2] }];
-    let topic = CreatableTopic {
-        name: "t",
-        num_partitions: -1,
-        replication_factor: -1,
-        assignments,
-        ..Default::default()
-    };
-    let request = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
-    let answer = client.call::<apis::CreateTopics>(7, &request).await;
-    assert_eq!(answer.decode::<apis::CreateTopics>().topics[0].error_code, 0);
+    client.create_topic_on("t", &[1, 2], &[]).await;
     // It is acknowledged by both.
     assert_eq!(client.produce("t", 0, &batch(&["a"])).await, (ErrorCode::None, 0));
     follower.stop().await;

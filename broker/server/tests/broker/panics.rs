@@ -88,17 +88,7 @@ async fn a_panic_in_what_follows_a_leader_ends_the_follower_alone() {
     let servers = format!("controller.quorum.bootstrap.servers=127.0.0.1:{}", leader.control_port());
     let mut follower = TestBroker::start(&["node.id=2", "process.roles=broker", &servers]).await;
     let mut client = leader.connect().await;
-    let assignments = vec![CreatableReplicaAssignment { partition_index: 0, broker_ids: vec![1, 2] }];
-    let topic = CreatableTopic {
-        name: "t",
-        num_partitions: -1,
-        replication_factor: -1,
-        assignments,
-        configs: vec![NamedConfig { name: "min.insync.replicas", value: Some("1") }],
-    };
-    let request = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
-    let answer = client.call::<apis::CreateTopics>(7, &request).await;
-    assert_eq!(answer.decode::<apis::CreateTopics>().topics[0].error_code, 0);
+    client.create_topic_on("t", &[1, 2], &[("min.insync.replicas", "1")]).await;
     assert_eq!(client.produce("t", 0, &batch(&["a"])).await.1, 0);
     follower.server().quorum.tasks().plant("follow a leader");
     let failed = tokio::time::timeout(PATIENCE, follower.failed()).await.expect("the panic is told");
