@@ -3,6 +3,7 @@
 //! Records aren't read here: the answer names ranges of files that the connection sends.
 
 use std::borrow::Cow;
+use std::ops::{AddAssign, SubAssign};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -88,6 +89,12 @@ struct Found {
 #[derive(Default)]
 struct Gathered {
     found: Vec<Found>,
+    sums: Sums,
+}
+
+/// What decides whether a fetch has enough: of one partition, or of all that it found.
+#[derive(Clone, Copy, Default)]
+struct Sums {
     /// Bytes of records.
     bytes: usize,
     /// Partitions with records.
@@ -98,21 +105,31 @@ struct Gathered {
     telling: usize,
 }
 
+impl AddAssign for Sums {
+    fn add_assign(&mut self, one: Self) {
+        self.bytes += one.bytes;
+        self.with_records += one.with_records;
+        self.full += one.full;
+        self.telling += one.telling;
+    }
+}
+
+impl SubAssign for Sums {
+    fn sub_assign(&mut self, one: Self) {
+        self.bytes -= one.bytes;
+        self.with_records -= one.with_records;
+        self.full -= one.full;
+        self.telling -= one.telling;
+    }
+}
+
 impl Gathered {
     /// Puts in what was found of the partition at this place: a further one, or one that was found before.
     fn put(&mut self, at: usize, found: Found) {
         if let Some(before) = self.found.get(at) {
-            let sums = before.sums();
-            self.bytes -= sums.0;
-            self.with_records -= sums.1;
-            self.full -= sums.2;
-            self.telling -= sums.3;
+            self.sums -= before.sums();
         }
-        let sums = found.sums();
-        self.bytes += sums.0;
-        self.with_records += sums.1;
-        self.full += sums.2;
-        self.telling += sums.3;
+        self.sums += found.sums();
         match self.found.get_mut(at) {
             Some(before) => *before = found,
             None => self.found.push(found),
@@ -260,8 +277,8 @@ impl Waiting {
     fn look(&self, gathered: &mut Gathered, at: usize) {
         self.broker.metrics.count_fetch_look();
         let before = gathered.found.get(at).and_then(|found| found.slice.as_ref());
-        let others = gathered.bytes - before.map_or(0, |slice| slice.len);
-        let is_first = gathered.with_records == usize::from(before.is_some());
+        let others = gathered.sums.bytes - before.map_or(0, |slice| slice.len);
+        let is_first = gathered.sums.with_records == usize::from(before.is_some());
         let found = self.read_one(&self.requests[at], self.max_bytes.saturating_sub(others), is_first);
         gathered.put(at, found);
     }
@@ -316,9 +333,9 @@ impl Waiting {
 
     /// Whether there is as much as the client wants, or as much as it lets be sent: waiting would bring it nothing.
     fn is_enough(&self, gathered: &Gathered) -> bool {
-        gathered.bytes >= self.min_bytes
-            || gathered.full == gathered.found.len()
-            || gathered.telling > 0
+        gathered.sums.bytes >= self.min_bytes
+            || gathered.sums.full == gathered.found.len()
+            || gathered.sums.telling > 0
             || Instant::now() >= self.deadline
     }
 
@@ -459,12 +476,16 @@ impl Found {
         }
     }
 
-    /// What it adds to the sums of [`Gathered`], in the order in which they stand there.
-    fn sums(&self) -> (usize, usize, usize, usize) {
-        let bytes = self.slice.as_ref().map_or(0, |slice| slice.len);
+    /// What it adds to the sums of [`Gathered`].
+    fn sums(&self) -> Sums {
         let is_told =
             self.error != ErrorCode::None || self.preferred.is_some() || self.room == Room::Overfull;
-        (bytes, usize::from(self.slice.is_some()), usize::from(self.room == Room::None), usize::from(is_told))
+        Sums {
+            bytes: self.slice.as_ref().map_or(0, |slice| slice.len),
+            with_records: usize::from(self.slice.is_some()),
+            full: usize::from(self.room == Room::None),
+            telling: usize::from(is_told),
+        }
     }
 
     fn state(&self) -> PartitionState {
