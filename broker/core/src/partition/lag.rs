@@ -17,11 +17,13 @@ pub(super) struct EndTimes {
     lag_max_ms: u64,
     /// The log's end, and the end of the step in which it was that; both rise.
     samples: VecDeque<(Offset, u64)>,
+    /// Records before this one came before the first sample, nobody knows when: all followers of that time had them.
+    unknown_before: Offset,
 }
 
 impl EndTimes {
     pub(super) fn new(lag_max_ms: u64) -> Self {
-        Self { lag_max_ms, samples: VecDeque::new() }
+        Self { lag_max_ms, samples: VecDeque::new(), unknown_before: Offset(0) }
     }
 
     /// The log has this end now. Less than a sample says is old news, as appends may overtake each other on their way here.
@@ -54,6 +56,7 @@ impl EndTimes {
     pub(super) fn tidy(&mut self, end: Offset, acknowledged: Option<Offset>, now_ms: u64) {
         if acknowledged.is_none_or(|acknowledged| acknowledged >= end) {
             self.samples = VecDeque::new();
+            self.unknown_before = end;
             return;
         }
         self.note(end, now_ms);
@@ -74,6 +77,11 @@ impl EndTimes {
             lacking.next()
         };
         oldest.is_some_and(|(_, at)| self.is_too_old(*at, now_ms))
+    }
+
+    /// Whether it is known how old the records are that who has acknowledged all before this offset lacks.
+    pub(super) fn is_age_known(&self, acknowledged: Offset) -> bool {
+        acknowledged >= self.unknown_before
     }
 
     /// Whether so much time has passed since `then`.

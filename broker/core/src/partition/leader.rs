@@ -171,7 +171,12 @@ impl Leader {
             && peer.broker_epoch == Some(progress.broker_epoch)
             && reached(high_watermark, PlantedBug::JoinBelowHighWatermark)
             && reached(self.epoch_start, PlantedBug::JoinBelowEpochStart)
-            && (!self.lags(peer.broker, now_ms) || planted(PlantedBug::JoinWhileLagging))
+            && (self.keeps_up(progress.acknowledged, now_ms) || planted(PlantedBug::JoinWhileLagging))
+    }
+
+    /// Whether who has acknowledged all before this offset is known to lack nothing that is too old.
+    fn keeps_up(&self, acknowledged: Offset, now_ms: u64) -> bool {
+        self.ends.is_age_known(acknowledged) && !self.ends.lags(acknowledged, now_ms)
     }
 
     /// Whether this member lags for so long that it holds up the others: what it hasn't acknowledged is too old, or it

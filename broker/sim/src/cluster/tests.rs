@@ -23,10 +23,10 @@ fn seeds_that_once_broke_a_promise_hold() {
     // records; after a cut that was cut short, epochs of what was cut, believed of what came in its place; a deposed leader
     // whose log ended where the next one's began, all before having been let go, and was taken for the same; a follower whose
     // log began behind where it parted from its leader's; segments that went before their time, as their last record's
-    // wasn't in the index that a recovery had made. In the judge:
-    // an unclean election that brings back what another one gave up; a cut for which there was no room, so that what was
+    // wasn't in the index that a recovery had made; a replica that was added and joined while it lacked what the others
+    // had long had. In the judge: an unclean election that brings back what another one gave up; a cut for which there was no room, so that what was
     // synced still is.
-    for seed in [223, 768, 1_749, 1_883, 2_886, 8_301, 24_117, 152_538, 153_520, 201_670] {
+    for seed in [223, 768, 1_749, 1_883, 2_886, 8_301, 24_117, 152_538, 153_520, 201_670, 300_665] {
         run_cluster(seed, options).unwrap_or_else(|violation| panic!("{violation}"));
     }
 }

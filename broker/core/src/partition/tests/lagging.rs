@@ -2,10 +2,10 @@
 
 use proptest::prelude::*;
 
-use ottla_types::{LeaderEpoch, Offset};
+use ottla_types::{LeaderEpoch, Offset, PartitionEpoch};
 
 use super::world::{LAG_MAX_MS, Node, assignment, members};
-use crate::partition::FollowerFetch;
+use crate::partition::{Assignment, FollowerFetch};
 
 /// The greatest error of an age.
 const STEP_MS: u64 = 1;
@@ -166,4 +166,34 @@ fn who_would_have_to_leave_at_once_does_not_join() {
     pair.question.fetch_offset = Offset(pair.acknowledged as i64);
     pair.question.last_epoch = Some(LeaderEpoch(1));
     assert!(joins(&mut pair, now));
+}
+
+/// How old records are that all had isn't known any more: a replica that is added then takes them before it joins.
+#[test]
+fn a_replica_that_is_added_takes_what_the_others_had_before_it_joins() {
+    let (mut one, mut two, mut three) = (Node::new(1), Node::new(2), Node::new(3));
+    // Replica 2 isn't in service: too few are in sync, and the high watermark stands still.
+    let mut state = assignment(1, 1, 1, &[1]);
+    state.replicas[1].may_join = false;
+    let mut of_two = state.clone();
+    of_two.replicas.truncate(2);
+    let _ = (one.follow(&of_two), two.follow(&of_two));
+    one.log.epochs = vec![1; 40];
+    one.replica.on_append(one.log.facts().end, 10);
+    let _ = one.sync();
+    while two.log.epochs.len() < 40 {
+        one.feed(&mut two);
+    }
+    let _ = one.hear(&two.question(), 20).unwrap();
+    let now = 20 * LAG_MAX_MS;
+    assert_eq!(one.replica.on_tick(one.log.facts(), now), None);
+
+    let added = Assignment { partition_epoch: PartitionEpoch(2), ..state };
+    let _ = (one.follow(&added), three.follow(&added));
+    let mut question = three.question();
+    for (offset, last, joined) in [(0, None, vec![]), (39, Some(1), vec![]), (40, Some(1), vec![1, 3])] {
+        (question.fetch_offset, question.last_epoch) = (Offset(offset), last.map(LeaderEpoch));
+        let heard = one.hear(&question, now).unwrap();
+        assert_eq!(members(heard.1.proposal.as_ref()), joined, "at {offset}");
+    }
 }
