@@ -26,6 +26,8 @@ const BACKOFF_FORGOTTEN_AFTER: Duration = Duration::from_secs(30);
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
 const PROBE_PAUSE_STARTING: Duration = Duration::from_millis(20);
 const PROBE_PAUSE_READY: Duration = Duration::from_secs(1);
+/// So many probes in a row a broker that was ready may leave unanswered, as on a busy machine, and is ready still.
+const PROBES_UNANSWERED_MAX: u32 = 2;
 
 /// How a broker's process is doing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -71,8 +73,7 @@ impl Supervisor {
     pub fn start(launch: Launch, events: Events, changed: Arc<Notify>) -> Self {
         let (orders, inbox) = mpsc::channel(4);
         let (publish, state) = watch::channel(ProcessState::default());
-        let keeper =
-            Keeper { launch, events, publish, changed, inbox, backoff: BACKOFF_FIRST, served: false };
+        let keeper = Keeper::new(launch, events, publish, changed, inbox);
         Self { orders, state, task: tokio::spawn(keeper.run()) }
     }
 
@@ -103,6 +104,8 @@ struct Keeper {
     backoff: Duration,
     /// Whether the process that runs now has been ready.
     served: bool,
+    /// How many probes in a row it has left unanswered.
+    unanswered: u32,
 }
 
 /// Why a broker's process isn't watched any more.
@@ -112,6 +115,17 @@ enum Outcome {
 }
 
 impl Keeper {
+    fn new(
+        launch: Launch,
+        events: Events,
+        publish: watch::Sender<ProcessState>,
+        changed: Arc<Notify>,
+        inbox: mpsc::Receiver<Order>,
+    ) -> Self {
+        let backoff = BACKOFF_FIRST;
+        Self { launch, events, publish, changed, inbox, backoff, served: false, unanswered: 0 }
+    }
+
     async fn run(mut self) {
         loop {
             let order = match self.launch.start() {
@@ -191,9 +205,12 @@ impl Keeper {
 
     fn note(&mut self, answer: Readiness, pid: u32, since: Instant) {
         let was_ready = self.publish.borrow().phase == Phase::Ready;
+        self.unanswered = if answer == Readiness::Silent { self.unanswered + 1 } else { 0 };
         let phase = match answer {
             Readiness::Ready => Phase::Ready,
             Readiness::NotReady(reason) => Phase::NotReady(reason),
+            Readiness::Silent if was_ready && self.unanswered <= PROBES_UNANSWERED_MAX => Phase::Ready,
+            Readiness::Silent if self.served => Phase::NotReady("it doesn't answer any more".into()),
             Readiness::Silent => Phase::NotReady("it doesn't answer yet".into()),
         };
         if phase == Phase::Ready && !was_ready {
@@ -290,6 +307,33 @@ mod tests {
         assert_eq!(next(&mut events).await, Event::Stopped { broker: 7 });
         let pid = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
         assert_eq!(rustix::process::test_kill_process(pid), Err(rustix::io::Errno::SRCH));
+    }
+
+    #[test]
+    fn a_broker_that_was_ready_may_miss_some_probes() {
+        let dir = tempfile::tempdir().unwrap();
+        let ((events, mut told), (_orders, inbox)) = (mpsc::unbounded_channel(), mpsc::channel(1));
+        let publish = watch::channel(ProcessState::default()).0;
+        let mut keeper = Keeper::new(script(dir.path(), ""), events, publish, Arc::default(), inbox);
+        let mut phase_after = |answer: Readiness| {
+            keeper.note(answer, 1, Instant::now());
+            keeper.publish.borrow().phase.clone()
+        };
+        assert_eq!(phase_after(Readiness::Silent), Phase::NotReady("it doesn't answer yet".into()));
+        for _ in 0..3 {
+            assert_eq!(phase_after(Readiness::Ready), Phase::Ready);
+            assert_eq!(phase_after(Readiness::Silent), Phase::Ready);
+            assert_eq!(phase_after(Readiness::Silent), Phase::Ready);
+        }
+        assert_eq!(phase_after(Readiness::Silent), Phase::NotReady("it doesn't answer any more".into()));
+        let busy = Readiness::NotReady("its disk is full".into());
+        assert_eq!(phase_after(Readiness::Ready), Phase::Ready);
+        assert_eq!(phase_after(busy), Phase::NotReady("its disk is full".into()));
+        let mut readied = 0;
+        while told.try_recv().is_ok() {
+            readied += 1;
+        }
+        assert_eq!(readied, 2, "ready, and ready again after three that weren't answered");
     }
 
     #[tokio::test]

@@ -97,6 +97,8 @@ impl Background<'_> {
         let (broker, store) = (|| Arc::clone(broker), || Arc::clone(store));
         let stopping = broker().stopping.clone();
         self.on(threads, "follow the leaders", follow_leaders(broker(), opened));
+        let crowds = Arc::clone(broker().partitions.crowds());
+        self.on(threads, "wake those who wait", async move { crowds.wake().await });
         self.on(threads, "propose changes of the ISR", propose(broker()));
         self.on(threads, "look for lagging followers", keep_in_sync(broker()));
         self.on(threads, "mend damage", mend(broker()));

@@ -32,7 +32,7 @@ pub struct Call {
 }
 
 /// What is charged for a request; nothing for what its connection has for itself.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct CallMemory {
     /// For its frame.
     pub frame: Option<RequestMemory>,

@@ -13,8 +13,9 @@ use ottla_wire::messages::{
     DescribeLogDirsTopic,
 };
 
-use super::call::{Begun, Call};
+use super::call::{Begun, Call, CallError};
 use super::duplicates::grouped;
+use super::registry::Count;
 use crate::broker::Volume;
 use crate::partitions::Partition;
 
@@ -41,6 +42,15 @@ pub fn begin(call: Call) -> Begun {
             ..Default::default()
         })
     })
+}
+
+/// What it tells of, if it is asked for all partitions.
+///
+/// # Errors
+/// When the request can't be decoded.
+pub fn count(call: &Call) -> Result<Count, CallError> {
+    let is_about_all = call.decode::<DescribeLogDirs>()?.topics.is_none();
+    Ok(if is_about_all { Count::all(&call.broker.image()) } else { Count::default() })
 }
 
 const UNKNOWN: (i64, i64) = (-1, -1);

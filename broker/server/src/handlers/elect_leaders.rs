@@ -17,10 +17,11 @@ use ottla_wire::messages::{
     ElectLeadersResponse, ElectLeadersTopicResult,
 };
 
-use super::call::{Begun, Call};
+use super::call::{Begun, Call, CallError};
 use super::commands::{Failure, submit};
 use super::errors::election_error;
 use super::partitions::by_topic;
+use super::registry::Count;
 
 /// Elects leaders.
 pub fn begin(call: Call) -> Begun {
@@ -45,6 +46,15 @@ pub fn begin(call: Call) -> Begun {
         let replica_election_results = by_topic(told).into_iter().map(topic).collect();
         call.respond::<ElectLeaders>(&ElectLeadersResponse { replica_election_results, ..Default::default() })
     })
+}
+
+/// What it tells of, if it is asked for all partitions.
+///
+/// # Errors
+/// When the request can't be decoded.
+pub fn count(call: &Call) -> Result<Count, CallError> {
+    let is_about_all = call.decode::<ElectLeaders>()?.topic_partitions.is_none();
+    Ok(if is_about_all { Count::all(&call.broker.image()) } else { Count::default() })
 }
 
 const NOT_NEEDED: ErrorCode = ErrorCode::ElectionNotNeeded;

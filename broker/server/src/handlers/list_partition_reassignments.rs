@@ -11,8 +11,9 @@ use ottla_wire::messages::{
     OngoingPartitionReassignment, OngoingTopicReassignment,
 };
 
-use super::call::{Begun, Call};
+use super::call::{Begun, Call, CallError};
 use super::partitions::ids;
+use super::registry::Count;
 
 /// Answers from the image.
 pub fn begin(call: Call) -> Begun {
@@ -25,6 +26,15 @@ pub fn begin(call: Call) -> Begun {
             ..Default::default()
         })
     })
+}
+
+/// What it tells of, if it is asked for all partitions.
+///
+/// # Errors
+/// When the request can't be decoded.
+pub fn count(call: &Call) -> Result<Count, CallError> {
+    let is_about_all = call.decode::<ListPartitionReassignments>()?.topics.is_none();
+    Ok(if is_about_all { Count::all(&call.broker.image()) } else { Count::default() })
 }
 
 fn moving<'a>(

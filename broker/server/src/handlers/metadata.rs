@@ -18,8 +18,9 @@ use ottla_wire::messages::{
 use tokio::time::{Instant, sleep_until};
 
 use super::LARGE_BYTES;
-use super::call::{Begun, Call, CallError};
+use super::call::{Begun, Call, CallError, CallMemory};
 use super::partitions::told;
+use super::registry::Count;
 use super::rights::{CLUSTER_OPERATIONS, TOPIC_OPERATIONS};
 use crate::broker::{TopicRef, random_topic_id};
 use crate::net::{Outcome, Response};
@@ -28,7 +29,7 @@ use crate::net::{Outcome, Response};
 const CREATED_MAX: usize = 100;
 
 /// Creates what has to be created, then answers from the image.
-pub fn begin(call: Call) -> Begun {
+pub fn begin(mut call: Call) -> Begun {
     Box::pin(async move {
         let is_large = call.cost_bytes > LARGE_BYTES;
         let request = call.decode::<Metadata>()?;
@@ -37,34 +38,41 @@ pub fn begin(call: Call) -> Begun {
         }
         drop(request);
         let no_sooner = Instant::now() + settling(call.context.since.elapsed());
-        let answer_then = async move {
+        // Until its turn to be sent has come, it holds nothing that others wait for.
+        let kept =
+            call.broker.limits.waiting.keep(call.context.peer.ip(), call.frame.len() + call.cost_bytes);
+        let Some(kept) = kept.filter(|_| !is_large) else {
+            // A large one is made by the thread that this runs on.
             sleep_until(no_sooner).await;
-            answer(&call).await
+            return Ok(Outcome::Respond(answer(&call).await?));
         };
-        if is_large {
-            // It is made by the thread that this runs on.
-            return Ok(Outcome::Respond(answer_then.await?));
-        }
+        call.memory = CallMemory::default();
         Ok(Outcome::Later(Box::pin(async move {
-            let answer = answer_then.await;
+            let _kept = kept;
+            sleep_until(no_sooner).await;
+            let answer = answer(&call).await;
             answer.inspect_err(|error| tracing::error!(%error, "cannot encode a metadata response")).ok()
         })))
     })
 }
 
-/// What an answer about everything takes; nothing for others.
+/// What it tells of. A name that is short may be one of a topic of many partitions.
 ///
 /// # Errors
 /// When the request can't be decoded.
-pub fn answer_bytes(call: &Call) -> Result<usize, CallError> {
-    /// For each topic and partition, in bytes.
-    const TOPIC_BYTES: usize = 256;
-    const PARTITION_BYTES: usize = 320;
-    if !asks_for_all(&call.decode::<Metadata>()?, call.replier.version) {
-        return Ok(0);
-    }
+pub fn count(call: &Call) -> Result<Count, CallError> {
+    let request = call.decode::<Metadata>()?;
     let image = call.broker.image();
-    Ok(image.topics.len() * TOPIC_BYTES + image.partition_count * PARTITION_BYTES)
+    match &request.topics {
+        Some(topics) if !asks_for_all(&request, call.replier.version) => {
+            let found = each_once(topics).filter_map(|asked| find(asked, &image));
+            Ok(found.fold(Count::default(), |Count { topics, partitions }, topic| Count {
+                topics: topics + 1,
+                partitions: partitions + topic.partitions.len(),
+            }))
+        }
+        _ => Ok(Count::all(&image)),
+    }
 }
 
 fn asks_for_all(request: &MetadataRequest<'_>, version: i16) -> bool {

@@ -7,11 +7,10 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 use ottla_wire::{ApiKey, Decoder, RequestHeader, encode_unsupported_api_versions};
-use tokio::runtime::Handle;
 
 use crate::broker::Broker;
 use crate::contained::contained;
-use crate::net::{ConnectionContext, Frame, LargeTurn, LaterResponse, Outcome, Response, Sender};
+use crate::net::{ConnectionContext, Frame, LaterResponse, Outcome, Response, Sender};
 use crate::replication;
 
 mod add_raft_voter;
@@ -36,6 +35,7 @@ mod fetch;
 mod find_coordinator;
 mod incremental_alter_configs;
 mod init_producer_id;
+mod large;
 mod list_offsets;
 mod list_partition_reassignments;
 mod metadata;
@@ -49,7 +49,7 @@ mod unregister_broker;
 
 pub use call::{Begun, Call, CallError, CallMemory, Replier};
 pub use errors::read_error;
-pub use registry::{Measured, Operation, SERVED, Served};
+pub use registry::{AnswerCost, Measured, Operation, SERVED, Served};
 
 /// A request that costs no more is served within what its connection has for itself, in bytes.
 const OWN_BYTES: usize = 8 << 10;
@@ -73,7 +73,7 @@ pub async fn begin(broker: &Arc<Broker>, context: &ConnectionContext, frame: Fra
         return unsupported_version(served, version, correlation_id);
     }
     let replier = Replier { version, correlation_id };
-    let (call, turn) = match charged(broker, context, served, frame, replier).await {
+    let call = match charged(broker, context, served, frame, replier).await {
         Ok(charged) => charged,
         Err(error) => return Outcome::Close(format!("{} version {version}: {error}", served.key)),
     };
@@ -85,9 +85,14 @@ pub async fn begin(broker: &Arc<Broker>, context: &ConnectionContext, frame: Fra
             response
         })
     };
-    let begun = match turn {
-        None => (served.begin)(call).await,
-        Some(turn) => begin_large(broker, served, call, turn).await,
+    let is_large = call.cost_bytes > LARGE_BYTES;
+    let begun = (served.begin)(call);
+    let begun = match is_large {
+        false => begun.await,
+        true => {
+            let turn = || broker.limits.large_turn(context.peer.ip());
+            large::work(begun, broker.quorum.tasks(), turn).await
+        }
     };
     match begun {
         Err(error) => Outcome::Close(format!("{} version {version}: {error}", served.key)),
@@ -100,7 +105,7 @@ pub async fn begin(broker: &Arc<Broker>, context: &ConnectionContext, frame: Fra
     }
 }
 
-/// Waits until a request may take what it takes, before anything is taken, and for its turn if it is large.
+/// Waits until a request may take what it takes, before anything is taken.
 ///
 /// # Errors
 /// When it isn't such a request, or takes more than one may.
@@ -110,7 +115,7 @@ async fn charged(
     served: &Served,
     frame: Frame,
     replier: Replier,
-) -> Result<(Call, Option<LargeTurn>), CallError> {
+) -> Result<Call, CallError> {
     let limit_bytes = broker.limits.config().request_cost_max();
     let arrays_max = limit_bytes / served.cost_factor;
     // What a client sends mustn't end the broker, whatever is wrong with the reading of it.
@@ -124,40 +129,26 @@ async fn charged(
     let (broker, context) = (Arc::clone(broker), context.clone());
     let memory = CallMemory { frame: frame.memory, unfolded: None };
     let mut call = Call { broker, context, frame: frame.bytes, arrays_bytes, cost_bytes, memory, replier };
-    if let Some(answer_bytes) = served.answer_bytes {
+    charge(&mut call).await;
+    let answer_bytes = served.answer.of(&call)?;
+    if answer_bytes > 0 {
         // The whole cluster may be more than one request may take; it is told all the same.
-        call.cost_bytes = (cost_bytes + answer_bytes(&call)?).min(limit_bytes);
+        call.cost_bytes = (cost_bytes + answer_bytes).min(limit_bytes);
+        charge(&mut call).await;
     }
-    if call.cost_bytes > OWN_BYTES {
-        let address = call.context.peer.ip().to_canonical();
-        let sender =
-            Sender { address, broker: replication::broker_of(&call.broker, &call.context, &call.frame) };
-        let memory = call.broker.limits.memory(sender, call.cost_bytes, call.memory.frame.as_ref()).await;
-        call.memory.unfolded = Some(memory);
-    }
-    // First the memory, then the turn: whoever has a turn waits for no memory.
-    let turn = match call.cost_bytes > LARGE_BYTES {
-        true => Some(call.broker.limits.large_turn(call.context.peer.ip()).await),
-        false => None,
-    };
-    Ok((call, turn))
+    Ok(call)
 }
 
-/// Begins a request that keeps a thread busy for long. None of those that serve connections waits for it.
-async fn begin_large(
-    broker: &Arc<Broker>,
-    served: &Served,
-    call: Call,
-    turn: LargeTurn,
-) -> Result<Outcome, CallError> {
-    let (threads, begin) = (Handle::current(), served.begin);
-    let work = move || {
-        let outcome = threads.block_on(begin(call));
-        drop(turn);
-        outcome
-    };
-    let begun = broker.quorum.tasks().blocking("serve a large request", work).await;
-    begun.unwrap_or_else(|| Ok(Outcome::Close("the broker stops".to_owned())))
+/// Waits until a request may take what it costs, with nothing in its hands that another one may wait for.
+async fn charge(call: &mut Call) {
+    call.memory.unfolded = None;
+    if call.cost_bytes <= OWN_BYTES {
+        return;
+    }
+    let address = call.context.peer.ip().to_canonical();
+    let sender = Sender { address, broker: replication::broker_of(&call.broker, &call.context, &call.frame) };
+    let memory = call.broker.limits.memory(sender, call.cost_bytes, call.memory.frame.as_ref()).await;
+    call.memory.unfolded = Some(memory);
 }
 
 /// A client that asks for ApiVersions in a version that isn't served learns which are, as it can't know before.

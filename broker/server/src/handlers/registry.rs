@@ -2,6 +2,7 @@
 //!
 //! ApiVersions is answered from this list.
 
+use ottla_core::metadata::MetadataImage;
 use ottla_wire::codec::Message;
 use ottla_wire::messages::ApiVersion;
 use ottla_wire::{Api, ApiKey, DecodeError, Decoder, RequestHeader, apis};
@@ -62,14 +63,62 @@ pub struct Served {
     pub cost_factor: usize,
     /// Measures a request. Takes no memory itself.
     pub measure: Measure,
-    /// What its answer takes besides, in bytes, if that isn't bounded by the request: some that are short are about much.
-    pub answer_bytes: Option<AnswerBytes>,
+    /// What its answer takes besides, where that isn't bounded by the request: some that are short are about much.
+    pub answer: AnswerCost,
     /// Begins a request.
     pub begin: fn(Call) -> Begun,
 }
 
-/// From a request of which nothing was made yet, to what its answer takes.
-pub type AnswerBytes = fn(&Call) -> Result<usize, CallError>;
+/// What an answer takes until it is sent, besides what its request accounts for.
+#[derive(Debug, Clone, Copy)]
+pub enum AnswerCost {
+    /// Nothing.
+    Nothing,
+    /// So many bytes for each topic and each partition that it tells of.
+    Topics {
+        /// How many these are. An error if the request can't be decoded.
+        count: fn(&Call) -> Result<Count, CallError>,
+        /// For each topic, in bytes.
+        topic_bytes: usize,
+        /// For each partition, in bytes.
+        partition_bytes: usize,
+    },
+    /// So many bytes. An error if the request can't be decoded.
+    Bytes(fn(&Call) -> Result<usize, CallError>),
+}
+
+/// What an answer tells of, besides what its request accounts for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Count {
+    /// Topics.
+    pub topics: usize,
+    /// Partitions of all of them.
+    pub partitions: usize,
+}
+
+impl Count {
+    /// All that there are.
+    pub fn all(image: &MetadataImage) -> Self {
+        Self { topics: image.topics.len(), partitions: image.partition_count }
+    }
+}
+
+impl AnswerCost {
+    /// What the answer to this request takes, in bytes.
+    ///
+    /// # Errors
+    /// When the request can't be decoded.
+    pub fn of(self, call: &Call) -> Result<usize, CallError> {
+        match self {
+            Self::Nothing => Ok(0),
+            Self::Topics { count, topic_bytes, partition_bytes } => {
+                let Count { topics, partitions } = count(call)?;
+                Ok(topics * topic_bytes + partitions * partition_bytes)
+            }
+            Self::Bytes(bytes) => bytes(call),
+        }
+    }
+}
 
 /// What there is in a request, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,14 +153,23 @@ const fn serve<A: Api>(
         operation,
         cost_factor,
         measure: measure::<A>,
-        answer_bytes: None,
+        answer: AnswerCost::Nothing,
         begin,
     }
 }
 
 impl Served {
-    const fn answered_by(self, answer_bytes: AnswerBytes) -> Self {
-        Self { answer_bytes: Some(answer_bytes), ..self }
+    const fn answered_with(self, bytes: fn(&Call) -> Result<usize, CallError>) -> Self {
+        Self { answer: AnswerCost::Bytes(bytes), ..self }
+    }
+
+    const fn telling_of(
+        self,
+        count: fn(&Call) -> Result<Count, CallError>,
+        topic_bytes: usize,
+        partition_bytes: usize,
+    ) -> Self {
+        Self { answer: AnswerCost::Topics { count, topic_bytes, partition_bytes }, ..self }
     }
 }
 
@@ -121,21 +179,21 @@ pub const SERVED: &[Served] = &[
     serve::<apis::Produce>(3, 13, Operation::WriteTopic, 12, produce::begin),
     serve::<apis::Fetch>(4, 18, Operation::ReadTopic, 14, fetch::begin),
     serve::<apis::ListOffsets>(1, 11, Operation::DescribeTopic, 12, list_offsets::begin),
-    serve::<apis::Metadata>(0, 13, Operation::DescribeTopic, 12, metadata::begin).answered_by(metadata::answer_bytes),
+    serve::<apis::Metadata>(0, 13, Operation::DescribeTopic, 12, metadata::begin).telling_of(metadata::count, 256, 320),
     serve::<apis::FindCoordinator>(0, 6, Operation::DescribeGroup, 32, find_coordinator::begin),
     serve::<apis::ApiVersions>(0, 4, Operation::None, 8, api_versions::begin),
     serve::<apis::CreateTopics>(2, 7, Operation::CreateTopic, 128, create_topics::begin),
     serve::<apis::DeleteTopics>(1, 6, Operation::DeleteTopic, 32, delete_topics::begin),
     serve::<apis::InitProducerId>(0, 5, Operation::IdempotentWrite, 8, init_producer_id::begin),
     serve::<apis::OffsetForLeaderEpoch>(2, 4, Operation::DescribeTopic, 12, offset_for_leader_epoch::begin),
-    serve::<apis::DescribeConfigs>(1, 4, Operation::DescribeConfigs, 32, describe_configs::begin).answered_by(describe_configs::answer_bytes),
+    serve::<apis::DescribeConfigs>(1, 4, Operation::DescribeConfigs, 32, describe_configs::begin).answered_with(describe_configs::answer_bytes),
     serve::<apis::AlterConfigs>(0, 2, Operation::AlterConfigs, 32, alter_configs::begin),
-    serve::<apis::DescribeLogDirs>(1, 5, Operation::DescribeCluster, 32, describe_log_dirs::begin),
+    serve::<apis::DescribeLogDirs>(1, 5, Operation::DescribeCluster, 32, describe_log_dirs::begin).telling_of(describe_log_dirs::count, 256, 96),
     serve::<apis::CreatePartitions>(0, 3, Operation::AlterTopic, 32, create_partitions::begin),
-    serve::<apis::ElectLeaders>(0, 2, Operation::AlterCluster, 400, elect_leaders::begin),
+    serve::<apis::ElectLeaders>(0, 2, Operation::AlterCluster, 400, elect_leaders::begin).telling_of(elect_leaders::count, 256, 1_600),
     serve::<apis::IncrementalAlterConfigs>(0, 1, Operation::AlterConfigs, 32, incremental_alter_configs::begin),
     serve::<apis::AlterPartitionReassignments>(0, 1, Operation::AlterCluster, 48, alter_partition_reassignments::begin),
-    serve::<apis::ListPartitionReassignments>(0, 0, Operation::DescribeCluster, 16, list_partition_reassignments::begin),
+    serve::<apis::ListPartitionReassignments>(0, 0, Operation::DescribeCluster, 16, list_partition_reassignments::begin).telling_of(list_partition_reassignments::count, 128, 320),
     serve::<apis::DescribeQuorum>(0, 2, Operation::DescribeCluster, 96, describe_quorum::begin),
     serve::<apis::DescribeCluster>(0, 2, Operation::DescribeCluster, 8, describe_cluster::begin),
     serve::<apis::UnregisterBroker>(0, 0, Operation::AlterCluster, 8, unregister_broker::begin),

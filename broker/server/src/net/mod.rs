@@ -25,4 +25,4 @@ pub use listener::{BindError, BoundListener};
 pub use output::Response;
 pub use rate::RateLimit;
 pub use side::{SideLimits, SideListener};
-pub use turns::LargeTurn;
+pub use turns::{LargeTurn, Turns};

@@ -19,6 +19,7 @@ use tracing::{error, info, warn};
 use super::high_watermarks;
 use super::partition::Partition;
 use super::ready::{PartitionKey, ReadyList};
+use super::waiters::Crowds;
 use crate::replication::{Streams, Throttled};
 
 /// The partitions of this broker.
@@ -43,6 +44,8 @@ pub struct Partitions {
     saved_last: Mutex<BTreeMap<PartitionKey, Offset>>,
     /// Partitions that have something to propose to the controller.
     proposals: Arc<ReadyList>,
+    /// Partitions that have more waiters than are woken at once.
+    crowds: Arc<Crowds>,
     /// Partitions whose logs are damaged.
     damaged: Arc<ReadyList>,
     open: RwLock<HashMap<PartitionKey, Arc<Partition>>>,
@@ -115,6 +118,7 @@ impl Partitions {
             saved_last: Mutex::default(),
             folder,
             proposals: Arc::default(),
+            crowds: Arc::default(),
             damaged: Arc::default(),
             open: RwLock::default(),
             applied,
@@ -135,6 +139,11 @@ impl Partitions {
     /// The partitions that have something to propose to the controller.
     pub fn proposals(&self) -> &Arc<ReadyList> {
         &self.proposals
+    }
+
+    /// The partitions that have more waiters than are woken at once.
+    pub fn crowds(&self) -> &Arc<Crowds> {
+        &self.crowds
     }
 
     /// The partitions whose logs are damaged.
@@ -346,7 +355,8 @@ impl Partitions {
             created => created?,
         };
         let saved = self.saved.get(&(topic.id, index)).copied().unwrap_or_default();
-        let partition = Partition::new(self.node_id, log, saved, self.lag_max, Arc::clone(&self.proposals));
+        let (proposals, crowds) = (Arc::clone(&self.proposals), Arc::clone(&self.crowds));
+        let partition = Partition::new(self.node_id, log, saved, self.lag_max, proposals, crowds);
         self.open.write().insert(partition.key(), Arc::clone(&partition));
         let (damaged, key) = (Arc::clone(&self.damaged), partition.key());
         partition.log.on_damage(Arc::new(move |_| damaged.push(key)));

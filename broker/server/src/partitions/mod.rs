@@ -19,4 +19,4 @@ pub use manager::{Partitions, Totals};
 pub use openings::Openings;
 pub use partition::{Followed, Partition, ProduceError, Standing};
 pub use ready::{PartitionKey, ReadyList};
-pub use waiters::{Place, Woken};
+pub use waiters::{Crowds, Place, Woken};

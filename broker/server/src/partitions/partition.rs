@@ -1,6 +1,6 @@
 //! One replica that this broker holds: its log, what it knows of the others, and who waits for it.
 //!
-//! [`Replica`] decides, and this carries out. Locks, in the order in which they are taken: `gate`, the log's commit
+//! [`Replica`] decides, and this carries out. Locks, in the order in which they are taken: `gate`, `cut`, the log's commit
 //! lock, `replica`, the log's state. Durable hooks run under the commit lock, so nothing here syncs with `replica` held.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,7 +20,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{error, info};
 
 use super::ready::{PartitionKey, ReadyList};
-use super::waiters::{Waiters, Woken};
+use super::waiters::{Crowds, Waiters, Woken};
 use crate::clock::{monotonic_ms, now_ms};
 use crate::replication::Throttled;
 
@@ -35,6 +35,8 @@ pub struct Partition {
     /// Held for reading by whoever writes to the log in a role, so that the role can't change in between.
     gate: RwLock<()>,
     replica: Mutex<Replica>,
+    /// Held by who cuts the log.
+    cut: Mutex<()>,
     /// Followers' sessions, which are told of new records, another high watermark, another role.
     watchers: Mutex<Vec<Weak<ReadyList>>>,
     /// While this follows: the stream from its leader.
@@ -117,15 +119,17 @@ impl Partition {
         high_watermark: Offset,
         lag_max: Duration,
         proposals: Arc<ReadyList>,
+        crowds: Arc<Crowds>,
     ) -> Arc<Self> {
         let lag_max_ms = u64::try_from(lag_max.as_millis()).unwrap_or(u64::MAX);
         let replica = Replica::new(me, high_watermark, facts(&log), lag_max_ms);
         let partition = Arc::new(Self {
             key: (log.topic_id(), log.partition()),
             log: Arc::clone(&log),
-            waiters: Arc::default(),
+            waiters: Arc::new(Waiters::new(crowds)),
             gate: RwLock::default(),
             replica: Mutex::new(replica),
+            cut: Mutex::default(),
             watchers: Mutex::default(),
             stream: Mutex::default(),
             proposals,
@@ -352,9 +356,11 @@ impl Partition {
     /// Cuts the log as the leader's answer says. Blocks on the disk.
     ///
     /// # Errors
-    /// When the disk fails; the store has failed then.
+    /// When there is no room on the disk to begin, or the disk fails; the store has failed then.
     pub fn cut(&self, answer: &FetchAnswer) -> Result<(), StoreError> {
         let _gate = self.gate.read();
+        // One after the other, each decided on the log that the one before it left.
+        let _cut = self.cut.lock();
         let partition = self.log.topic_partition();
         let before = self.log.end_offset();
         match self.step(answer) {

@@ -1,7 +1,8 @@
 //! Who waits for a partition's durable end to pass an offset: producers with acks=all, and consumers' long polls.
 //!
 //! Nothing here polls: an append's sync wakes just those who wait for it. The thread that syncs looks at nobody else, and
-//! wakes only the first of them: each that leaves wakes the next, so that many who wait don't hold up the next sync.
+//! wakes only the first of them; a task wakes the others, so that many who wait don't hold up the next sync. Who waits is
+//! never needed to wake others: it may be an answer that its connection has no turn for yet.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -9,11 +10,10 @@ use std::sync::Arc;
 use ottla_types::Offset;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::task::yield_now;
 
-/// So many are woken by whoever moves the durable end.
+/// So many are woken by whoever moves the durable end, and at each turn of the task that wakes the others.
 const WOKEN_AT_ONCE: usize = 32;
-/// So many are woken by each that leaves.
-const WOKEN_BY_EACH: usize = 2;
 
 /// Those who wait for one offset, by number, with the name that each gave its place.
 type Group = HashMap<u64, (Arc<Woken>, usize)>;
@@ -43,17 +43,49 @@ impl Woken {
 }
 
 /// The waiters of one partition.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Waiters {
     list: Mutex<List>,
+    crowds: Arc<Crowds>,
+}
+
+/// Partitions some of whose waiters are still to be woken, each once.
+#[derive(Debug, Default)]
+pub struct Crowds {
+    queue: Mutex<VecDeque<Arc<Waiters>>>,
+    notify: Notify,
+}
+
+impl Crowds {
+    fn push(&self, waiters: Arc<Waiters>) {
+        self.queue.lock().push_back(waiters);
+        self.notify.notify_one();
+    }
+
+    /// Wakes those whom others left to be woken, of all partitions in turns. Never ends.
+    pub async fn wake(&self) {
+        loop {
+            let next = self.queue.lock().pop_front();
+            let Some(waiters) = next else {
+                self.notify.notified().await;
+                continue;
+            };
+            if waiters.list.lock().wake_some() {
+                self.queue.lock().push_back(waiters);
+            }
+            yield_now().await;
+        }
+    }
 }
 
 #[derive(Debug, Default)]
 struct List {
     /// By the offset that must be passed.
     groups: BTreeMap<Offset, Group>,
-    /// Those whose offset is passed and who aren't woken yet. Each of them still has its place, whose end wakes others.
+    /// Those whose offset is passed and who aren't woken yet.
     passed: VecDeque<Group>,
+    /// Whether they are left to the task that wakes crowds.
+    is_crowd: bool,
     next_number: u64,
 }
 
@@ -66,6 +98,11 @@ pub struct Place {
 }
 
 impl Waiters {
+    /// Nobody waits. `crowds` is for those who can't be woken at once.
+    pub fn new(crowds: Arc<Crowds>) -> Self {
+        Self { list: Mutex::default(), crowds }
+    }
+
     /// Has `woken` told of `name` once the durable end is greater than `offset`: once at most.
     ///
     /// Enter first and look at the durable end then, or a wake-up in between is missed.
@@ -77,8 +114,8 @@ impl Waiters {
         Place { waiters: Arc::clone(self), offset, number }
     }
 
-    /// Wakes those who wait for an offset below `durable_end`: some now, the others as these leave.
-    pub fn advance(&self, durable_end: Offset) {
+    /// Wakes those who wait for an offset below `durable_end`.
+    pub fn advance(self: &Arc<Self>, durable_end: Offset) {
         let mut list = self.list.lock();
         while let Some(entry) = list.groups.first_entry()
             && *entry.key() < durable_end
@@ -86,17 +123,22 @@ impl Waiters {
             let group = entry.remove();
             list.passed.push_back(group);
         }
-        drop(list);
-        self.wake(WOKEN_AT_ONCE);
+        self.wake(&mut list);
     }
 
     /// Wakes everyone, as when the partition goes elsewhere.
-    pub fn wake_all(&self) {
+    pub fn wake_all(self: &Arc<Self>) {
         let mut list = self.list.lock();
         let groups = std::mem::take(&mut list.groups);
         list.passed.extend(groups.into_values());
-        drop(list);
-        self.wake(WOKEN_AT_ONCE);
+        self.wake(&mut list);
+    }
+
+    /// Wakes some, and leaves the others to the task for crowds.
+    fn wake(self: &Arc<Self>, list: &mut List) {
+        if !list.is_crowd && list.wake_some() {
+            self.crowds.push(Arc::clone(self));
+        }
     }
 
     /// How many wait.
@@ -104,18 +146,23 @@ impl Waiters {
         let list = self.list.lock();
         list.groups.values().chain(&list.passed).map(HashMap::len).sum()
     }
-
-    /// Wakes up to `count` of those whose offset is passed.
-    fn wake(&self, count: usize) {
-        let mut list = self.list.lock();
-        for _ in 0..count {
-            let Some((woken, name)) = list.next_passed() else { return };
-            woken.wake(name);
-        }
-    }
 }
 
 impl List {
+    /// Wakes some of those whose offset is passed. Whether others of them are left.
+    fn wake_some(&mut self) -> bool {
+        let mut left = WOKEN_AT_ONCE;
+        self.is_crowd = loop {
+            let Some((woken, name)) = self.next_passed() else { break false };
+            woken.wake(name);
+            left -= 1;
+            if left == 0 {
+                break !self.passed.is_empty();
+            }
+        };
+        self.is_crowd
+    }
+
     fn next_passed(&mut self) -> Option<(Arc<Woken>, usize)> {
         loop {
             let group = self.passed.front_mut()?;
@@ -136,11 +183,6 @@ impl Drop for Place {
                 list.groups.remove(&self.offset);
             }
         }
-        let is_over = list.passed.is_empty();
-        drop(list);
-        if !is_over {
-            self.waiters.wake(WOKEN_BY_EACH);
-        }
     }
 }
 
@@ -151,6 +193,11 @@ mod tests {
 
     use super::*;
 
+    fn new() -> (Arc<Waiters>, Arc<Crowds>) {
+        let crowds = Arc::default();
+        (Arc::new(Waiters::new(Arc::clone(&crowds))), crowds)
+    }
+
     fn is_woken(woken: &Arc<Woken>) -> bool {
         let mut context = Context::from_waker(Waker::noop());
         std::pin::pin!(woken.changed()).poll(&mut context).is_ready()
@@ -158,7 +205,7 @@ mod tests {
 
     #[test]
     fn those_below_the_durable_end_are_woken_and_no_others() {
-        let waiters = Arc::new(Waiters::default());
+        let (waiters, _) = new();
         let (low, high) = (Arc::new(Woken::default()), Arc::new(Woken::default()));
         let _low = waiters.enter(Offset(4), &low, 0);
         let _high = waiters.enter(Offset(5), &high, 0);
@@ -169,7 +216,7 @@ mod tests {
 
     #[test]
     fn leaving_and_waking_all_empty_the_list() {
-        let waiters = Arc::new(Waiters::default());
+        let (waiters, _) = new();
         let notify = Arc::new(Woken::default());
         drop(waiters.enter(Offset(1), &notify, 0));
         assert_eq!(waiters.count(), 0);
@@ -178,44 +225,58 @@ mod tests {
         assert!(is_woken(&notify) && waiters.count() == 0);
     }
 
-    #[test]
-    fn who_syncs_wakes_few_and_these_wake_all_the_others() {
-        let waiters = Arc::new(Waiters::default());
-        let enter = |_| {
-            let notify = Arc::new(Woken::default());
-            (waiters.enter(Offset(1), &notify, 0), notify)
-        };
-        let mut waiting: Vec<_> = (0..10_000).map(enter).collect();
+    #[tokio::test]
+    async fn who_syncs_wakes_few_and_all_others_are_woken_whatever_these_do() {
+        let (waiters, crowds) = new();
+        let notifies: Vec<_> = (0..10_000).map(|_| Arc::new(Woken::default())).collect();
+        let _places: Vec<_> = notifies.iter().map(|notify| waiters.enter(Offset(1), notify, 0)).collect();
         waiters.advance(Offset(2));
-        let mut woken = 0;
-        loop {
-            let (now, later): (Vec<_>, Vec<_>) =
-                waiting.into_iter().partition(|(_, notify)| is_woken(notify));
-            assert!(woken > 0 || now.len() == WOKEN_AT_ONCE, "{} are woken by who syncs", now.len());
-            woken += now.len();
-            waiting = later;
-            if now.is_empty() {
-                break;
+        waiters.advance(Offset(3));
+        let (now, later): (Vec<_>, Vec<_>) = notifies.iter().partition(|notify| is_woken(notify));
+        assert_eq!(
+            (now.len(), crowds.queue.lock().len()),
+            (WOKEN_AT_ONCE, 1),
+            "woken by who syncs, and left"
+        );
+        let all_others = async {
+            for notify in later {
+                notify.changed().await;
             }
+        };
+        tokio::select! {
+            () = all_others => {}
+            () = crowds.wake() => {}
         }
-        assert_eq!((woken, waiting.len(), waiters.count()), (10_000, 0, 0));
+        assert_eq!((waiters.count(), waiters.list.lock().is_crowd), (0, false));
+        waiters.advance(Offset(9));
+        assert_eq!(crowds.queue.lock().len(), 0);
     }
 
-    #[test]
-    fn who_leaves_unwoken_still_wakes_others() {
-        let waiters = Arc::new(Waiters::default());
+    #[tokio::test]
+    async fn who_leaves_unwoken_is_passed_over() {
+        let (waiters, crowds) = new();
         let notifies: Vec<_> = (0..1_000).map(|_| Arc::new(Woken::default())).collect();
         let mut places: Vec<_> = notifies.iter().map(|notify| waiters.enter(Offset(1), notify, 0)).collect();
         waiters.advance(Offset(2));
-        places.truncate(500);
+        let last = places.pop();
         places.clear();
-        assert!(notifies.iter().all(is_woken) && waiters.count() == 0);
+        let nobody_is_left = async {
+            while waiters.count() > 0 {
+                yield_now().await;
+            }
+        };
+        tokio::select! {
+            () = nobody_is_left => {}
+            () = crowds.wake() => {}
+        }
+        assert!(is_woken(&notifies[999]));
+        drop(last);
     }
 
     #[test]
     fn who_waits_in_many_places_is_told_which_were_passed() {
         let woken = Arc::new(Woken::default());
-        let all: Vec<_> = (0..100).map(|_| Arc::new(Waiters::default())).collect();
+        let all: Vec<_> = (0..100).map(|_| new().0).collect();
         let _places: Vec<_> =
             all.iter().enumerate().map(|(name, waiters)| waiters.enter(Offset(5), &woken, name)).collect();
         all[7].advance(Offset(6));

@@ -32,6 +32,8 @@ const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_millis(500);
 /// The pause before a partition is asked for again that the leader refused, as when either side has an older image.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
+/// The pause before a log is cut that couldn't be.
+const CUT_AGAIN: Duration = Duration::from_secs(1);
 /// The longest that a leader that answers nothing is waited for.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(2);
 /// Requests on the way.
@@ -366,14 +368,16 @@ impl Fetcher {
         stream.again.push(partition.key());
     }
 
-    /// Cuts a log beside the stream, which then asks again.
+    /// Cuts a log beside the stream, which then asks again, be it that the cut has to wait: for room on the disk, say.
     fn cut(&self, partition: Arc<Partition>, answer: FetchAnswer) {
-        let ready = Arc::clone(&self.ready);
-        self.broker.quorum.tasks().spawn_blocking("cut a log", move || {
-            if let Err(error) = partition.cut(&answer) {
-                return error!(partition = %partition.log.topic_partition(), %error, "cannot cut the log");
+        let (ready, tasks) = (Arc::clone(&self.ready), self.broker.quorum.tasks().clone());
+        self.broker.quorum.tasks().spawn("cut a log", async move {
+            let (key, name) = (partition.key(), partition.log.topic_partition());
+            if let Some(Err(error)) = tasks.blocking("cut a log", move || partition.cut(&answer)).await {
+                error!(partition = %name, %error, "cannot cut the log");
+                sleep(CUT_AGAIN).await;
             }
-            ready.push(partition.key());
+            ready.push(key);
         });
     }
 }

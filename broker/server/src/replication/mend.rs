@@ -32,7 +32,7 @@ const RETRY_PAUSE_FIRST: Duration = Duration::from_millis(100);
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(2);
 /// The longest that a peer is waited for.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
-/// So many bytes of a damaged place are held in memory: a larger one is mended piece by piece.
+/// So many bytes of a damaged place are held in memory: a larger one is mended piece by piece, other partitions' in between.
 const PIECE_BYTES: usize = 8 << 20;
 
 /// Why a damaged place stays damaged for now.
@@ -81,8 +81,11 @@ pub async fn mend(broker: Arc<Broker>) {
             for range in partition.log.damage() {
                 let name = partition.log.topic_partition();
                 match mend_one(&broker, &partition, &range).await {
-                    Ok(()) => {
-                        info!(partition = %name, from = range.start.0, to = range.end.0, "damaged records are mended")
+                    Ok(mended) => {
+                        info!(partition = %name, from = range.start.0, to = mended.0, "damaged records are mended");
+                        if mended < range.end {
+                            damaged.push(key);
+                        }
                     }
                     Err(reason) => {
                         warn!(partition = %name, from = range.start.0, to = range.end.0, %reason, "damaged records are not mended yet");
@@ -101,15 +104,15 @@ pub async fn mend(broker: Arc<Broker>) {
     }
 }
 
+/// Mends the first piece of a damaged place, by whoever has it. Returns how far it is mended.
 async fn mend_one(
     broker: &Broker,
     partition: &Arc<Partition>,
     range: &Range<Offset>,
-) -> Result<(), MendError> {
-    let mut left = range.clone();
+) -> Result<Offset, MendError> {
     let mut outcome = Err(MendError::NoPeer);
     for peer in peers(broker, partition) {
-        outcome = mend_from(broker, partition, &mut left, peer).await;
+        outcome = mend_from(broker, partition, range, peer).await;
         if outcome.is_ok() {
             break;
         }
@@ -128,22 +131,18 @@ fn peers(broker: &Broker, partition: &Partition) -> Vec<BrokerId> {
     })
 }
 
-/// Mends what is `left`, a piece at a time: what is done stays done if the peer fails.
 async fn mend_from(
     broker: &Broker,
     partition: &Arc<Partition>,
-    left: &mut Range<Offset>,
+    range: &Range<Offset>,
     peer: BrokerId,
-) -> Result<(), MendError> {
+) -> Result<Offset, MendError> {
     let connection = connect(broker, peer).await?;
-    while left.start < left.end {
-        let records = fetch(&connection, partition, left).await?;
-        let partition = Arc::clone(partition);
-        let repair = move || partition.log.repair(&records);
-        let repair = broker.quorum.tasks().spawn_blocking("repair a log", repair).await;
-        left.start = repair.expect("mending does not panic")?.end;
-    }
-    Ok(())
+    let records = fetch(&connection, partition, range).await?;
+    let partition = Arc::clone(partition);
+    let repair = move || partition.log.repair(&records);
+    let repair = broker.quorum.tasks().spawn_blocking("repair a log", repair).await;
+    Ok(repair.expect("mending does not panic")?.end)
 }
 
 async fn connect(broker: &Broker, peer: BrokerId) -> Result<Connection, MendError> {

@@ -1,5 +1,8 @@
 //! What administrators and operators ask: configurations, the cluster, partitions page by page, health, metrics.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use ottla_wire::messages::*;
 use ottla_wire::{ErrorCode, apis};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -112,6 +115,32 @@ pub async fn http(broker: &TestBroker, request: &str) -> String {
     let mut answer = String::new();
     socket.read_to_string(&mut answer).await.unwrap();
     answer
+}
+
+/// Nobody is to be sent elsewhere because a topic is made.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_stays_ready_while_it_opens_a_new_topics_partitions() {
+    let broker = TestBroker::start(&[]).await;
+    let (server, is_made) = (Arc::clone(broker.server()), Arc::new(AtomicBool::new(false)));
+    let looking = {
+        let (server, is_made) = (Arc::clone(&server), Arc::clone(&is_made));
+        std::thread::spawn(move || {
+            let mut looks_while_opening = 0;
+            while !is_made.load(Ordering::Relaxed) {
+                let is_opening = *server.partitions.applied().borrow() < server.image().version;
+                let health = server.health();
+                assert!(health.ready, "{}", health.reason);
+                looks_while_opening += usize::from(is_opening);
+            }
+            looks_while_opening
+        })
+    };
+    broker.connect().await.create_topic("large", 3_000, &[]).await;
+    let made = server.image().version;
+    server.partitions.applied().wait_for(|applied| *applied >= made).await.unwrap();
+    is_made.store(true, Ordering::Relaxed);
+    assert!(looking.join().unwrap() > 0, "it was looked at while partitions were opened");
+    broker.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use ottla_types::{PartitionIndex, TopicId};
 use ottla_wire::messages::*;
 use ottla_wire::{ErrorCode, apis};
 
-use crate::client::{Client, PATIENCE, base_offsets, batch, fetch_request, values};
+use crate::client::{Client, PATIENCE, base_offsets, batch, fetch_request, produce_request, values};
 use crate::harness::TestBroker;
 
 /// What came of one partition: error, high watermark, values.
@@ -150,6 +151,37 @@ async fn a_long_poll_that_is_woken_for_one_partition_looks_at_no_other() {
     // Once each, and for each that is woken once when it is, and perhaps once more if something comes at the same moment.
     let most = PARTITIONS as u64 + 2 * (WOKEN + 1);
     assert!(looks() <= most, "{} looks for {WOKEN} wake-ups", looks());
+    broker.stop().await;
+}
+
+/// Answers are sent in the order of their requests: what waits behind another one can't go on when it is woken.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fetches_that_wait_behind_another_answer_hold_up_nobody() {
+    let broker = TestBroker::start(&[]).await;
+    let mut producer = broker.connect().await;
+    producer.create_topic("idle", 1, &[]).await;
+    producer.create_topic("t", 1, &[]).await;
+    let waiting = |topic| FetchRequest { max_wait_ms: 60_000, min_bytes: 1, ..fetch_request(topic, 0, 0) };
+    let mut parked = Vec::new();
+    for _ in 0..3 {
+        let mut client = broker.connect().await;
+        client.send::<apis::Fetch>(11, &waiting("idle")).await;
+        for _ in 0..20 {
+            client.send::<apis::Fetch>(11, &waiting("t")).await;
+        }
+        parked.push(client);
+    }
+    let id = TopicId(producer.topic_id("t").await);
+    let partition = broker.server().partitions.get(id, PartitionIndex(0)).unwrap();
+    while partition.waiters.count() < 60 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // It waits for the last of its records, behind all that wait for the first one.
+    let two = batch(&["a", "b"]);
+    let request = ProduceRequest { timeout_ms: 600_000, ..produce_request("t", 0, &two, -1) };
+    let answer = producer.call::<apis::Produce>(9, &request).await;
+    let produced = &answer.decode::<apis::Produce>().responses[0].partition_responses[0];
+    assert_eq!((produced.error_code, produced.base_offset), (0, 0));
     broker.stop().await;
 }
 

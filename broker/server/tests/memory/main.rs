@@ -11,7 +11,7 @@ mod counted;
 mod harness;
 mod requests;
 
-use ottla_server::handlers::{SERVED, Served};
+use ottla_server::handlers::{AnswerCost, SERVED, Served};
 use ottla_wire::{Api, encode_request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -97,6 +97,30 @@ async fn requests_take_no_more_than_is_charged_for_them() {
         }
     }
     assert!(complaints.is_empty(), "more than was charged:\n{}", complaints.join("\n"));
+    assert_eq!(broker.server().limits.queued_bytes(), 0, "all is given back");
+    broker.stop().await;
+}
+
+/// Short requests with answers as long as there are partitions.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_about_everything_take_no_more_than_is_charged_for_them() {
+    const PARTITIONS: usize = 10_000;
+    let _alone = ALONE.lock().await;
+    let broker = TestBroker::start(&[]).await;
+    broker.connect().await.create_topic("t", PARTITIONS as i32, &[]).await;
+    let made = broker.server().image().version;
+    broker.server().partitions.applied().wait_for(|applied| *applied >= made).await.unwrap();
+    for request in requests::about_everything() {
+        let AnswerCost::Topics { partition_bytes, .. } = request.served.answer else {
+            panic!("{} is charged by the request alone", request.what);
+        };
+        let (most, answered) = served(&broker, &request).await;
+        let allowed = PARTITIONS * partition_bytes + BESIDE_BYTES;
+        let line =
+            format!("{}: {} KiB of {} KiB, answered {answered:?}", request.what, most >> 10, allowed >> 10);
+        println!("{line}");
+        assert!(answered.is_some() && most <= allowed, "{line}");
+    }
     assert_eq!(broker.server().limits.queued_bytes(), 0, "all is given back");
     broker.stop().await;
 }

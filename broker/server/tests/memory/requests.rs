@@ -252,6 +252,24 @@ fn cluster() -> Vec<Request> {
     ]
 }
 
+/// Requests that mean everything, with a word or without.
+pub fn about_everything() -> Vec<Request> {
+    let elections = ElectLeadersRequest { timeout_ms: 30_000, ..Default::default() };
+    let named = MetadataRequestTopic { name: Some("t"), ..Default::default() };
+    let named = MetadataRequest { topics: Some(vec![named]), ..Default::default() };
+    vec![
+        request::<apis::Metadata>("Metadata of all", 12, &MetadataRequest::default()),
+        request::<apis::Metadata>("Metadata of the largest topic", 12, &named),
+        request::<apis::DescribeLogDirs>("DescribeLogDirs of all", 4, &DescribeLogDirsRequest::default()),
+        request::<apis::ElectLeaders>("ElectLeaders of all", 2, &elections),
+        request::<apis::ListPartitionReassignments>(
+            "ListPartitionReassignments of all",
+            0,
+            &ListPartitionReassignmentsRequest::default(),
+        ),
+    ]
+}
+
 /// Requests that are within the limit of their length, and would take more than one may.
 pub fn too_large() -> Vec<Request> {
     const MOST: usize = 100_000;
