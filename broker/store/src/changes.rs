@@ -11,7 +11,7 @@ use std::sync::Arc;
 use ottla_log::{seal_change, unseal_changes};
 use parking_lot::Mutex;
 
-use crate::disk::{Disk, DiskFile, OpenMode, is_no_space, is_out_of_files, read_file};
+use crate::disk::{Disk, DiskFile, OpenMode, is_no_space, is_passing, read_file};
 use crate::error::{FatalError, StoreError};
 
 /// No file of changes is larger, unless it is damaged.
@@ -23,10 +23,16 @@ const RESERVED_BYTES: u64 = 64 << 10;
 /// Why a change isn't durable.
 #[derive(Debug)]
 pub(crate) enum Unsaved {
-    /// There is no room for it now; nothing has changed.
-    NoRoom(StoreError),
+    /// It can't be written now, most likely for want of room; what was said before counts.
+    NotNow(StoreError),
     /// The store has to stop.
     Fatal(FatalError),
+}
+
+impl From<StoreError> for Unsaved {
+    fn from(error: StoreError) -> Self {
+        Self::NotNow(error)
+    }
 }
 
 pub(crate) struct Changes {
@@ -43,6 +49,16 @@ struct Files {
     /// The generations whose files are there, oldest first.
     live: Vec<u64>,
     current: Option<Current>,
+    /// A write or sync has failed: nobody knows what is on disk, so the files stay as they are.
+    has_failed: bool,
+}
+
+impl Files {
+    /// After a failure that ends the store nothing is written any more, be it by who waits already.
+    fn note<T>(&mut self, done: Result<T, Unsaved>) -> Result<T, Unsaved> {
+        self.has_failed |= matches!(done, Err(Unsaved::Fatal(_)));
+        done
+    }
 }
 
 struct Current {
@@ -50,6 +66,8 @@ struct Current {
     path: PathBuf,
     lines: u64,
     bytes: u64,
+    /// Whether room was set aside for it.
+    is_reserved: bool,
 }
 
 impl Changes {
@@ -80,7 +98,7 @@ impl Changes {
             changes = changes.zip(read).map(|(before, read)| before.into_iter().chain(read).collect());
         }
         let generation = live.last().map_or(1, |newest| newest + 1);
-        let files = Mutex::new(Files { generation, live, current: None });
+        let files = Mutex::new(Files { generation, live, current: None, has_failed: false });
         Ok((Self { disk: Arc::clone(disk), folder: folder.to_owned(), name, is_synced, files }, changes))
     }
 
@@ -92,52 +110,68 @@ impl Changes {
     /// Appends a change; it is durable then.
     pub(crate) fn append(&self, change: &str) -> Result<(), Unsaved> {
         let mut files = self.files.lock();
-        let mut current = match files.current.take() {
-            Some(current) => current,
-            None => self.begin_file(&mut files)?,
-        };
+        self.check(&files)?;
+        if files.current.is_none() {
+            let made = self.make_file(files.generation);
+            let current = files.note(made)?;
+            self.begin(&mut files, current);
+        }
+        let current = files.current.as_mut().expect("it was begun");
+        let done = self.append_to(current, change);
+        files.note(done)
+    }
+
+    fn append_to(&self, current: &mut Current, change: &str) -> Result<(), Unsaved> {
         let line = seal_change(current.lines, change);
-        let Current { file, path, bytes, .. } = &current;
+        let Current { file, path, bytes, .. } = &*current;
         if let Err(error) = file.write_at(*bytes, &[line.as_bytes()]) {
             // What was written of it must not be taken for a line by anyone.
             let cut = file.truncate(*bytes);
-            let unsaved = match cut {
-                Ok(()) if is_no_space(&error) => Unsaved::NoRoom(StoreError::io("write", path)(error)),
+            return Err(match cut {
+                Ok(()) if is_no_space(&error) => Unsaved::NotNow(StoreError::io("write", path)(error)),
                 _ => Unsaved::Fatal(FatalError::new("write", path, &error)),
-            };
-            files.current = Some(current);
-            return Err(unsaved);
+            });
         }
         if self.is_synced {
             file.sync().map_err(|error| Unsaved::Fatal(FatalError::new("sync", path, &error)))?;
         }
         current.lines += 1;
         current.bytes += line.len() as u64;
-        files.current = Some(current);
         Ok(())
     }
 
-    /// Makes the file of the newest generation, durably named before anything is in it.
-    fn begin_file(&self, files: &mut Files) -> Result<Current, Unsaved> {
-        let path = self.folder.join(format!("{}{}", self.name, files.generation));
+    fn check(&self, files: &Files) -> Result<(), Unsaved> {
+        if !files.has_failed {
+            return Ok(());
+        }
+        let reason = "the disk failed before".to_owned();
+        Err(Unsaved::Fatal(FatalError { action: "write", path: self.folder.clone(), reason }))
+    }
+
+    /// Makes the file of a generation, durably named before anything is in it. Until it is begun nobody relies on it.
+    fn make_file(&self, generation: u64) -> Result<Current, Unsaved> {
+        let path = self.folder.join(format!("{}{generation}", self.name));
         let made = (|| {
             let file = self.disk.open(&path, OpenMode::CreateIfMissing)?;
             file.truncate(0)?;
-            match file.preallocate(RESERVED_BYTES) {
-                Err(error) if !is_no_space(&error) => Err(error),
-                _ => Ok(file),
-            }
+            let is_reserved = match file.preallocate(RESERVED_BYTES) {
+                Err(error) if !is_no_space(&error) => return Err(error),
+                reserved => reserved.is_ok(),
+            };
+            self.disk.sync_dir(&self.folder)?;
+            Ok((file, is_reserved))
         })();
-        let file = made.map_err(|error: io::Error| match error {
-            error if is_no_space(&error) || is_out_of_files(&error) => {
-                Unsaved::NoRoom(StoreError::io("create", &path)(error))
-            }
-            error => Unsaved::Fatal(FatalError::new("create", &path, &error)),
-        })?;
-        let synced = self.disk.sync_dir(&self.folder);
-        synced.map_err(|error| Unsaved::Fatal(FatalError::new("sync", &self.folder, &error)))?;
-        files.live.push(files.generation);
-        Ok(Current { file, path, lines: 0, bytes: 0 })
+        match made {
+            Ok((file, is_reserved)) => Ok(Current { file, path, lines: 0, bytes: 0, is_reserved }),
+            Err(error) if is_passing(&error) => Err(Unsaved::NotNow(StoreError::io("create", &path)(error))),
+            Err(error) => Err(Unsaved::Fatal(FatalError::new("create", &path, &error))),
+        }
+    }
+
+    fn begin(&self, files: &mut Files, current: Current) {
+        let generation = files.generation;
+        files.live.push(generation);
+        files.current = Some(current);
     }
 
     /// The bytes of the newest file.
@@ -145,18 +179,43 @@ impl Changes {
         self.files.lock().current.as_ref().map_or(0, |current| current.bytes)
     }
 
-    /// From here on changes go to a newer file. Returns its generation, for [`Self::remove_before`].
-    pub(crate) fn begin_generation(&self) -> u64 {
+    /// From here on changes go to a newer file, which is made first, with room set aside: without any, they go to the one
+    /// before. Returns its generation, for [`Self::remove_before`].
+    pub(crate) fn begin_generation(&self) -> Result<u64, Unsaved> {
         let mut files = self.files.lock();
-        files.current = None;
-        files.generation = files.live.last().map_or(files.generation, |newest| newest + 1);
-        files.generation
+        self.check(&files)?;
+        let next = files.live.last().map_or(files.generation, |newest| newest + 1);
+        let is_used = match &mut files.current {
+            Some(current) if current.lines == 0 => {
+                current.is_reserved = current.is_reserved || current.file.preallocate(RESERVED_BYTES).is_ok();
+                return Ok(files.generation);
+            }
+            current => current.is_some(),
+        };
+        let made = self.make_file(next);
+        match files.note(made) {
+            Ok(current) if current.is_reserved || !is_used => {
+                files.generation = next;
+                self.begin(&mut files, current);
+            }
+            Ok(Current { path, .. }) => {
+                let no_room = io::Error::from(io::ErrorKind::StorageFull);
+                return Err(Unsaved::NotNow(StoreError::io("set room aside for", path)(no_room)));
+            }
+            // There is none that could be kept; the first change tries again.
+            Err(Unsaved::NotNow(_)) if !is_used => files.generation = next,
+            Err(error) => return Err(error),
+        }
+        Ok(files.generation)
     }
 
     /// Removes the older files, durably: all that they say is written elsewhere.
-    pub(crate) fn remove_before(&self, generation: u64) -> Result<(), StoreError> {
-        let older: Vec<u64> =
-            self.files.lock().live.iter().copied().filter(|live| *live < generation).collect();
+    pub(crate) fn remove_before(&self, generation: u64) -> Result<(), Unsaved> {
+        let older: Vec<u64> = {
+            let files = self.files.lock();
+            self.check(&files)?;
+            files.live.iter().copied().filter(|live| *live < generation).collect()
+        };
         if older.is_empty() {
             return Ok(());
         }
@@ -164,7 +223,7 @@ impl Changes {
             let path = self.folder.join(format!("{}{generation}", self.name));
             match self.disk.remove_file(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(StoreError::io("remove", path)(error));
+                    return Err(StoreError::io("remove", path)(error).into());
                 }
                 _ => {}
             }
@@ -172,5 +231,18 @@ impl Changes {
         self.disk.sync_dir(&self.folder).map_err(StoreError::io("sync", &self.folder))?;
         self.files.lock().live.retain(|live| *live >= generation);
         Ok(())
+    }
+
+    /// Removes a file in which nothing is, so that a folder that was closed has none.
+    pub(crate) fn remove_unused(&self) -> Result<(), Unsaved> {
+        let generation = {
+            let mut files = self.files.lock();
+            self.check(&files)?;
+            if files.current.take_if(|current| current.lines == 0).is_none() {
+                return Ok(());
+            }
+            files.generation + 1
+        };
+        self.remove_before(generation)
     }
 }

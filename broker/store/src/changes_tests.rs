@@ -1,14 +1,14 @@
 //! What one log's change costs, and that it is known after any stop.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
-use ottla_log::{RECOVERY_POINT_FILE, unseal_changes};
+use ottla_log::{LOG_START_FILE, RECOVERY_POINT_FILE, unseal_changes};
 use ottla_types::{LeaderEpoch, Offset, PartitionIndex, TopicId, TopicName};
 use parking_lot::Mutex;
 
 use crate::journal::JOURNAL_FOLDER;
-use crate::test_support::{Act, P0, TOPIC, WatchedDisk, batch, config, open};
+use crate::test_support::{Act, P0, TOPIC, WatchedDisk, batch, config, open, open_watched};
 use crate::{LogConfig, PartitionLog, Store, UpTo};
 
 fn create(store: &Store, id: TopicId, index: PartitionIndex) -> Arc<PartitionLog> {
@@ -141,7 +141,10 @@ fn changes_are_known_after_a_crash_and_go_with_the_next_checkpoint() {
     assert_eq!((log.end_offset(), log.damage()), (Offset(8), vec![]));
     assert_eq!(content(&log), wanted);
     store.checkpoint().unwrap();
-    assert_eq!((saved(&store, &log), change_files(dir.path(), "offsets.")), (Offset(8), vec![]));
+    assert_eq!(saved(&store, &log), Offset(8));
+    // What comes next has its file, and nothing else has one.
+    let files = change_files(dir.path(), "offsets.");
+    assert_eq!(files.iter().map(|file| file.metadata().unwrap().len()).collect::<Vec<_>>(), [0]);
     store.close().unwrap();
     assert_eq!(change_files(dir.path(), ""), Vec::<PathBuf>::new());
 }
@@ -211,4 +214,69 @@ fn a_change_during_a_checkpoint_is_written_whatever_was_said_before() {
     let log = store.partition(TOPIC, P0).unwrap();
     assert_eq!((log.end_offset(), log.damage()), (Offset(7), vec![]));
     assert!(saved(&store, &log) <= Offset(7));
+}
+
+/// Stock is taken of the logs that there were when the checkpoint began.
+#[test]
+fn a_log_start_that_was_raised_during_a_checkpoint_is_not_let_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let before = store.inner.logs();
+    let log = create(&store, TOPIC, P0);
+    append(&log, 12);
+    store.commit_now().unwrap();
+    assert!(log.advance_log_start(Offset(6)) > 0);
+    store.inner.shared.save_offsets(&before).unwrap();
+    let known = store.inner.shared.saved_start(&log.topic_partition());
+    assert_eq!(known, Some(log.log_start_offset()));
+    drop((store, log));
+    let store = open(dir.path());
+    let log = store.partition(TOPIC, P0).unwrap();
+    assert_eq!(store.inner.shared.saved_start(&log.topic_partition()), known);
+    // One that is gone isn't told of for ever.
+    store.delete_partition(TOPIC, P0).unwrap();
+    store.checkpoint().unwrap();
+    store.checkpoint().unwrap();
+    assert!(!std::fs::read_to_string(dir.path().join(LOG_START_FILE)).unwrap().contains("t 0"));
+}
+
+/// A checkpoint comes while what the disk says of a log that is begun anew is taken back.
+#[test]
+fn a_checkpoint_while_a_log_is_begun_anew_does_not_bring_its_start_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let hook: Arc<Mutex<Option<Hook>>> = Arc::default();
+    let called = Arc::clone(&hook);
+    let watch = move |path: &Path, act: Act| {
+        let is_line = path.to_string_lossy().contains("/offsets.") && matches!(act, Act::Sync);
+        if is_line && let Some(hook) = called.lock().take() {
+            hook();
+        }
+        Ok(())
+    };
+    let store = Arc::new(open_watched(dir.path(), watch));
+    let log = create(&store, TOPIC, P0);
+    append(&log, 12);
+    store.commit_now().unwrap();
+    log.advance_log_start(Offset(9));
+    store.checkpoint().unwrap();
+    // The checkpoint has the log as it is between the line and the cut: that one waits for the state.
+    let (saver, mine) = (Arc::clone(&store), Arc::clone(&log));
+    let (begun, begins) = mpsc::channel();
+    *hook.lock() = Some(Box::new(move || {
+        let (holds, held) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let state = mine.state.lock();
+            holds.send(()).unwrap();
+            saver.inner.shared.save_offsets(&[Arc::clone(&mine)]).unwrap();
+            drop(state);
+        });
+        held.recv().unwrap();
+        begun.send(thread).unwrap();
+    }));
+    log.reset_to(Offset(4)).unwrap();
+    begins.recv().unwrap().join().unwrap();
+    append(&log, 3);
+    store.commit_now().unwrap();
+    let started = store.inner.shared.saved_start(&log.topic_partition());
+    assert!(started.is_none_or(|start| start <= Offset(4)), "{started:?}");
 }

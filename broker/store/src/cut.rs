@@ -145,6 +145,10 @@ impl PartitionLog {
             Cut::Anew(offset) => (offset, Offset(0)),
         };
         self.state.lock().closed_at = Some(kept);
+        if let Cut::Anew(start) = cut {
+            // As with the recovery point: a checkpoint that is written meanwhile must not say again what is taken back.
+            self.set_start_at_most(Some(start));
+        }
         self.fence(kept).inspect_err(|_| self.give_up_cut())?;
         let interval_bytes = self.config().index_interval_bytes;
         let keeps_file = self.shared.bug == Some(StoreBug::WriteOverWhatWasCut);
@@ -153,6 +157,7 @@ impl PartitionLog {
             let doomed = state.forget(cut, interval_bytes, keeps_file);
             if matches!(cut, Cut::Anew(_)) {
                 self.set_start(end);
+                self.set_start_at_most(None);
             }
             self.cut_durable(end);
             self.set_end(end);
@@ -183,6 +188,7 @@ impl PartitionLog {
 
     /// Nothing is cut: what was known has to be said again, here and by the next checkpoint.
     fn give_up_cut(&self) {
+        self.set_start_at_most(None);
         self.shared.journal.cut_done(self.journal_key());
         let mut state = self.state.lock();
         state.touched = true;
@@ -281,6 +287,9 @@ impl PartitionLog {
         let _ = self.shared.journal.mark(self.journal_key(), &mut state, end);
         self.set_start(loaded.start);
         self.set_recovery_point(Some(loaded.recovery_point));
+        drop(state);
+        // Each read copies those that are in memory.
+        self.flush_indexes();
     }
 
     /// Where the batch that holds `offset` begins, or the damage that does: its offset, and its position in the segment.

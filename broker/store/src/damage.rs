@@ -69,6 +69,11 @@ impl State {
         }
     }
 
+    /// Records below `start` are let go, so damage there is none: nobody has them any more to mend it with.
+    pub(crate) fn forget_damage_before(&mut self, start: Offset) {
+        self.damaged.retain(|damage| damage.offsets.end > start);
+    }
+
     /// The damage at `offset`, if it is known.
     pub(crate) fn damage_at(&self, offset: Offset) -> Option<&Damage> {
         self.damaged.iter().find(|damage| damage.offsets.contains(&offset))
@@ -128,7 +133,8 @@ impl PartitionLog {
     pub(crate) fn found_damage(&self, view: &View, stop: Stop) -> Result<Damage, ReadError> {
         let damage = view.damage_from(stop)?;
         let mut state = self.state.lock();
-        let is_current = view.incarnation == state.incarnation && !damage.offsets.is_empty();
+        let is_let_go = damage.offsets.end <= self.log_start_offset();
+        let is_current = view.incarnation == state.incarnation && !damage.offsets.is_empty() && !is_let_go;
         let is_news = is_current && state.add_damage(damage.clone());
         drop(state);
         if is_news {

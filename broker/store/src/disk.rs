@@ -103,6 +103,11 @@ pub fn is_out_of_files(error: &io::Error) -> bool {
     [Errno::MFILE, Errno::NFILE].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
+/// Whether an error is gone once there is room: on the disk, or in the table of open files.
+pub(crate) fn is_passing(error: &io::Error) -> bool {
+    is_no_space(error) || is_out_of_files(error)
+}
+
 /// Reads a whole file of at most `bytes_max`.
 ///
 /// # Errors

@@ -8,6 +8,8 @@ use ottla_log::{BatchError, SequenceError, TextError};
 use ottla_types::{BrokerId, ClusterId, LeaderEpoch, Offset, TopicId};
 use thiserror::Error;
 
+use crate::disk::is_passing;
+
 /// The data directory can't be opened, or a partition can't be created or deleted.
 #[derive(Debug, Error)]
 pub enum StoreError {
@@ -100,6 +102,11 @@ impl StoreError {
     pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { action, path, source }
+    }
+
+    /// Whether it is gone once there is room.
+    pub(crate) fn is_passing(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if is_passing(source))
     }
 }
 

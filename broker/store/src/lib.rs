@@ -18,9 +18,13 @@ mod damage;
 mod damage_tests;
 mod disk;
 mod error;
+#[cfg(test)]
+mod failing_disk_tests;
 mod journal;
 mod load;
 mod meta;
+#[cfg(test)]
+mod missing_tests;
 mod offsets;
 mod parallel;
 mod partition;

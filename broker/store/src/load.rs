@@ -6,6 +6,7 @@
 //! is damaged, it stays, is named as damage, and reads there say so. What lies past both may be torn, and is cut there.
 
 mod durable;
+mod producers;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,8 +15,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_log::{
-    BatchError, Depth, FileKind, HEADER_BYTES, IndexEntry, IndexPacer, LeaderEpochs, ProducerStates, ScanEnd,
-    ScannedBatch, TimeIndexEntry, decode_snapshot, scan,
+    BatchError, Depth, FileKind, HEADER_BYTES, IndexEntry, IndexPacer, LeaderEpochs, ScanEnd, ScannedBatch,
+    TimeIndexEntry, scan,
 };
 use ottla_types::Offset;
 
@@ -30,6 +31,9 @@ use crate::segment::{IndexState, Segment};
 
 /// No snapshot or epoch file is larger, unless it is damaged.
 const SIDE_BYTES_MAX: usize = 256 << 20;
+
+/// What is wrong where a batch should be and none is.
+const NOTHING_THERE: BatchError = BatchError::Truncated { needed: HEADER_BYTES, present: 0 };
 
 /// What is known of a log before it is opened.
 #[derive(Clone, Copy, Debug)]
@@ -98,6 +102,9 @@ pub(crate) fn load_log(recovery: &Recovery<'_>, folder: &Path, known: Known) -> 
     let start = log_start.max(segments[0].base).min(end);
     loader.epochs_changed |= loader.epochs.truncate_to(end) | loader.epochs.advance_start(start);
     let (producers, snapshot_at) = loader.load_producers(&segments, end)?;
+    // What retention let go isn't missed.
+    loader.damaged.retain(|damage| damage.offsets.end > start);
+    loader.damaged.sort_by_key(|damage| damage.offsets.start);
     if loader.has_tail {
         // The last process may have ended before its names were synced.
         recovery.shared.sync_dir(folder).map_err(StoreError::io("sync", folder))?;
@@ -308,7 +315,7 @@ impl Loader<'_> {
             offsets: segment.end..next,
             segment: segment.base,
             positions: from..segment.bytes,
-            error: BatchError::Truncated { needed: HEADER_BYTES, present: 0 },
+            error: NOTHING_THERE,
             hides_producers: false,
         }
     }
@@ -508,80 +515,5 @@ impl Loader<'_> {
             bytes => bytes.ok()?,
         };
         Some(bytes.as_chunks::<N>().0.iter().map(|entry| decode(*entry)).collect())
-    }
-
-    /// The producers at the log's end: from the newest good snapshot, and the batches after it.
-    fn load_producers(
-        &self,
-        segments: &[Segment],
-        end: Offset,
-    ) -> Result<(ProducerStates, Option<Offset>), StoreError> {
-        let mut best = None;
-        for &at in self.files.snapshots.iter().rev() {
-            let path = self.path(FileKind::Snapshot, at);
-            let decoded =
-                read_file(self.disk, &path, SIDE_BYTES_MAX).ok().map(|bytes| decode_snapshot(&bytes));
-            match decoded {
-                // An older one lacks what records that are gone said.
-                Some(Ok(states)) if at <= end && at >= segments[0].base => {
-                    best = Some((at, states));
-                    break;
-                }
-                _ => self.remove(&FileKind::Snapshot.file_name(at))?,
-            }
-        }
-        let (from, mut states) = match best {
-            Some((at, states)) => (at, states),
-            None => (Offset(0), ProducerStates::default()),
-        };
-        if !self.recovery.clean {
-            // Nothing says what was heard after it was written.
-            states.forget_heard();
-        }
-        let snapshot_at = (!states.is_empty() || from > Offset(0)).then_some(from);
-        for segment in segments.iter().filter(|segment| segment.end > from && segment.bytes > 0) {
-            let mut start = self.replay_start(segment, from)?;
-            while let Some((offset, position)) = start {
-                // A damaged header must not say what a producer has written; what comes behind it may.
-                let end = self.walk(segment.base, position..segment.bytes, offset, Depth::Crc, |batch| {
-                    let header = batch.header();
-                    states.on_append(header, header.base_offset(), header.max_timestamp(), None);
-                    true
-                })?;
-                start = self.next_start(segment, &end, Offset(end.next_offset.0 + 1))?;
-            }
-        }
-        Ok((states, snapshot_at))
-    }
-
-    /// Where the batches from `from` on begin in a segment; `None` when damage hides it.
-    fn replay_start(&self, segment: &Segment, from: Offset) -> Result<Option<(Offset, u64)>, StoreError> {
-        if from <= segment.base {
-            return Ok(Some((segment.base, 0)));
-        }
-        let (positions, base) = (0..segment.bytes, segment.base);
-        let end =
-            self.walk(base, positions, base, Depth::Headers, |batch| batch.header().next_offset() < from)?;
-        if end.next_offset == from {
-            return Ok(Some((end.next_offset, end.position)));
-        }
-        // A snapshot stands between two batches, so a header on the way is damaged.
-        let start = ScanEnd { position: 0, next_offset: base, stopped_by: None };
-        self.next_start(segment, &start, from)
-    }
-
-    /// Where the batches go on behind damage, at `from` or later.
-    fn next_start(
-        &self,
-        segment: &Segment,
-        end: &ScanEnd,
-        from: Offset,
-    ) -> Result<Option<(Offset, u64)>, StoreError> {
-        if end.position >= segment.bytes || from >= segment.end {
-            return Ok(None);
-        }
-        let offsets = from..=Offset(segment.end.0 - 1);
-        let found = self.find_batch(segment.base, end.position..segment.bytes, offsets)?;
-        Ok(found.map(|(position, offset)| (offset, position)))
     }
 }

@@ -135,9 +135,12 @@ impl OffsetFiles {
     }
 
     /// Writes both files, where something has changed, and lets the changes go that they hold.
-    pub(crate) fn save(&self, logs: &[Arc<PartitionLog>]) -> Result<(), StoreError> {
+    ///
+    /// # Errors
+    /// When the disk fails, or has no room for the changes that follow.
+    pub(crate) fn save(&self, logs: &[Arc<PartitionLog>]) -> Result<(), Unsaved> {
         let _one = self.saving.lock();
-        let stock = self.take_stock(logs);
+        let stock = self.take_stock(logs)?;
         let (recovery_points, starts) = &stock.offsets;
         let mut file_bytes = 0;
         let mut write = |file, offsets: &OffsetCheckpoint, before: &OffsetCheckpoint| {
@@ -156,9 +159,14 @@ impl OffsetFiles {
         Ok(())
     }
 
-    fn take_stock(&self, logs: &[Arc<PartitionLog>]) -> Stock {
+    /// Before the store is closed for good.
+    pub(crate) fn end_changes(&self) -> Result<(), Unsaved> {
+        self.changes.remove_unused()
+    }
+
+    fn take_stock(&self, logs: &[Arc<PartitionLog>]) -> Result<Stock, Unsaved> {
         let _stock = self.stock.write();
-        let generation = self.changes.begin_generation();
+        let generation = self.changes.begin_generation()?;
         let mut known = self.known.lock();
         for (name, changes) in std::mem::take(&mut known.newer) {
             known.older.entry(name).or_default().extend(changes);
@@ -169,13 +177,19 @@ impl OffsetFiles {
             let Some(recovery_point) = log.recovery_point() else { continue };
             let name = log.topic_partition();
             // Never back by itself: a removal under way has written its log start here first.
-            let start = log.log_start_offset().max(known.get(&name).start.unwrap_or_default());
+            let start = log.start_to_save().max(known.get(&name).start.unwrap_or_default());
             if start > Offset(0) {
                 offsets.1.insert(name.clone(), start);
             }
             offsets.0.insert(name, recovery_point);
         }
-        Stock { generation, was_unsure, before: known.files.clone(), offsets }
+        // A partition that was made since has changes that go with the older files; what lies below its start is gone.
+        for name in known.older.keys().filter(|name| !offsets.0.contains_key(name)) {
+            if let Some(start) = known.get(name).start.filter(|start| *start > Offset(0)) {
+                offsets.1.insert(name.clone(), start);
+            }
+        }
+        Ok(Stock { generation, was_unsure, before: known.files.clone(), offsets })
     }
 }
 

@@ -32,6 +32,8 @@ pub struct PartitionLog {
     /// Whether the committer has it on its list.
     pub(crate) queued: AtomicBool,
     start: AtomicI64,
+    /// While the log is begun anew: the files of all partitions are to say no later start than that.
+    start_at_most: AtomicI64,
     end: AtomicI64,
     durable: AtomicI64,
     /// Up to here segments and the files beside them are on disk: what the recovery point checkpoint may say.
@@ -129,6 +131,7 @@ impl PartitionLog {
             config: RwLock::new(Arc::new(config)),
             queued: AtomicBool::new(false),
             start: AtomicI64::new(start.0),
+            start_at_most: AtomicI64::new(i64::MAX),
             end: AtomicI64::new(end.0),
             durable: AtomicI64::new(end.0),
             recovery_point: AtomicI64::new(recovery_point.0),
@@ -221,6 +224,18 @@ impl PartitionLog {
 
     pub(crate) fn set_start(&self, start: Offset) {
         self.start.store(start.0, Ordering::Release);
+    }
+
+    /// Says that the log is about to begin at `start`, be that earlier, or with `None` that it isn't any more.
+    pub(crate) fn set_start_at_most(&self, start: Option<Offset>) {
+        self.start_at_most.store(start.map_or(i64::MAX, |start| start.0), Ordering::Release);
+    }
+
+    /// What the files of all partitions may say of the log's start.
+    pub(crate) fn start_to_save(&self) -> Offset {
+        // In this order, as the start is set before the limit is taken back.
+        let at_most = self.start_at_most.load(Ordering::Acquire);
+        self.log_start_offset().min(Offset(at_most))
     }
 
     pub(crate) fn set_end(&self, end: Offset) {

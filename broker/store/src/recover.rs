@@ -13,7 +13,7 @@ use ottla_log::{
 };
 use ottla_types::{Offset, PartitionIndex, TopicId, TopicName, TopicPartition};
 
-use crate::disk::{Disk, OpenMode, read_file};
+use crate::disk::{DirEntry, Disk, OpenMode, read_file};
 use crate::error::StoreError;
 use crate::journal::{JOURNAL_FOLDER, Replay, Replayed, Slot};
 use crate::load::{Known, load_log};
@@ -147,8 +147,7 @@ impl Recovery<'_> {
             return Ok(Some(metadata.topic_id));
         }
         let files = disk.list(folder).map_err(StoreError::io("list", folder))?;
-        let is_log = |name: &str| matches!(FileKind::parse(name), Some((FileKind::Log, _)));
-        if !files.iter().any(|file| is_log(&file.name) && file.bytes > 0) {
+        if !has_records(&files) {
             remove_folder(disk, folder)?;
             return Ok(None);
         }
@@ -174,7 +173,38 @@ pub(crate) fn remove_folder(disk: &dyn Disk, folder: &Path) -> Result<(), StoreE
     disk.remove_dir(folder).map_err(StoreError::io("remove", folder))
 }
 
-/// Creates the folder of a new partition. Its names become durable with its first commit.
+/// Frees the name of a partition that isn't there from a folder that is: one that was to be deleted goes, and so does one
+/// without records. Any other may be all that there is of a log that couldn't be put aside, and gets another name.
+pub(crate) fn clear_name(
+    shared: &Arc<Shared>,
+    name: &TopicPartition,
+    suffix: &'static str,
+) -> Result<(), StoreError> {
+    let disk = &*shared.disk;
+    let folder = shared.dir.join(partition_folder(&name.topic, name.partition));
+    let files = disk.list(&folder).unwrap_or_default();
+    if files.is_empty() {
+        return Ok(());
+    }
+    let is_kept = suffix == STRAY_SUFFIX && has_records(&files);
+    let suffix = if is_kept { STRAY_SUFFIX } else { DELETE_SUFFIX };
+    let unique = disk.random_id().map_err(StoreError::io("name", &folder))?;
+    let renamed = shared.dir.join(renamed_folder(&name.topic, name.partition, unique, suffix));
+    disk.rename(&folder, &renamed).map_err(StoreError::io("rename", &folder))?;
+    shared.sync_dir(&shared.dir).map_err(StoreError::io("sync", &shared.dir))?;
+    if is_kept {
+        tracing::error!(folder = %folder.display(), aside = %renamed.display(), "nobody knows these records, put aside");
+        return Ok(());
+    }
+    remove_folder(disk, &renamed)
+}
+
+fn has_records(files: &[DirEntry]) -> bool {
+    let is_log = |name: &str| matches!(FileKind::parse(name), Some((FileKind::Log, _)));
+    files.iter().any(|file| is_log(&file.name) && file.bytes > 0)
+}
+
+/// Creates the folder of a new partition, whose name is free. Its names become durable with its first commit.
 pub(crate) fn create_partition(
     shared: &Arc<Shared>,
     topic: TopicName,
@@ -184,14 +214,6 @@ pub(crate) fn create_partition(
 ) -> Result<Arc<PartitionLog>, StoreError> {
     let disk = &*shared.disk;
     let folder = shared.dir.join(partition_folder(&topic, partition));
-    if disk.list(&folder).is_ok_and(|files| !files.is_empty()) {
-        // Of a partition whose deletion failed.
-        let unique = disk.random_id().map_err(StoreError::io("name", &folder))?;
-        let renamed = shared.dir.join(renamed_folder(&topic, partition, unique, DELETE_SUFFIX));
-        disk.rename(&folder, &renamed).map_err(StoreError::io("rename", &folder))?;
-        shared.sync_dir(&shared.dir).map_err(StoreError::io("sync", &shared.dir))?;
-        remove_folder(disk, &renamed)?;
-    }
     disk.create_dir(&folder).map_err(StoreError::io("create", &folder))?;
     let metadata_path = folder.join(PartitionMetadata::FILE);
     let log_path = folder.join(FileKind::Log.file_name(Offset(0)));

@@ -71,24 +71,24 @@ impl PartitionLog {
         let _one = self.commit_lock.lock();
         let needs_closed = {
             let state = self.state.lock();
-            let damage = state.damage_for(&given)?;
-            let is_active = state.segments.last().is_some_and(|active| active.base == damage.segment);
-            given.end == damage.offsets.end || is_active
+            state.needs_closed(&given)?
         };
         let mended_to = if needs_closed {
-            self.closed(|| self.mend(records, &headers, &given))?
+            self.closed(|| self.mend(records, &headers, &given, true))?
         } else {
-            self.mend(records, &headers, &given)?
+            self.mend(records, &headers, &given, false)?
         };
         Ok(given.start..mended_to)
     }
 
-    /// Returns the offset up to which it is mended.
+    /// Returns the offset up to which it is mended. The files are read again only if the log is closed, and if nothing else
+    /// is left to be mended in that segment.
     fn mend(
         &self,
         records: &Bytes,
         headers: &[BatchHeader<'_>],
         given: &Range<Offset>,
+        is_closed: bool,
     ) -> Result<Offset, RepairError> {
         let piece = loop {
             match self.next_piece(headers, given)? {
@@ -105,7 +105,7 @@ impl PartitionLog {
             self.sync_snapshot(&piece.folder, snapshot);
         }
         self.write_piece(&piece, &records[..piece.bytes])?;
-        if piece.is_whole() {
+        if piece.is_whole() && is_closed && !self.state.lock().has_more_damage(&piece.damage) {
             self.end_repair(&piece)?
         } else {
             self.shrink_damage(&piece)
@@ -119,8 +119,7 @@ impl PartitionLog {
         let mut state = self.state.lock();
         let damage = state.damage_for(given)?.clone();
         check_chain(&state, headers, &damage)?;
-        let segment = state.segments.iter().find(|segment| segment.base == damage.segment);
-        let is_last = segment.is_none_or(|segment| damage.positions.end >= segment.bytes);
+        let is_last = state.is_at_segment_end(&damage)?;
         let (start, needed) =
             (damage.positions.start, damage.positions.end.saturating_sub(damage.positions.start));
         let (count, bytes) = if is_last {
@@ -182,6 +181,11 @@ impl PartitionLog {
         let (base, position) = (damage.offsets.start, damage.positions.start);
         let folder = self.state.lock().folder.clone();
         let path = |base| folder.join(FileKind::Log.file_name(base));
+        if self.shared.saved_recovery_point(&self.topic_partition()) < damage.offsets.end {
+            // After a crash the journal would repeat, behind the segment's new end, what was damaged there.
+            let later = std::io::Error::other("the journal may still repeat it until the next checkpoint");
+            return Err(StoreError::io("shorten", path(damage.segment))(later));
+        }
         let disk = &*self.shared.disk;
         let (before, new) = (path(damage.segment), path(base));
         let made = (|| {
@@ -239,6 +243,9 @@ impl PartitionLog {
         if let Some(segment) = segment.filter(|segment| segment.bytes < piece.end_position()) {
             segment.set_recovered(piece.end_position(), segment.end);
         }
+        if piece.is_whole() {
+            state.damaged.retain(|known| known.offsets != piece.damage.offsets);
+        }
         let known = state.damaged.iter_mut().find(|known| known.offsets == piece.damage.offsets);
         if let Some(known) = known {
             known.offsets.start = piece.end;
@@ -272,6 +279,29 @@ impl PartitionLog {
 }
 
 impl State {
+    /// Whether a repair with what is given needs a log that stays as it is: where its own end is mended, and where its files
+    /// are read again.
+    fn needs_closed(&self, given: &Range<Offset>) -> Result<bool, RepairError> {
+        let damage = self.damage_for(given)?;
+        let is_active = self.segments.last().is_some_and(|active| active.base == damage.segment);
+        Ok(is_active || (given.end == damage.offsets.end && !self.has_more_damage(damage)))
+    }
+
+    /// Whether something else is damaged in the segment, so that a place within it isn't the last one to be mended. What is
+    /// missing at a segment's end always counts as that.
+    fn has_more_damage(&self, damage: &Damage) -> bool {
+        let is_other =
+            |known: &Damage| known.segment == damage.segment && known.offsets.start != damage.offsets.start;
+        !self.is_at_segment_end(damage).unwrap_or(true) && self.damaged.iter().any(is_other)
+    }
+
+    /// Whether the damage reaches to its segment's end.
+    fn is_at_segment_end(&self, damage: &Damage) -> Result<bool, RepairError> {
+        let segment = self.segments.iter().find(|segment| segment.base == damage.segment);
+        let segment = segment.ok_or_else(|| RepairError::NotDamaged { given: damage.offsets.clone() })?;
+        Ok(damage.positions.end >= segment.bytes)
+    }
+
     /// The damage that begins with what is given, and doesn't end before it.
     fn damage_for(&self, given: &Range<Offset>) -> Result<&Damage, RepairError> {
         let holds = |damage: &&Damage| damage.offsets.start == given.start && given.end <= damage.offsets.end;

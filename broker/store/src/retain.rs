@@ -22,12 +22,13 @@ impl PartitionLog {
     pub fn advance_log_start(&self, offset: Offset) -> usize {
         let _one = self.commit_lock.lock();
         let count = {
-            let state = self.state.lock();
+            let mut state = self.state.lock();
             let offset = offset.min(self.durable_end_offset());
             if state.deleted || self.shared.has_failed() || offset <= self.log_start_offset() {
                 return 0;
             }
             self.set_start(offset);
+            state.forget_damage_before(offset);
             let passed = state.segments.iter().take_while(|segment| segment.end <= offset).count();
             passed.min(state.segments.len() - 1)
         };
@@ -78,6 +79,7 @@ impl PartitionLog {
         let gone: Vec<Segment> = {
             let mut state = self.state.lock();
             self.set_start(start);
+            state.forget_damage_before(start);
             state.touched = true;
             state.epochs_unsaved |= state.epochs.advance_start(start);
             state.segments.drain(..count).collect()

@@ -167,12 +167,22 @@ impl Shared {
 
     /// Writes both checkpoint files, where something has changed.
     pub(crate) fn save_offsets(&self, logs: &[Arc<PartitionLog>]) -> Result<(), StoreError> {
-        self.offsets.save(logs)
+        self.offsets.save(logs).map_err(|error| self.unsaved(error))
+    }
+
+    /// Removes what was made ready for changes: there won't be any.
+    pub(crate) fn end_offset_changes(&self) -> Result<(), StoreError> {
+        self.offsets.end_changes().map_err(|error| self.unsaved(error))
     }
 
     /// What the disk says of a partition's recovery point, at the least.
     pub(crate) fn saved_recovery_point(&self, name: &TopicPartition) -> Offset {
         self.offsets.get(name).recovery_point.unwrap_or_default()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn saved_start(&self, name: &TopicPartition) -> Option<Offset> {
+        self.offsets.get(name).start
     }
 
     /// Writes the log start of a partition, before what lies below it is removed.
@@ -211,7 +221,7 @@ impl Shared {
 
     fn unsaved(&self, error: Unsaved) -> StoreError {
         match error {
-            Unsaved::NoRoom(error) => error,
+            Unsaved::NotNow(error) => error,
             Unsaved::Fatal(error) => {
                 self.fail(&error);
                 StoreError::Failed

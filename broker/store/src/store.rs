@@ -1,6 +1,6 @@
 //! The store: one data directory with all its partitions, opened once, and its committer thread.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,7 +21,7 @@ use crate::offsets::OffsetFiles;
 use crate::parallel::each;
 use crate::partition::PartitionLog;
 use crate::real::RealDisk;
-use crate::recover::{Recovery, create_partition, remove_folder};
+use crate::recover::{Recovery, clear_name, create_partition, remove_folder};
 use crate::scrub::ScrubCursor;
 use crate::shared::{FatalHook, Shared, StoreBug, StoreMemory};
 
@@ -103,6 +103,8 @@ pub(crate) struct Inner {
     producer_expiration: Duration,
     /// Partitions that are gone, and the newest entry of each in the journal.
     gone: Mutex<HashMap<JournalKey, u64>>,
+    /// The names whose folders were to be deleted and couldn't even be renamed: nobody wants what is in them.
+    undeleted: Mutex<HashSet<TopicPartition>>,
     /// Held by who makes or removes a partition, while the disk takes its time: who looks one up needs only the map.
     making: Mutex<()>,
     pub(crate) scrub: Mutex<ScrubCursor>,
@@ -173,6 +175,7 @@ impl Store {
             sync_threads: threads,
             producer_expiration: config.producer_expiration,
             gone: Mutex::new(gone),
+            undeleted: Mutex::default(),
             making: Mutex::new(()),
             scrub: Mutex::default(),
         });
@@ -256,6 +259,9 @@ impl Store {
             self.inner.shared.cut_gone((topic_id, partition), newest)?;
             self.inner.gone.lock().remove(&(topic_id, partition));
         }
+        let suffix = if self.inner.undeleted.lock().contains(&name) { DELETE_SUFFIX } else { STRAY_SUFFIX };
+        clear_name(&self.inner.shared, &name, suffix)?;
+        self.inner.undeleted.lock().remove(&name);
         let log = create_partition(&self.inner.shared, topic, topic_id, partition, config)?;
         log.queue();
         let mut partitions = self.inner.partitions.write();
@@ -307,6 +313,15 @@ impl Store {
         let Some(log) = partitions.remove(&(topic_id, partition)) else { return Ok(None) };
         self.inner.names.lock().remove(&log.topic_partition());
         drop(partitions);
+        let renamed = self.rename_folder(&log, suffix);
+        if renamed.is_err() && suffix == DELETE_SUFFIX {
+            self.inner.undeleted.lock().insert(log.topic_partition());
+        }
+        renamed.map(Some)
+    }
+
+    /// Whoever comes for the log from now on finds it deleted, whether its folder can be renamed or not.
+    fn rename_folder(&self, log: &PartitionLog, suffix: &str) -> Result<PathBuf, StoreError> {
         let shared = &self.inner.shared;
         let _one = log.commit_lock.lock();
         if suffix == STRAY_SUFFIX {
@@ -317,7 +332,7 @@ impl Store {
         state.deleted = true;
         log.set_recovery_point(None);
         let unique = shared.disk.random_id().map_err(StoreError::io("name", &state.folder))?;
-        let renamed = shared.dir.join(renamed_folder(&log.topic, partition, unique, suffix));
+        let renamed = shared.dir.join(renamed_folder(&log.topic, log.partition, unique, suffix));
         shared.disk.rename(&state.folder, &renamed).map_err(StoreError::io("rename", &state.folder))?;
         state.folder = renamed.clone();
         for segment in &mut state.segments {
@@ -327,7 +342,7 @@ impl Store {
         drop(state);
         shared.close_files(log.key, None);
         shared.sync_dir(&shared.dir).map_err(StoreError::io("sync", &shared.dir))?;
-        Ok(Some(renamed))
+        Ok(renamed)
     }
 
     /// Deletes all partitions of a topic.
@@ -385,6 +400,7 @@ impl Store {
             return Err(StoreError::Failed);
         }
         let shared = &self.inner.shared;
+        shared.end_offset_changes()?;
         shared.journal.remove()?;
         save(&*shared.disk, &shared.dir, CLEAN_FILE, "{\"version\":0,\"brokerEpoch\":-1}\n")?;
         tracing::info!(dir = %shared.dir.display(), "store closed");

@@ -24,6 +24,14 @@ pub(crate) fn open(dir: &Path) -> Store {
     Store::open(config(dir)).unwrap()
 }
 
+/// The store of a folder on a disk of which `watch` is told.
+pub(crate) fn open_watched(
+    dir: &Path,
+    watch: impl Fn(&Path, Act) -> io::Result<()> + Send + Sync + 'static,
+) -> Store {
+    Store::open_on(Arc::new(WatchedDisk(Arc::new(watch))), config(dir)).unwrap()
+}
+
 /// A batch of one record.
 pub(crate) fn batch(value: &[u8]) -> Bytes {
     BatchBuilder::new(Offset(0), LeaderEpoch(-1)).record(1_000, None, Some(value)).build().into()
@@ -32,15 +40,21 @@ pub(crate) fn batch(value: &[u8]) -> Bytes {
 /// What is about to be done to a file or folder.
 #[derive(Debug)]
 pub(crate) enum Act {
+    /// So many bytes are read.
+    Read(usize),
     /// So many bytes are written.
     Write(usize),
+    /// Room is set aside.
+    Reserve,
     Sync,
     SyncDir,
+    /// It gets another name.
+    Rename,
 }
 
 type Watch = Arc<dyn Fn(&Path, Act) -> io::Result<()> + Send + Sync>;
 
-/// The operating system's disk; someone is told of writes and syncs before they are done, and may refuse them.
+/// The operating system's disk; someone is told of what is done to it before they are done, and may refuse them.
 pub(crate) struct WatchedDisk(pub(crate) Watch);
 
 struct WatchedFile {
@@ -64,6 +78,7 @@ impl Disk for WatchedDisk {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        (self.0)(from, Act::Rename)?;
         RealDisk.rename(from, to)
     }
 
@@ -91,6 +106,7 @@ impl Disk for WatchedDisk {
 
 impl DiskFile for WatchedFile {
     fn read_at(&self, position: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        (self.watch)(&self.path, Act::Read(buffer.len()))?;
         self.file.read_at(position, buffer)
     }
 
@@ -108,6 +124,7 @@ impl DiskFile for WatchedFile {
     }
 
     fn preallocate(&self, bytes: u64) -> io::Result<()> {
+        (self.watch)(&self.path, Act::Reserve)?;
         self.file.preallocate(bytes)
     }
 

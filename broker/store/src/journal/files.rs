@@ -77,6 +77,8 @@ pub(super) struct Files {
     live: VecDeque<Live>,
     current: Option<Current>,
     has_spare: bool,
+    /// Whether files were let go and that isn't on disk yet.
+    has_unsynced_names: bool,
     /// Memory for the next group.
     pub(super) idle_group: JournalGroup,
 }
@@ -90,7 +92,18 @@ impl Files {
         old: Vec<u64>,
     ) -> Self {
         let (live, idle_group) = (VecDeque::new(), JournalGroup::default());
-        Self { disk, folder, file_bytes, generation, old, live, current: None, has_spare: false, idle_group }
+        Self {
+            disk,
+            folder,
+            file_bytes,
+            generation,
+            old,
+            live,
+            current: None,
+            has_spare: false,
+            has_unsynced_names: false,
+            idle_group,
+        }
     }
 
     /// Whether a spare file will be wanted before one is released: the first time that a file fills.
@@ -213,14 +226,15 @@ impl Files {
         self.live.iter().find_map(|live| live.first_number).unwrap_or(unwritten)
     }
 
-    /// Lets the files before `boundary` go.
-    pub(super) fn release(&mut self, boundary: u64) -> Result<(), FatalError> {
+    /// Lets the files before `boundary` go. Returns whether they durably have: with too many open files that comes later.
+    pub(super) fn release(&mut self, boundary: u64) -> Result<bool, FatalError> {
         let mut gone = std::mem::take(&mut self.old);
         let passed = self.live.iter().take_while(|live| live.generation < boundary).count();
         gone.extend(self.live.drain(..passed).map(|live| live.generation));
-        if gone.is_empty() {
-            return Ok(());
+        if gone.is_empty() && !self.has_unsynced_names {
+            return Ok(true);
         }
+        self.has_unsynced_names = true;
         for generation in gone {
             let path = self.folder.join(file_name(generation));
             let let_go = if self.has_spare {
@@ -231,6 +245,13 @@ impl Files {
             };
             let_go.map_err(|error| FatalError::new("remove", path, &error))?;
         }
-        self.disk.sync_dir(&self.folder).map_err(|error| FatalError::new("sync", &self.folder, &error))
+        match self.disk.sync_dir(&self.folder) {
+            Ok(()) => self.has_unsynced_names = false,
+            Err(error) if is_out_of_files(&error) => {
+                tracing::warn!(%error, "journal files are not released yet");
+            }
+            Err(error) => return Err(FatalError::new("sync", &self.folder, &error)),
+        }
+        Ok(!self.has_unsynced_names)
     }
 }

@@ -33,7 +33,7 @@ use ottla_types::Offset;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::changes::{Changes, Unsaved};
-use crate::disk::{Disk, replace_file};
+use crate::disk::{Disk, is_passing, replace_file};
 use crate::error::{FatalError, StoreError};
 use crate::partition::{PartitionLog, State};
 use files::Files;
@@ -383,7 +383,11 @@ impl Journal {
     /// When the disk fails: the store has to stop.
     pub(crate) fn release(&self, boundary: u64, seen_to: u64) -> Result<(), FatalError> {
         let mut files = self.files.lock();
-        files.release(boundary)?;
+        if !files.release(boundary)? {
+            // Too many files are open. Until the names are durable, what they were kept for is kept too.
+            self.wants_release.store(true, Ordering::Release);
+            return Ok(());
+        }
         let oldest = files.oldest(self.open.lock().first_number());
         self.oldest.store(oldest, Ordering::Release);
         drop(files);
@@ -395,14 +399,7 @@ impl Journal {
             kept.retain(|key, cut| cut.number >= may_go || under_way.contains(key));
         }
         if kept.len() != cuts.saved.len() || cuts.changes.bytes() > CUT_CHANGES_BYTES_MAX {
-            let generation = cuts.changes.begin_generation();
-            let saved = self.save_cuts(&kept).and_then(|()| cuts.changes.remove_before(generation));
-            saved.map_err(|error| FatalError {
-                action: "write",
-                path: self.folder.join(CUTS_FILE),
-                reason: error.to_string(),
-            })?;
-            cuts.saved = kept;
+            self.let_cuts_go(&mut cuts, kept)?;
         }
         drop(cuts);
         let mut open = self.open.lock();
@@ -410,6 +407,33 @@ impl Journal {
             open.takes = Takes::Everything;
         }
         Ok(())
+    }
+
+    /// Writes the cuts anew. On a full disk they stay as they are: more of them than are needed do no harm.
+    fn let_cuts_go(&self, cuts: &mut Cuts, kept: JournalCuts) -> Result<(), FatalError> {
+        let path = self.folder.join(CUTS_FILE);
+        let saved = replace_file(&*self.disk, &self.folder, CUTS_FILE, encode_cuts(&kept).as_bytes());
+        match saved {
+            Ok(()) => cuts.saved = kept,
+            Err(error) if is_passing(&error) => {
+                tracing::warn!(path = %path.display(), %error, "more cuts are kept than are needed");
+                return Ok(());
+            }
+            Err(error) => return Err(FatalError::new("write", path, &error)),
+        }
+        // No line has come between, as the cuts are held.
+        let removed = cuts.changes.begin_generation();
+        match removed.and_then(|generation| cuts.changes.remove_before(generation)) {
+            Ok(()) => Ok(()),
+            Err(Unsaved::NotNow(error)) if error.is_passing() => {
+                tracing::warn!(%error, "more cuts are kept than are needed");
+                Ok(())
+            }
+            Err(Unsaved::NotNow(error)) => {
+                Err(FatalError { action: "write", path, reason: error.to_string() })
+            }
+            Err(Unsaved::Fatal(error)) => Err(error),
+        }
     }
 
     /// Makes the entries so far of a log void, durably, before it is cut to `durable_to`: what is replayed after a crash
@@ -452,11 +476,6 @@ impl Journal {
         cuts.changes.append(&encode_cut(key, cut))?;
         cuts.saved.insert(key, cut);
         Ok(())
-    }
-
-    fn save_cuts(&self, cuts: &JournalCuts) -> Result<(), StoreError> {
-        replace_file(&*self.disk, &self.folder, CUTS_FILE, encode_cuts(cuts).as_bytes())
-            .map_err(StoreError::io("write", self.folder.join(CUTS_FILE)))
     }
 
     /// Removes the journal, when all is in the segments and the recovery points: before a clean shutdown is marked.

@@ -2,10 +2,10 @@
 
 use std::ops::{Range, RangeInclusive};
 
-use ottla_log::{BatchError, Depth, FileKind, HEADER_BYTES};
+use ottla_log::{Depth, FileKind};
 use ottla_types::Offset;
 
-use super::Loader;
+use super::{Loader, NOTHING_THERE};
 use crate::damage::{Damage, find_batch};
 use crate::disk::OpenMode;
 use crate::error::StoreError;
@@ -89,7 +89,7 @@ impl Loader<'_> {
             offsets: segment.end..offset,
             segment: segment.base,
             positions: segment.bytes..position,
-            error: BatchError::Truncated { needed: HEADER_BYTES, present: 0 },
+            error: NOTHING_THERE,
             hides_producers: false,
         });
         segment.set_recovered(position, offset);

@@ -1,0 +1,213 @@
+//! A disk that fails, is full, or can't open files: what was durable stays, and what passes ends nothing.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use ottla_log::unseal_changes;
+use ottla_types::{LeaderEpoch, Offset, TopicId, TopicName};
+use rustix::io::Errno;
+
+use crate::changes::{Changes, Unsaved};
+use crate::disk::Disk;
+use crate::journal::JOURNAL_FOLDER;
+use crate::test_support::{Act, P0, TOPIC, WatchedDisk, batch, open, open_watched};
+use crate::{LogConfig, PartitionLog, Store};
+
+fn error(errno: Errno) -> io::Error {
+    io::Error::from_raw_os_error(errno.raw_os_error())
+}
+
+fn create(store: &Store, id: TopicId) -> Arc<PartitionLog> {
+    let config = LogConfig { segment_bytes: 500, retention_ms: Some(1), ..LogConfig::default() };
+    store.create_partition(TopicName::new("t").unwrap(), id, P0, config).unwrap()
+}
+
+/// A log of twelve records in several segments, all of it durable.
+fn filled(store: &Store) -> Arc<PartitionLog> {
+    let log = create(store, TOPIC);
+    for _ in 0..12 {
+        log.append(&batch(&[7; 100]), LeaderEpoch(3), 1_000).unwrap();
+    }
+    store.commit_now().unwrap();
+    store.checkpoint().unwrap();
+    log
+}
+
+#[test]
+fn no_line_is_written_after_a_sync_that_failed() {
+    let dir = tempfile::tempdir().unwrap();
+    let fails = Arc::new(AtomicBool::new(false));
+    let is_failing = Arc::clone(&fails);
+    let disk: Arc<dyn Disk> = Arc::new(WatchedDisk(Arc::new(move |_, act| {
+        let refuses = matches!(act, Act::Sync) && is_failing.load(Ordering::Acquire);
+        if refuses { Err(error(Errno::IO)) } else { Ok(()) }
+    })));
+    let (changes, _) = Changes::open(&disk, dir.path(), "lines.", true).unwrap();
+    changes.append("a").unwrap();
+    fails.store(true, Ordering::Release);
+    assert!(matches!(changes.append("b"), Err(Unsaved::Fatal(_))));
+    fails.store(false, Ordering::Release);
+    // Whoever waits already goes on before the store has stopped.
+    assert!(matches!(changes.append("c"), Err(Unsaved::Fatal(_))));
+    assert!(matches!(changes.begin_generation(), Err(Unsaved::Fatal(_))));
+    assert!(matches!(changes.remove_before(u64::MAX), Err(Unsaved::Fatal(_))));
+    let file = std::fs::read(dir.path().join("lines.1")).unwrap();
+    assert_eq!(unseal_changes(&file).unwrap()[0], "a");
+}
+
+/// A store on a disk that has room for nothing from when the switch is on, but in files of changes for which it was set
+/// aside.
+fn filling(dir: &Path) -> (Store, Arc<AtomicBool>) {
+    let is_full = Arc::new(AtomicBool::new(false));
+    let full = Arc::clone(&is_full);
+    let made: parking_lot::Mutex<std::collections::HashSet<PathBuf>> = parking_lot::Mutex::default();
+    let watch = move |path: &Path, act: Act| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let is_changes = name.starts_with("offsets.") || name.starts_with("cuts.");
+        // A cut says there what it leaves.
+        let is_epochs = name.starts_with("leader-epoch-checkpoint");
+        match act {
+            Act::Reserve if full.load(Ordering::Acquire) => Err(error(Errno::NOSPC)),
+            Act::Reserve => {
+                made.lock().insert(path.to_owned());
+                Ok(())
+            }
+            Act::Write(_) if full.load(Ordering::Acquire) => {
+                let has_room = is_changes && !name.ends_with(".tmp") && made.lock().contains(path);
+                if has_room || is_epochs { Ok(()) } else { Err(error(Errno::NOSPC)) }
+            }
+            _ => Ok(()),
+        }
+    };
+    (open_watched(dir, watch), is_full)
+}
+
+#[test]
+fn retention_makes_room_on_a_full_disk_after_checkpoints_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, is_full) = filling(dir.path());
+    let log = filled(&store);
+    // Changes go to the file, so that the next checkpoint begins one.
+    assert!(log.advance_log_start(Offset(3)) > 0);
+    log.append(&batch(&[7; 10]), LeaderEpoch(3), 1_000).unwrap();
+    store.commit_now().unwrap();
+    is_full.store(true, Ordering::Release);
+    for _ in 0..2 {
+        assert!(store.checkpoint().is_err());
+    }
+    assert!(log.enforce_retention(1 << 50, log.durable_end_offset()) > 0);
+    assert!(!store.has_failed());
+    let start = log.log_start_offset();
+    is_full.store(false, Ordering::Release);
+    store.checkpoint().unwrap();
+    drop((store, log));
+    assert_eq!(open(dir.path()).partition(TOPIC, P0).unwrap().log_start_offset(), start);
+}
+
+#[test]
+fn releasing_the_journal_on_a_full_disk_ends_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    drop((filled(&store), store));
+    let (store, is_full) = filling(dir.path());
+    let (log, journal) = (store.partition(TOPIC, P0).unwrap(), &store.inner.shared.journal);
+    log.truncate_to(Offset(11)).unwrap();
+    is_full.store(true, Ordering::Release);
+    log.truncate_to(Offset(10)).unwrap();
+    for _ in 0..2 {
+        // The files of the process before go, and with them what the cuts made void. There is no room for newer entries.
+        store.commit_now().unwrap();
+        journal.release(journal.boundary(), u64::MAX).unwrap();
+    }
+    assert!(!store.has_failed());
+    is_full.store(false, Ordering::Release);
+    log.append(&batch(&[7; 10]), LeaderEpoch(3), 1_000).unwrap();
+    store.commit_now().unwrap();
+    store.checkpoint().unwrap();
+    drop((store, log));
+    let log = open(dir.path()).partition(TOPIC, P0).unwrap();
+    assert_eq!((log.end_offset(), log.damage()), (Offset(11), vec![]));
+}
+
+/// A store whose syncs of the journal's folder find too many files open as often as is said.
+fn without_files(dir: &Path) -> (Store, Arc<AtomicU32>) {
+    let refusals = Arc::new(AtomicU32::new(0));
+    let left = Arc::clone(&refusals);
+    let watch = move |path: &Path, act: Act| match (act, left.load(Ordering::Acquire)) {
+        (Act::SyncDir, left_now @ 1..) if path.ends_with(JOURNAL_FOLDER) => {
+            left.store(left_now - 1, Ordering::Release);
+            Err(error(Errno::MFILE))
+        }
+        _ => Ok(()),
+    };
+    (open_watched(dir, watch), refusals)
+}
+
+#[test]
+fn too_many_open_files_delay_a_change_and_do_not_end_the_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, refusals) = without_files(dir.path());
+    let log = create(&store, TOPIC);
+    for _ in 0..12 {
+        log.append(&batch(&[7; 100]), LeaderEpoch(3), 1_000).unwrap();
+    }
+    store.commit_now().unwrap();
+    refusals.store(1, Ordering::Release);
+    assert_eq!(log.advance_log_start(Offset(6)), 0);
+    assert_eq!(refusals.load(Ordering::Acquire), 0, "it came to that");
+    assert!(!store.has_failed());
+    assert!(log.advance_log_start(Offset(7)) > 0);
+}
+
+#[test]
+fn too_many_open_files_delay_the_release_of_the_journal_and_do_not_end_the_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = without_files(dir.path());
+    drop((filled(&store), store));
+    let (store, refusals) = without_files(dir.path());
+    let journal = &store.inner.shared.journal;
+    refusals.store(1, Ordering::Release);
+    journal.release(journal.boundary(), 0).unwrap();
+    assert!(journal.wants_release(), "it is tried again");
+    journal.take_wants_release();
+    journal.release(journal.boundary(), 0).unwrap();
+    assert!(!journal.wants_release() && refusals.load(Ordering::Acquire) == 0);
+}
+
+#[test]
+fn a_folder_that_could_not_be_put_aside_is_not_deleted_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let refuses = Arc::new(AtomicBool::new(false));
+    let is_refused = Arc::clone(&refuses);
+    let watch = move |path: &Path, act: Act| {
+        let is_folder = matches!(act, Act::Rename) && path.ends_with("t-0");
+        if is_folder && is_refused.swap(false, Ordering::AcqRel) { Err(error(Errno::NOSPC)) } else { Ok(()) }
+    };
+    let store = open_watched(dir.path(), watch);
+    let log = filled(&store);
+    let (bytes, other) = (log.size_bytes(), TopicId([3; 16]));
+    refuses.store(true, Ordering::Release);
+    store.put_aside(TOPIC, P0).unwrap_err();
+    create(&store, other);
+    let size = |folder: PathBuf| -> u64 {
+        let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap());
+        let logs = files.filter(|file| file.path().extension().is_some_and(|kind| kind == "log"));
+        logs.map(|file| file.metadata().unwrap().len()).sum()
+    };
+    let strays = || -> Vec<PathBuf> {
+        let folders = std::fs::read_dir(dir.path()).unwrap().map(|folder| folder.unwrap().path());
+        folders.filter(|path| path.to_string_lossy().ends_with("-stray")).collect()
+    };
+    assert_eq!(strays().into_iter().map(size).collect::<Vec<_>>(), [bytes]);
+    // One that was to be deleted goes.
+    store.partition(other, P0).unwrap().append(&batch(b"a"), LeaderEpoch(3), 1_000).unwrap();
+    store.commit_now().unwrap();
+    refuses.store(true, Ordering::Release);
+    store.delete_partition(other, P0).unwrap_err();
+    create(&store, TopicId([4; 16]));
+    assert_eq!(strays().len(), 1);
+    let folders = std::fs::read_dir(dir.path()).unwrap();
+    assert!(!folders.into_iter().any(|one| one.unwrap().path().to_string_lossy().ends_with("-delete")));
+}
