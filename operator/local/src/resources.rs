@@ -195,17 +195,16 @@ impl Resources {
     /// Keeps of a Topic's status what is decided once: which topic is in its care, and which settings are its own.
     pub fn keep_record(&mut self, name: &str, status: &TopicStatus) -> Result<(), ResourcesError> {
         let kept = self.topic(name).map(|topic| topic.status.unwrap_or_default());
-        let same = |kept: &TopicStatus| {
-            (&kept.topic_id, &kept.managed_config) == (&status.topic_id, &status.managed_config)
-        };
-        if kept.as_ref().is_none_or(same) {
-            return Ok(());
-        }
-        let record = TopicStatus {
+        let record = |status: &TopicStatus| TopicStatus {
             topic_id: status.topic_id.clone(),
             managed_config: status.managed_config.clone(),
+            asked_config: status.asked_config.clone(),
             ..Default::default()
         };
+        let (kept, record) = (kept.as_ref().map(record), record(status));
+        if kept.is_none_or(|kept| kept == record) {
+            return Ok(());
+        }
         self.set_status(Kind::Topic, name, json!(record))
     }
 
@@ -371,6 +370,7 @@ mod tests {
         let record = TopicStatus {
             topic_id: Some("id".into()),
             managed_config: Some([("retention.ms".to_owned(), "1000".to_owned())].into()),
+            asked_config: [("retention.ms".to_owned(), "2000".to_owned())].into(),
             ..Default::default()
         };
         // What is seen again at each start isn't kept.

@@ -3,7 +3,8 @@
 //! What the manifest doesn't name stays as it is. What this Topic has set, and its manifest names no more, returns to the
 //! broker's default. So it is on record what this Topic asked for, with the values: the record is made before the brokers
 //! are asked, who may refuse or not answer, and others may set the same key later. Only a topic that has the very value
-//! had it from this Topic.
+//! had it from this Topic. Where another value is asked for in the place of one that the topic has of this Topic, both are on
+//! record: no answer doesn't say which of the two it has.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,8 +17,29 @@ pub(crate) fn named(topic: &Topic) -> BTreeMap<String, String> {
     topic.spec.config.iter().map(|(key, value)| (key.clone(), value.to_string())).collect()
 }
 
-/// The settings that this Topic has set or asked for on the topic, by the record in its status.
-pub(crate) fn on_record(topic: &Topic, found: &TopicView, before: &TopicStatus) -> BTreeMap<String, String> {
+/// What is on record of the settings that a Topic has set or asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Record {
+    /// Each with the value that the topic has of this Topic, or with the one that was asked for first.
+    pub managed: BTreeMap<String, String>,
+    /// The values that were asked for in the place of those, and may have come into force unanswered.
+    pub asked: BTreeMap<String, String>,
+}
+
+/// The record in the Topic's status, as the topic shows which values are in force.
+pub(crate) fn on_record(topic: &Topic, found: &TopicView, before: &TopicStatus) -> Record {
+    let mut managed = told(topic, found, before);
+    let mut asked = before.asked_config.clone();
+    for (key, had) in &mut managed {
+        if let Some(value) = asked.get(key).filter(|value| found.config.get(key) == Some(*value)) {
+            had.clone_from(value);
+        }
+    }
+    asked.retain(|key, value| managed.get(key).is_some_and(|had| had != value));
+    Record { managed, asked }
+}
+
+fn told(topic: &Topic, found: &TopicView, before: &TopicStatus) -> BTreeMap<String, String> {
     match (&before.managed_config, &before.topic_id) {
         // A topic that was made anew by others owes this Topic nothing.
         (_, Some(id)) if *id != found.id => BTreeMap::new(),
@@ -78,6 +100,20 @@ pub(crate) fn managed(
     let taken_back = found.map(|found| taken_back(topic, found, before)).unwrap_or_default();
     managed.extend(taken_back.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())));
     managed
+}
+
+/// The values that the brokers are asked for in the place of what the topic has of this Topic, to be on record before they
+/// are; `managed` is what is by then, `before` what was on record of such values.
+pub(crate) fn asked(
+    topic: &Topic,
+    managed: &BTreeMap<String, String>,
+    before: BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
+    let named = named(topic);
+    // What was asked for and is to be taken back may still turn up.
+    let earlier = before.into_iter().filter(|(key, _)| !named.contains_key(key)).collect::<Vec<_>>();
+    let replaces = |(key, value): &(String, String)| managed.get(key).is_some_and(|had| had != value);
+    named.into_iter().chain(earlier).filter(replaces).collect()
 }
 
 /// What is left of the record once the brokers have refused: what the topic has of it.

@@ -11,7 +11,7 @@ use ottla_api::{
 use ottla_placement::{Broker, loads, place, substitute};
 use ottla_types::BrokerId;
 
-use crate::adoption::{self, Differences};
+use crate::adoption::{self, Differences, Record};
 use crate::event::{Event, ready_changed};
 use crate::view::{ClusterView, PartitionView, TopicView, counts, troubles};
 
@@ -254,7 +254,7 @@ fn plan_being(observed: TopicObserved<'_>, plan: &mut TopicPlan) -> Verdict {
     let factor = replication_factor(topic, observed.spec, Some(found));
     // A topic that was there before this Topic is in its care only once it is as asked: till then it may go its own way.
     let is_adopted = before.topic_id.as_ref() == Some(&found.id);
-    let managed = adoption::on_record(topic, found, &before);
+    let Record { managed, asked } = adoption::on_record(topic, found, &before);
     plan.status.unmanaged_config = adoption::unmanaged(topic, found, &managed);
     let differs = if is_adopted {
         Differences::default()
@@ -266,16 +266,20 @@ fn plan_being(observed: TopicObserved<'_>, plan: &mut TopicPlan) -> Verdict {
     }
     if let Some(refusal) = observed.refusal {
         plan.status.managed_config = Some(adoption::left_after_refusal(found, managed));
+        plan.status.asked_config.clear();
         return Verdict::stuck("Refused", refusal.to_owned());
     }
     plan.status.managed_config = Some(managed.clone());
+    plan.status.asked_config.clone_from(&asked);
     if let Some(verdict) = too_many_partitions(topic, found) {
         return verdict;
     }
     if !differs.deletes_records.is_empty() && !adoption::is_agreed(topic, found) {
         return held(topic, found, &differs);
     }
-    plan.status.managed_config = Some(adoption::managed(topic, Some(found), &managed));
+    let to_be_managed = adoption::managed(topic, Some(found), &managed);
+    plan.status.asked_config = adoption::asked(topic, &to_be_managed, asked);
+    plan.status.managed_config = Some(to_be_managed);
     let config = adoption::wanted(topic, found, &managed);
     if is_as_asked(topic, found, factor, &config) {
         if !is_adopted {
@@ -283,7 +287,8 @@ fn plan_being(observed: TopicObserved<'_>, plan: &mut TopicPlan) -> Verdict {
         }
         return settled(found, factor);
     }
-    plan.is_told_first = !is_adopted || plan.status.managed_config != before.managed_config;
+    let recorded = |status: &TopicStatus| (status.managed_config.clone(), status.asked_config.clone());
+    plan.is_told_first = !is_adopted || recorded(&plan.status) != recorded(&before);
     let verdict = if is_adopted {
         Verdict::working("Applying", "the topic is being changed".to_owned())
     } else {

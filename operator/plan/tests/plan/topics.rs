@@ -212,6 +212,12 @@ fn managed(plan: &TopicPlan) -> String {
     managed.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ")
 }
 
+/// What was asked for in the place of that and may be in force, as in "a=1 b=2".
+fn in_doubt(plan: &TopicPlan) -> String {
+    let asked = plan.status.asked_config.iter().map(|(key, value)| format!("{key}={value}"));
+    asked.collect::<Vec<_>>().join(" ")
+}
+
 /// The cluster is as was asked.
 fn done(view: &mut ClusterView, plan: &TopicPlan) {
     let Some(TopicAction::Apply { config, .. }) = &plan.action else { panic!("something is asked: {plan}") };
@@ -390,6 +396,48 @@ fn a_value_of_others_is_not_taken_back_from_a_topic_in_care() {
     orders.config.insert("segment.bytes".into(), "7000000".into());
     let left = plan(&edited("{}", &set), ClusterState::Known(&view), None);
     assert_eq!((left.action.as_ref(), managed(&left).as_str()), (None, ""), "{left}");
+}
+
+#[test]
+fn a_change_that_was_carried_out_unanswered_is_this_topics() {
+    let mut view = with_settings(&[]);
+    let six = "{segment.bytes: 6000000}";
+    let first = topic(&format!("{{clusterRef: {{name: demo}}, replicas: 1, config: {six}}}"));
+    let first = plan(&first, ClusterState::Known(&view), None);
+    done(&mut view, &first);
+    let set = plan(&edited(six, &first), ClusterState::Known(&view), None);
+    assert_eq!((set.action.as_ref(), managed(&set).as_str()), (None, "segment.bytes=6000000"));
+    // The next value is on record beside the one in force, before anybody is asked.
+    let asking = plan(&edited("{segment.bytes: 7000000}", &set), ClusterState::Known(&view), None);
+    assert!(asking.is_told_first, "{asking}");
+    assert_eq!(
+        (managed(&asking).as_str(), in_doubt(&asking).as_str()),
+        ("segment.bytes=6000000", "segment.bytes=7000000")
+    );
+    // No answer comes, and the manifest names it no more: whichever value the topic has is taken back.
+    let silent = edited("{}", &asking);
+    let silent = plan(&silent, ClusterState::Unreachable("nobody answers"), None);
+    let before = plan(&edited("{}", &silent), ClusterState::Known(&view), None);
+    assert_eq!((asked(&before).as_deref(), in_doubt(&before).as_str()), (Some(""), "segment.bytes=7000000"));
+    done(&mut view, &asking);
+    for earlier in [&silent, &before] {
+        let back = plan(&edited("{}", earlier), ClusterState::Known(&view), None);
+        assert_eq!(asked(&back).as_deref(), Some(""), "{back}");
+    }
+    // A third value takes the place of the one that came unanswered.
+    let third = plan(&edited("{segment.bytes: 8000000}", &asking), ClusterState::Known(&view), None);
+    assert_eq!(
+        (managed(&third).as_str(), in_doubt(&third).as_str()),
+        ("segment.bytes=7000000", "segment.bytes=8000000")
+    );
+    // Once it is in force nothing is in doubt, nor once the brokers have refused; what others set stays theirs.
+    let settled = plan(&edited("{segment.bytes: 7000000}", &asking), ClusterState::Known(&view), None);
+    assert_eq!((managed(&settled).as_str(), in_doubt(&settled).as_str()), ("segment.bytes=7000000", ""));
+    let refused = plan(&edited("{segment.bytes: 8000000}", &third), ClusterState::Known(&view), Some("no"));
+    assert_eq!((managed(&refused).as_str(), in_doubt(&refused).as_str()), ("segment.bytes=7000000", ""));
+    view.topics.get_mut("orders").expect("it is there").config.insert("segment.bytes".into(), "9".into());
+    let left = plan(&edited("{}", &third), ClusterState::Known(&view), None);
+    assert_eq!((left.action.as_ref(), in_doubt(&left).as_str()), (None, ""), "{left}");
 }
 
 #[test]
