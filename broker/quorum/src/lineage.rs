@@ -276,15 +276,24 @@ impl Memory {
         self.lock().remembered.as_ref().and_then(|remembered| remembered.next.clone())
     }
 
-    /// Has something done at the next start, durably. Blocks.
+    /// Has something done at the next start, durably, unless something else is to be done then: a second rebuild would pass
+    /// over the successor that this node has heard of since. Only an administrator's word to follow takes its place. Blocks.
     ///
     /// # Errors
-    /// The disk's.
+    /// The disk's, and `AlreadyExists` when something else is to be done.
     pub fn remember_next(&self, next: Next) -> io::Result<()> {
         let mut state = self.lock();
         let Some(remembered) = &state.remembered else {
             return Err(io::Error::other("there is no quorum yet"));
         };
+        match &remembered.next {
+            Some(decided) if *decided == next => return Ok(()),
+            Some(decided) if !matches!(next, Next::Follow { up_to: None, .. }) => {
+                let text = format!("this node starts again already: {decided}");
+                return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
+            }
+            _ => {}
+        }
         let remembered = Remembered { next: Some(next), ..remembered.clone() };
         self.write(&Content::Quorum(remembered.clone()))?;
         state.remembered = Some(remembered);
@@ -480,6 +489,29 @@ mod tests {
         memory.remember(quorum(1, &[])).unwrap();
         assert!(!memory.begin_forming(quorum(2, &[])).unwrap());
         assert_eq!((memory.lineage(), open().lineage()), (Some(quorum(1, &[])), Some(quorum(1, &[]))));
+    }
+
+    #[test]
+    fn what_is_to_be_done_at_the_next_start_gives_way_only_to_an_administrators_word_to_follow() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || Memory::open(Arc::new(RealDisk), dir.path(), true, true).unwrap();
+        let end = LogEnd { term: 3, index: 40 };
+        let rebuild = |id| Next::Rebuild { quorum: quorum(id, &[1]), beyond: end };
+        let follow = |id, up_to| Next::Follow { quorum: quorum(id, &[1]), up_to };
+        for decided in [follow(2, Some(end)), rebuild(2)] {
+            open().remember(quorum(1, &[])).unwrap();
+            let memory = open();
+            memory.remember_next(decided.clone()).unwrap();
+            for other in [rebuild(3), follow(3, Some(end))] {
+                let refused = memory.remember_next(other).unwrap_err();
+                assert_eq!(refused.kind(), io::ErrorKind::AlreadyExists, "{refused}");
+                assert_eq!((memory.next(), open().next()), (Some(decided.clone()), Some(decided.clone())));
+            }
+            // The same message comes every second until it has started again.
+            memory.remember_next(decided).unwrap();
+            memory.remember_next(follow(3, None)).unwrap();
+            assert_eq!((memory.next(), open().next()), (Some(follow(3, None)), Some(follow(3, None))));
+        }
     }
 
     #[test]

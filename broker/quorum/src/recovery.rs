@@ -179,7 +179,10 @@ impl Node {
             .spawn_blocking("write down the metadata quorum", move || memory.remember_next(next))
             .await;
         let written = written.map_err(io::Error::other).and_then(|written| written);
-        written.map_err(|error| Status::unavailable(format!("it can't be written down: {error}")))?;
+        written.map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => Status::already_exists(error.to_string()),
+            _ => Status::unavailable(format!("it can't be written down: {error}")),
+        })?;
         self.start_again.send_replace(Some(what));
         Ok(())
     }

@@ -79,17 +79,20 @@ pub async fn reconcile_cluster(
     if !same_record(cluster.status.as_ref(), &first) {
         write_status(&context, &cluster, "KafkaCluster", &first).await?;
     }
-    let Some(mut failures) = carry_out(&context, &namespace, &plan).await else {
+    let Some(Outcome { mut failures, holds_pods }) = carry_out(&context, &namespace, &plan).await else {
         tracing::info!(namespace, name, "the namespace goes, and the cluster with it");
         return Ok(Action::await_change());
     };
-    let is_due = plan.steps.iter().any(is_due);
-    // A pod that is made now would pass for new, and have what the refused step was to change.
-    let is_due = is_due && failures.is_empty();
-    let begun = if !is_due {
-        None
-    } else {
-        restart_next(&context, &cluster, known.view.as_deref(), &mut plan, &mut failures).await
+    // A pod that isn't ready may wait for just that correction, whatever else fails.
+    let due = plan
+        .steps
+        .iter_mut()
+        .find_map(due)
+        .filter(|restart| !holds_pods && (failures.is_empty() || !restart.ready));
+    let is_due = due.is_some();
+    let begun = match due {
+        Some(restart) => restart_pod(&context, &cluster, known.view.as_deref(), restart, &mut failures).await,
+        None => None,
     };
     let (status, mut events) = cluster_status(observed, &plan, &failures, now);
     events.extend(begun);
@@ -128,11 +131,18 @@ async fn no_plan(context: &Context, cluster: &KafkaCluster, why: NoPlan) -> Resu
     Ok(Action::await_change())
 }
 
+/// What came of the steps of a plan.
+struct Outcome {
+    failures: Vec<Failure>,
+    /// A pod that is made now would pass for new, and have what a refused step was to change.
+    holds_pods: bool,
+}
+
 // A failed step doesn't stop the others: none but the StatefulSet needs another's success to be right. None if the whole
 // namespace is being deleted: then nothing is to be made any more.
-async fn carry_out(context: &Context, namespace: &str, plan: &ClusterPlan) -> Option<Vec<Failure>> {
+async fn carry_out(context: &Context, namespace: &str, plan: &ClusterPlan) -> Option<Outcome> {
     let mut failures = Vec::new();
-    let mut no_settings = false;
+    let (mut no_settings, mut holds_pods) = (false, false);
     for step in &plan.steps {
         let result = match step {
             // Brokers begin with what is theirs: not with another's account, settings or addresses. And the template names
@@ -153,10 +163,20 @@ async fn carry_out(context: &Context, namespace: &str, plan: &ClusterPlan) -> Op
                 return None;
             }
             no_settings |= matches!(step, Step::Apply(object) if object.kind == ObjectKind::ConfigMap);
+            holds_pods |= matches!(step, Step::Apply(object) if is_taken_by_pods(object.kind));
             failures.push(failure(context, namespace, step.name(), &error));
         }
     }
-    Some(failures)
+    let holds_pods = holds_pods || is_conflict(&failures);
+    Some(Outcome { failures, holds_pods })
+}
+
+// Ports of Services stand in the settings, which change with them: a pod that has old ones is old.
+fn is_taken_by_pods(kind: ObjectKind) -> bool {
+    match kind {
+        ObjectKind::ServiceAccount | ObjectKind::ConfigMap | ObjectKind::StatefulSet => true,
+        ObjectKind::Service | ObjectKind::PodDisruptionBudget => false,
+    }
 }
 
 fn is_conflict(failures: &[Failure]) -> bool {
@@ -169,20 +189,10 @@ fn failure(context: &Context, namespace: &str, step: String, error: &ApplyError)
     Failure { step, error: error.to_string(), reason: error.reason() }
 }
 
-fn is_due(step: &Step) -> bool {
-    matches!(step, Step::Restart(restart) if restart.blocked_by.is_none())
-}
-
-/// Tries the restart that is due, if one is; what to tell if it was begun.
-async fn restart_next(
-    context: &Context,
-    cluster: &KafkaCluster,
-    view: Option<&ClusterView>,
-    plan: &mut ClusterPlan,
-    failures: &mut Vec<Failure>,
-) -> Option<Event> {
-    match plan.steps.iter_mut().find(|step| is_due(step))? {
-        Step::Restart(restart) => restart_pod(context, cluster, view, restart, failures).await,
+/// The restart, if it is one that nothing stands against.
+fn due(step: &mut Step) -> Option<&mut Restart> {
+    match step {
+        Step::Restart(restart) if restart.blocked_by.is_none() => Some(restart),
         _ => None,
     }
 }

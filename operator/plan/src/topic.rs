@@ -277,9 +277,7 @@ fn plan_being(observed: TopicObserved<'_>, plan: &mut TopicPlan) -> Verdict {
     if !differs.deletes_records.is_empty() && !adoption::is_agreed(topic, found) {
         return held(topic, found, &differs);
     }
-    let to_be_managed = adoption::managed(topic, Some(found), &managed);
-    plan.status.asked_config = adoption::asked(topic, &to_be_managed, asked);
-    plan.status.managed_config = Some(to_be_managed);
+    record(topic, found, &managed, asked, &mut plan.status);
     let config = adoption::wanted(topic, found, &managed);
     if is_as_asked(topic, found, factor, &config) {
         if !is_adopted {
@@ -287,8 +285,7 @@ fn plan_being(observed: TopicObserved<'_>, plan: &mut TopicPlan) -> Verdict {
         }
         return settled(found, factor);
     }
-    let recorded = |status: &TopicStatus| (status.managed_config.clone(), status.asked_config.clone());
-    plan.is_told_first = !is_adopted || recorded(&plan.status) != recorded(&before);
+    plan.is_told_first = !is_adopted || !is_same_record(&plan.status, &before);
     let verdict = if is_adopted {
         Verdict::working("Applying", "the topic is being changed".to_owned())
     } else {
@@ -297,6 +294,23 @@ fn plan_being(observed: TopicObserved<'_>, plan: &mut TopicPlan) -> Verdict {
         Verdict::working("Adopting", message)
     };
     apply(observed, view, config, factor, plan, verdict)
+}
+
+/// Puts on record what is about to be asked for; `managed` and `asked` are what is.
+fn record(
+    topic: &Topic,
+    found: &TopicView,
+    managed: &BTreeMap<String, String>,
+    asked: BTreeMap<String, String>,
+    status: &mut TopicStatus,
+) {
+    let managed = adoption::managed(topic, Some(found), managed);
+    status.asked_config = adoption::asked(topic, &managed, asked);
+    status.managed_config = Some(managed);
+}
+
+fn is_same_record(a: &TopicStatus, b: &TopicStatus) -> bool {
+    (&a.managed_config, &a.asked_config) == (&b.managed_config, &b.asked_config)
 }
 
 fn plan_creation(observed: TopicObserved<'_>, view: &ClusterView, plan: &mut TopicPlan) -> Verdict {

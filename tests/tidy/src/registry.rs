@@ -42,11 +42,14 @@ pub fn check(files: &[File]) -> Complaints {
 }
 
 /// The key and the handler's module of a line such as
-/// `serve::<apis::Fetch>(4, 18, Operation::ReadTopic, 14, fetch::begin),`, which may say how it is `.answered_by(…)`.
+/// `serve::<apis::Fetch>(4, 18, Operation::ReadTopic, 14, fetch::begin),`, which may say what its answer costs:
+/// `.telling_of(…)` so many topics and partitions, or `.answered_with(…)` so many bytes.
 fn parse(line: &str) -> Option<(&str, &str)> {
     let (key, rest) = line.strip_prefix("serve::<apis::")?.split_once(">(")?;
     let arguments = rest.strip_suffix("),")?;
-    let arguments = arguments.split_once(").answered_by(").map_or(arguments, |(before, _)| before);
+    let answer =
+        [").telling_of(", ").answered_with("].into_iter().find_map(|answer| arguments.split_once(answer));
+    let arguments = answer.map_or(arguments, |(before, _)| before);
     let arguments: Vec<&str> = arguments.split(", ").collect();
     let [first, last, right, cost, begin] = arguments.as_slice() else { return None };
     let versions = first.parse::<i16>().ok().zip(last.parse::<i16>().ok());
@@ -80,7 +83,7 @@ mod tests {
     #[test]
     fn one_line_for_each_is_fine() {
         assert!(check(&handlers(FETCH, &["fetch"])).is_empty());
-        let answered = FETCH.replace("begin),", "begin).answered_by(fetch::answer_bytes),");
+        let answered = FETCH.replace("begin),", "begin).telling_of(fetch::count, 256, 320),");
         assert!(check(&handlers(&answered, &["fetch"])).is_empty());
     }
 

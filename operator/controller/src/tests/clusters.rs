@@ -288,6 +288,41 @@ async fn no_pod_restarts_into_settings_that_were_not_written() {
     assert!(calls.contains(&"PATCH statefulsets/demo-broker".to_owned()), "{calls:?}");
 }
 
+/// A pod whose broker crashes again and again.
+fn crashing(ordinal: usize) -> serde_json::Value {
+    let mut pod = pod(ordinal, "old");
+    pod["status"]["conditions"][0]["status"] = "False".into();
+    let container = &mut pod["status"]["containerStatuses"][0];
+    container["ready"] = false.into();
+    container["state"] = serde_json::json!({"waiting": {"reason": "CrashLoopBackOff"}});
+    pod
+}
+
+#[tokio::test]
+async fn a_step_that_fails_keeps_no_crashing_broker_from_the_correction_it_has_no_part_in() {
+    let mut world = with_old_pods_that(|api| api.budget(Some("not yet"))).await;
+    world.api.budget(None);
+    world.api.remove("/apis/policy/v1/namespaces/shop/poddisruptionbudgets/demo-broker");
+    world.api.refuse(Some("/poddisruptionbudgets/demo-broker"));
+    world.api.calls();
+    // Those that are ready have time until all is as asked.
+    world.look_at_cluster("demo").await.unwrap_err();
+    assert_eq!(evictions(&world), [""; 0]);
+    world.api.put(&format!("{PODS}/demo-broker-2"), crashing(2));
+    // What pods are made with comes first.
+    let account = "/api/v1/namespaces/shop/serviceaccounts/demo-broker";
+    let kept = world.api.get(account).expect("it was applied");
+    world.api.remove(account);
+    world.api.refuse(Some("s/demo-broker"));
+    world.look_at_cluster("demo").await.unwrap_err();
+    assert_eq!(evictions(&world), [""; 0]);
+    world.api.put(account, kept);
+    world.api.refuse(Some("/poddisruptionbudgets/demo-broker"));
+    let error = world.look_at_cluster("demo").await.unwrap_err().to_string();
+    assert!(error.starts_with("1 steps failed, the first: apply PodDisruptionBudget"), "{error}");
+    assert_eq!(evictions(&world), ["POST pods/demo-broker-2/eviction"]);
+}
+
 /// The port of the nodes that each Service of the listener has: those of the brokers, then the one for bootstrapping.
 fn node_ports(world: &World) -> Vec<i64> {
     let services = world.api.all("/services/demo-external-");
