@@ -153,8 +153,8 @@ pub enum AppendError {
     /// The partition was deleted.
     #[error("the partition was deleted")]
     Deleted,
-    /// The log is being cut or mended; a later append may succeed.
-    #[error("the log is being cut or mended: try again")]
+    /// The log is being cut or mended, and a later append may succeed; or the store is being closed.
+    #[error("the log is being cut, mended or closed: try again")]
     Busy,
 }
 

@@ -9,7 +9,7 @@ use ottla_log::{BatchBuilder, FileKind};
 use ottla_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicName};
 
 use crate::test_support::{Act, P0, TOPIC, open, open_watched};
-use crate::{LogConfig, PartitionLog, RepairError, Store, StoreError, UpTo};
+use crate::{AppendError, LogConfig, PartitionLog, RepairError, Store, StoreError, UpTo};
 
 fn create(store: &Store, segment_bytes: u32) -> Arc<PartitionLog> {
     let config = LogConfig { segment_bytes, index_interval_bytes: 300, ..LogConfig::default() };
@@ -63,6 +63,19 @@ type Harm = fn(&mut Vec<u8>, usize);
 
 /// What is missing behind the newest snapshot is missing after the next start too, when the segment lies below the
 /// recovery point and isn't looked through.
+#[test]
+fn nothing_is_appended_to_a_store_that_is_closed() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let log = create(&store, 1 << 20);
+    append(&log, 0..3);
+    store.close().unwrap();
+    let late = log.append(&of_producer(7, 3), LeaderEpoch(3), 1_000);
+    assert!(matches!(late, Err(AppendError::Busy)), "{late:?}");
+    drop((log, store));
+    assert_eq!(open(dir.path()).partition(TOPIC, P0).unwrap().end_offset(), Offset(3));
+}
+
 #[test]
 fn a_restart_knows_that_damage_hides_what_a_producer_has_written() {
     let harms: [(Harm, i64); 3] = [

@@ -88,8 +88,14 @@ impl PartitionLog {
         Ok(())
     }
 
-    /// Completes all files for a clean shutdown: the next open needs no scan.
+    /// Completes all files for a clean shutdown: the next open needs no scan. Nothing is appended any more, be it by who
+    /// hasn't heard yet that the store is being closed.
     pub(crate) fn finish(&self) -> Result<(), StoreError> {
+        {
+            let _one = self.commit_lock.lock();
+            let mut state = self.state.lock();
+            state.closed_at = Some(state.end());
+        }
         self.sync_in_place().map_err(|_| StoreError::Failed)?;
         {
             let mut state = self.state.lock();
