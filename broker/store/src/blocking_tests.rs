@@ -8,7 +8,7 @@ use std::time::Duration;
 use ottla_types::{LeaderEpoch, Offset, PartitionIndex, TopicName};
 use parking_lot::{Condvar, Mutex};
 
-use crate::test_support::{Act, TOPIC, WatchedDisk, batch, config};
+use crate::test_support::{Act, TOPIC, batch, open_watched};
 use crate::{AppendError, LogConfig, PartitionLog, Store, UpTo};
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -92,13 +92,13 @@ fn nobody_waits(prepare: impl Fn(&Path), act: impl Fn(&Store, &PartitionLog) + S
         let brake = Arc::new(Brake::default());
         let open = || {
             let brake = Arc::clone(&brake);
-            let disk = WatchedDisk(Arc::new(move |_, act| {
+            let watch = move |_: &Path, act: Act| {
                 if matches!(act, Act::Sync | Act::SyncDir) {
                     brake.sync();
                 }
                 Ok(())
-            }));
-            Store::open_on(Arc::new(disk), config(dir.path())).unwrap()
+            };
+            open_watched(dir.path(), watch)
         };
         let store = open();
         let (log, other) = (create(&store, 0), create(&store, 1));

@@ -8,7 +8,7 @@ use ottla_types::{LeaderEpoch, Offset, PartitionIndex, TopicId, TopicName};
 use parking_lot::Mutex;
 
 use crate::journal::JOURNAL_FOLDER;
-use crate::test_support::{Act, P0, TOPIC, WatchedDisk, batch, config, open, open_watched};
+use crate::test_support::{Act, P0, TOPIC, batch, open, open_watched};
 use crate::{LogConfig, PartitionLog, Store, UpTo};
 
 fn create(store: &Store, id: TopicId, index: PartitionIndex) -> Arc<PartitionLog> {
@@ -35,7 +35,7 @@ fn costs(count: i32) -> [Cost; 4] {
     let dir = tempfile::tempdir().unwrap();
     let cost = Arc::new(Mutex::new(Cost::default()));
     let counted = Arc::clone(&cost);
-    let disk = WatchedDisk(Arc::new(move |path, act| {
+    let watch = move |path: &Path, act: Act| {
         let is_own = path.components().any(|part| part.as_os_str() == "t-0");
         match act {
             Act::Write(bytes) if !is_own => counted.lock().bytes += bytes,
@@ -43,8 +43,8 @@ fn costs(count: i32) -> [Cost; 4] {
             _ => {}
         }
         Ok(())
-    }));
-    let store = Store::open_on(Arc::new(disk), config(dir.path())).unwrap();
+    };
+    let store = open_watched(dir.path(), watch);
     let logs: Vec<_> = (0..count).map(|index| create(&store, TOPIC, PartitionIndex(index))).collect();
     for log in &logs {
         append(log, 10);
@@ -187,7 +187,7 @@ fn a_change_during_a_checkpoint_is_written_whatever_was_said_before() {
     let dir = tempfile::tempdir().unwrap();
     let hook: Arc<Mutex<Option<Hook>>> = Arc::default();
     let called = Arc::clone(&hook);
-    let disk = WatchedDisk(Arc::new(move |path, act| {
+    let watch = move |path: &Path, act: Act| {
         let is_file = path.to_string_lossy().contains(RECOVERY_POINT_FILE);
         if is_file
             && matches!(act, Act::Write(_))
@@ -196,8 +196,8 @@ fn a_change_during_a_checkpoint_is_written_whatever_was_said_before() {
             hook();
         }
         Ok(())
-    }));
-    let store = Store::open_on(Arc::new(disk), config(dir.path())).unwrap();
+    };
+    let store = open_watched(dir.path(), watch);
     let log = create(&store, TOPIC, P0);
     append(&log, 2);
     store.commit_now().unwrap();

@@ -10,7 +10,7 @@ use ottla_log::{BatchBuilder, FileKind};
 use ottla_types::{LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId, TopicName};
 use parking_lot::Mutex;
 
-use crate::test_support::{Act, P0, TOPIC, WatchedDisk, batch, config, open};
+use crate::test_support::{Act, P0, TOPIC, batch, config, open, open_watched};
 use crate::{AckDurability, LogConfig, PartitionLog, ReadError, RepairError, Store, StoreConfig, UpTo};
 
 /// A partition whose names are durable, so that what follows may go to the journal.
@@ -324,14 +324,14 @@ fn too_many_open_files_delay_a_commit_and_do_not_end_the_store() {
     let dir = tempfile::tempdir().unwrap();
     let refusals = Arc::new(AtomicU32::new(0));
     let left = Arc::clone(&refusals);
-    let disk = WatchedDisk(Arc::new(move |_, act| match (act, left.load(Ordering::Acquire)) {
+    let watch = move |_: &Path, act: Act| match (act, left.load(Ordering::Acquire)) {
         (Act::SyncDir, left_now @ 1..) => {
             left.store(left_now - 1, Ordering::Release);
             Err(io::Error::from_raw_os_error(rustix::io::Errno::MFILE.raw_os_error()))
         }
         _ => Ok(()),
-    }));
-    let store = Store::open_on(Arc::new(disk), config(dir.path())).unwrap();
+    };
+    let store = open_watched(dir.path(), watch);
     let topic = TopicName::new("t").unwrap();
     let log = store.create_partition(topic, TOPIC, P0, LogConfig::default()).unwrap();
     append(&log, 1);

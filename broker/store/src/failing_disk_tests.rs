@@ -24,13 +24,19 @@ fn create(store: &Store, id: TopicId) -> Arc<PartitionLog> {
     store.create_partition(TopicName::new("t").unwrap(), id, P0, config).unwrap()
 }
 
-/// A log of twelve records in several segments, all of it durable.
-fn filled(store: &Store) -> Arc<PartitionLog> {
+/// A log of twelve records in several segments, which the journal has.
+fn written(store: &Store) -> Arc<PartitionLog> {
     let log = create(store, TOPIC);
     for _ in 0..12 {
         log.append(&batch(&[7; 100]), LeaderEpoch(3), 1_000).unwrap();
     }
     store.commit_now().unwrap();
+    log
+}
+
+/// The same, and the segments have them.
+fn filled(store: &Store) -> Arc<PartitionLog> {
+    let log = written(store);
     store.checkpoint().unwrap();
     log
 }
@@ -149,11 +155,7 @@ fn without_files(dir: &Path) -> (Store, Arc<AtomicU32>) {
 fn too_many_open_files_delay_a_change_and_do_not_end_the_store() {
     let dir = tempfile::tempdir().unwrap();
     let (store, refusals) = without_files(dir.path());
-    let log = create(&store, TOPIC);
-    for _ in 0..12 {
-        log.append(&batch(&[7; 100]), LeaderEpoch(3), 1_000).unwrap();
-    }
-    store.commit_now().unwrap();
+    let log = written(&store);
     refusals.store(1, Ordering::Release);
     assert_eq!(log.advance_log_start(Offset(6)), 0);
     assert_eq!(refusals.load(Ordering::Acquire), 0, "it came to that");

@@ -79,6 +79,24 @@ pub struct RegisterBroker {
     pub acks_written: bool,
 }
 
+impl RegisterBroker {
+    /// A registration that says no more than it has to: whoever knows more of the broker adds it.
+    pub fn new(id: BrokerId, incarnation: IncarnationId, directory_id: DirectoryId) -> Self {
+        Self {
+            id,
+            incarnation,
+            directory_id,
+            listeners: Vec::new(),
+            control_address: String::new(),
+            rack: None,
+            clean_shutdown: false,
+            min_insync_replicas: None,
+            default_replication_factor: None,
+            acks_written: false,
+        }
+    }
+}
+
 /// Takes a broker out of service. Its leaderships move, or end.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FenceBroker {

@@ -67,18 +67,7 @@ mod tests {
     }
 
     fn registered(image: &MetadataImage) -> Arc<MetadataImage> {
-        let register = RegisterBroker {
-            id: BROKER,
-            incarnation: IncarnationId(1),
-            directory_id: DirectoryId([1; 16]),
-            listeners: Vec::new(),
-            control_address: String::new(),
-            rack: None,
-            clean_shutdown: false,
-            min_insync_replicas: None,
-            default_replication_factor: None,
-            acks_written: false,
-        };
+        let register = RegisterBroker::new(BROKER, IncarnationId(1), DirectoryId([1; 16]));
         after(image, Command::RegisterBroker(register))
     }
 

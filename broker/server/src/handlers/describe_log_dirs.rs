@@ -49,8 +49,7 @@ pub fn begin(call: Call) -> Begun {
 /// # Errors
 /// When the request can't be decoded.
 pub fn count(call: &Call) -> Result<Count, CallError> {
-    let is_about_all = call.decode::<DescribeLogDirs>()?.topics.is_none();
-    Ok(if is_about_all { Count::all(&call.broker.image()) } else { Count::default() })
+    Ok(Count::all_if(call.decode::<DescribeLogDirs>()?.topics.is_none(), call))
 }
 
 const UNKNOWN: (i64, i64) = (-1, -1);

@@ -53,8 +53,7 @@ pub fn begin(call: Call) -> Begun {
 /// # Errors
 /// When the request can't be decoded.
 pub fn count(call: &Call) -> Result<Count, CallError> {
-    let is_about_all = call.decode::<ElectLeaders>()?.topic_partitions.is_none();
-    Ok(if is_about_all { Count::all(&call.broker.image()) } else { Count::default() })
+    Ok(Count::all_if(call.decode::<ElectLeaders>()?.topic_partitions.is_none(), call))
 }
 
 const NOT_NEEDED: ErrorCode = ErrorCode::ElectionNotNeeded;

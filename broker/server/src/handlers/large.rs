@@ -49,13 +49,13 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
+    use std::net::{IpAddr, Ipv4Addr};
+    use std::time::Duration;
 
     use super::*;
     use crate::net::Turns;
 
-    const ADDRESSES: [IpAddr; 2] =
-        [IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 2))];
+    const ADDRESSES: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2))];
 
     #[tokio::test]
     async fn who_waits_has_no_turn() {
@@ -82,12 +82,12 @@ mod tests {
     async fn who_works_has_a_turn() {
         let (turns, tasks) = (Turns::new(1), Tasks::default());
         let begun: Begun = Box::pin(async {
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
             Ok(Outcome::Close(format!("{:?}", std::thread::current().id())))
         });
         let turn = turns.turn(ADDRESSES[0]).await;
         let mut working = std::pin::pin!(work(begun, &tasks, || turns.turn(ADDRESSES[1])));
-        let early = tokio::time::timeout(std::time::Duration::from_millis(50), working.as_mut()).await;
+        let early = tokio::time::timeout(Duration::from_millis(50), working.as_mut()).await;
         assert!(early.is_err(), "another has the turn");
         drop(turn);
         let Ok(Outcome::Close(thread)) = working.await else { panic!("it ends") };

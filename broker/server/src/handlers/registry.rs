@@ -101,6 +101,11 @@ impl Count {
     pub fn all(image: &MetadataImage) -> Self {
         Self { topics: image.topics.len(), partitions: image.partition_count }
     }
+
+    /// All that there are if these are asked for, and else none besides those that the request names.
+    pub fn all_if(is_about_all: bool, call: &Call) -> Self {
+        if is_about_all { Self::all(&call.broker.image()) } else { Self::default() }
+    }
 }
 
 impl AnswerCost {

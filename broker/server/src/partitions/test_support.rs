@@ -47,18 +47,7 @@ pub fn with_live_broker(
     epoch: i64,
     directory_id: DirectoryId,
 ) -> MetadataImage {
-    let register = RegisterBroker {
-        id,
-        incarnation: PROCESS,
-        directory_id,
-        listeners: Vec::new(),
-        control_address: String::new(),
-        rack: None,
-        clean_shutdown: true,
-        min_insync_replicas: None,
-        default_replication_factor: None,
-        acks_written: false,
-    };
+    let register = RegisterBroker { clean_shutdown: true, ..RegisterBroker::new(id, PROCESS, directory_id) };
     let registered = after(image, &Command::RegisterBroker(register));
     after(&registered, &Command::UnfenceBroker(UnfenceBroker { id, epoch: BrokerEpoch(epoch) }))
 }

@@ -173,7 +173,9 @@ async fn fetches_that_wait_behind_another_answer_hold_up_nobody() {
     }
     let id = TopicId(producer.topic_id("t").await);
     let partition = broker.server().partitions.get(id, PartitionIndex(0)).unwrap();
+    let deadline = Instant::now() + PATIENCE;
     while partition.waiters.count() < 60 {
+        assert!(Instant::now() < deadline, "{} wait", partition.waiters.count());
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     // It waits for the last of its records, behind all that wait for the first one.

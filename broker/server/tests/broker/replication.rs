@@ -320,16 +320,10 @@ async fn who_registers_again_joins_again() {
     let server = cluster.broker(follower).server();
     let me = server.image().broker(follower.into()).expect("it is registered").as_ref().clone();
     let again = RegisterBroker {
-        id: me.id,
-        incarnation: me.incarnation,
-        directory_id: me.directory_id,
         listeners: me.listeners,
         control_address: me.control_address,
         rack: me.rack,
-        clean_shutdown: false,
-        min_insync_replicas: None,
-        default_replication_factor: None,
-        acks_written: false,
+        ..RegisterBroker::new(me.id, me.incarnation, me.directory_id)
     };
     server.quorum.submit(Command::RegisterBroker(again)).await.unwrap();
     let is_known = |image: &MetadataImage| image.broker(follower.into()).is_some_and(|b| b.epoch > me.epoch);

@@ -164,16 +164,8 @@ impl Cluster {
         let Some(process) = &mut node.process else { return };
         process.registering = Some((number, now));
         let command = Command::RegisterBroker(RegisterBroker {
-            id: node.id,
-            incarnation: IncarnationId(u128::from(process.number)),
-            directory_id: process.directory,
-            listeners: Vec::new(),
-            control_address: String::new(),
-            rack: None,
             clean_shutdown: process.is_clean,
-            min_insync_replicas: None,
-            default_replication_factor: None,
-            acks_written: false,
+            ..RegisterBroker::new(node.id, IncarnationId(u128::from(process.number)), process.directory)
         });
         self.send(Party::Broker(n), Party::Quorum, Message::Command { number, command: Box::new(command) });
     }

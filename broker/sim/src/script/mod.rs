@@ -131,16 +131,8 @@ impl Script {
     fn begin(&mut self, id: i32, disk: u8, log: Vec<Entry>) {
         self.processes += 1;
         let command = Command::RegisterBroker(RegisterBroker {
-            id: BrokerId(id),
-            incarnation: IncarnationId(self.processes),
-            directory_id: directory(id, disk),
-            listeners: Vec::new(),
-            control_address: String::new(),
-            rack: None,
-            clean_shutdown: false,
-            min_insync_replicas: None,
-            default_replication_factor: None,
             acks_written: true,
+            ..RegisterBroker::new(BrokerId(id), IncarnationId(self.processes), directory(id, disk))
         });
         let Ok(Reply::BrokerRegistered(epoch)) = self.decide(command) else {
             panic!("broker {id} registers")

@@ -33,7 +33,7 @@ use ottla_types::Offset;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::changes::{Changes, Unsaved};
-use crate::disk::{Disk, is_passing, replace_file};
+use crate::disk::{Disk, replace_file};
 use crate::error::{FatalError, StoreError};
 use crate::partition::{PartitionLog, State};
 use files::Files;
@@ -411,29 +411,27 @@ impl Journal {
 
     /// Writes the cuts anew. On a full disk they stay as they are: more of them than are needed do no harm.
     fn let_cuts_go(&self, cuts: &mut Cuts, kept: JournalCuts) -> Result<(), FatalError> {
-        let path = self.folder.join(CUTS_FILE);
-        let saved = replace_file(&*self.disk, &self.folder, CUTS_FILE, encode_cuts(&kept).as_bytes());
-        match saved {
-            Ok(()) => cuts.saved = kept,
-            Err(error) if is_passing(&error) => {
-                tracing::warn!(path = %path.display(), %error, "more cuts are kept than are needed");
-                return Ok(());
-            }
-            Err(error) => return Err(FatalError::new("write", path, &error)),
-        }
-        // No line has come between, as the cuts are held.
-        let removed = cuts.changes.begin_generation();
-        match removed.and_then(|generation| cuts.changes.remove_before(generation)) {
+        match self.save_cuts(cuts, kept) {
             Ok(()) => Ok(()),
             Err(Unsaved::NotNow(error)) if error.is_passing() => {
                 tracing::warn!(%error, "more cuts are kept than are needed");
                 Ok(())
             }
             Err(Unsaved::NotNow(error)) => {
+                let path = self.folder.join(CUTS_FILE);
                 Err(FatalError { action: "write", path, reason: error.to_string() })
             }
             Err(Unsaved::Fatal(error)) => Err(error),
         }
+    }
+
+    fn save_cuts(&self, cuts: &mut Cuts, kept: JournalCuts) -> Result<(), Unsaved> {
+        replace_file(&*self.disk, &self.folder, CUTS_FILE, encode_cuts(&kept).as_bytes())
+            .map_err(StoreError::io("write", self.folder.join(CUTS_FILE)))?;
+        cuts.saved = kept;
+        // No line has come between, as the cuts are held.
+        let generation = cuts.changes.begin_generation()?;
+        cuts.changes.remove_before(generation)
     }
 
     /// Makes the entries so far of a log void, durably, before it is cut to `durable_to`: what is replayed after a crash

@@ -102,16 +102,9 @@ pub fn disk(broker: i32, number: u8) -> DirectoryId {
 
 pub fn register(id: i32, disk_number: u8) -> Command {
     Command::RegisterBroker(RegisterBroker {
-        id: BrokerId(id),
-        incarnation: IncarnationId(7),
-        directory_id: disk(id, disk_number),
-        listeners: vec![],
         control_address: format!("broker-{id}:9095"),
-        rack: None,
         clean_shutdown: true,
-        min_insync_replicas: None,
-        default_replication_factor: None,
-        acks_written: false,
+        ..RegisterBroker::new(BrokerId(id), IncarnationId(7), disk(id, disk_number))
     })
 }
 
