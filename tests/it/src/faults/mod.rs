@@ -243,10 +243,10 @@ mod tests {
     }
 
     #[test]
-    fn the_readme_names_each_scenario_beside_its_fault() {
-        let readme =
-            std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md")).unwrap();
-        let faults = readme.split("## Under faults").nth(1).unwrap().split("\n## ").next().unwrap();
+    fn the_page_on_faults_names_each_scenario_beside_its_fault() {
+        let page =
+            std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/faults.md")).unwrap();
+        let faults = page.split("## Faults and scenarios").nth(1).unwrap().split("\n## ").next().unwrap();
         let rows = faults.lines().filter(|line| line.starts_with("| ")).skip(1);
         let column = rows.map(|row| row.split('|').nth(2).unwrap());
         let named: Vec<&str> = column.flat_map(|names| names.split('`').skip(1).step_by(2)).collect();
