@@ -178,7 +178,7 @@ impl PartitionLog {
 
     /// Decides how what was just written becomes durable: a small append through the journal, unless it would
     /// overtake what isn't durable yet. Only the size decides, which wins with many partitions and loses with few;
-    /// see ARCHITECTURE.md for the figures.
+    /// see docs/decisions/acknowledgement-and-sync.md for the figures.
     fn commit_by(self: &Arc<Self>, state: &mut State, position: u64, parts: &[&[u8]]) -> Committed {
         let overtakes = state.direct && self.shared.bug != Some(StoreBug::OvertakeUnsynced);
         let written_is_enough = self.is_written_enough();
