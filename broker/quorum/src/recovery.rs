@@ -19,17 +19,19 @@ use openraft::{CommittedLeaderId, Membership};
 use ottla_control::proto;
 use ottla_store::Disk;
 use ottla_types::{BrokerId, ClusterId, DirectoryId, MetadataVersion, QuorumId};
+use tokio::sync::watch;
 use tonic::Status;
 
 use crate::config::QuorumConfig;
 use crate::elections::is_quorum;
 use crate::identity;
-use crate::lineage::{Ancestor, Lineage, LogEnd, Next, from_proto};
+use crate::lineage::{Ancestor, Lineage, LogEnd, Memory, Next, from_proto};
 use crate::log_store;
 use crate::node::{Node, Running};
 use crate::raft_types::{Identity, LogId, Member, SnapshotMeta, StoredMembership, Vote};
 use crate::snapshot_file;
 use crate::state_machine;
+use crate::tasks::Tasks;
 
 /// How far beyond the last entry that is known a rebuilt log begins: others may have seen later ones.
 const INDEXES_SKIPPED: u64 = 1_000_000;
@@ -62,8 +64,9 @@ impl Node {
     /// Makes this node the sole voter of a quorum that carries its metadata on, when it starts again, which is at once.
     ///
     /// # Errors
-    /// `AlreadyExists` when the quorum lives, or when something else is to be done at the next start; `FailedPrecondition`
-    /// when a majority of the voters is there with their logs, or this node has something else than the administrator saw.
+    /// `AlreadyExists` when the quorum lives; `Aborted` when something else is to be done at the next start;
+    /// `FailedPrecondition` when a majority of the voters is there with their logs, or this node has something else than the
+    /// administrator saw.
     pub async fn recover(&self, request: &proto::RecoverQuorumRequest) -> Result<QuorumId, Status> {
         self.check_cluster(&request.cluster_id)?;
         let running = self.running()?;
@@ -74,7 +77,7 @@ impl Node {
             return Err(Status::already_exists(text));
         }
         if let Some(next) = self.memory.next() {
-            return Err(Status::already_exists(format!("node {me} starts again already: {next}")));
+            return Err(Status::aborted(format!("node {me} starts again already: {next}")));
         }
         self.check_majority_is_lost(running).await?;
         let (ours, end) = (self.memory.lineage(), log_end(running));
@@ -123,8 +126,8 @@ impl Node {
     /// Leaves the quorum `leaves` for another one, by an administrator's word.
     ///
     /// # Errors
-    /// `FailedPrecondition` when this node follows something else than the administrator saw, `AlreadyExists` when it is told
-    /// to follow what was made of its own quorum, and that lives.
+    /// `FailedPrecondition` when this node follows something else than the administrator saw; `AlreadyExists` when its own
+    /// quorum lives, and it is told to follow one that was rebuilt from it, or one that it was itself rebuilt from.
     pub async fn follow_as_told(&self, request: &proto::FollowQuorumRequest) -> Result<(), Status> {
         self.check_cluster(&request.cluster_id)?;
         let me = self.config.node_id;
@@ -137,11 +140,12 @@ impl Node {
             )));
         }
         // One that was formed beside the true one may live, and is to be left all the same.
-        let is_ours_rebuilt = theirs.succeeds.iter().any(|ancestor| ancestor.id == ours.id);
-        if is_ours_rebuilt && self.confirm(ALIVE_LIMIT).await.is_ok() {
+        let is_rebuilt_from = |quorum: &Lineage, of: &Lineage| quorum.succeeds.iter().any(|a| a.id == of.id);
+        let are_related = is_rebuilt_from(&theirs, &ours) || is_rebuilt_from(&ours, &theirs);
+        if are_related && self.confirm(ALIVE_LIMIT).await.is_ok() {
             return Err(Status::already_exists(format!(
                 "the metadata quorum {} of node {me} has an active controller: it isn't left for one that was rebuilt \
-                 from it",
+                 from it, or that it was rebuilt from",
                 ours.id
             )));
         }
@@ -172,20 +176,30 @@ impl Node {
     }
 
     async fn start_again_for(&self, next: Next) -> Result<(), Status> {
-        let memory = self.memory.clone();
-        let what = next.to_string();
-        let written = self
-            .tasks
-            .spawn_blocking("write down the metadata quorum", move || memory.remember_next(next))
-            .await;
-        let written = written.map_err(io::Error::other).and_then(|written| written);
-        written.map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => Status::already_exists(error.to_string()),
+        let written = begin_to_start_again(next, &self.tasks, &self.memory, &self.start_again);
+        written.await.map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => Status::aborted(error.to_string()),
             _ => Status::unavailable(format!("it can't be written down: {error}")),
-        })?;
-        self.start_again.send_replace(Some(what));
-        Ok(())
+        })
     }
+}
+
+/// Writes down what is to be done at the next start, and has the node start again. Both happen even if the caller doesn't
+/// wait for it: what is written down and not begun would be done at some start years later.
+fn begin_to_start_again(
+    next: Next,
+    tasks: &Tasks,
+    memory: &Arc<Memory>,
+    start_again: &watch::Sender<Option<String>>,
+) -> impl Future<Output = io::Result<()>> + use<> {
+    let (memory, start_again) = (Arc::clone(memory), start_again.clone());
+    let written = tasks.spawn_blocking("write down the metadata quorum", move || {
+        let what = next.to_string();
+        memory.remember_next(next)?;
+        start_again.send_replace(Some(what));
+        Ok(())
+    });
+    async { written.await.map_err(io::Error::other)? }
 }
 
 /// The last entry of this node's log.
@@ -320,4 +334,35 @@ fn alone(
     let mut members: BTreeMap<BrokerId, Member> = before.nodes().map(learns).collect();
     members.insert(config.node_id, me);
     Membership::new(vec![BTreeSet::from([config.node_id])], members)
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla_store::RealDisk;
+
+    use super::*;
+
+    #[test]
+    fn what_is_written_down_is_begun_though_the_administrator_no_longer_waits() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || Arc::new(Memory::open(Arc::new(RealDisk), dir.path(), true, true).unwrap());
+        let quorum = |id| Lineage { id: QuorumId([id; 16]), succeeds: Vec::new() };
+        open().remember(quorum(1)).unwrap();
+        // One thread for what blocks, and it is busy until the caller is gone.
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).enable_all().build();
+        let (busy, is_free) = std::sync::mpsc::channel::<()>();
+        runtime.unwrap().block_on(async {
+            let (tasks, memory, start_again) = (Tasks::default(), open(), watch::Sender::new(None));
+            let thread = tasks.spawn_blocking("be busy", move || is_free.recv().ok());
+            let next = Next::Rebuild { quorum: quorum(2), beyond: LogEnd::default() };
+            drop(begin_to_start_again(next.clone(), &tasks, &memory, &start_again));
+            drop(busy);
+            thread.await.unwrap();
+            let mut reasons = start_again.subscribe();
+            let begun = reasons.wait_for(Option::is_some);
+            tokio::time::timeout(Duration::from_secs(30), begun).await.expect("it starts again").unwrap();
+            assert_eq!((memory.next(), open().next()), (Some(next.clone()), Some(next)));
+        });
+    }
 }

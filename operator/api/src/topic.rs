@@ -164,10 +164,10 @@ pub struct TopicStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub managed_config: Option<BTreeMap<String, String>>,
 
-    /// The values that the brokers were asked for in the place of those in managedConfig and have not yet shown: where no
-    /// answer came they may be in force all the same, and are this Topic's then.
+    /// The values of each setting that the brokers were asked for in the place of the one in managedConfig and have not yet
+    /// shown, in this order: where no answer came they may be in force all the same, and are this Topic's then.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub asked_config: BTreeMap<String, String>,
+    pub asked_config: BTreeMap<String, Vec<String>>,
 
     /// The settings that the topic has and the manifest doesn't name: they stay as they are.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

@@ -370,7 +370,7 @@ mod tests {
         let record = TopicStatus {
             topic_id: Some("id".into()),
             managed_config: Some([("retention.ms".to_owned(), "1000".to_owned())].into()),
-            asked_config: [("retention.ms".to_owned(), "2000".to_owned())].into(),
+            asked_config: [("retention.ms".to_owned(), vec!["2000".to_owned()])].into(),
             ..Default::default()
         };
         // What is seen again at each start isn't kept.

@@ -12,6 +12,9 @@ use ottla_api::{ADOPT_ANNOTATION, Topic, TopicStatus};
 
 use crate::view::TopicView;
 
+/// How many values of one setting are kept on record that may come into force unanswered.
+const ASKED_MAX: usize = 8;
+
 /// The settings that the manifest names, as text.
 pub(crate) fn named(topic: &Topic) -> BTreeMap<String, String> {
     topic.spec.config.iter().map(|(key, value)| (key.clone(), value.to_string())).collect()
@@ -22,8 +25,8 @@ pub(crate) fn named(topic: &Topic) -> BTreeMap<String, String> {
 pub(crate) struct Record {
     /// Each with the value that the topic has of this Topic, or with the one that was asked for first.
     pub managed: BTreeMap<String, String>,
-    /// The values that were asked for in the place of those, and may have come into force unanswered.
-    pub asked: BTreeMap<String, String>,
+    /// The values that were asked for in the place of those, in this order, and may have come into force unanswered.
+    pub asked: BTreeMap<String, Vec<String>>,
 }
 
 /// The record in the Topic's status, as the topic shows which values are in force.
@@ -31,11 +34,13 @@ pub(crate) fn on_record(topic: &Topic, found: &TopicView, before: &TopicStatus) 
     let mut managed = told(topic, found, before);
     let mut asked = before.asked_config.clone();
     for (key, had) in &mut managed {
-        if let Some(value) = asked.get(key).filter(|value| found.config.get(key) == Some(*value)) {
-            had.clone_from(value);
+        let Some(values) = asked.get_mut(key) else { continue };
+        if let Some(position) = values.iter().position(|value| found.config.get(key) == Some(value)) {
+            // What was asked for before this one is past.
+            *had = values.drain(..=position).next_back().expect("it is one of them");
         }
     }
-    asked.retain(|key, value| managed.get(key).is_some_and(|had| had != value));
+    asked.retain(|key, values| managed.contains_key(key) && !values.is_empty());
     Record { managed, asked }
 }
 
@@ -102,18 +107,33 @@ pub(crate) fn managed(
     managed
 }
 
-/// The values that the brokers are asked for in the place of what the topic has of this Topic, to be on record before they
-/// are; `managed` is what is by then, `before` what was on record of such values.
+/// The values that may be in force in the place of what will be on record as `managed` once the brokers are asked, to be on
+/// record before they are; `before` is what is.
 pub(crate) fn asked(
     topic: &Topic,
+    found: &TopicView,
+    before: &Record,
     managed: &BTreeMap<String, String>,
-    before: BTreeMap<String, String>,
-) -> BTreeMap<String, String> {
-    let named = named(topic);
-    // What was asked for and is to be taken back may still turn up.
-    let earlier = before.into_iter().filter(|(key, _)| !named.contains_key(key)).collect::<Vec<_>>();
-    let replaces = |(key, value): &(String, String)| managed.get(key).is_some_and(|had| had != value);
-    named.into_iter().chain(earlier).filter(replaces).collect()
+) -> BTreeMap<String, Vec<String>> {
+    let mut named = named(topic);
+    let values = managed.iter().filter_map(|(key, had)| {
+        let named = named.remove(key);
+        if named.as_ref() == Some(had) && found.config.get(key) == Some(had) {
+            return None;
+        }
+        let mut values = before.asked.get(key).cloned().unwrap_or_default();
+        values.extend(before.managed.get(key).cloned());
+        values.extend(named);
+        values.retain(|value| value != had);
+        // Each once, the last time that it was asked for.
+        let mut seen = BTreeSet::new();
+        let mut last: Vec<String> =
+            values.into_iter().rev().filter(|value| seen.insert(value.clone())).collect();
+        last.truncate(ASKED_MAX);
+        last.reverse();
+        (!last.is_empty()).then(|| (key.clone(), last))
+    });
+    values.collect()
 }
 
 /// What is left of the record once the brokers have refused: what the topic has of it.

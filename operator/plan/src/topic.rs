@@ -254,31 +254,32 @@ fn plan_being(observed: TopicObserved<'_>, plan: &mut TopicPlan) -> Verdict {
     let factor = replication_factor(topic, observed.spec, Some(found));
     // A topic that was there before this Topic is in its care only once it is as asked: till then it may go its own way.
     let is_adopted = before.topic_id.as_ref() == Some(&found.id);
-    let Record { managed, asked } = adoption::on_record(topic, found, &before);
-    plan.status.unmanaged_config = adoption::unmanaged(topic, found, &managed);
+    let on_record = adoption::on_record(topic, found, &before);
+    let managed = &on_record.managed;
+    plan.status.unmanaged_config = adoption::unmanaged(topic, found, managed);
     let differs = if is_adopted {
         Differences::default()
     } else {
-        adoption::differences(topic, found, &managed, factor)
+        adoption::differences(topic, found, managed, factor)
     };
     if !differs.all.is_empty() {
         plan.status.topic_id = None;
     }
     if let Some(refusal) = observed.refusal {
-        plan.status.managed_config = Some(adoption::left_after_refusal(found, managed));
+        plan.status.managed_config = Some(adoption::left_after_refusal(found, managed.clone()));
         plan.status.asked_config.clear();
         return Verdict::stuck("Refused", refusal.to_owned());
     }
     plan.status.managed_config = Some(managed.clone());
-    plan.status.asked_config.clone_from(&asked);
+    plan.status.asked_config.clone_from(&on_record.asked);
     if let Some(verdict) = too_many_partitions(topic, found) {
         return verdict;
     }
     if !differs.deletes_records.is_empty() && !adoption::is_agreed(topic, found) {
         return held(topic, found, &differs);
     }
-    record(topic, found, &managed, asked, &mut plan.status);
-    let config = adoption::wanted(topic, found, &managed);
+    record(topic, found, &on_record, &mut plan.status);
+    let config = adoption::wanted(topic, found, managed);
     if is_as_asked(topic, found, factor, &config) {
         if !is_adopted {
             plan.events.extend(adopted(topic, &plan.status));
@@ -296,16 +297,10 @@ fn plan_being(observed: TopicObserved<'_>, plan: &mut TopicPlan) -> Verdict {
     apply(observed, view, config, factor, plan, verdict)
 }
 
-/// Puts on record what is about to be asked for; `managed` and `asked` are what is.
-fn record(
-    topic: &Topic,
-    found: &TopicView,
-    managed: &BTreeMap<String, String>,
-    asked: BTreeMap<String, String>,
-    status: &mut TopicStatus,
-) {
-    let managed = adoption::managed(topic, Some(found), managed);
-    status.asked_config = adoption::asked(topic, &managed, asked);
+/// Puts on record what is about to be asked for; `before` is what is.
+fn record(topic: &Topic, found: &TopicView, before: &Record, status: &mut TopicStatus) {
+    let managed = adoption::managed(topic, Some(found), &before.managed);
+    status.asked_config = adoption::asked(topic, found, before, &managed);
     status.managed_config = Some(managed);
 }
 

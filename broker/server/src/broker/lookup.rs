@@ -13,7 +13,7 @@ use super::Broker;
 use crate::partitions::{Partition, Standing};
 
 /// A topic as a request names it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TopicRef<'a> {
     /// By name.
     Name(&'a str),

@@ -29,6 +29,9 @@ const DOUBT_WAIT: Duration = Duration::from_millis(500);
 
 /// How often it is looked whether a doubt has ended by itself.
 const DOUBT_LOOK: Duration = Duration::from_millis(20);
+/// How long a change of the metadata may take to be carried out before this broker is no longer ready: making a topic of
+/// thousands of partitions takes a second or two.
+const APPLYING_MAX: Duration = Duration::from_secs(15);
 
 /// A running broker.
 pub struct Broker {
@@ -206,9 +209,16 @@ impl Health for Broker {
             return Err(trouble);
         }
         self.is_in_service(&image)?;
-        // Not at each change of the metadata: making a large topic is no reason to send clients elsewhere.
         if !self.partitions.is_settled() {
             return Err("it is opening its partitions".to_owned());
+        }
+        // Not at each change of the metadata: making a large topic is no reason to send clients elsewhere.
+        if let Some(time) = self.partitions.applying_for().filter(|time| *time > APPLYING_MAX) {
+            return Err(format!(
+                "it has been opening and closing partitions for {} s, and learns nothing new meanwhile: see whether its \
+                 disk answers",
+                time.as_secs()
+            ));
         }
         Ok(())
     }

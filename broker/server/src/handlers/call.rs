@@ -66,6 +66,9 @@ pub enum CallError {
         /// What one may.
         limit_bytes: usize,
     },
+    /// The broker is stopping.
+    #[error("the broker stops")]
+    Stops,
     /// Its answer can't be encoded.
     #[error("an answer cannot be written: {0}")]
     Encode(#[from] EncodeError),

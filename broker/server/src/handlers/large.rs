@@ -1,16 +1,19 @@
 //! Requests that keep a thread busy for long: none of those that serve connections does their work.
 //!
 //! A turn is for work and not for waiting: while such a request waits, for the quorum, say, it has neither a turn nor a
-//! thread, so that those of others go on whatever it waits for.
+//! thread, so that those of others go on whatever it waits for. And what it waits for it isn't given before it has a turn
+//! again: a permit or a lock that comes to it meanwhile is kept from everyone. So what serves a request waits for such in
+//! a task of its own, as [`crate::partitions::Openings`] does.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
 use ottla_quorum::Tasks;
 use tokio::sync::Notify;
 
-use super::call::{Begun, CallError};
-use crate::net::{LargeTurn, Outcome};
+use super::call::CallError;
+use crate::net::LargeTurn;
 
 /// Tells that a request that waited can go on.
 #[derive(Debug, Default)]
@@ -25,9 +28,14 @@ impl Wake for CanGoOn {
 /// Works on `begun` on threads for work that takes long, whenever it isn't waiting, each time with a turn that `turn` waits for.
 ///
 /// # Errors
-/// What `begun` ends with.
-pub async fn work<F>(mut begun: Begun, tasks: &Tasks, turn: impl Fn() -> F) -> Result<Outcome, CallError>
+/// When the broker stops before it is done.
+pub async fn work<T, F>(
+    mut begun: Pin<Box<dyn Future<Output = T> + Send>>,
+    tasks: &Tasks,
+    turn: impl Fn() -> F,
+) -> Result<T, CallError>
 where
+    T: Send + 'static,
     F: Future<Output = LargeTurn>,
 {
     let can_go_on = Arc::new(CanGoOn::default());
@@ -39,8 +47,8 @@ where
             (begun, polled)
         };
         match tasks.blocking("serve a large request", go_on).await {
-            None => return Ok(Outcome::Close("the broker stops".to_owned())),
-            Some((_, Poll::Ready(outcome))) => return outcome,
+            None => return Err(CallError::Stops),
+            Some((_, Poll::Ready(done))) => return Ok(done),
             Some((waiting, Poll::Pending)) => begun = waiting,
         }
         can_go_on.0.notified().await;
@@ -59,42 +67,41 @@ mod tests {
 
     #[tokio::test]
     async fn who_waits_has_no_turn() {
-        let (turns, tasks, answer) = (Arc::new(Turns::new(1)), Tasks::default(), Arc::new(Notify::new()));
-        let close = |text: &str| Ok(Outcome::Close(text.to_owned()));
+        let (turns, tasks) = (Arc::new(Turns::new(1)), Tasks::default());
+        let (began, answer) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let waiting = {
-            let (turns, tasks, answer) = (Arc::clone(&turns), tasks.clone(), Arc::clone(&answer));
+            let (turns, tasks) = (Arc::clone(&turns), tasks.clone());
+            let (began, answer) = (Arc::clone(&began), Arc::clone(&answer));
             tokio::spawn(async move {
-                let begun: Begun = Box::pin(async move {
+                let begun = Box::pin(async move {
+                    began.notify_one();
                     answer.notified().await;
-                    close("waited")
+                    "waited"
                 });
                 work(begun, &tasks, || turns.turn(ADDRESSES[0])).await
             })
         };
-        let others: Begun = Box::pin(async move { close("worked") });
-        let worked = work(others, &tasks, || turns.turn(ADDRESSES[1])).await;
-        assert!(matches!(worked, Ok(Outcome::Close(text)) if text == "worked"));
+        began.notified().await;
+        let worked = work(Box::pin(async { "worked" }), &tasks, || turns.turn(ADDRESSES[1]));
+        let worked = tokio::time::timeout(Duration::from_secs(30), worked).await;
+        assert!(matches!(worked, Ok(Ok("worked"))), "it has to wait for who waits: {worked:?}");
         answer.notify_one();
-        assert!(matches!(waiting.await.unwrap(), Ok(Outcome::Close(text)) if text == "waited"));
+        assert!(matches!(waiting.await.unwrap(), Ok("waited")));
     }
 
     #[tokio::test]
     async fn who_works_has_a_turn() {
         let (turns, tasks) = (Turns::new(1), Tasks::default());
-        let begun: Begun = Box::pin(async {
+        let begun = Box::pin(async {
             tokio::time::sleep(Duration::from_millis(1)).await;
-            Ok(Outcome::Close(format!("{:?}", std::thread::current().id())))
+            std::thread::current().id()
         });
         let turn = turns.turn(ADDRESSES[0]).await;
         let mut working = std::pin::pin!(work(begun, &tasks, || turns.turn(ADDRESSES[1])));
         let early = tokio::time::timeout(Duration::from_millis(50), working.as_mut()).await;
         assert!(early.is_err(), "another has the turn");
         drop(turn);
-        let Ok(Outcome::Close(thread)) = working.await else { panic!("it ends") };
-        assert_ne!(
-            thread,
-            format!("{:?}", std::thread::current().id()),
-            "not a thread that serves connections"
-        );
+        let thread = working.await.unwrap();
+        assert_ne!(thread, std::thread::current().id(), "not a thread that serves connections");
     }
 }

@@ -33,7 +33,17 @@ pub fn begin(call: Call) -> Begun {
 /// # Errors
 /// When the request can't be decoded.
 pub fn count(call: &Call) -> Result<Count, CallError> {
-    Ok(Count::all_if(call.decode::<ListPartitionReassignments>()?.topics.is_none(), call))
+    let mut count = Count::default();
+    if call.decode::<ListPartitionReassignments>()?.topics.is_some() {
+        return Ok(count);
+    }
+    for topic in call.broker.image().topics.values() {
+        let moving = topic.partitions.iter().filter(|state| state.is_reassigning()).count();
+        if moving > 0 {
+            count.add(topic, moving);
+        }
+    }
+    Ok(count)
 }
 
 fn moving<'a>(

@@ -18,7 +18,7 @@ use ottla_wire::messages::{
 use tokio::time::{Instant, sleep_until};
 
 use super::LARGE_BYTES;
-use super::call::{Begun, Call, CallError, CallMemory};
+use super::call::{Begun, Call, CallError};
 use super::partitions::told;
 use super::registry::Count;
 use super::rights::{CLUSTER_OPERATIONS, TOPIC_OPERATIONS};
@@ -38,15 +38,16 @@ pub fn begin(mut call: Call) -> Begun {
         }
         drop(request);
         let no_sooner = Instant::now() + settling(call.context.since.elapsed());
-        // Until its turn to be sent has come, it holds nothing that others wait for.
-        let kept =
-            call.broker.limits.waiting.keep(call.context.peer.ip(), call.frame.len() + call.cost_bytes);
-        let Some(kept) = kept.filter(|_| !is_large) else {
-            // A large one is made by the thread that this runs on.
+        // Until its turn to be sent has come, it holds nothing that others wait for. The answer is made only then.
+        let waiting_bytes = call.frame.len() + call.arrays_bytes;
+        let keep = || call.broker.limits.waiting.keep(call.context.peer.ip(), waiting_bytes);
+        let Some(kept) = (!is_large).then(keep).flatten() else {
+            // The thread that this runs on makes a large one. Where there is no room to wait, the answer is made before
+            // its turn.
             sleep_until(no_sooner).await;
             return Ok(Outcome::Respond(answer(&call).await?));
         };
-        call.memory = CallMemory::default();
+        drop(std::mem::take(&mut call.memory));
         Ok(Outcome::Later(Box::pin(async move {
             let _kept = kept;
             sleep_until(no_sooner).await;
@@ -63,20 +64,30 @@ pub fn begin(mut call: Call) -> Begun {
 pub fn count(call: &Call) -> Result<Count, CallError> {
     let request = call.decode::<Metadata>()?;
     let image = call.broker.image();
-    match &request.topics {
-        Some(topics) if !asks_for_all(&request, call.replier.version) => {
-            let found = each_once(topics).filter_map(|asked| find(asked, &image));
-            Ok(found.fold(Count::default(), |Count { topics, partitions }, topic| Count {
-                topics: topics + 1,
-                partitions: partitions + topic.partitions.len(),
-            }))
-        }
-        _ => Ok(Count::all(&image)),
-    }
+    let Some(asked) = asked_for(&request, call.replier.version) else { return Ok(Count::all(&image)) };
+    let mut count = Count::default();
+    let found = asked.into_iter().filter_map(|topic| topic.find(&image));
+    found.for_each(|topic| count.add(topic, topic.partitions.len()));
+    Ok(count)
 }
 
-fn asks_for_all(request: &MetadataRequest<'_>, version: i16) -> bool {
-    request.topics.as_ref().is_none_or(|topics| topics.is_empty() && version == 0)
+/// The topics that are asked for, each once, as the answer to one may be a thousand times as long as its name; none: all
+/// that there are. As in Apache Kafka names aren't looked at where there are ids.
+fn asked_for<'a>(request: &MetadataRequest<'a>, version: i16) -> Option<Vec<TopicRef<'a>>> {
+    let topics = request.topics.as_ref().filter(|topics| !topics.is_empty() || version > 0)?;
+    let has_id = |topic: &&MetadataRequestTopic<'_>| topic.topic_id != [0; 16];
+    let by_id = topics.iter().any(|topic| has_id(&topic));
+    let mut seen = HashSet::with_capacity(topics.len());
+    let asked = topics.iter().filter(|topic| !by_id || has_id(topic)).map(|topic| {
+        TopicRef::new(by_id || topic.name.is_none(), topic.name.unwrap_or_default(), topic.topic_id)
+    });
+    Some(asked.filter(|topic| seen.insert(*topic)).collect())
+}
+
+/// Whether it names topics as no version before 12 does.
+fn is_invalid(request: &MetadataRequest<'_>, version: i16) -> bool {
+    let by_id = |topic: &MetadataRequestTopic<'_>| topic.name.is_none() || topic.topic_id != [0; 16];
+    version < 12 && request.topics.iter().flatten().any(by_id)
 }
 
 /// How long a client waits for an answer at the least, by the age of its connection: whoever has been connected for long
@@ -97,27 +108,27 @@ async fn answer(call: &Call) -> Result<Response, CallError> {
             .iter()
             .any(|partition| partition.leader.is_some_and(|leader| doubted.contains(&leader)))
     };
-    let concerns = |image: &MetadataImage, doubted: &[BrokerId]| match &request.topics {
-        Some(topics) if !topics.is_empty() => {
-            topics.iter().filter_map(|asked| find(asked, image)).any(|topic| by_any_of(topic, doubted))
+    let asked = asked_for(&request, call.replier.version);
+    let concerns = |image: &MetadataImage, doubted: &[BrokerId]| match &asked {
+        Some(asked) => {
+            asked.iter().filter_map(|topic| topic.find(image)).any(|topic| by_any_of(topic, doubted))
         }
-        _ => image.topics.values().any(|topic| by_any_of(topic, doubted)),
+        None => image.topics.values().any(|topic| by_any_of(topic, doubted)),
     };
     let (image, doubted) = call.broker.image_without_doubt(concerns).await;
-    let response = respond(call, &request, &image, &doubted);
+    let response = respond(call, &request, asked, View { image: &image, doubted: &doubted });
     Ok(call.replier.encode::<Metadata>(&response, Vec::new())?)
-}
-
-/// The topic that is asked for, by name or id.
-fn find<'i>(asked: &MetadataRequestTopic<'_>, image: &'i MetadataImage) -> Option<&'i Arc<TopicImage>> {
-    TopicRef::new(asked.name.is_none(), asked.name.unwrap_or_default(), asked.topic_id).find(image)
 }
 
 /// Creates the topics that are asked for by name and don't exist. One that can't be created is then answered
 /// as unknown, and the client asks again.
 async fn create_missing(call: &Call, request: &MetadataRequest<'_>) {
     let image = call.broker.image();
-    let names = request.topics.iter().flatten().filter_map(|topic| topic.name);
+    let asked = asked_for(request, call.replier.version).unwrap_or_default();
+    let names = asked.into_iter().filter_map(|topic| match topic {
+        TopicRef::Name(name) => Some(name),
+        TopicRef::Id(_) => None,
+    });
     let is_missing = |name: &&str| TopicName::new(name).is_ok() && image.topic(name).is_none();
     let missing: BTreeSet<&str> = names.filter(is_missing).take(CREATED_MAX).collect();
     if missing.is_empty() {
@@ -155,10 +166,10 @@ async fn create_missing(call: &Call, request: &MetadataRequest<'_>) {
 fn respond<'a>(
     call: &Call,
     request: &MetadataRequest<'a>,
-    image: &'a Arc<MetadataImage>,
-    doubted: &[BrokerId],
+    asked: Option<Vec<TopicRef<'a>>>,
+    view: View<'a, '_>,
 ) -> MetadataResponse<'a> {
-    let version = call.replier.version;
+    let image = view.image;
     let shown = call.broker.brokers_for_clients(image, &call.context.listener);
     let brokers = shown.into_iter().map(|(broker, endpoint)| MetadataResponseBroker {
         node_id: broker.id.0,
@@ -166,14 +177,13 @@ fn respond<'a>(
         port: i32::from(endpoint.port),
         rack: broker.rack.as_deref().map(Cow::Borrowed),
     });
-    let view = View { image, doubted };
     let operations = if request.include_topic_authorized_operations { TOPIC_OPERATIONS } else { i32::MIN };
-    let all = || image.topic_ids.values().map(|id| known(&image.topics[id], view, operations)).collect();
-    let topics = match &request.topics {
-        Some(topics) if !asks_for_all(request, version) => {
-            each_once(topics).map(|asked| topic(asked, view, operations)).collect()
+    let topics = match asked {
+        Some(_) if is_invalid(request, call.replier.version) => {
+            request.topics.iter().flatten().map(invalid).collect()
         }
-        _ => all(),
+        Some(asked) => asked.into_iter().map(|asked| topic(asked, view, operations)).collect(),
+        None => image.topic_ids.values().map(|id| known(&image.topics[id], view, operations)).collect(),
     };
     MetadataResponse {
         brokers: brokers.collect(),
@@ -188,40 +198,40 @@ fn respond<'a>(
     }
 }
 
-/// The topics that are asked for, each once: the answer to a topic may be a thousand times as long as its name.
-fn each_once<'t, 'a>(
-    topics: &'t [MetadataRequestTopic<'a>],
-) -> impl Iterator<Item = &'t MetadataRequestTopic<'a>> {
-    let mut seen = HashSet::with_capacity(topics.len());
-    topics.iter().filter(move |asked| seen.insert((asked.name, asked.topic_id)))
-}
-
 /// The metadata, and which leaders it may be wrong about.
 #[derive(Clone, Copy)]
 struct View<'a, 'd> {
-    image: &'a MetadataImage,
+    image: &'a Arc<MetadataImage>,
     doubted: &'d [BrokerId],
 }
 
-fn topic<'a>(
-    asked: &MetadataRequestTopic<'a>,
-    view: View<'a, '_>,
-    operations: i32,
-) -> MetadataResponseTopic<'a> {
-    let unknown = |error: ErrorCode, name: Option<&'a str>, topic_id| MetadataResponseTopic {
-        error_code: error.code(),
-        name: name.map(Cow::Borrowed),
-        topic_id,
-        ..Default::default()
-    };
-    match (find(asked, view.image), asked.name) {
+fn topic<'a>(asked: TopicRef<'a>, view: View<'a, '_>, operations: i32) -> MetadataResponseTopic<'a> {
+    match (asked.find(view.image), asked) {
         (Some(topic), _) => known(topic, view, operations),
-        (None, Some(name)) if TopicName::new(name).is_err() => {
-            unknown(ErrorCode::InvalidTopicException, Some(name), [0; 16])
+        (None, TopicRef::Name(name)) if TopicName::new(name).is_err() => {
+            without_partitions(ErrorCode::InvalidTopicException, asked)
         }
-        (None, Some(name)) => unknown(ErrorCode::UnknownTopicOrPartition, Some(name), [0; 16]),
-        (None, None) => unknown(ErrorCode::UnknownTopicId, None, asked.topic_id),
+        (None, TopicRef::Name(_)) => without_partitions(ErrorCode::UnknownTopicOrPartition, asked),
+        (None, TopicRef::Id(_)) => without_partitions(ErrorCode::UnknownTopicId, asked),
     }
+}
+
+fn invalid<'a>(asked: &MetadataRequestTopic<'a>) -> MetadataResponseTopic<'a> {
+    MetadataResponseTopic {
+        error_code: ErrorCode::InvalidRequest.code(),
+        // Not null in these versions.
+        name: Some(Cow::Borrowed(asked.name.unwrap_or_default())),
+        topic_id: asked.topic_id,
+        ..Default::default()
+    }
+}
+
+fn without_partitions(error: ErrorCode, asked: TopicRef<'_>) -> MetadataResponseTopic<'_> {
+    let (name, topic_id) = match asked {
+        TopicRef::Name(name) => (Some(Cow::Borrowed(name)), [0; 16]),
+        TopicRef::Id(id) => (None, id.0),
+    };
+    MetadataResponseTopic { error_code: error.code(), name, topic_id, ..Default::default() }
 }
 
 fn known<'a>(topic: &'a TopicImage, view: View<'_, '_>, operations: i32) -> MetadataResponseTopic<'a> {

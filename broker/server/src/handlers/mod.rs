@@ -2,6 +2,7 @@
 //!
 //! A handler decodes its request, asks the broker's parts, and encodes the answer; it holds no state of its own.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -53,7 +54,7 @@ pub use registry::{AnswerCost, Measured, Operation, SERVED, Served};
 
 /// A request that costs no more is served within what its connection has for itself, in bytes.
 const OWN_BYTES: usize = 8 << 10;
-/// A request that costs more is served by a thread of its own: those that serve connections have no time for it.
+/// A request that costs more waits for a turn and another thread: those that serve connections have no time for it.
 const LARGE_BYTES: usize = 1 << 20;
 
 /// Begins whatever request `frame` holds.
@@ -89,10 +90,7 @@ pub async fn begin(broker: &Arc<Broker>, context: &ConnectionContext, frame: Fra
     let begun = (served.begin)(call);
     let begun = match is_large {
         false => begun.await,
-        true => {
-            let turn = || broker.limits.large_turn(context.peer.ip());
-            large::work(begun, broker.quorum.tasks(), turn).await
-        }
+        true => in_turns(broker, context, begun).await.and_then(|outcome| outcome),
     };
     match begun {
         Err(error) => Outcome::Close(format!("{} version {version}: {error}", served.key)),
@@ -103,6 +101,19 @@ pub async fn begin(broker: &Arc<Broker>, context: &ConnectionContext, frame: Fra
             outcome
         }
     }
+}
+
+/// Does work that takes long for a client.
+///
+/// # Errors
+/// When the broker stops before it is done.
+async fn in_turns<T: Send + 'static>(
+    broker: &Broker,
+    context: &ConnectionContext,
+    work: Pin<Box<dyn Future<Output = T> + Send>>,
+) -> Result<T, CallError> {
+    let turn = || broker.limits.large_turn(context.peer.ip());
+    large::work(work, broker.quorum.tasks(), turn).await
 }
 
 /// Waits until a request may take what it takes, before anything is taken.
@@ -126,11 +137,26 @@ async fn charged(
     if cost_bytes > limit_bytes {
         return Err(CallError::TooLarge { limit_bytes });
     }
-    let (broker, context) = (Arc::clone(broker), context.clone());
     let memory = CallMemory { frame: frame.memory, unfolded: None };
-    let mut call = Call { broker, context, frame: frame.bytes, arrays_bytes, cost_bytes, memory, replier };
+    let mut call = Call {
+        broker: Arc::clone(broker),
+        context: context.clone(),
+        frame: frame.bytes,
+        arrays_bytes,
+        cost_bytes,
+        memory,
+        replier,
+    };
     charge(&mut call).await;
-    let answer_bytes = served.answer.of(&call)?;
+    let answer = served.answer;
+    let (mut call, answer_bytes) = match answer {
+        // To look up all that it names takes long already.
+        AnswerCost::Topics { .. } | AnswerCost::Bytes(_) if cost_bytes > LARGE_BYTES => {
+            let look = Box::pin(async move { answer.of(&call).map(|bytes| (call, bytes)) });
+            in_turns(broker, context, look).await??
+        }
+        _ => answer.of(&call).map(|bytes| (call, bytes))?,
+    };
     if answer_bytes > 0 {
         // The whole cluster may be more than one request may take; it is told all the same.
         call.cost_bytes = (cost_bytes + answer_bytes).min(limit_bytes);

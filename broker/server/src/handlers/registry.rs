@@ -2,7 +2,7 @@
 //!
 //! ApiVersions is answered from this list.
 
-use ottla_core::metadata::MetadataImage;
+use ottla_core::metadata::{MetadataImage, TopicImage};
 use ottla_wire::codec::Message;
 use ottla_wire::messages::ApiVersion;
 use ottla_wire::{Api, ApiKey, DecodeError, Decoder, RequestHeader, apis};
@@ -74,7 +74,7 @@ pub struct Served {
 pub enum AnswerCost {
     /// Nothing.
     Nothing,
-    /// So many bytes for each topic and each partition that it tells of.
+    /// So many bytes for each topic and each partition that it tells of, besides the topics' names.
     Topics {
         /// How many these are. An error if the request can't be decoded.
         count: fn(&Call) -> Result<Count, CallError>,
@@ -94,12 +94,23 @@ pub struct Count {
     pub topics: usize,
     /// Partitions of all of them.
     pub partitions: usize,
+    /// The length of the topics' names, in bytes.
+    pub name_bytes: usize,
 }
 
 impl Count {
     /// All that there are.
     pub fn all(image: &MetadataImage) -> Self {
-        Self { topics: image.topics.len(), partitions: image.partition_count }
+        let mut count = Self::default();
+        image.topics.values().for_each(|topic| count.add(topic, topic.partitions.len()));
+        count
+    }
+
+    /// Counts a topic of which so many partitions are told.
+    pub fn add(&mut self, topic: &TopicImage, partitions: usize) {
+        self.topics += 1;
+        self.partitions += partitions;
+        self.name_bytes += topic.name.as_str().len();
     }
 
     /// All that there are if these are asked for, and else none besides those that the request names.
@@ -107,6 +118,9 @@ impl Count {
         if is_about_all { Self::all(&call.broker.image()) } else { Self::default() }
     }
 }
+
+/// A buffer that grows is for a moment as long as it was besides twice as long.
+const GROWTH: usize = 3;
 
 impl AnswerCost {
     /// What the answer to this request takes, in bytes.
@@ -117,8 +131,8 @@ impl AnswerCost {
         match self {
             Self::Nothing => Ok(0),
             Self::Topics { count, topic_bytes, partition_bytes } => {
-                let Count { topics, partitions } = count(call)?;
-                Ok(topics * topic_bytes + partitions * partition_bytes)
+                let Count { topics, partitions, name_bytes } = count(call)?;
+                Ok(topics * topic_bytes + partitions * partition_bytes + GROWTH * name_bytes)
             }
             Self::Bytes(bytes) => bytes(call),
         }

@@ -197,6 +197,8 @@ mod tests {
         assert_eq!(slots.len(), ON_TRIAL_OF_ADDRESS_MAX);
         assert!(slots.iter().all(ConnectionSlot::is_on_trial));
         assert!(connections.admit_on_trial(address(2)).is_some());
+        let all = (2..=200).map_while(|last| connections.admit_on_trial(address(last)));
+        assert_eq!(slots.len() + all.collect::<Vec<_>>().len(), ON_TRIAL_MAX);
         drop(slots);
         assert_eq!(connections.count(), 1);
     }

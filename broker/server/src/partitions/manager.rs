@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ottla_core::config::{AckDurability, BrokerDefaults, ThrottledReplicas, TopicConfig};
 use ottla_core::metadata::{IncarnationId, MetadataImage, PartitionImage, TopicImage};
@@ -50,7 +50,11 @@ pub struct Partitions {
     damaged: Arc<ReadyList>,
     open: RwLock<HashMap<PartitionKey, Arc<Partition>>>,
     applied: watch::Sender<MetadataVersion>,
+    /// Since when an image is being applied.
+    applying: Mutex<Option<Instant>>,
     /// Whether the metadata was complete once, so that a log it doesn't know is known to be a stranger's.
+    complete: AtomicBool,
+    /// Whether what it had of this broker then is open.
     settled: AtomicBool,
 }
 
@@ -122,6 +126,8 @@ impl Partitions {
             damaged: Arc::default(),
             open: RwLock::default(),
             applied,
+            applying: Mutex::default(),
+            complete: AtomicBool::new(false),
             settled: AtomicBool::new(false),
         }
     }
@@ -260,6 +266,7 @@ impl Partitions {
     /// Brings the logs in step with `image`, coming from `before`; how many topics had to be looked at for it. Blocks on
     /// the disk.
     pub fn apply(&self, before: Option<&MetadataImage>, image: &MetadataImage) -> usize {
+        *self.applying.lock() = Some(Instant::now());
         let directory = self.store.directory_id();
         let empty = MetadataImage::new(image.cluster_id);
         let changed: Vec<_> = image.topics_changed_since(before.unwrap_or(&empty)).collect();
@@ -281,6 +288,7 @@ impl Partitions {
             image.topics.values().for_each(|topic| self.apply_topic(image, topic, directory));
             image.topics.len()
         };
+        *self.applying.lock() = None;
         self.applied.send_replace(image.version);
         looked_at
     }
@@ -347,7 +355,7 @@ impl Partitions {
         let create = |config| self.store.create_partition(topic.name.clone(), topic.id, index, config);
         let log = match create(config.clone()) {
             // Until the metadata is complete the folder may belong to a topic that is still to be heard of.
-            Err(StoreError::ForeignTopic { found, .. }) if self.is_settled() => {
+            Err(StoreError::ForeignTopic { found, .. }) if self.complete.load(Ordering::Acquire) => {
                 let aside = self.store.put_aside(found, index)?;
                 warn!(topic = %topic.name, partition = %index, topic_id = %found, ?aside, "another topic had this name: its files are put aside");
                 create(config)?
@@ -424,7 +432,7 @@ impl Partitions {
     /// To be called once the metadata is complete: opens what was in the way of an older image, and names the
     /// logs of which the metadata knows nothing. Those are kept: a mistake must not cost records.
     pub fn settle(&self, image: &MetadataImage) {
-        self.settled.store(true, Ordering::Release);
+        self.complete.store(true, Ordering::Release);
         let directory = self.store.directory_id();
         image.topics.values().for_each(|topic| self.apply_topic(image, topic, directory));
         let partitions = image.partitions_on(self.node_id, directory);
@@ -447,11 +455,17 @@ impl Partitions {
                 warn!(%topic, topic_id = %id, %partition, "the metadata has no such partition: its files are left alone");
             }
         }
+        self.settled.store(true, Ordering::Release);
         // Those who wait for the partitions look again.
         self.applied.send_replace(image.version);
     }
 
-    /// Whether [`Self::settle`] was called.
+    /// For how long the newest image has been being applied; none while there is nothing to apply.
+    pub fn applying_for(&self) -> Option<Duration> {
+        self.applying.lock().map(|since| since.elapsed())
+    }
+
+    /// Whether all that [`Self::settle`] had to open is open.
     pub fn is_settled(&self) -> bool {
         self.settled.load(Ordering::Acquire)
     }

@@ -5,6 +5,7 @@
 //! much memory; a connection waits for its own, so that it opens one batch at a time. No lock of a partition is held.
 
 use std::num::NonZeroUsize;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,7 +16,9 @@ use ottla_log::{
 };
 use ottla_quorum::Tasks;
 use ottla_store::{AppendError, Checked};
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
 use super::partition::{Partition, ProduceError};
 
@@ -73,26 +76,50 @@ impl Openings {
             }
         }
         let pieces = u32::try_from(bytes.min(DECODER_BYTES_MAX).div_ceil(PIECE_BYTES)).unwrap_or(u32::MAX);
-        let memory = Arc::clone(&self.memory).acquire_many_owned(pieces).await;
-        let place = Arc::clone(&self.places).acquire_owned().await;
+        let (memory, places) = (Arc::clone(&self.memory), Arc::clone(&self.places));
+        let held = async move { (memory.acquire_many_owned(pieces).await, places.acquire_owned().await) };
         let (partition, records) = (Arc::clone(partition), records.clone());
-        let check = move || {
-            let _held = (memory, place);
-            partition.check(&records, needs_all, inflated_bytes_max(records.len()))
-        };
-        let checked = self.tasks.blocking("open a batch", check).await;
+        let check = move || partition.check(&records, needs_all, inflated_bytes_max(records.len()));
+        let checked = self.run_with(held, "open a batch", check).await;
         // If the broker stops, nothing was appended.
         checked.unwrap_or(Err(ProduceError::Refused(AppendRefusal::NotLeader)))
     }
 
     /// Runs `look`, which reads the disk and opens batches. None if the broker stops.
     pub async fn look_up<T: Send + 'static>(&self, look: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-        let place = Arc::clone(&self.look_ups).acquire_owned().await;
-        let run = move || {
-            let _held = place;
-            look()
+        self.run_with(Arc::clone(&self.look_ups).acquire_owned(), "look up an offset", look).await
+    }
+
+    /// Runs `work` once it has what `held` waits for. A task of its own waits for that, which goes with the caller: a caller
+    /// that isn't polled for a while, as a large request that has no turn, would keep from all others what it was given.
+    async fn run_with<H, T>(
+        &self,
+        held: impl Future<Output = H> + Send + 'static,
+        name: &'static str,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T>
+    where
+        H: Send + 'static,
+        T: Send + 'static,
+    {
+        let tasks = self.tasks.clone();
+        let run = async move {
+            let held = held.await;
+            let work = move || {
+                let done = work();
+                drop(held);
+                done
+            };
+            tasks.blocking(name, work).await
         };
-        self.tasks.blocking("look up an offset", run).await
+        // It ends with its only task.
+        let mut waiting = JoinSet::new();
+        self.tasks.spawn_in(&mut waiting, &Handle::current(), name, run);
+        match waiting.join_next().await? {
+            Ok(done) => done,
+            Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
+            Err(_) => None,
+        }
     }
 }
 
@@ -149,6 +176,27 @@ mod tests {
         drop(taken);
         openings.check(&partition, &large, false).await.unwrap();
         assert_eq!(openings.memory.available_permits(), DECODER_BYTES_MAX.div_ceil(PIECE_BYTES));
+    }
+
+    #[tokio::test]
+    async fn who_is_not_polled_keeps_nothing_from_others() {
+        let openings = Openings::new(Tasks::default());
+        let taken = openings.look_ups.acquire_many(LOOK_UPS_MAX as u32).await.unwrap();
+        let mut first: Vec<_> = (0..LOOK_UPS_MAX).map(|n| Box::pin(openings.look_up(move || n))).collect();
+        for waiting in &mut first {
+            let polled = tokio::time::timeout(Duration::ZERO, waiting.as_mut()).await;
+            assert!(polled.is_err(), "there is no place");
+        }
+        let mut next = Box::pin(openings.look_up(|| "next"));
+        let polled = tokio::time::timeout(Duration::ZERO, next.as_mut()).await;
+        assert!(polled.is_err(), "there is no place");
+        drop(taken);
+        // Nobody asks the first ones, whose turn it is.
+        let next = tokio::time::timeout(Duration::from_secs(30), next).await;
+        assert_eq!(next.expect("it is given a place"), Some("next"));
+        for (n, waiting) in first.into_iter().enumerate() {
+            assert_eq!(waiting.await, Some(n));
+        }
     }
 
     #[tokio::test]

@@ -47,6 +47,7 @@ pub struct Fetcher {
     leader: BrokerId,
     ready: Arc<ReadyList>,
     warnings: RateLimit,
+    failures: Arc<RateLimit>,
 }
 
 /// Why a stream has to be begun anew.
@@ -92,7 +93,7 @@ struct Stream {
 impl Fetcher {
     /// A stream that isn't connected yet.
     pub fn new(broker: Arc<Broker>, leader: BrokerId, ready: Arc<ReadyList>) -> Self {
-        Self { broker, leader, ready, warnings: RateLimit::new(1) }
+        Self { broker, leader, ready, warnings: RateLimit::new(1), failures: Arc::new(RateLimit::new(1)) }
     }
 
     /// Follows the leader for as long as it leads anything; then waits until it does again.
@@ -371,10 +372,14 @@ impl Fetcher {
     /// Cuts a log beside the stream, which then asks again, be it that the cut has to wait: for room on the disk, say.
     fn cut(&self, partition: Arc<Partition>, answer: FetchAnswer) {
         let (ready, tasks) = (Arc::clone(&self.ready), self.broker.quorum.tasks().clone());
+        let failures = Arc::clone(&self.failures);
         self.broker.quorum.tasks().spawn("cut a log", async move {
             let (key, name) = (partition.key(), partition.log.topic_partition());
             if let Some(Err(error)) = tasks.blocking("cut a log", move || partition.cut(&answer)).await {
-                error!(partition = %name, %error, "cannot cut the log");
+                // A full disk fails those of all partitions, again and again.
+                if let Some(not_logged) = failures.allow() {
+                    error!(partition = %name, %error, not_logged, "cannot cut the log yet");
+                }
                 sleep(CUT_AGAIN).await;
             }
             ready.push(key);

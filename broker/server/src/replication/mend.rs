@@ -4,6 +4,7 @@
 //! which shows nothing beyond. A follower's damage above the high watermark waits until that has passed it: the leader
 //! counts on what this follower has acknowledged, so it must never cut that by itself.
 
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,12 +17,14 @@ use ottla_types::{BrokerId, Offset};
 use ottla_wire::ErrorCode;
 use ottla_wire::apis::Fetch;
 use ottla_wire::messages::{FetchPartition, FetchRequest, FetchTopic};
-use tokio::time::MissedTickBehavior;
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{info, warn};
 
 use super::peers::mend_client_id;
 use crate::broker::Broker;
-use crate::partitions::Partition;
+use crate::partitions::{Partition, PartitionKey};
 
 /// How often, and how many bytes at a time, logs are looked through: 4 MB a second, 10 GB in three quarters of an hour.
 const SCRUB_INTERVAL: Duration = Duration::from_secs(1);
@@ -72,35 +75,85 @@ pub async fn scrub(broker: Arc<Broker>, store: Arc<Store>) {
 /// Mends what is damaged, until it is dropped.
 pub async fn mend(broker: Arc<Broker>) {
     let damaged = Arc::clone(broker.partitions.damaged());
-    let mut pause = RETRY_PAUSE_FIRST;
+    let mut retries: HashMap<PartitionKey, Retries> = HashMap::new();
+    let mut timers = JoinSet::new();
     loop {
-        damaged.changed().await;
-        let mut again = Vec::new();
-        while let Some(key) = damaged.pop() {
-            let Some(partition) = broker.partitions.get(key.0, key.1) else { continue };
-            for range in partition.log.damage() {
-                let name = partition.log.topic_partition();
-                match mend_one(&broker, &partition, &range).await {
-                    Ok(mended) => {
-                        info!(partition = %name, from = range.start.0, to = mended.0, "damaged records are mended");
-                        if mended < range.end {
-                            damaged.push(key);
-                        }
-                    }
-                    Err(reason) => {
-                        warn!(partition = %name, from = range.start.0, to = range.end.0, %reason, "damaged records are not mended yet");
-                        again.push(key);
-                    }
-                }
+        let Some(key) = damaged.pop() else {
+            damaged.changed().await;
+            continue;
+        };
+        let Some(partition) = broker.partitions.get(key.0, key.1) else {
+            retries.remove(&key);
+            continue;
+        };
+        let own = retries.entry(key).or_default();
+        let has_more = mend_pieces(&broker, &partition, own).await;
+        if has_more {
+            damaged.push(key);
+        } else if let Some(due) = own.next_due() {
+            let damaged = Arc::clone(&damaged);
+            let push = async move {
+                tokio::time::sleep_until(due).await;
+                damaged.push(key);
+            };
+            broker.quorum.tasks().spawn_in(&mut timers, &Handle::current(), "mend again later", push);
+        } else {
+            retries.remove(&key);
+        }
+        while timers.try_join_next().is_some() {}
+    }
+}
+
+/// Mends a piece of each damaged place of a partition, but for those that aren't due yet. Whether there is more that can be
+/// mended at once.
+async fn mend_pieces(broker: &Broker, partition: &Arc<Partition>, retries: &mut Retries) -> bool {
+    let damage = partition.log.damage();
+    retries.keep_only(&damage);
+    let mut has_more = false;
+    for range in damage {
+        if !retries.is_due(range.start, Instant::now()) {
+            continue;
+        }
+        let name = partition.log.topic_partition();
+        match mend_one(broker, partition, &range).await {
+            Ok(mended) => {
+                info!(partition = %name, from = range.start.0, to = mended.0, "damaged records are mended");
+                retries.places.remove(&range.start);
+                has_more |= mended < range.end;
+            }
+            Err(reason) => {
+                warn!(partition = %name, from = range.start.0, to = range.end.0, %reason, "damaged records are not mended yet");
+                retries.put_off(range.start, Instant::now());
             }
         }
-        if again.is_empty() {
-            pause = RETRY_PAUSE_FIRST;
-        } else {
-            tokio::time::sleep(pause).await;
-            pause = (2 * pause).min(RETRY_PAUSE_MAX);
-            again.into_iter().for_each(|key| damaged.push(key));
-        }
+    }
+    has_more
+}
+
+/// The damaged places of a partition that couldn't be mended, by their first offset: when each is tried again, and the pause
+/// before that. Nobody waits for them: neither other places nor other partitions.
+#[derive(Debug, Default)]
+struct Retries {
+    places: BTreeMap<Offset, (Instant, Duration)>,
+}
+
+impl Retries {
+    fn keep_only(&mut self, damage: &[Range<Offset>]) {
+        self.places.retain(|start, _| damage.iter().any(|range| range.start == *start));
+    }
+
+    fn is_due(&self, start: Offset, now: Instant) -> bool {
+        self.places.get(&start).is_none_or(|(due, _)| *due <= now)
+    }
+
+    fn put_off(&mut self, start: Offset, now: Instant) {
+        let before = self.places.get(&start).map(|(_, pause)| *pause);
+        let pause = before.map_or(RETRY_PAUSE_FIRST, |pause| (2 * pause).min(RETRY_PAUSE_MAX));
+        self.places.insert(start, (now + pause, pause));
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        self.places.values().map(|(due, _)| *due).min()
     }
 }
 
@@ -199,4 +252,26 @@ async fn fetch(
         }
     }
     Ok(records.freeze())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_that_cannot_be_mended_is_put_off_ever_longer_and_no_other_with_it() {
+        let (mut retries, mut now) = (Retries::default(), Instant::now());
+        let [one, other] = [Offset(4), Offset(40)];
+        for pause in [100, 200, 400, 800, 1_600, 2_000, 2_000] {
+            assert!(retries.is_due(one, now) && retries.is_due(other, now));
+            retries.put_off(one, now);
+            let due = now + Duration::from_millis(pause);
+            assert_eq!(retries.next_due(), Some(due));
+            assert!(!retries.is_due(one, due - Duration::from_millis(1)) && retries.is_due(other, now));
+            now = due;
+        }
+        // It is another place once the first part of it is mended or let go.
+        retries.keep_only(&[Offset(5)..Offset(9), other..Offset(41)]);
+        assert_eq!(retries.next_due(), None);
+    }
 }

@@ -334,6 +334,21 @@ async fn topics_named_twice_are_told_once_or_refused_once_as_in_apache_kafka() {
     let request = MetadataRequest { topics: Some(vec![asked; 3]), ..Default::default() };
     let answer = client.call::<apis::Metadata>(12, &request).await;
     assert_eq!(answer.decode::<apis::Metadata>().topics.len(), 1);
+    // One topic under many ids, and ids beside names: only ids count. Before version 12 there are none.
+    let asked = |name, topic_id| MetadataRequestTopic { name, topic_id };
+    let other = |id| asked(Some("kept"), [id; 16]);
+    let topics = vec![other(1), other(2), asked(None, kept), other(1), asked(Some("gone"), [0; 16])];
+    let request = MetadataRequest { topics: Some(topics), ..Default::default() };
+    let answer = client.call::<apis::Metadata>(12, &request).await;
+    let response = answer.decode::<apis::Metadata>();
+    let told: Vec<_> =
+        response.topics.iter().map(|t| (t.name.as_deref(), t.topic_id, t.error_code)).collect();
+    let unknown = ErrorCode::UnknownTopicId.code();
+    assert_eq!(told, [(None, [1; 16], unknown), (None, [2; 16], unknown), (Some("kept"), kept, 0)]);
+    let answer = client.call::<apis::Metadata>(11, &request).await;
+    let response = answer.decode::<apis::Metadata>();
+    assert_eq!(response.topics.len(), 5);
+    assert!(response.topics.iter().all(|topic| topic.error_code == REFUSED && topic.partitions.is_empty()));
 
     let new = |name| CreatableTopic { name, num_partitions: 1, replication_factor: 1, ..Default::default() };
     let topics = vec![new("twice"), new("once"), new("twice"), new("twice")];

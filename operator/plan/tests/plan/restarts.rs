@@ -378,6 +378,10 @@ fn the_status_counts_partitions_and_tells_of_a_new_disk() {
     world.view = None;
     let (again, events) = cluster_status(world.observed(), &world.plan(), &[], now());
     assert_eq!((again, events), (status, vec![]));
+    // One that nobody answers for long says so.
+    let silent = ClusterObserved { silent: true, ..world.observed() };
+    let (unknown, _) = cluster_status(silent, &world.plan(), &[], now());
+    assert_eq!(unknown.partitions, None);
 }
 
 #[test]

@@ -212,9 +212,9 @@ fn managed(plan: &TopicPlan) -> String {
     managed.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ")
 }
 
-/// What was asked for in the place of that and may be in force, as in "a=1 b=2".
+/// What was asked for in the place of that and may be in force, as in "a=1,2 b=3".
 fn in_doubt(plan: &TopicPlan) -> String {
-    let asked = plan.status.asked_config.iter().map(|(key, value)| format!("{key}={value}"));
+    let asked = plan.status.asked_config.iter().map(|(key, values)| format!("{key}={}", values.join(",")));
     asked.collect::<Vec<_>>().join(" ")
 }
 
@@ -424,6 +424,23 @@ fn a_change_that_was_carried_out_unanswered_is_this_topics() {
         let back = plan(&edited("{}", earlier), ClusterState::Known(&view), None);
         assert_eq!(asked(&back).as_deref(), Some(""), "{back}");
     }
+    // So it is where a third one was asked for before the second was seen to be in force, or instead of the first.
+    let six_still = &with_settings(&[("segment.bytes", "6000000")]);
+    let both = plan(&edited("{segment.bytes: 8000000}", &asking), ClusterState::Known(six_still), None);
+    assert_eq!(
+        (managed(&both).as_str(), in_doubt(&both).as_str()),
+        ("segment.bytes=6000000", "segment.bytes=7000000,8000000")
+    );
+    let again = plan(&edited("{segment.bytes: 8000000}", &both), ClusterState::Known(six_still), None);
+    assert_eq!((again.is_told_first, in_doubt(&again)), (false, in_doubt(&both)), "it is on record");
+    let back = plan(&edited("{}", &both), ClusterState::Known(&view), None);
+    assert_eq!(asked(&back).as_deref(), Some(""), "{back}");
+    let none_yet = &with_settings(&[]);
+    let instead = plan(&edited("{segment.bytes: 7000000}", &first), ClusterState::Known(none_yet), None);
+    assert_eq!(
+        (managed(&instead).as_str(), in_doubt(&instead).as_str()),
+        ("segment.bytes=7000000", "segment.bytes=6000000")
+    );
     // A third value takes the place of the one that came unanswered.
     let third = plan(&edited("{segment.bytes: 8000000}", &asking), ClusterState::Known(&view), None);
     assert_eq!(
