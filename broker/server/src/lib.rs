@@ -17,3 +17,4 @@ pub mod net;
 pub mod partitions;
 pub mod producer_ids;
 pub mod replication;
+pub mod throttle;

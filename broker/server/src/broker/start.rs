@@ -27,11 +27,10 @@ use crate::http::{self, Health};
 use crate::logging::LogControl;
 use crate::metrics::Metrics;
 use crate::net::{BindError, BoundListener, Limits, RateLimit, SideLimits, SideListener};
-use crate::partitions::{Openings, Partitions};
+use crate::partitions::{Opened, Openings, Partitions, Streams};
 use crate::producer_ids::ProducerIds;
-use crate::replication::{
-    Doubts, Opened, ReplicaSessions, Streams, Throttles, follow_leaders, keep_in_sync, mend, propose, scrub,
-};
+use crate::replication::{Doubts, ReplicaSessions, follow_leaders, keep_in_sync, mend, propose, scrub};
+use crate::throttle::Throttles;
 
 /// How long the quorum may take to say good-bye.
 const QUORUM_STOP_TIME: Duration = Duration::from_secs(3);

@@ -21,7 +21,8 @@ use crate::metrics::{Gauges, Metrics};
 use crate::net::{ConnectionContext, Frame, Limits, Outcome, RateLimit, Refusal, Service};
 use crate::partitions::{Openings, Partitions};
 use crate::producer_ids::ProducerIds;
-use crate::replication::{self, Doubts, ReplicaSessions, Throttles};
+use crate::replication::{self, Doubts, ReplicaSessions};
+use crate::throttle::Throttles;
 
 /// For how long a leader in doubt is waited for: mostly there is another by then. A client that is told of none, or of one
 /// that doesn't know it yet, asks again after a while of its own (librdkafka: up to a second).

@@ -17,10 +17,10 @@ use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use super::high_watermarks;
-use super::partition::Partition;
+use super::partition::{Partition, Throttled};
 use super::ready::{PartitionKey, ReadyList};
+use super::streams::Streams;
 use super::waiters::Crowds;
-use crate::replication::{Streams, Throttled};
 
 /// The partitions of this broker.
 pub struct Partitions {

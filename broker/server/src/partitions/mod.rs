@@ -11,12 +11,14 @@ mod partition_tests;
 mod ready;
 #[cfg(test)]
 mod rebuilt_tests;
+mod streams;
 #[cfg(test)]
 mod test_support;
 mod waiters;
 
 pub use manager::{Partitions, Totals};
 pub use openings::Openings;
-pub use partition::{Followed, Partition, ProduceError, Standing};
+pub use partition::{Followed, Partition, ProduceError, Standing, Throttled};
 pub use ready::{PartitionKey, ReadyList};
+pub use streams::{Opened, Streams};
 pub use waiters::{Crowds, Place, Woken};

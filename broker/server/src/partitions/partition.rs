@@ -22,7 +22,6 @@ use tracing::{error, info};
 use super::ready::{PartitionKey, ReadyList};
 use super::waiters::{Crowds, Waiters, Woken};
 use crate::clock::{monotonic_ms, now_ms};
-use crate::replication::Throttled;
 
 /// One replica that this broker holds.
 #[derive(Debug)]
@@ -45,6 +44,15 @@ pub struct Partition {
     proposals: Arc<ReadyList>,
     throttled: Mutex<Throttled>,
     is_gone: AtomicBool,
+}
+
+/// In which of its roles a replica is held to the broker's replication rates, by the topic's settings.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Throttled {
+    /// What it gives followers as the leader.
+    pub leader: bool,
+    /// What it fetches as a follower.
+    pub follower: bool,
 }
 
 /// What one partition shows to those who only look.

@@ -9,8 +9,7 @@ use ottla_core::metadata::{Command, IncarnationId, MetadataImage, RegisterBroker
 use ottla_store::{Committer, Store, StoreConfig};
 use ottla_types::{BrokerEpoch, BrokerId, ClusterId, DirectoryId, MetadataVersion};
 
-use super::Partitions;
-use crate::replication::Streams;
+use super::{Partitions, Streams};
 
 /// The cluster of these tests.
 pub const CLUSTER: ClusterId = ClusterId([1; 16]);

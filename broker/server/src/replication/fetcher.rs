@@ -1,4 +1,5 @@
-//! A stream from one leader: asks for the partitions that it leads and this broker follows, and does what it answers.
+//! Carries the streams from leaders: asks each for the partitions that it leads and this broker follows, and does what it
+//! answers.
 //!
 //! Two requests are on the way at most. The first one mostly waits at the leader; when a partition is synced and can be
 //! asked for again, the second one goes out and the leader answers the first. So no partition waits for another's sync.
@@ -18,14 +19,16 @@ use ottla_wire::apis::Fetch;
 use ottla_wire::messages::{
     FetchPartition, FetchRequest, FetchTopic, ForgottenTopic, PartitionData, ReplicaState,
 };
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, error, info, trace};
 
 use super::peers::replica_client_id;
-use super::throttle::Held;
 use crate::broker::Broker;
 use crate::net::RateLimit;
-use crate::partitions::{Followed, Partition, PartitionKey, ReadyList};
+use crate::partitions::{Followed, Opened, Partition, PartitionKey, ReadyList};
+use crate::throttle::Held;
 
 /// The pause after a connection that failed, at first and at most.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
@@ -41,8 +44,17 @@ const IN_FLIGHT_MAX: usize = 2;
 /// Partitions that one request asks for; the others follow in the next.
 const ASKS_MAX: usize = 5_000;
 
+/// Carries all streams until it is dropped.
+pub async fn follow_leaders(broker: Arc<Broker>, mut opened: Opened) {
+    let mut fetchers = JoinSet::new();
+    while let Some((leader, ready)) = opened.recv().await {
+        let fetcher = Fetcher::new(Arc::clone(&broker), leader, ready);
+        broker.quorum.tasks().spawn_in(&mut fetchers, &Handle::current(), "follow a leader", fetcher.run());
+    }
+}
+
 /// The stream from one leader.
-pub struct Fetcher {
+struct Fetcher {
     broker: Arc<Broker>,
     leader: BrokerId,
     ready: Arc<ReadyList>,
@@ -92,12 +104,12 @@ struct Stream {
 
 impl Fetcher {
     /// A stream that isn't connected yet.
-    pub fn new(broker: Arc<Broker>, leader: BrokerId, ready: Arc<ReadyList>) -> Self {
+    fn new(broker: Arc<Broker>, leader: BrokerId, ready: Arc<ReadyList>) -> Self {
         Self { broker, leader, ready, warnings: RateLimit::new(1), failures: Arc::new(RateLimit::new(1)) }
     }
 
     /// Follows the leader for as long as it leads anything; then waits until it does again.
-    pub async fn run(self) {
+    async fn run(self) {
         let mut pause = PAUSE_MIN;
         loop {
             self.wait_for_partitions().await;

@@ -11,13 +11,10 @@ mod mend;
 mod peers;
 mod serve;
 mod session;
-mod streams;
-mod throttle;
 
 pub use doubts::Doubts;
+pub use fetcher::follow_leaders;
 pub use in_sync::{keep_in_sync, propose};
 pub use mend::{mend, scrub};
 pub use peers::{broker_of, is_broker};
 pub use serve::{ReplicaSessions, begin, is_replica_fetch};
-pub use streams::{Opened, Streams, follow_leaders};
-pub use throttle::{Throttled, Throttles};

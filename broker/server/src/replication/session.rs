@@ -13,9 +13,9 @@ use ottla_wire::ErrorCode;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::throttle::{Held, Throttle};
 use crate::handlers::read_error;
 use crate::partitions::{Partition, PartitionKey, Partitions, ReadyList};
+use crate::throttle::{Held, Throttle};
 
 /// What a follower asks of one partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

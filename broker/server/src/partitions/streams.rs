@@ -1,17 +1,15 @@
 //! The streams from the leaders that this broker follows: one for each of them.
+//!
+//! Not here: what a stream does, which is [`crate::replication`]'s.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use ottla_types::BrokerId;
 use parking_lot::Mutex;
-use tokio::runtime::Handle;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 
-use super::fetcher::Fetcher;
-use crate::broker::Broker;
-use crate::partitions::ReadyList;
+use super::ready::ReadyList;
 
 /// What tells each stream which of its partitions are ready to be asked for. A stream is never ended: there are at most
 /// as many as brokers, and one without partitions only waits.
@@ -41,14 +39,5 @@ impl Streams {
             list
         });
         Arc::clone(list)
-    }
-}
-
-/// Carries all streams until it is dropped.
-pub async fn follow_leaders(broker: Arc<Broker>, mut opened: Opened) {
-    let mut fetchers = JoinSet::new();
-    while let Some((leader, ready)) = opened.recv().await {
-        let fetcher = Fetcher::new(Arc::clone(&broker), leader, ready);
-        broker.quorum.tasks().spawn_in(&mut fetchers, &Handle::current(), "follow a leader", fetcher.run());
     }
 }

@@ -13,15 +13,6 @@ use tokio::time::Instant;
 
 use crate::partitions::PartitionKey;
 
-/// Which of a replica's ways a topic's settings hold to the broker's rates.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Throttled {
-    /// What it gives followers as the leader.
-    pub leader: bool,
-    /// What it fetches as a follower.
-    pub follower: bool,
-}
-
 /// The limits of one broker.
 #[derive(Debug, Default)]
 pub struct Throttles {
