@@ -18,10 +18,11 @@ use tracing::{error, info, warn};
 
 use super::Broker;
 use super::absences::Absences;
+use super::doubts::Doubts;
 use super::front::Front;
 use super::volume::Volume;
 use crate::config::{Config, HostPort, Listener};
-use crate::fetch::SessionCache;
+use crate::fetch::{ReplicaSessions, SessionCache};
 use crate::handlers::SERVED;
 use crate::http::{self, Health};
 use crate::logging::LogControl;
@@ -29,7 +30,7 @@ use crate::metrics::Metrics;
 use crate::net::{BindError, BoundListener, Limits, RateLimit, SideLimits, SideListener};
 use crate::partitions::{Opened, Openings, Partitions, Streams};
 use crate::producer_ids::ProducerIds;
-use crate::replication::{Doubts, ReplicaSessions, follow_leaders, keep_in_sync, mend, propose, scrub};
+use crate::replication::{follow_leaders, keep_in_sync, mend, propose, scrub};
 use crate::throttle::Throttles;
 
 /// How long the quorum may take to say good-bye.

@@ -12,8 +12,9 @@ use tokio::sync::watch;
 use tracing::warn;
 
 use super::absences::Absences;
+use super::doubts::Doubts;
 use crate::config::Config;
-use crate::fetch::SessionCache;
+use crate::fetch::{ReplicaSessions, SessionCache};
 use crate::handlers;
 use crate::http::Health;
 use crate::logging::LogControl;
@@ -21,7 +22,7 @@ use crate::metrics::{Gauges, Metrics};
 use crate::net::{ConnectionContext, Frame, Limits, Outcome, RateLimit, Refusal, Service};
 use crate::partitions::{Openings, Partitions};
 use crate::producer_ids::ProducerIds;
-use crate::replication::{self, Doubts, ReplicaSessions};
+use crate::replication;
 use crate::throttle::Throttles;
 
 /// For how long a leader in doubt is waited for: mostly there is another by then. A client that is told of none, or of one

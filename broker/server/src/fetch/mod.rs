@@ -1,7 +1,9 @@
-//! What Fetch needs beside its handler: incremental sessions.
+//! What Fetch needs beside its handlers: incremental sessions, those of consumers and those of followers.
 
 mod cache;
+mod replica_session;
 mod session;
 
 pub use cache::{FINAL_EPOCH, INITIAL_EPOCH, SessionCache, SessionError, SharedSession, random_session_id};
+pub use replica_session::{Ask, ReplicaSession, ReplicaSessions, Told, ToldError};
 pub use session::{PartitionRequest, PartitionState, Session, TopicKey};

@@ -1,6 +1,7 @@
 //! Which of Kafka's error codes stands for which failure: the one exhaustive mapping.
 
 use ottla_core::metadata::{ElectionErrorKind, Rejection, TopicErrorKind};
+use ottla_core::partition::FetchRefusal;
 use ottla_log::{BatchError, SequenceError, SizeLimit};
 use ottla_quorum::{SubmitError, VotersError};
 use ottla_store::{AppendError, ReadError};
@@ -65,6 +66,16 @@ pub fn read_error(error: &ReadError) -> ErrorCode {
         ReadError::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
         ReadError::Corrupt { .. } | ReadError::Io { .. } => ErrorCode::KafkaStorageError,
         ReadError::Deleted => ErrorCode::NotLeaderOrFollower,
+    }
+}
+
+/// The code for a follower's fetch that the leader refuses.
+pub fn refusal_error(refusal: FetchRefusal) -> ErrorCode {
+    match refusal {
+        FetchRefusal::NotLeader | FetchRefusal::NotReplica => ErrorCode::NotLeaderOrFollower,
+        FetchRefusal::FencedLeaderEpoch => ErrorCode::FencedLeaderEpoch,
+        FetchRefusal::UnknownLeaderEpoch => ErrorCode::UnknownLeaderEpoch,
+        FetchRefusal::StaleBrokerEpoch => ErrorCode::StaleBrokerEpoch,
     }
 }
 

@@ -49,7 +49,7 @@ mod rights;
 mod unregister_broker;
 
 pub use call::{Begun, Call, CallError, CallMemory, Replier};
-pub use errors::read_error;
+pub use errors::{read_error, refusal_error};
 pub use registry::{AnswerCost, Measured, Operation, SERVED, Served};
 
 /// A request that costs no more is served within what its connection has for itself, in bytes.

@@ -4,17 +4,14 @@
 //! session in which a partition is asked for when its log is synced, and answered when there is something to say.
 //! Either side goes by a list of partitions in which something happened; nobody goes through all of them.
 
-mod doubts;
 mod fetcher;
 mod in_sync;
 mod mend;
 mod peers;
 mod serve;
-mod session;
 
-pub use doubts::Doubts;
 pub use fetcher::follow_leaders;
 pub use in_sync::{keep_in_sync, propose};
 pub use mend::{mend, scrub};
 pub use peers::{broker_of, is_broker};
-pub use serve::{ReplicaSessions, begin, is_replica_fetch};
+pub use serve::{begin, is_replica_fetch};

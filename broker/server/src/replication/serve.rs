@@ -12,13 +12,11 @@ use ottla_wire::messages::{
     EpochEndOffset, FetchPartition, FetchRequest, FetchResponse, FetchableTopicResponse, PartitionData,
 };
 use ottla_wire::{EncodeError, ErrorCode, Records};
-use parking_lot::Mutex;
 use tokio::time::{Instant, timeout_at};
 
-use super::session::{Ask, ReplicaSession, Told};
 use crate::broker::Broker;
-use crate::fetch::random_session_id;
-use crate::handlers::{Call, CallError, Replier};
+use crate::fetch::{Ask, ReplicaSession, Told, ToldError, random_session_id};
+use crate::handlers::{Call, CallError, Replier, read_error, refusal_error};
 use crate::net::{Outcome, Response};
 
 /// The first version in which a follower says its broker epoch, its disk, and the high watermark that it knows. Brokers
@@ -26,28 +24,6 @@ use crate::net::{Outcome, Response};
 const VERSION_MIN: i16 = 18;
 /// A longer wait than this is answered early.
 const WAIT_MAX: Duration = Duration::from_secs(60);
-
-/// The followers' sessions, one for each.
-#[derive(Debug, Default)]
-pub struct ReplicaSessions {
-    by_follower: Mutex<HashMap<BrokerId, Arc<ReplicaSession>>>,
-}
-
-impl ReplicaSessions {
-    /// Begins a session in the place of the follower's last one.
-    fn begin(&self, follower: BrokerId, id: i32) -> Arc<ReplicaSession> {
-        let session = Arc::new(ReplicaSession::new(id));
-        let old = self.by_follower.lock().insert(follower, Arc::clone(&session));
-        if let Some(old) = old {
-            old.ready.wake();
-        }
-        session
-    }
-
-    fn get(&self, follower: BrokerId, id: i32) -> Option<Arc<ReplicaSession>> {
-        self.by_follower.lock().get(&follower).filter(|session| session.id == id).cloned()
-    }
-}
 
 /// Whether a request comes from a follower, or from someone who says so.
 pub fn is_replica_fetch(request: &FetchRequest<'_>) -> bool {
@@ -202,12 +178,22 @@ fn partition_data(told: Told, slices: &mut Vec<ottla_store::ReadSlice>) -> Parti
     let diverging = told.diverging.map(|(epoch, end)| EpochEndOffset { epoch: epoch.0, end_offset: end.0 });
     PartitionData {
         partition_index: told.key.1.0,
-        error_code: told.error.code(),
+        error_code: told_error(told.error.as_ref()).code(),
         high_watermark: told.high_watermark.0,
         last_stable_offset: told.high_watermark.0,
         log_start_offset: told.log_start.0,
         diverging_epoch: diverging.unwrap_or_default(),
         records,
         ..Default::default()
+    }
+}
+
+fn told_error(error: Option<&ToldError>) -> ErrorCode {
+    match error {
+        None => ErrorCode::None,
+        Some(ToldError::Gone) => ErrorCode::UnknownTopicId,
+        Some(ToldError::Refused(refusal)) => refusal_error(*refusal),
+        Some(ToldError::BehindLogStart) => ErrorCode::OffsetOutOfRange,
+        Some(ToldError::Read(error)) => read_error(error),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use ottla_server::replication::Doubts;
+use ottla_server::broker::Doubts;
 use ottla_wire::messages::MetadataRequest;
 use ottla_wire::{ErrorCode, apis};
 use tokio::net::{TcpListener, TcpStream};

@@ -7,13 +7,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use ottla_core::partition::{FetchRefusal, FetchVerdict, FollowerFetch};
-use ottla_store::{ReadSlice, UpTo};
-use ottla_types::{LeaderEpoch, Offset};
-use ottla_wire::ErrorCode;
+use ottla_store::{ReadError, ReadSlice, UpTo};
+use ottla_types::{BrokerId, LeaderEpoch, Offset};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::handlers::read_error;
 use crate::partitions::{Partition, PartitionKey, Partitions, ReadyList};
 use crate::throttle::{Held, Throttle};
 
@@ -35,8 +33,8 @@ pub struct Ask {
 pub struct Told {
     /// The partition.
     pub key: PartitionKey,
-    /// The error, if there is one.
-    pub error: ErrorCode,
+    /// Why it gets nothing, if it doesn't.
+    pub error: Option<ToldError>,
     /// The high watermark; −1 with an error.
     pub high_watermark: Offset,
     /// Where the log begins; −1 with an error.
@@ -45,6 +43,46 @@ pub struct Told {
     pub diverging: Option<(LeaderEpoch, Offset)>,
     /// The records.
     pub slice: Option<ReadSlice>,
+}
+
+/// Why a follower gets nothing of one partition.
+#[derive(Debug, thiserror::Error)]
+pub enum ToldError {
+    /// This broker doesn't hold the partition any more.
+    #[error("this broker does not hold the partition")]
+    Gone,
+    /// It may not fetch here.
+    #[error("the leader refuses the fetch: {0:?}")]
+    Refused(FetchRefusal),
+    /// What it asks for was let go.
+    #[error("the offset is before the log's start")]
+    BehindLogStart,
+    /// The log can't be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+/// The followers' sessions, one for each.
+#[derive(Debug, Default)]
+pub struct ReplicaSessions {
+    by_follower: Mutex<HashMap<BrokerId, Arc<ReplicaSession>>>,
+}
+
+impl ReplicaSessions {
+    /// Begins a session in the place of the follower's last one.
+    pub fn begin(&self, follower: BrokerId, id: i32) -> Arc<ReplicaSession> {
+        let session = Arc::new(ReplicaSession::new(id));
+        let old = self.by_follower.lock().insert(follower, Arc::clone(&session));
+        if let Some(old) = old {
+            old.ready.wake();
+        }
+        session
+    }
+
+    /// The follower's session, if it is the one of this id.
+    pub fn get(&self, follower: BrokerId, id: i32) -> Option<Arc<ReplicaSession>> {
+        self.by_follower.lock().get(&follower).filter(|session| session.id == id).cloned()
+    }
 }
 
 /// One follower's session.
@@ -175,15 +213,14 @@ impl FollowedPartition {
         let (ask, verdict) = self.ask.as_mut()?;
         let partition = self.partition.as_ref().filter(|partition| !partition.is_gone());
         let told = match (partition, *verdict) {
-            (None, _) => Told::error(key, ErrorCode::UnknownTopicId),
-            (Some(_), Err(refusal)) => Told::error(key, refusal_error(refusal)),
+            (None, _) => Told::error(key, ToldError::Gone),
+            (Some(_), Err(refusal)) => Told::error(key, ToldError::Refused(refusal)),
             (Some(partition), Ok(_)) if !partition.leads_in(ask.fetch.leader_epoch) => {
-                Told::error(key, ErrorCode::NotLeaderOrFollower)
+                Told::error(key, ToldError::Refused(FetchRefusal::NotLeader))
             }
             (Some(partition), Ok(verdict)) => {
                 let told = Told::found(partition, ask, verdict, left);
-                let is_answer =
-                    told.error != ErrorCode::None || told.diverging.is_some() || told.slice.is_some();
+                let is_answer = told.error.is_some() || told.diverging.is_some() || told.slice.is_some();
                 if !is_answer {
                     let is_news = told.high_watermark > ask.high_watermark;
                     ask.high_watermark = told.high_watermark;
@@ -198,40 +235,34 @@ impl FollowedPartition {
 }
 
 impl Told {
-    fn error(key: PartitionKey, error: ErrorCode) -> Self {
+    fn error(key: PartitionKey, error: ToldError) -> Self {
         let none = Offset(-1);
-        Self { key, error, high_watermark: none, log_start: none, diverging: None, slice: None }
+        Self { key, error: Some(error), high_watermark: none, log_start: none, diverging: None, slice: None }
     }
 
     fn found(partition: &Partition, ask: &Ask, verdict: FetchVerdict, left: usize) -> Self {
         let log = &partition.log;
         let told = Self {
+            key: ask.key,
+            error: None,
             high_watermark: partition.high_watermark(),
             log_start: log.log_start_offset(),
-            ..Self::error(ask.key, ErrorCode::None)
+            diverging: None,
+            slice: None,
         };
         match verdict {
             FetchVerdict::Diverging { epoch, end_offset } => {
                 Self { diverging: Some((epoch, end_offset)), ..told }
             }
-            FetchVerdict::BehindLogStart => Self { error: ErrorCode::OffsetOutOfRange, ..told },
+            FetchVerdict::BehindLogStart => Self { error: Some(ToldError::BehindLogStart), ..told },
             FetchVerdict::Read => {
                 let bytes = ask.max_bytes.min(left);
                 match log.read(ask.fetch.fetch_offset, bytes, true, UpTo::End) {
                     Ok(slice) => Self { slice, ..told },
                     // What is out of range was let go at the log's front meanwhile.
-                    Err(error) => Self { error: read_error(&error), ..told },
+                    Err(error) => Self { error: Some(error.into()), ..told },
                 }
             }
         }
-    }
-}
-
-fn refusal_error(refusal: FetchRefusal) -> ErrorCode {
-    match refusal {
-        FetchRefusal::NotLeader | FetchRefusal::NotReplica => ErrorCode::NotLeaderOrFollower,
-        FetchRefusal::FencedLeaderEpoch => ErrorCode::FencedLeaderEpoch,
-        FetchRefusal::UnknownLeaderEpoch => ErrorCode::UnknownLeaderEpoch,
-        FetchRefusal::StaleBrokerEpoch => ErrorCode::StaleBrokerEpoch,
     }
 }
