@@ -17,4 +17,5 @@ pub mod net;
 pub mod partitions;
 pub mod producer_ids;
 pub mod replication;
+pub mod request;
 pub mod throttle;

@@ -6,9 +6,8 @@ use ottla_types::{BrokerId, DirectoryId};
 use ottla_wire::apis::AddRaftVoter;
 use ottla_wire::messages::AddRaftVoterResponse;
 
-use super::call::{Begun, Call};
 use super::commands::{Failure, check_cluster};
-use super::errors::voters_error;
+use crate::request::{Begun, Call, voters_error};
 
 /// A longer time isn't waited for.
 const TIMEOUT_MAX: Duration = Duration::from_secs(60);

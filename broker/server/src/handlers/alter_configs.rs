@@ -4,8 +4,8 @@ use ottla_core::metadata::ConfigChange;
 use ottla_wire::apis::AlterConfigs;
 use ottla_wire::messages::{AlterConfigsResource, AlterConfigsResponse, NamedConfig};
 
-use super::call::{Begun, Call};
 use super::config_changes::{Asked, alter, no_value};
+use crate::request::{Begun, Call};
 
 /// Replaces settings.
 pub fn begin(call: Call) -> Begun {

@@ -11,10 +11,9 @@ use ottla_wire::messages::{
     ReassignablePartitionResponse, ReassignableTopicResponse,
 };
 
-use super::call::{Begun, Call};
 use super::commands::{Failure, submit};
-use super::errors::topic_error;
 use super::partitions::by_topic;
+use crate::request::{Begun, Call, topic_error};
 
 /// Puts the moves into the metadata; they go on by themselves from there.
 pub fn begin(call: Call) -> Begun {

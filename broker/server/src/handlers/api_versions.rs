@@ -6,8 +6,8 @@ use ottla_wire::ErrorCode;
 use ottla_wire::apis::ApiVersions;
 use ottla_wire::messages::{ApiVersionsResponse, FinalizedFeatureKey, SupportedFeatureKey};
 
-use super::call::{Begun, Call};
 use super::registry::versions;
+use crate::request::{Begun, Call};
 
 /// Answers with the registry.
 pub fn begin(call: Call) -> Begun {

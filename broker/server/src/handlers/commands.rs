@@ -6,8 +6,7 @@ use std::time::Duration;
 use ottla_core::metadata::{Command, Reply};
 use ottla_wire::ErrorCode;
 
-use super::call::Call;
-use super::errors::submit_error;
+use crate::request::{Call, submit_error};
 
 /// A longer time-out than this isn't waited for.
 const TIMEOUT_MAX: Duration = Duration::from_secs(60);

@@ -11,10 +11,9 @@ use ottla_types::BrokerId;
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::{AlterConfigsResourceResponse, RESOURCE_BROKER, RESOURCE_TOPIC};
 
-use super::call::Call;
 use super::commands::{Failure, submit};
 use super::duplicates::repeated;
-use super::errors::topic_error;
+use crate::request::{Call, topic_error};
 
 /// For how long a change may take, as neither request says: in milliseconds.
 const TIMEOUT_MS: i32 = 30_000;

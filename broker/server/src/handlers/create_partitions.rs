@@ -10,10 +10,9 @@ use ottla_wire::messages::{
     CreatePartitionsRequest, CreatePartitionsResponse, CreatePartitionsTopic, CreatePartitionsTopicResult,
 };
 
-use super::call::{Begun, Call};
 use super::commands::{Failure, submit};
 use super::duplicates::once_or_more;
-use super::errors::topic_error;
+use crate::request::{Begun, Call, topic_error};
 
 /// Adds partitions.
 pub fn begin(call: Call) -> Begun {

@@ -14,11 +14,10 @@ use ottla_wire::messages::{
     CreatableTopic, CreatableTopicConfigs, CreatableTopicResult, CreateTopicsRequest, CreateTopicsResponse,
 };
 
-use super::call::{Begun, Call};
 use super::commands::{Failure, submit};
 use super::duplicates::once_or_more;
-use super::errors::topic_error;
 use crate::broker::random_topic_id;
+use crate::request::{Begun, Call, topic_error};
 
 /// Creates topics.
 pub fn begin(call: Call) -> Begun {

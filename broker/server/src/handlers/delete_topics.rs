@@ -9,10 +9,9 @@ use ottla_wire::apis::DeleteTopics;
 use ottla_wire::messages::{DeletableTopicResult, DeleteTopicsRequest, DeleteTopicsResponse};
 use ottla_wire::{ErrorCode, Uuid};
 
-use super::call::{Begun, Call};
 use super::commands::{Failure, submit};
 use super::duplicates::once_or_more;
-use super::errors::topic_error;
+use crate::request::{Begun, Call, topic_error};
 
 /// No topic has this id.
 const NO_ID: Uuid = [0; 16];

@@ -7,8 +7,8 @@ use ottla_wire::ErrorCode;
 use ottla_wire::apis::DescribeCluster;
 use ottla_wire::messages::{DescribeClusterBroker, DescribeClusterResponse};
 
-use super::call::{Begun, Call};
 use super::rights::CLUSTER_OPERATIONS;
+use crate::request::{Begun, Call};
 
 /// The endpoints of brokers; those of controllers aren't told, as they don't speak this protocol.
 const ENDPOINTS_OF_BROKERS: i8 = 1;

@@ -16,9 +16,9 @@ use ottla_wire::messages::{
     DescribeConfigsResult, DescribeConfigsSynonym, RESOURCE_BROKER, RESOURCE_TOPIC,
 };
 
-use super::call::{Begun, Call, CallError};
 use super::create_topics::source_code;
 use crate::config::{KafkaType, SETTINGS, ignored, setting};
+use crate::request::{Begun, Call, CallError};
 
 /// Kafka's numbers of sources.
 const SOURCE_BROKER: i8 = 2;

@@ -13,11 +13,11 @@ use ottla_wire::messages::{
     DescribeLogDirsTopic,
 };
 
-use super::call::{Begun, Call, CallError};
 use super::duplicates::grouped;
 use super::registry::Count;
 use crate::broker::Volume;
 use crate::partitions::Partition;
+use crate::request::{Begun, Call, CallError};
 
 /// Measures what is asked for.
 pub fn begin(call: Call) -> Begun {

@@ -10,8 +10,7 @@ use ottla_wire::messages::{
     DescribeQuorumTopicResponse, QuorumListener, QuorumNode, QuorumReplica,
 };
 
-use super::call::{Begun, Call};
-use super::errors::submit_error;
+use crate::request::{Begun, Call, submit_error};
 
 /// The one topic that has a quorum, in its partition 0.
 const METADATA_TOPIC: &str = "__cluster_metadata";

@@ -12,9 +12,9 @@ use ottla_wire::messages::{
     DescribeTopicPartitionsResponsePartition, DescribeTopicPartitionsResponseTopic,
 };
 
-use super::call::{Begun, Call};
 use super::partitions::told;
 use super::rights::TOPIC_OPERATIONS;
+use crate::request::{Begun, Call};
 
 /// The most partitions of one page, as in Kafka.
 const PAGE_MAX: i32 = 2_000;

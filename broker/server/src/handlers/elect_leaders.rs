@@ -17,11 +17,10 @@ use ottla_wire::messages::{
     ElectLeadersResponse, ElectLeadersTopicResult,
 };
 
-use super::call::{Begun, Call, CallError};
 use super::commands::{Failure, submit};
-use super::errors::election_error;
 use super::partitions::by_topic;
 use super::registry::Count;
+use crate::request::{Begun, Call, CallError, election_error};
 
 /// Elects leaders.
 pub fn begin(call: Call) -> Begun {

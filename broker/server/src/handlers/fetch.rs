@@ -20,9 +20,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use super::LARGE_BYTES;
-use super::call::{Begun, Call, CallMemory, Replier};
 use super::duplicates::last_of_each;
-use super::errors::{read_error, session_error, unavailable_error};
 use crate::broker::{Broker, TopicRef};
 use crate::fetch::{
     FINAL_EPOCH, INITIAL_EPOCH, PartitionRequest, PartitionState, Session, SessionError, SharedSession,
@@ -31,6 +29,7 @@ use crate::fetch::{
 use crate::net::{Outcome, Response};
 use crate::partitions::{Partition, Place, Standing, Woken};
 use crate::replication;
+use crate::request::{Begun, Call, CallMemory, Replier, read_error, session_error, unavailable_error};
 
 /// The first version in which a consumer says its rack, and can be sent to a follower.
 const FOLLOWER_READ_VERSION: i16 = 11;

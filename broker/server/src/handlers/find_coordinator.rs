@@ -9,7 +9,7 @@ use ottla_wire::ErrorCode;
 use ottla_wire::apis::FindCoordinator;
 use ottla_wire::messages::{COORDINATOR_GROUP, Coordinator, FindCoordinatorResponse};
 
-use super::call::{Begun, Call};
+use crate::request::{Begun, Call};
 
 /// Says that there is none.
 pub fn begin(call: Call) -> Begun {

@@ -7,8 +7,8 @@ use ottla_wire::messages::{
     IncrementalAlterConfigsResource, IncrementalAlterConfigsResponse,
 };
 
-use super::call::{Begun, Call};
 use super::config_changes::{Asked, alter, no_value};
+use crate::request::{Begun, Call};
 
 /// Changes settings.
 pub fn begin(call: Call) -> Begun {

@@ -4,8 +4,7 @@ use ottla_wire::ErrorCode;
 use ottla_wire::apis::InitProducerId;
 use ottla_wire::messages::InitProducerIdResponse;
 
-use super::call::{Begun, Call};
-use super::errors::submit_error;
+use crate::request::{Begun, Call, submit_error};
 
 /// Gives out an id. A transactional producer is refused with an error that it doesn't retry.
 pub fn begin(call: Call) -> Begun {

@@ -12,8 +12,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use ottla_quorum::Tasks;
 use tokio::sync::Notify;
 
-use super::call::CallError;
 use crate::net::LargeTurn;
+use crate::request::CallError;
 
 /// Tells that a request that waited can go on.
 #[derive(Debug, Default)]

@@ -12,10 +12,9 @@ use ottla_wire::messages::{
     TIMESTAMP_LATEST_TIERED, TIMESTAMP_MAX,
 };
 
-use super::call::{Begun, Call};
 use super::duplicates::grouped;
-use super::errors::{read_error, unavailable_error};
 use crate::broker::{Led, TopicRef};
+use crate::request::{Begun, Call, read_error, unavailable_error};
 
 /// Looks up each partition's offset, one after the other.
 pub fn begin(call: Call) -> Begun {

@@ -11,9 +11,9 @@ use ottla_wire::messages::{
     OngoingPartitionReassignment, OngoingTopicReassignment,
 };
 
-use super::call::{Begun, Call, CallError};
 use super::partitions::ids;
 use super::registry::Count;
+use crate::request::{Begun, Call, CallError};
 
 /// Answers from the image.
 pub fn begin(call: Call) -> Begun {

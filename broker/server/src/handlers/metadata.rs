@@ -18,12 +18,12 @@ use ottla_wire::messages::{
 use tokio::time::{Instant, sleep_until};
 
 use super::LARGE_BYTES;
-use super::call::{Begun, Call, CallError};
 use super::partitions::told;
 use super::registry::Count;
 use super::rights::{CLUSTER_OPERATIONS, TOPIC_OPERATIONS};
 use crate::broker::{TopicRef, random_topic_id};
 use crate::net::{Outcome, Response};
+use crate::request::{Begun, Call, CallError};
 
 /// Topics that one request may create.
 const CREATED_MAX: usize = 100;

@@ -13,12 +13,12 @@ use crate::broker::Broker;
 use crate::contained::contained;
 use crate::net::{ConnectionContext, Frame, LaterResponse, Outcome, Response, Sender};
 use crate::replication;
+use crate::request::{Call, CallError, CallMemory, Replier};
 
 mod add_raft_voter;
 mod alter_configs;
 mod alter_partition_reassignments;
 mod api_versions;
-mod call;
 mod commands;
 mod config_changes;
 mod create_partitions;
@@ -31,7 +31,6 @@ mod describe_quorum;
 mod describe_topic_partitions;
 mod duplicates;
 mod elect_leaders;
-mod errors;
 mod fetch;
 mod find_coordinator;
 mod incremental_alter_configs;
@@ -48,8 +47,6 @@ mod remove_raft_voter;
 mod rights;
 mod unregister_broker;
 
-pub use call::{Begun, Call, CallError, CallMemory, Replier};
-pub use errors::{read_error, refusal_error};
 pub use registry::{AnswerCost, Measured, Operation, SERVED, Served};
 
 /// A request that costs no more is served within what its connection has for itself, in bytes.

@@ -10,9 +10,8 @@ use ottla_wire::messages::{
     OffsetForLeaderTopicResult,
 };
 
-use super::call::{Begun, Call};
-use super::errors::unavailable_error;
 use crate::broker::{Led, TopicRef};
+use crate::request::{Begun, Call, unavailable_error};
 
 /// Looks the epochs up.
 pub fn begin(call: Call) -> Begun {

@@ -20,12 +20,11 @@ use ottla_wire::messages::{
 use ottla_wire::{EncodeError, ErrorCode, Records, Uuid};
 use tokio::time::Instant;
 
-use super::call::{Begun, Call, Replier};
 use super::duplicates::{grouped, last_of_each};
-use super::errors::{append_error, unavailable_error};
 use crate::broker::{Broker, TopicRef};
 use crate::net::{LaterResponse, Outcome, Response};
 use crate::partitions::{Partition, ProduceError};
+use crate::request::{Begun, Call, Replier, append_error, unavailable_error};
 
 /// Acknowledge once all replicas in sync have the records.
 const ACKS_ALL: i16 = -1;

@@ -7,7 +7,6 @@ use ottla_wire::codec::Message;
 use ottla_wire::messages::ApiVersion;
 use ottla_wire::{Api, ApiKey, DecodeError, Decoder, RequestHeader, apis};
 
-use super::call::{Begun, Call, CallError};
 use super::{
     add_raft_voter, alter_configs, alter_partition_reassignments, api_versions, create_partitions,
     create_topics, delete_topics, describe_cluster, describe_configs, describe_log_dirs, describe_quorum,
@@ -15,6 +14,7 @@ use super::{
     init_producer_id, list_offsets, list_partition_reassignments, metadata, offset_for_leader_epoch, produce,
     remove_raft_voter, unregister_broker,
 };
+use crate::request::{Begun, Call, CallError};
 
 /// The right that an API needs, as Kafka's access control lists name them. Nothing is refused by it so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

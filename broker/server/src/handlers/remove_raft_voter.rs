@@ -6,9 +6,8 @@ use ottla_types::{BrokerId, DirectoryId};
 use ottla_wire::apis::RemoveRaftVoter;
 use ottla_wire::messages::RemoveRaftVoterResponse;
 
-use super::call::{Begun, Call};
 use super::commands::{Failure, check_cluster};
-use super::errors::voters_error;
+use crate::request::{Begun, Call, voters_error};
 
 /// For how long it may take, as the request doesn't say.
 const TIMEOUT: Duration = Duration::from_secs(30);

@@ -5,8 +5,8 @@ use ottla_types::BrokerId;
 use ottla_wire::apis::UnregisterBroker;
 use ottla_wire::messages::UnregisterBrokerResponse;
 
-use super::call::{Begun, Call};
 use super::commands::submit;
+use crate::request::{Begun, Call};
 
 /// For how long it may take, as the request doesn't say: in milliseconds.
 const TIMEOUT_MS: i32 = 30_000;

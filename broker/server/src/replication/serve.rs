@@ -15,9 +15,9 @@ use ottla_wire::{EncodeError, ErrorCode, Records};
 use tokio::time::{Instant, timeout_at};
 
 use crate::broker::Broker;
-use crate::fetch::{Ask, ReplicaSession, Told, ToldError, random_session_id};
-use crate::handlers::{Call, CallError, Replier, read_error, refusal_error};
+use crate::fetch::{Ask, ReplicaSession, Told, random_session_id};
 use crate::net::{Outcome, Response};
+use crate::request::{Call, CallError, Replier, told_error};
 
 /// The first version in which a follower says its broker epoch, its disk, and the high watermark that it knows. Brokers
 /// of one cluster need no older one.
@@ -178,22 +178,12 @@ fn partition_data(told: Told, slices: &mut Vec<ottla_store::ReadSlice>) -> Parti
     let diverging = told.diverging.map(|(epoch, end)| EpochEndOffset { epoch: epoch.0, end_offset: end.0 });
     PartitionData {
         partition_index: told.key.1.0,
-        error_code: told_error(told.error.as_ref()).code(),
+        error_code: told.error.as_ref().map_or(ErrorCode::None, told_error).code(),
         high_watermark: told.high_watermark.0,
         last_stable_offset: told.high_watermark.0,
         log_start_offset: told.log_start.0,
         diverging_epoch: diverging.unwrap_or_default(),
         records,
         ..Default::default()
-    }
-}
-
-fn told_error(error: Option<&ToldError>) -> ErrorCode {
-    match error {
-        None => ErrorCode::None,
-        Some(ToldError::Gone) => ErrorCode::UnknownTopicId,
-        Some(ToldError::Refused(refusal)) => refusal_error(*refusal),
-        Some(ToldError::BehindLogStart) => ErrorCode::OffsetOutOfRange,
-        Some(ToldError::Read(error)) => read_error(error),
     }
 }

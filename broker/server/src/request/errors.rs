@@ -8,7 +8,7 @@ use ottla_store::{AppendError, ReadError};
 use ottla_wire::ErrorCode;
 
 use crate::broker::Unavailable;
-use crate::fetch::SessionError;
+use crate::fetch::{SessionError, ToldError};
 
 /// The code for a partition that isn't served here.
 pub fn unavailable_error(why: &Unavailable) -> ErrorCode {
@@ -69,8 +69,17 @@ pub fn read_error(error: &ReadError) -> ErrorCode {
     }
 }
 
-/// The code for a follower's fetch that the leader refuses.
-pub fn refusal_error(refusal: FetchRefusal) -> ErrorCode {
+/// The code for a partition of which a follower gets nothing.
+pub fn told_error(error: &ToldError) -> ErrorCode {
+    match error {
+        ToldError::Gone => ErrorCode::UnknownTopicId,
+        ToldError::Refused(refusal) => refusal_error(*refusal),
+        ToldError::BehindLogStart => ErrorCode::OffsetOutOfRange,
+        ToldError::Read(error) => read_error(error),
+    }
+}
+
+fn refusal_error(refusal: FetchRefusal) -> ErrorCode {
     match refusal {
         FetchRefusal::NotLeader | FetchRefusal::NotReplica => ErrorCode::NotLeaderOrFollower,
         FetchRefusal::FencedLeaderEpoch => ErrorCode::FencedLeaderEpoch,
