@@ -10,6 +10,6 @@ mod volume;
 
 pub use doubts::Doubts;
 pub use lookup::{Led, TopicRef, Unavailable};
-pub use start::{RunError, Running, random_topic_id, start};
+pub use start::{RunError, Running, start};
 pub use state::Broker;
 pub use volume::Volume;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use ottla_core::metadata::{Endpoint, IncarnationId, MetadataImage, SecurityProtocol};
 use ottla_quorum::{Panicked, Quorum, QuorumConfig, Registration, StartError, Tasks, Tuning, Voter, Voters};
 use ottla_store::{FatalError, Store, StoreConfig, StoreError};
-use ottla_types::{ClusterId, TopicId};
+use ottla_types::ClusterId;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -530,18 +530,6 @@ async fn wait_ready(broker: &Arc<Broker>) -> Result<(), RunError> {
         }
     }
     Ok(())
-}
-
-/// A new topic's id; never one whose text begins with a dash, which command lines take for a flag.
-pub fn random_topic_id() -> TopicId {
-    loop {
-        let mut bytes = [0; 16];
-        getrandom::fill(&mut bytes).expect("it worked when the broker started");
-        let id = TopicId(bytes);
-        if !id.is_zero() && !id.to_string().starts_with('-') {
-            return id;
-        }
-    }
 }
 
 #[cfg(test)]

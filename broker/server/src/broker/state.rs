@@ -9,20 +9,17 @@ use ottla_quorum::Quorum;
 use ottla_types::{BrokerId, MetadataVersion};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tracing::warn;
 
 use super::absences::Absences;
 use super::doubts::Doubts;
 use crate::config::Config;
 use crate::fetch::{ReplicaSessions, SessionCache};
-use crate::handlers;
 use crate::http::Health;
 use crate::logging::LogControl;
 use crate::metrics::{Gauges, Metrics};
-use crate::net::{ConnectionContext, Frame, Limits, Outcome, RateLimit, Refusal, Service};
+use crate::net::{Limits, RateLimit};
 use crate::partitions::{Openings, Partitions};
 use crate::producer_ids::ProducerIds;
-use crate::replication;
 use crate::throttle::Throttles;
 
 /// For how long a leader in doubt is waited for: mostly there is another by then. A client that is told of none, or of one
@@ -161,43 +158,6 @@ impl Broker {
             tasks: self.data.metrics().num_alive_tasks(),
             ready: self.ready().is_ok(),
         }
-    }
-}
-
-impl Service for Arc<Broker> {
-    async fn begin(&self, context: &ConnectionContext, frame: Frame) -> Outcome {
-        handlers::begin(self, context, frame).await
-    }
-
-    fn broker(&self, context: &ConnectionContext, head: &[u8]) -> Option<BrokerId> {
-        replication::broker_of(self, context, head)
-    }
-
-    fn expects_brokers(&self, listener: &str) -> bool {
-        let image = self.image();
-        *listener == *self.config.listeners.inter_broker && image.brokers.len() > 1
-    }
-
-    fn is_broker(&self, context: &ConnectionContext, head: &[u8]) -> bool {
-        replication::is_broker(self, context, head)
-    }
-
-    fn count_bytes(&self, received: usize, sent: usize) {
-        self.metrics.count_bytes(received, sent);
-    }
-
-    fn refuse(&self, context: &ConnectionContext, reason: &str) {
-        self.metrics.count_refused("bad-input");
-        if let Some(before) = self.refusals.allow() {
-            warn!(peer = %context.peer, listener = %context.listener, reason, not_logged = before, "closing a connection");
-        }
-    }
-
-    fn count_refusal(&self, refusal: Refusal) {
-        self.metrics.count_refused(match refusal {
-            Refusal::Connections(_) => "max.connections",
-            Refusal::ConnectionsOfAddress(_) | Refusal::KeptForOthers(_) => "max.connections.per.ip",
-        });
     }
 }
 

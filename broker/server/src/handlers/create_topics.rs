@@ -7,7 +7,7 @@ use ottla_core::metadata::{
     Command, CreateTopics as CreateCommand, CreatedTopic, NewPartitionAssignment, NewTopic, Reply,
     TopicResult,
 };
-use ottla_types::{BrokerId, PartitionIndex};
+use ottla_types::{BrokerId, PartitionIndex, TopicId};
 use ottla_wire::ErrorCode;
 use ottla_wire::apis::CreateTopics;
 use ottla_wire::messages::{
@@ -16,7 +16,6 @@ use ottla_wire::messages::{
 
 use super::commands::{Failure, submit};
 use super::duplicates::once_or_more;
-use crate::broker::random_topic_id;
 use crate::request::{Begun, Call, topic_error};
 
 /// Creates topics.
@@ -113,5 +112,17 @@ pub(super) fn source_code(source: ConfigSource) -> i8 {
         ConfigSource::AllBrokers(_) => 3,
         ConfigSource::Broker(_) => 4,
         ConfigSource::Default => 5,
+    }
+}
+
+/// A new topic's id; never one whose text begins with a dash, which command lines take for a flag.
+pub fn random_topic_id() -> TopicId {
+    loop {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes).expect("it worked when the broker started");
+        let id = TopicId(bytes);
+        if !id.is_zero() && !id.to_string().starts_with('-') {
+            return id;
+        }
     }
 }

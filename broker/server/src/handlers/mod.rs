@@ -45,6 +45,7 @@ mod produce;
 mod registry;
 mod remove_raft_voter;
 mod rights;
+mod service;
 mod unregister_broker;
 
 pub use registry::{AnswerCost, Measured, Operation, SERVED, Served};
@@ -55,7 +56,7 @@ const OWN_BYTES: usize = 8 << 10;
 const LARGE_BYTES: usize = 1 << 20;
 
 /// Begins whatever request `frame` holds.
-pub async fn begin(broker: &Arc<Broker>, context: &ConnectionContext, frame: Frame) -> Outcome {
+async fn begin(broker: &Arc<Broker>, context: &ConnectionContext, frame: Frame) -> Outcome {
     let started = Instant::now();
     let header = match RequestHeader::decode(&mut Decoder::new(&frame.bytes)) {
         Ok(header) => header,
