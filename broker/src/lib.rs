@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Parser;
-use ottla_server::broker::{RunError, Running, start};
 use ottla_server::config::{Config, ConfigError, Sources, text as properties_text};
 use ottla_server::contained::is_contained;
 use ottla_server::logging::LogControl;
+use ottla_server::start::{RunError, Running, start};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::{Handle, Runtime};
 use tokio::signal::unix::{SignalKind, signal};

@@ -1,8 +1,9 @@
 //! The running broker: listeners, handlers, limits, metrics.
 //!
-//! Read [`broker`] for how it starts and stops, then [`net`] for connections, then `handlers` for what requests
-//! do. Not here: formats (`ottla-wire`, `ottla-log`), files (`ottla-store`), who leads what (`ottla-core`, carried
-//! by `ottla-quorum`).
+//! Read [`start`] for how it starts and stops and [`broker`] for what its parts share, then [`net`] for connections,
+//! then [`handlers`] for what requests do. Modules use each other in one direction, which ARCHITECTURE.md draws.
+//! Not here: formats (`ottla-wire`, `ottla-log`), files (`ottla-store`), who leads what (`ottla-core`, carried by
+//! `ottla-quorum`).
 
 pub mod broker;
 mod clock;
@@ -18,4 +19,5 @@ pub mod partitions;
 pub mod producer_ids;
 pub mod replication;
 pub mod request;
+pub mod start;
 pub mod throttle;

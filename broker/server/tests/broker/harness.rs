@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_ports::free_port;
-use ottla_server::broker::{Broker, RunError, Running, start};
+use ottla_server::broker::Broker;
 use ottla_server::config::{Config, LogFormat, Sources};
 use ottla_server::logging::LogControl;
+use ottla_server::start::{RunError, Running, start};
 use tempfile::TempDir;
 use tokio::runtime::Handle;
 

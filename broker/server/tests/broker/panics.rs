@@ -1,6 +1,6 @@
 //! A panic in any part of a broker ends it with the reason, and nothing acknowledged is lost.
 
-use ottla_server::broker::RunError;
+use ottla_server::start::RunError;
 use ottla_wire::apis;
 use ottla_wire::messages::*;
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use ottla_server::broker::RunError;
+use ottla_server::start::RunError;
 use ottla_wire::ErrorCode;
 
 use crate::client::batch;

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_core::metadata::{Endpoint, IncarnationId, MetadataImage, SecurityProtocol};
+use ottla_core::metadata::{Endpoint, IncarnationId, SecurityProtocol};
 use ottla_quorum::{Panicked, Quorum, QuorumConfig, Registration, StartError, Tasks, Tuning, Voter, Voters};
 use ottla_store::{FatalError, Store, StoreConfig, StoreError};
 use ottla_types::ClusterId;
@@ -16,11 +16,9 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tracing::{error, info, warn};
 
-use super::Broker;
-use super::absences::Absences;
-use super::doubts::Doubts;
+use super::background::{Background, follow_metadata};
 use super::front::Front;
-use super::volume::Volume;
+use crate::broker::{Absences, Broker, Doubts, Volume};
 use crate::config::{Config, HostPort, Listener};
 use crate::fetch::{ReplicaSessions, SessionCache};
 use crate::handlers::SERVED;
@@ -28,9 +26,8 @@ use crate::http::{self, Health};
 use crate::logging::LogControl;
 use crate::metrics::Metrics;
 use crate::net::{BindError, BoundListener, Limits, RateLimit, SideLimits, SideListener};
-use crate::partitions::{Opened, Openings, Partitions, Streams};
+use crate::partitions::{Openings, Partitions, Streams};
 use crate::producer_ids::ProducerIds;
-use crate::replication::{follow_leaders, keep_in_sync, mend, propose, scrub};
 use crate::throttle::Throttles;
 
 /// How long the quorum may take to say good-bye.
@@ -40,8 +37,6 @@ const QUORUM_STOP_TIME: Duration = Duration::from_secs(3);
 const HAND_OVER_TIME: Duration = Duration::from_secs(2);
 /// How often it asks.
 const HAND_OVER_PAUSE: Duration = Duration::from_millis(50);
-/// How often high watermarks are saved.
-const SAVE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How long what others ask of the control listener may take to end.
 const CONTROL_STOP_TIME: Duration = Duration::from_millis(500);
@@ -83,33 +78,6 @@ struct Sockets {
     clients: Vec<(Listener, BoundListener)>,
     control: BoundListener,
     http: Option<BoundListener>,
-}
-
-/// Where tasks are begun that end with the broker.
-struct Background<'a> {
-    tasks: &'a Tasks,
-    set: &'a mut JoinSet<()>,
-}
-
-impl Background<'_> {
-    /// What follows other brokers and keeps house.
-    fn all_on(&mut self, threads: &Handle, broker: &Arc<Broker>, store: &Arc<Store>, opened: Opened) {
-        let (broker, store) = (|| Arc::clone(broker), || Arc::clone(store));
-        let stopping = broker().stopping.clone();
-        self.on(threads, "follow the leaders", follow_leaders(broker(), opened));
-        let crowds = Arc::clone(broker().partitions.crowds());
-        self.on(threads, "wake those who wait", async move { crowds.wake().await });
-        self.on(threads, "propose changes of the ISR", propose(broker()));
-        self.on(threads, "look for lagging followers", keep_in_sync(broker()));
-        self.on(threads, "mend damage", mend(broker()));
-        self.on(threads, "look for damage", scrub(broker(), store()));
-        self.on(threads, "save high watermarks", save_high_watermarks(broker()));
-        self.on(threads, "keep house", keep_house(broker(), store(), stopping));
-    }
-
-    fn on(&mut self, threads: &Handle, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.spawn_in(self.set, threads, name, work);
-    }
 }
 
 /// A broker that was started.
@@ -428,85 +396,6 @@ async fn serve_control(
     };
     if let Err(error) = server.serve_with_incoming_shutdown(incoming, ended).await {
         error!(%error, "the control listener ended");
-    }
-}
-
-/// Brings the partitions in step with each new image.
-async fn follow_metadata(broker: Arc<Broker>) {
-    const LOOK_AGAIN: Duration = Duration::from_millis(500);
-    let mut images = broker.images.clone();
-    let mut before: Option<Arc<MetadataImage>> = None;
-    loop {
-        let image = Arc::clone(&images.borrow_and_update());
-        broker.throttles.on_image(&image, broker.config.node_id);
-        limit_connections(&broker, &image);
-        broker.absences.look(&image, std::time::Instant::now());
-        let settle = !broker.partitions.is_settled() && broker.is_in_service(&image).is_ok();
-        let partitions = Arc::clone(&broker.partitions);
-        let (old, new) = (before.take(), Arc::clone(&image));
-        let apply = broker.quorum.tasks().spawn_blocking("apply the metadata", move || {
-            partitions.apply(old.as_deref(), &new);
-            if settle {
-                partitions.settle(&new);
-            }
-        });
-        // What is half done can't be gone on with: the broker ends.
-        if apply.await.is_err() {
-            return;
-        }
-        before = Some(image);
-        let changed = if broker.partitions.is_settled() {
-            images.changed().await
-        } else {
-            // What makes the metadata complete may be known a moment after the image.
-            tokio::time::timeout(LOOK_AGAIN, images.changed()).await.unwrap_or(Ok(()))
-        };
-        if changed.is_err() {
-            return;
-        }
-    }
-}
-
-/// Takes over how many connections there may be, if that was set while brokers run.
-fn limit_connections(broker: &Broker, image: &MetadataImage) {
-    let set = |name: &str| image.set_on_broker(broker.config.node_id, name)?.trim().parse().ok();
-    broker.limits.set_connections_max(set("max.connections"), set("max.connections.per.ip"));
-}
-
-/// Saves the high watermarks now and then, until it is dropped.
-async fn save_high_watermarks(broker: Arc<Broker>) {
-    let mut timer = tokio::time::interval(SAVE_INTERVAL);
-    timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        timer.tick().await;
-        let partitions = Arc::clone(&broker.partitions);
-        let save = move || partitions.save_high_watermarks();
-        if broker.quorum.tasks().spawn_blocking("write high watermarks", save).await.is_err() {
-            return;
-        }
-    }
-}
-
-/// Deletes old segments and forgets silent producers now and then: one timer for all partitions.
-async fn keep_house(broker: Arc<Broker>, store: Arc<Store>, mut stopping: watch::Receiver<bool>) {
-    let mut timer = tokio::time::interval(broker.config.retention_check_interval);
-    timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            _ = timer.tick() => {}
-            _ = stopping.wait_for(|stopping| *stopping) => return,
-        }
-        let (swept, store) = (Arc::clone(&broker), Arc::clone(&store));
-        let sweep = move || {
-            let now_ms = crate::clock::now_ms();
-            store.forget_silent_producers(now_ms);
-            swept.partitions.enforce_retention(now_ms)
-        };
-        match broker.quorum.tasks().spawn_blocking("delete old segments", sweep).await {
-            Ok(0) => {}
-            Ok(deleted) => info!(segments = deleted, "old segments deleted"),
-            Err(_) => return,
-        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use ottla_control::proto;
 use ottla_quorum::{BrokerControl, ControlError};
 
-use super::Broker;
+use crate::broker::Broker;
 use crate::http::Health;
 use crate::logging::LogControl;
 
