@@ -9,6 +9,7 @@ pub mod length;
 pub mod purity;
 pub mod reach;
 pub mod registry;
+pub mod rooms;
 pub mod source;
 pub mod spawns;
 pub mod text;

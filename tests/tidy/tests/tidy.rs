@@ -2,7 +2,7 @@
 
 use ottla_tidy::tree::{self, File};
 use ottla_tidy::{
-    Complaints, direction, dockerfile, features, length, purity, reach, registry, source, spawns, text,
+    Complaints, direction, dockerfile, features, length, purity, reach, registry, rooms, source, spawns, text,
 };
 
 #[track_caller]
@@ -17,6 +17,14 @@ fn each_rust_file(rule: fn(&File) -> Complaints) {
 #[test]
 fn dependencies_point_one_way() {
     none(direction::check(&tree::files(), direction::ALLOWED));
+}
+
+#[test]
+fn modules_use_each_other_one_way() {
+    let files = tree::files();
+    none(rooms::check(&files, rooms::ROOMS));
+    let architecture = files.iter().find(|f| f.path == "ARCHITECTURE.md").expect("it is in the tree");
+    none(rooms::drawn(architecture, rooms::ROOMS));
 }
 
 #[test]
