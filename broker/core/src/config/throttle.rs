@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use ottla_types::{BrokerId, PartitionIndex};
 
-use super::list;
+use super::validate::{list, pair};
 
 /// The replicas whose replication is held to a broker's rate.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,13 +36,6 @@ impl ThrottledReplicas {
             Self::Some(pairs) => pairs.contains(&(index, broker)),
         }
     }
-}
-
-/// An item of the list, as `0:1`: partition and broker. None if it is something else.
-pub(super) fn pair(item: &str) -> Option<(PartitionIndex, BrokerId)> {
-    let number = |text: &str| text.parse().ok().filter(|number| *number >= 0);
-    let (index, broker) = item.split_once(':')?;
-    Some((PartitionIndex(number(index)?), BrokerId(number(broker)?)))
 }
 
 #[cfg(test)]

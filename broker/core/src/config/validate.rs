@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use ottla_types::{BrokerId, PartitionIndex};
+
 use super::table::{ConfigDefinition, ConfigType, Rule, broker_definition, definition};
-use super::throttle::pair;
 
 /// Why a configuration can't be set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -147,6 +148,13 @@ fn check(definition: &ConfigDefinition, value: &str) -> Result<(), String> {
 /// The items of a list value, without the blanks around them.
 pub(crate) fn list(value: &str) -> impl Iterator<Item = &str> {
     value.split(',').map(str::trim).filter(|item| !item.is_empty())
+}
+
+/// An item of a list of replicas, as `0:1`: partition and broker. None if it is something else.
+pub(super) fn pair(item: &str) -> Option<(PartitionIndex, BrokerId)> {
+    let number = |text: &str| text.parse().ok().filter(|number| *number >= 0);
+    let (index, broker) = item.split_once(':')?;
+    Some((PartitionIndex(number(index)?), BrokerId(number(broker)?)))
 }
 
 fn check_number(rule: Rule, number: i64) -> Result<(), String> {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::image::{Endpoint, IncarnationId};
 use super::replica_command::{
-    AlterBrokerConfigs, AlterPartitions, DrainBroker, ElectLeaders, ReassignPartitions, UnregisterBroker,
+    AlterPartitions, DrainBroker, ElectLeaders, ReassignPartitions, UnregisterBroker,
 };
 
 /// A change of the metadata that someone asks for.
@@ -217,6 +217,24 @@ pub struct AlterTopicConfigs {
 pub struct TopicConfigChange {
     /// The topic.
     pub name: String,
+    /// What changes.
+    pub change: ConfigChange,
+}
+
+/// Changes what is set on brokers while they run, each for itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AlterBrokerConfigs {
+    /// The changes.
+    pub brokers: Vec<BrokerConfigChange>,
+    /// Only check.
+    pub validate_only: bool,
+}
+
+/// A change of what is set on one broker, or on all of them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BrokerConfigChange {
+    /// The broker; none: all that don't say otherwise.
+    pub id: Option<BrokerId>,
     /// What changes.
     pub change: ConfigChange,
 }

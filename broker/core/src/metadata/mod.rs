@@ -19,10 +19,10 @@ mod succession;
 mod tests;
 
 pub use command::{
-    AllocateProducerIds, AlterTopicConfigs, ApplyTopic, Command, ConfigChange, ConfigOperation,
-    ControlledShutdown, CreatePartitions, CreateTopics, DeleteTopics, FenceBroker, NewPartitionAssignment,
-    NewPartitions, NewTopic, RegisterBroker, ReplicaAssignment, SubmitAssignments, TopicConfigChange,
-    TopicSelector, UnfenceBroker,
+    AllocateProducerIds, AlterBrokerConfigs, AlterTopicConfigs, ApplyTopic, BrokerConfigChange, Command,
+    ConfigChange, ConfigOperation, ControlledShutdown, CreatePartitions, CreateTopics, DeleteTopics,
+    FenceBroker, NewPartitionAssignment, NewPartitions, NewTopic, RegisterBroker, ReplicaAssignment,
+    SubmitAssignments, TopicConfigChange, TopicSelector, UnfenceBroker,
 };
 pub use decide::{Decision, PARTITIONS_MAX, PARTITIONS_PER_COMMAND_MAX, REPLICATION_FACTOR_MAX};
 pub use image::{
@@ -32,9 +32,8 @@ pub use image::{
 pub use index::{BrokerLoad, Index};
 pub use record::{BrokerChange, PartitionChange, Record, ReplicasChange};
 pub use replica_command::{
-    AlterBrokerConfigs, AlterPartition, AlterPartitionError, AlterPartitions, BrokerConfigChange,
-    DrainBroker, ElectLeaders, Election, ElectionKind, IsrMember, ReassignPartitions, Reassignment,
-    UnregisterBroker,
+    AlterPartition, AlterPartitionError, AlterPartitions, DrainBroker, ElectLeaders, Election, ElectionKind,
+    IsrMember, ReassignPartitions, Reassignment, UnregisterBroker,
 };
 pub use reply::{
     AllocatedProducerIds, AppliedTopic, CreatedTopic, DeletedTopic, ElectedLeader, ElectionError,

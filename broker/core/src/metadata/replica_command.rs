@@ -5,8 +5,6 @@ use std::fmt;
 use ottla_types::{BrokerEpoch, BrokerId, LeaderEpoch, PartitionEpoch, PartitionIndex, TopicId};
 use serde::{Deserialize, Serialize};
 
-use super::command::ConfigChange;
-
 /// A leader says which replicas of its partitions are in sync.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AlterPartitions {
@@ -144,22 +142,4 @@ pub struct DrainBroker {
 pub struct UnregisterBroker {
     /// The broker.
     pub id: BrokerId,
-}
-
-/// Changes what is set on brokers while they run, each for itself.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct AlterBrokerConfigs {
-    /// The changes.
-    pub brokers: Vec<BrokerConfigChange>,
-    /// Only check.
-    pub validate_only: bool,
-}
-
-/// A change of what is set on one broker, or on all of them.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct BrokerConfigChange {
-    /// The broker; none: all that don't say otherwise.
-    pub id: Option<BrokerId>,
-    /// What changes.
-    pub change: ConfigChange,
 }

@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::command::{AlterTopicConfigs, ConfigChange, ConfigOperation, TopicConfigChange};
+use super::super::command::{
+    AlterBrokerConfigs, AlterTopicConfigs, BrokerConfigChange, ConfigChange, ConfigOperation,
+    TopicConfigChange,
+};
 use super::super::image::{MetadataImage, TopicImage};
 use super::super::record::Record;
-use super::super::replica_command::{AlterBrokerConfigs, BrokerConfigChange};
 use super::super::reply::{Reply, TopicError, TopicErrorKind, TopicResult};
 use super::Draft;
-use super::topics::unknown_topic;
+use super::refusals::unknown_topic;
 use crate::config::{self, ConfigDefinition, ConfigType};
 
 impl MetadataImage {

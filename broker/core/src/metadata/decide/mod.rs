@@ -6,6 +6,7 @@ mod configs;
 mod isr;
 mod partitions;
 mod reassign;
+mod refusals;
 mod settle;
 mod topics;
 

@@ -12,7 +12,7 @@ use super::super::index::BrokerLoad;
 use super::super::record::Record;
 use super::super::reply::{AppliedTopic, Rejection, Reply, TopicError, TopicErrorKind, TopicResult};
 use super::configs::checked;
-use super::topics::{invalid_request, repeated, unknown_topic};
+use super::refusals::{invalid_request, repeated, unknown_topic};
 use super::{Decided, Draft, REPLICATION_FACTOR_MAX};
 
 impl MetadataImage {

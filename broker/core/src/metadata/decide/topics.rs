@@ -1,7 +1,5 @@
 //! Topics are created and deleted.
 
-use std::collections::BTreeSet;
-
 use ottla_types::{BrokerId, PartitionIndex, TopicName};
 
 use super::super::command::{CreateTopics, DeleteTopics, NewPartitionAssignment, NewTopic, TopicSelector};
@@ -10,6 +8,7 @@ use super::super::record::Record;
 use super::super::reply::{CreatedTopic, DeletedTopic, Reply, TopicError, TopicErrorKind, TopicResult};
 use super::configs::new_config;
 use super::partitions::Placer;
+use super::refusals::{invalid_request, repeated, unknown_topic};
 use super::{Draft, PARTITIONS_PER_COMMAND_MAX};
 
 impl MetadataImage {
@@ -198,18 +197,4 @@ impl MetadataImage {
         self.check_replicas(&replicas, replicas[0].len())?;
         Ok(replicas)
     }
-}
-
-/// The names that come more than once.
-pub(super) fn repeated<'a>(names: impl Iterator<Item = &'a str>) -> BTreeSet<&'a str> {
-    let mut seen = BTreeSet::new();
-    names.filter(|name| !seen.insert(*name)).collect()
-}
-
-pub(super) fn unknown_topic(name: &str) -> TopicError {
-    TopicError::new(TopicErrorKind::UnknownTopicOrPartition, format!("topic {name:?} does not exist"))
-}
-
-pub(super) fn invalid_request(message: String) -> TopicError {
-    TopicError::new(TopicErrorKind::InvalidRequest, message)
 }
