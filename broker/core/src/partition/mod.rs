@@ -17,8 +17,11 @@
 
 mod assignment;
 mod follower;
+mod following;
 mod lag;
 mod leader;
+mod leading;
+mod log_facts;
 mod replica;
 #[cfg(test)]
 mod tests;
@@ -28,4 +31,5 @@ pub use follower::{FetchAnswer, FetchSpec, FollowerStep};
 pub use leader::{
     AppendRefusal, Committed, FetchRefusal, FetchVerdict, FollowerFetch, FollowerProgress, IsrProposal,
 };
-pub use replica::{Change, LogFacts, Replica, RoleKind};
+pub use log_facts::LogFacts;
+pub use replica::{Change, Replica, RoleKind};

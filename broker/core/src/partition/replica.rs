@@ -4,18 +4,8 @@ use ottla_types::{BrokerId, LeaderEpoch, Offset, PartitionEpoch, PlantedBug, pla
 
 use super::assignment::Assignment;
 use super::follower::Follower;
-use super::leader::Leader;
-
-/// What the log is at this moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LogFacts {
-    /// The first offset.
-    pub start: Offset,
-    /// The offset after the last record, synced or not.
-    pub end: Offset,
-    /// Up to here records are on disk (or written, where `ack.durability=written`); between `start` and `end`.
-    pub synced: Offset,
-}
+use super::leader::{IsrProposal, Leader};
+use super::log_facts::LogFacts;
 
 /// One replica of a partition on this broker.
 #[derive(Clone, Debug)]
@@ -55,8 +45,8 @@ pub struct Change {
     pub role: bool,
     /// The high watermark is further: waiting producers and consumers look again.
     pub high_watermark: bool,
-    /// To be proposed to the controller, as [`super::IsrProposal`] says.
-    pub proposal: Option<super::IsrProposal>,
+    /// To be proposed to the controller, as it says.
+    pub proposal: Option<IsrProposal>,
 }
 
 impl Change {
