@@ -29,7 +29,7 @@ pub fn check(files: &[File]) -> Complaints {
     let twice = keys.iter().chain(&modules).filter(|(_, count)| **count > 1);
     complaints
         .extend(twice.map(|(name, _)| format!("{}: {name} stands on more than one line", registry.path)));
-    for file in files.iter().filter(|f| f.product().contains("fn begin(")) {
+    for file in files.iter().filter(|f| f.product().contains("pub fn begin(")) {
         let Some(name) = file.path.strip_prefix(FOLDER).filter(|name| *name != "mod.rs") else { continue };
         let module = name.trim_end_matches(".rs").trim_end_matches("/mod");
         if modules.remove(module).is_none() {
@@ -71,6 +71,10 @@ mod tests {
         let mut files: Vec<File> = names.iter().map(handler).collect();
         files.push(File::sample(&format!("{FOLDER}registry.rs"), registry));
         files.push(File::sample(&format!("{FOLDER}helper.rs"), "fn help() {}"));
+        files.push(File::sample(
+            &format!("{FOLDER}service.rs"),
+            "impl Service for A { async fn begin(&self) {} }",
+        ));
         files
     }
 

@@ -73,6 +73,31 @@ pub const ROOMS: &[Rooms] = &[
             "start",
         ],
     ),
+    rooms(
+        "broker/server/src/config",
+        &["kind", "ignored", "properties", "table", "source", "listeners", "typed"],
+    ),
+    rooms(
+        "broker/server/src/net",
+        &[
+            "rate",
+            "budget",
+            "connections",
+            "kept",
+            "turns",
+            "limits",
+            "progress",
+            "frame",
+            "output",
+            "connection",
+            "listener",
+            "side",
+        ],
+    ),
+    rooms(
+        "broker/server/src/partitions",
+        &["ready", "high_watermarks", "waiters", "partition", "streams", "manager", "openings"],
+    ),
 ];
 
 /// Checks what the modules of each of `rooms` use.
