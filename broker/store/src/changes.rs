@@ -209,7 +209,8 @@ impl Changes {
         Ok(files.generation)
     }
 
-    /// Removes the older files, durably: all that they say is written elsewhere.
+    /// Removes the older files, durably: all that they say is written elsewhere. The oldest goes first, for good: whatever
+    /// stays after a power loss, nothing older is repeated upon what newer ones have said.
     pub(crate) fn remove_before(&self, generation: u64) -> Result<(), Unsaved> {
         let older: Vec<u64> = {
             let files = self.files.lock();
@@ -227,22 +228,26 @@ impl Changes {
                 }
                 _ => {}
             }
+            self.disk.sync_dir(&self.folder).map_err(StoreError::io("sync", &self.folder))?;
         }
-        self.disk.sync_dir(&self.folder).map_err(StoreError::io("sync", &self.folder))?;
         self.files.lock().live.retain(|live| *live >= generation);
         Ok(())
     }
 
-    /// Removes a file in which nothing is, so that a folder that was closed has none.
-    pub(crate) fn remove_unused(&self) -> Result<(), Unsaved> {
-        let generation = {
-            let mut files = self.files.lock();
-            self.check(&files)?;
-            if files.current.take_if(|current| current.lines == 0).is_none() {
-                return Ok(());
-            }
-            files.generation + 1
-        };
-        self.remove_before(generation)
+    /// Removes the newest file if nothing is in it, so that a folder that was closed has none. Whoever has a change
+    /// meanwhile waits, and makes another.
+    pub(crate) fn remove_unused(&self) {
+        let mut files = self.files.lock();
+        if files.has_failed {
+            return;
+        }
+        let Some(unused) = files.current.take_if(|current| current.lines == 0) else { return };
+        let generation = files.generation;
+        files.live.retain(|live| *live != generation);
+        files.generation += 1;
+        let removed = self.disk.remove_file(&unused.path).and_then(|()| self.disk.sync_dir(&self.folder));
+        if let Err(error) = removed {
+            tracing::warn!(path = %unused.path.display(), %error, "empty file of changes is left over");
+        }
     }
 }

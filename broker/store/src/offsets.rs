@@ -160,8 +160,8 @@ impl OffsetFiles {
     }
 
     /// Before the store is closed for good.
-    pub(crate) fn end_changes(&self) -> Result<(), Unsaved> {
-        self.changes.remove_unused()
+    pub(crate) fn end_changes(&self) {
+        self.changes.remove_unused();
     }
 
     fn take_stock(&self, logs: &[Arc<PartitionLog>]) -> Result<Stock, Unsaved> {
