@@ -127,7 +127,7 @@ fn releasing_the_journal_on_a_full_disk_ends_nothing() {
     for _ in 0..2 {
         // The files of the process before go, and with them what the cuts made void. There is no room for newer entries.
         store.commit_now().unwrap();
-        journal.release(journal.boundary(), u64::MAX).unwrap();
+        journal.release(journal.boundary(), u64::MAX, |path| store.inner.shared.sync_dir(path)).unwrap();
     }
     assert!(!store.has_failed());
     is_full.store(false, Ordering::Release);
@@ -172,12 +172,44 @@ fn too_many_open_files_delay_the_release_of_the_journal_and_do_not_end_the_store
     drop((filled(&store), store));
     let (store, refusals) = without_files(dir.path());
     let journal = &store.inner.shared.journal;
-    refusals.store(1, Ordering::Release);
-    journal.release(journal.boundary(), 0).unwrap();
-    assert!(journal.wants_release(), "it is tried again");
-    journal.take_wants_release();
-    journal.release(journal.boundary(), 0).unwrap();
-    assert!(!journal.wants_release() && refusals.load(Ordering::Acquire) == 0);
+    let old = || {
+        let files =
+            std::fs::read_dir(dir.path().join(JOURNAL_FOLDER)).unwrap().map(|file| file.unwrap().path());
+        files.filter(|path| path.extension().is_some_and(|kind| kind == "journal")).count()
+    };
+    let before = old();
+    refusals.store(2, Ordering::Release);
+    // It waits for them, and whoever commits meanwhile doesn't wait for it.
+    let mut was_free = false;
+    let sync_dir = |path: &Path| {
+        was_free = store.inner.shared.commit_journal().is_ok();
+        store.inner.shared.sync_dir(path)
+    };
+    journal.release(journal.boundary(), 0, sync_dir).unwrap();
+    assert!(was_free && refusals.load(Ordering::Acquire) == 0);
+    assert!(before > 0 && old() == 0);
+    let again = |_: &Path| -> io::Result<()> { panic!("nothing is left to be synced") };
+    journal.release(journal.boundary(), 0, again).unwrap();
+}
+
+/// Where it can't wait for that any longer, nothing is forgotten until the next time.
+#[test]
+fn names_that_could_not_be_synced_are_synced_the_next_time() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(written(&open(dir.path())));
+    let store = open(dir.path());
+    let journal = &store.inner.shared.journal;
+    for errno in [Errno::MFILE, Errno::NOSPC] {
+        journal.release(journal.boundary(), 0, |_| Err(error(errno))).unwrap();
+    }
+    let mut is_synced = false;
+    let sync_dir = |path: &Path| {
+        is_synced = true;
+        store.inner.shared.sync_dir(path)
+    };
+    journal.release(journal.boundary(), 0, sync_dir).unwrap();
+    assert!(is_synced && !store.has_failed());
+    journal.release(journal.boundary(), 0, |_| panic!("nothing is left to be synced")).unwrap();
 }
 
 #[test]

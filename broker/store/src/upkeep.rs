@@ -143,7 +143,7 @@ impl Inner {
                 return Ok(false);
             }
         }
-        journal.release(boundary, seen_to).map_err(|error| {
+        journal.release(boundary, seen_to, |path| self.shared.sync_dir(path)).map_err(|error| {
             self.shared.fail(&error);
             StoreError::Failed
         })?;
