@@ -70,6 +70,20 @@ struct Current {
     is_reserved: bool,
 }
 
+impl Current {
+    /// The newest file of the process before, if all that is in it is whole: on a full disk it may be the only one that has
+    /// room.
+    fn go_on(file: Arc<dyn DiskFile>, path: PathBuf, content: &[u8], changes: &[&str]) -> Option<Self> {
+        let sealed: String =
+            changes.iter().zip(0..).map(|(change, number)| seal_change(number, change)).collect();
+        let (lines, bytes) = (changes.len() as u64, content.len() as u64);
+        (sealed.as_bytes() == content).then(|| {
+            let is_reserved = file.preallocate(RESERVED_BYTES).is_ok();
+            Self { file, path, lines, bytes, is_reserved }
+        })
+    }
+}
+
 impl Changes {
     /// Opens the changes called `name` in a folder, and reads them in their order: `None` when a file is damaged.
     pub(crate) fn open(
@@ -82,7 +96,7 @@ impl Changes {
         let mut live: Vec<u64> =
             names.iter().filter_map(|entry| entry.name.strip_prefix(name)?.parse().ok()).collect();
         live.sort_unstable();
-        let mut changes = Some(Vec::new());
+        let (mut changes, mut current) = (Some(Vec::new()), None);
         for generation in &live {
             let path = folder.join(format!("{name}{generation}"));
             let error = |source| StoreError::io("read", &path)(source);
@@ -94,17 +108,33 @@ impl Changes {
             if read.is_none() {
                 tracing::error!(path = %path.display(), "corrupt: what it says of logs isn't known any more");
             }
+            current = read.as_ref().and_then(|read| Current::go_on(file, path.clone(), &bytes, read));
             let read = read.map(|read| read.into_iter().map(str::to_owned));
             changes = changes.zip(read).map(|(before, read)| before.into_iter().chain(read).collect());
         }
-        let generation = live.last().map_or(1, |newest| newest + 1);
-        let files = Mutex::new(Files { generation, live, current: None, has_failed: false });
+        let generation = live.last().map_or(1, |newest| newest + u64::from(current.is_none()));
+        let files = Mutex::new(Files { generation, live, current, has_failed: false });
         Ok((Self { disk: Arc::clone(disk), folder: folder.to_owned(), name, is_synced, files }, changes))
     }
 
     /// Whether there is no file.
     pub(crate) fn is_empty(&self) -> bool {
         self.files.lock().live.is_empty()
+    }
+
+    /// Makes a file for the first change, with room set aside, if there is room now. Later there may be none.
+    pub(crate) fn prepare(&self) -> Result<(), Unsaved> {
+        let mut files = self.files.lock();
+        if files.current.is_some() {
+            return Ok(());
+        }
+        let made = self.make_file(files.generation);
+        match files.note(made) {
+            Ok(current) => self.begin(&mut files, current),
+            Err(Unsaved::NotNow(error)) => tracing::warn!(%error, "no room set aside for changes"),
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     /// Appends a change; it is durable then.

@@ -169,7 +169,7 @@ fn what_a_damaged_file_of_changes_has_said_is_not_made_up() {
         }
         let file = change_files(dir.path(), name).pop().unwrap();
         let bytes = std::fs::read(&file).unwrap();
-        assert!(unseal_changes(&bytes).is_some_and(|changes| changes.len() == 2), "{name}");
+        assert!(unseal_changes(&bytes).is_some_and(|changes| changes.len() >= 2), "{name}");
         let damaged: Vec<u8> = bytes.iter().map(|byte| if *byte == b'0' { b'O' } else { *byte }).collect();
         let half = bytes.len() / 2;
         std::fs::write(&file, [&damaged[..half], &bytes[half..]].concat()).unwrap();
@@ -316,6 +316,10 @@ fn older_changes_are_never_left_without_newer_ones() {
         store.commit_now().unwrap();
         assert!(log.advance_log_start(Offset(12 * round + 6)) > 0);
         assert_eq!(*removed.lock(), 0);
+        // A file with a torn end isn't gone on with.
+        let newest = change_files(dir.path(), "offsets.").pop().unwrap();
+        let torn = [std::fs::read(&newest).unwrap(), b"5 forgotten t 0 0 0000".to_vec()].concat();
+        std::fs::write(&newest, torn).unwrap();
     }
     assert_eq!(change_files(dir.path(), "offsets.").len(), 3);
     let store = open_watched(dir.path(), watch);

@@ -69,15 +69,23 @@ fn no_line_is_written_after_a_sync_that_failed() {
 /// aside.
 fn filling(dir: &Path) -> (Store, Arc<AtomicBool>) {
     let is_full = Arc::new(AtomicBool::new(false));
-    let full = Arc::clone(&is_full);
-    let made: parking_lot::Mutex<std::collections::HashSet<PathBuf>> = parking_lot::Mutex::default();
+    (filling_with(dir, &is_full, &Arc::default()), is_full)
+}
+
+/// The files for which room was set aside.
+type Reserved = Arc<parking_lot::Mutex<std::collections::HashSet<PathBuf>>>;
+
+fn filling_with(dir: &Path, is_full: &Arc<AtomicBool>, made: &Reserved) -> Store {
+    let (full, made) = (Arc::clone(is_full), Arc::clone(made));
     let watch = move |path: &Path, act: Act| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let is_changes = name.starts_with("offsets.") || name.starts_with("cuts.");
         // A cut says there what it leaves.
         let is_epochs = name.starts_with("leader-epoch-checkpoint");
         match act {
-            Act::Reserve if full.load(Ordering::Acquire) => Err(error(Errno::NOSPC)),
+            Act::Reserve if full.load(Ordering::Acquire) && !made.lock().contains(path) => {
+                Err(error(Errno::NOSPC))
+            }
             Act::Reserve => {
                 made.lock().insert(path.to_owned());
                 Ok(())
@@ -89,7 +97,43 @@ fn filling(dir: &Path) -> (Store, Arc<AtomicBool>) {
             _ => Ok(()),
         }
     };
-    (open_watched(dir, watch), is_full)
+    open_watched(dir, watch)
+}
+
+/// The room that was set aside by the process before is there for the next one.
+#[test]
+fn retention_makes_room_on_a_disk_that_is_full_at_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let (is_full, made) = (Arc::new(AtomicBool::new(false)), Reserved::default());
+    for is_used in [false, true] {
+        is_full.store(false, Ordering::Release);
+        let store = filling_with(dir.path(), &is_full, &made);
+        let log = filled(&store);
+        if is_used {
+            assert!(log.advance_log_start(Offset(log.log_start_offset().0 + 5)) > 0);
+        }
+        let before = log.log_start_offset();
+        drop((store, log));
+        is_full.store(true, Ordering::Release);
+        let store = filling_with(dir.path(), &is_full, &made);
+        let log = store.partition(TOPIC, P0).unwrap();
+        log.set_config(LogConfig { retention_bytes: Some(0), ..LogConfig::default() });
+        assert!(log.enforce_retention(1_000, log.durable_end_offset()) > 0, "used: {is_used}");
+        let start = log.log_start_offset();
+        assert!(start > before && !store.has_failed());
+        drop((store, log));
+        assert_eq!(open(dir.path()).partition(TOPIC, P0).unwrap().log_start_offset(), start);
+    }
+}
+
+#[test]
+fn room_for_changes_is_set_aside_at_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    open(dir.path()).close().unwrap();
+    let (store, is_full) = filling(dir.path());
+    let log = written(&store);
+    is_full.store(true, Ordering::Release);
+    assert!(log.advance_log_start(Offset(6)) > 0);
 }
 
 #[test]
@@ -154,15 +198,18 @@ fn without_files(dir: &Path) -> (Store, Arc<AtomicU32>) {
 }
 
 #[test]
-fn too_many_open_files_delay_a_change_and_do_not_end_the_store() {
+fn too_many_open_files_delay_a_file_of_changes_and_do_not_end_the_store() {
     let dir = tempfile::tempdir().unwrap();
     let (store, refusals) = without_files(dir.path());
     let log = written(&store);
+    assert!(log.advance_log_start(Offset(4)) > 0);
+    // Now there is something in the file of changes, and a checkpoint begins another.
     refusals.store(1, Ordering::Release);
-    assert_eq!(log.advance_log_start(Offset(6)), 0);
+    store.checkpoint().unwrap_err();
     assert_eq!(refusals.load(Ordering::Acquire), 0, "it came to that");
     assert!(!store.has_failed());
     assert!(log.advance_log_start(Offset(7)) > 0);
+    store.checkpoint().unwrap();
 }
 
 #[test]
