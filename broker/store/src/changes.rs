@@ -54,6 +54,11 @@ struct Files {
 }
 
 impl Files {
+    /// The newest generation whose file is there; 0 if there is none.
+    fn newest(&self) -> u64 {
+        self.live.last().copied().unwrap_or(0)
+    }
+
     /// After a failure that ends the store nothing is written any more, be it by who waits already.
     fn note<T>(&mut self, done: Result<T, Unsaved>) -> Result<T, Unsaved> {
         self.has_failed |= matches!(done, Err(Unsaved::Fatal(_)));
@@ -125,16 +130,7 @@ impl Changes {
     /// Makes a file for the first change, with room set aside, if there is room now. Later there may be none.
     pub(crate) fn prepare(&self) -> Result<(), Unsaved> {
         let mut files = self.files.lock();
-        if files.current.is_some() {
-            return Ok(());
-        }
-        let made = self.make_file(files.generation);
-        match files.note(made) {
-            Ok(current) => self.begin(&mut files, current),
-            Err(Unsaved::NotNow(error)) => tracing::warn!(%error, "no room set aside for changes"),
-            Err(error) => return Err(error),
-        }
-        Ok(())
+        if files.current.is_some() { Ok(()) } else { self.begin_first(&mut files) }
     }
 
     /// Appends a change; it is durable then.
@@ -214,29 +210,40 @@ impl Changes {
     pub(crate) fn begin_generation(&self) -> Result<u64, Unsaved> {
         let mut files = self.files.lock();
         self.check(&files)?;
-        let next = files.live.last().map_or(files.generation, |newest| newest + 1);
-        let is_used = match &mut files.current {
+        match &mut files.current {
             Some(current) if current.lines == 0 => {
                 current.is_reserved = current.is_reserved || current.file.preallocate(RESERVED_BYTES).is_ok();
-                return Ok(files.generation);
             }
-            current => current.is_some(),
-        };
-        let made = self.make_file(next);
-        match files.note(made) {
-            Ok(current) if current.is_reserved || !is_used => {
-                files.generation = next;
-                self.begin(&mut files, current);
-            }
-            Ok(Current { path, .. }) => {
-                let no_room = io::Error::from(io::ErrorKind::StorageFull);
-                return Err(Unsaved::NotNow(StoreError::io("set room aside for", path)(no_room)));
-            }
-            // There is none that could be kept; the first change tries again.
-            Err(Unsaved::NotNow(_)) if !is_used => files.generation = next,
-            Err(error) => return Err(error),
+            Some(_) => self.begin_next(&mut files)?,
+            None => self.begin_first(&mut files)?,
         }
         Ok(files.generation)
+    }
+
+    /// Begins a file after one that has room, as the next must have.
+    fn begin_next(&self, files: &mut Files) -> Result<(), Unsaved> {
+        let next = files.newest() + 1;
+        let made = self.make_file(next);
+        let current = files.note(made)?;
+        if !current.is_reserved {
+            let no_room = io::Error::from(io::ErrorKind::StorageFull);
+            return Err(Unsaved::NotNow(StoreError::io("set room aside for", current.path)(no_room)));
+        }
+        files.generation = next;
+        self.begin(files, current);
+        Ok(())
+    }
+
+    /// Begins a file where there is none that could be kept. If that can't be done now, the first change tries again.
+    fn begin_first(&self, files: &mut Files) -> Result<(), Unsaved> {
+        files.generation = files.generation.max(files.newest() + 1);
+        let made = self.make_file(files.generation);
+        match files.note(made) {
+            Ok(current) => self.begin(files, current),
+            Err(Unsaved::NotNow(error)) => tracing::warn!(%error, "no room set aside for changes"),
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     /// Removes the older files, durably: all that they say is written elsewhere. The oldest goes first, for good: whatever
