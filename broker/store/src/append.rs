@@ -160,7 +160,7 @@ impl PartitionLog {
         if self.shared.has_failed() {
             return Err(AppendError::Failed);
         }
-        if state.closed_at.is_some() { Err(AppendError::Busy) } else { Ok(()) }
+        if state.closed_at.is_some() || state.finished { Err(AppendError::Busy) } else { Ok(()) }
     }
 
     fn after_append(self: &Arc<Self>, committed: Committed) {

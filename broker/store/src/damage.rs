@@ -33,6 +33,18 @@ pub(crate) struct Damage {
     pub(crate) hides_producers: bool,
 }
 
+impl Damage {
+    /// Whether a log that begins at `start` misses any of it.
+    pub(crate) fn is_missed(&self, start: Offset) -> bool {
+        self.offsets.end > start
+    }
+
+    /// What a log that begins at `start` misses of it.
+    pub(crate) fn missed(&self, start: Offset) -> Range<Offset> {
+        self.offsets.start.max(start)..self.offsets.end
+    }
+}
+
 /// Where a scan came upon a damaged batch.
 pub(crate) struct Stop {
     pub(crate) position: u64,
@@ -62,16 +74,23 @@ impl State {
     }
 
     /// The producers' state was read from the files: what is damaged behind the snapshot is missing in it.
-    pub(crate) fn note_hidden_producers(&mut self) {
-        let known_to = self.snapshot_at.unwrap_or_default();
+    /// Nobody asks any more for those below `start`.
+    pub(crate) fn note_hidden_producers(&mut self, start: Offset) {
+        let known_to = self.snapshot_at.unwrap_or_default().max(start);
         for damage in &mut self.damaged {
             damage.hides_producers |= damage.offsets.end > known_to;
         }
     }
 
-    /// Records below `start` are let go, so damage there is none: nobody has them any more to mend it with.
+    /// Records below `start` are let go, so damage there is none: nobody has them any more to mend it with. Its place stays
+    /// known while its segment is there, as whoever reads the segment has to step over it.
     pub(crate) fn forget_damage_before(&mut self, start: Offset) {
-        self.damaged.retain(|damage| damage.offsets.end > start);
+        let segments = &self.segments;
+        let is_there = |damage: &Damage| segments.iter().any(|segment| segment.base == damage.segment);
+        self.damaged.retain(|damage| damage.is_missed(start) || is_there(damage));
+        for damage in self.damaged.iter_mut().filter(|damage| !damage.is_missed(start)) {
+            damage.hides_producers = false;
+        }
     }
 
     /// The damage at `offset`, if it is known.
@@ -102,7 +121,9 @@ impl PartitionLog {
     /// The offsets whose records were durable and are known to be corrupt or missing: each range is one to
     /// [`Self::repair`], in order. They aren't served.
     pub fn damage(&self) -> Vec<Range<Offset>> {
-        self.state.lock().damaged.iter().map(|damage| damage.offsets.clone()).collect()
+        let (state, start) = (self.state.lock(), self.log_start_offset());
+        let missed = state.damaged.iter().filter(|damage| damage.is_missed(start));
+        missed.map(|damage| damage.missed(start)).collect()
     }
 
     /// Whether damage hides if a client's batch was appended before: it follows on what is known of its producer only if
@@ -133,20 +154,27 @@ impl PartitionLog {
     pub(crate) fn found_damage(&self, view: &View, stop: Stop) -> Result<Damage, ReadError> {
         let damage = view.damage_from(stop)?;
         let mut state = self.state.lock();
-        let is_let_go = damage.offsets.end <= self.log_start_offset();
-        let is_current = view.incarnation == state.incarnation && !damage.offsets.is_empty() && !is_let_go;
-        let is_news = is_current && state.add_damage(damage.clone());
+        let start = self.log_start_offset();
+        // Retention, which lets segments go, leaves the incarnation as it is.
+        let is_there = state.segments.iter().any(|segment| segment.base == view.base);
+        let is_current = view.incarnation == state.incarnation && is_there && !damage.offsets.is_empty();
+        let is_news = is_current && state.add_damage(damage.clone()) && damage.is_missed(start);
         drop(state);
         if is_news {
             tracing::error!(
                 path = %view.path.display(), position = damage.positions.start, from = %damage.offsets.start,
                 to = %damage.offsets.end, error = %damage.error, "corrupt records, not served"
             );
-            for hook in self.damage_hooks.read().iter() {
-                hook(damage.offsets.clone());
-            }
+            self.tell_of_damage(&[damage.missed(start)]);
         }
         Ok(damage)
+    }
+
+    /// Calls the hooks; with no lock of the log's held.
+    pub(crate) fn tell_of_damage(&self, news: &[Range<Offset>]) {
+        for hook in self.damage_hooks.read().iter() {
+            news.iter().for_each(|offsets| hook(offsets.clone()));
+        }
     }
 }
 

@@ -28,6 +28,7 @@ mod missing_tests;
 mod offsets;
 mod parallel;
 mod partition;
+mod patient;
 #[cfg(test)]
 mod place_tests;
 mod read;
@@ -49,6 +50,7 @@ mod tests;
 mod time;
 #[cfg(test)]
 mod time_tests;
+mod upkeep;
 
 pub use append::{Appended, Checked};
 pub use damage::DamageHook;

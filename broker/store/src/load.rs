@@ -25,6 +25,7 @@ use crate::disk::{Disk, DiskFile, OpenMode, read_file};
 use crate::error::StoreError;
 use crate::journal::Slot;
 use crate::partition::{Loaded, State};
+use crate::patient::PatientDisk;
 use crate::read::FileSource;
 use crate::recover::Recovery;
 use crate::segment::{IndexState, Segment};
@@ -75,7 +76,7 @@ struct Loader<'a> {
 
 /// Opens a folder: its state and the log start offset.
 pub(crate) fn load_log(recovery: &Recovery<'_>, folder: &Path, known: Known) -> Result<Loaded, StoreError> {
-    let disk = &*recovery.shared.disk;
+    let disk = &PatientDisk(recovery.shared);
     let Known { recovery_point, durable_to, log_start, cut_to } = known;
     assert!(recovery_point <= durable_to, "what is complete is durable");
     let mut loader = Loader {
@@ -102,8 +103,6 @@ pub(crate) fn load_log(recovery: &Recovery<'_>, folder: &Path, known: Known) -> 
     let start = log_start.max(segments[0].base).min(end);
     loader.epochs_changed |= loader.epochs.truncate_to(end) | loader.epochs.advance_start(start);
     let (producers, snapshot_at) = loader.load_producers(&segments, end)?;
-    // What retention let go isn't missed.
-    loader.damaged.retain(|damage| damage.offsets.end > start);
     loader.damaged.sort_by_key(|damage| damage.offsets.start);
     if loader.has_tail {
         // The last process may have ended before its names were synced.
@@ -131,12 +130,13 @@ pub(crate) fn load_log(recovery: &Recovery<'_>, folder: &Path, known: Known) -> 
         read_hint_next: 0,
         deleted: false,
         closed_at: None,
+        finished: false,
         incarnation: 0,
         direct: false,
         slot: Slot::default(),
         damaged: loader.damaged,
     };
-    state.note_hidden_producers();
+    state.note_hidden_producers(start);
     Ok(Loaded { state, start, recovery_point: if recovery.clean { end } else { recovery_point.min(end) } })
 }
 

@@ -2,6 +2,7 @@
 //! checkpoint, and the changes since, a line each.
 
 use std::collections::HashMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::changes::{Changes, Unsaved};
 use crate::disk::Disk;
-use crate::error::StoreError;
+use crate::error::{FatalError, StoreError};
 use crate::journal::Ignore;
 use crate::meta::{load_offsets, save};
 use crate::partition::PartitionLog;
@@ -97,6 +98,13 @@ impl OffsetFiles {
             }
         }
         let known = Known { files: said.clone(), is_unsure: !changes.is_empty(), ..Known::default() };
+        // Right away, as room was just freed: the journal's spare file is gone.
+        changes.prepare().map_err(|error| match error {
+            Unsaved::NotNow(error) => error,
+            Unsaved::Fatal(FatalError { action, path, reason }) => {
+                StoreError::io(action, path)(io::Error::other(reason))
+            }
+        })?;
         let files = Self {
             disk: Arc::clone(disk),
             dir: dir.to_owned(),
@@ -160,8 +168,8 @@ impl OffsetFiles {
     }
 
     /// Before the store is closed for good.
-    pub(crate) fn end_changes(&self) -> Result<(), Unsaved> {
-        self.changes.remove_unused()
+    pub(crate) fn end_changes(&self) {
+        self.changes.remove_unused();
     }
 
     fn take_stock(&self, logs: &[Arc<PartitionLog>]) -> Result<Stock, Unsaved> {

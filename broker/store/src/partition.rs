@@ -71,6 +71,8 @@ pub(crate) struct State {
     pub(crate) deleted: bool,
     /// While the log is being cut or mended it takes no appends, and stays as it is up to here.
     pub(crate) closed_at: Option<Offset>,
+    /// Its store is being closed: nothing changes it any more.
+    pub(crate) finished: bool,
     /// Changes whenever the log is cut: what was known of its tail before says nothing any more.
     pub(crate) incarnation: u64,
     /// Whether the end isn't durable and not in the journal either: all that follows has to wait for a sync in place.

@@ -5,7 +5,7 @@ use std::ops::Range;
 use ottla_log::{BatchError, Depth, JournalKey};
 use ottla_types::{Offset, PartitionIndex, TopicId};
 
-use crate::damage::Stop;
+use crate::damage::{Damage, Stop};
 use crate::error::ReadError;
 use crate::partition::PartitionLog;
 use crate::read::{SeenEpoch, UpTo};
@@ -32,7 +32,7 @@ pub(crate) struct ScrubCursor {
 }
 
 /// The bytes that were read, and the damage that they end at.
-type Scrubbed = (u64, Option<Range<Offset>>);
+type Scrubbed = (u64, Option<Damage>);
 
 impl Store {
     /// Checks the next `budget_bytes` or so of all that is durable; the caller says how often. What is damaged is noted
@@ -72,8 +72,9 @@ impl PartitionLog {
             if report.bytes >= budget_bytes {
                 return Ok(false);
             }
-            let from = cursor.offset.max(self.log_start_offset());
-            let known = self.state.lock().damage_at(from).map(|damage| damage.offsets.clone());
+            let start = self.log_start_offset();
+            let from = cursor.offset.max(start);
+            let known = self.state.lock().damage_at(from).map(|damage| damage.missed(start));
             if let Some(offsets) = known {
                 (cursor.offset, cursor.place) = (offsets.end, None);
                 report.damaged.push((self.topic_id, self.partition, offsets));
@@ -83,7 +84,9 @@ impl PartitionLog {
             match self.scrub_segment(from, cursor, left) {
                 Ok(Some((bytes, damaged))) => {
                     report.bytes += bytes;
-                    report.damaged.extend(damaged.map(|offsets| (self.topic_id, self.partition, offsets)));
+                    let missed = damaged.filter(|damage| damage.is_missed(start));
+                    let missed = missed.map(|damage| (self.topic_id, self.partition, damage.missed(start)));
+                    report.damaged.extend(missed);
                 }
                 // It was cut or deleted meanwhile.
                 Ok(None) | Err(ReadError::OutOfRange { .. } | ReadError::Deleted) => return Ok(true),
@@ -143,6 +146,6 @@ impl PartitionLog {
         let damage = self.found_damage(&view, stop)?;
         cursor.offset = damage.offsets.end;
         cursor.place = Some((view.base, view.incarnation, damage.positions.end));
-        Ok(Some((bytes, Some(damage.offsets))))
+        Ok(Some((bytes, Some(damage))))
     }
 }

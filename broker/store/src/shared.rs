@@ -171,8 +171,8 @@ impl Shared {
     }
 
     /// Removes what was made ready for changes: there won't be any.
-    pub(crate) fn end_offset_changes(&self) -> Result<(), StoreError> {
-        self.offsets.end_changes().map_err(|error| self.unsaved(error))
+    pub(crate) fn end_offset_changes(&self) {
+        self.offsets.end_changes();
     }
 
     /// What the disk says of a partition's recovery point, at the least.
@@ -203,10 +203,15 @@ impl Shared {
     fn change_offsets(&self, name: &TopicPartition, change: OffsetChange) -> Result<(), StoreError> {
         self.offsets.change(name, change).map_err(|error| self.unsaved(error))?;
         if self.offsets.has_many_changes() {
-            // A checkpoint writes all that they say.
-            self.count_written(CHECKPOINT_BYTES);
+            // It writes all that they say.
+            self.want_checkpoint();
         }
         Ok(())
+    }
+
+    /// Has the thread for upkeep write recovery points soon.
+    pub(crate) fn want_checkpoint(&self) {
+        self.count_written(CHECKPOINT_BYTES);
     }
 
     /// Makes the entries so far of a log in the journal void; see [`Journal::begin_cut`].
@@ -319,22 +324,27 @@ impl Shared {
         Ok(())
     }
 
-    /// Makes the names in a folder durable. Too many open files pass: those that are only kept open are closed.
+    /// Makes the names in a folder durable, however many files are open.
     pub(crate) fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.patiently(path, || self.disk.sync_dir(path))
+    }
+
+    /// Does what needs a file to be opened. Too many open files pass: those that are only kept open are closed.
+    pub(crate) fn patiently<T>(&self, path: &Path, act: impl Fn() -> io::Result<T>) -> io::Result<T> {
         let mut waits = 0;
         loop {
-            match self.disk.sync_dir(path) {
+            match act() {
                 Err(error) if is_out_of_files(&error) && waits < OUT_OF_FILES_WAITS_MAX => {
                     self.open_files.lock().files.clear();
                     if waits == 0 {
-                        tracing::warn!(path = %path.display(), "too many open files, waiting to sync a folder");
+                        tracing::warn!(path = %path.display(), "too many open files, waiting for some to be closed");
                     }
                     if waits > 0 {
                         std::thread::sleep(OUT_OF_FILES_WAIT);
                     }
                     waits += 1;
                 }
-                synced => return synced,
+                done => return done,
             }
         }
     }

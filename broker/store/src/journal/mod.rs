@@ -23,6 +23,7 @@ mod replay;
 mod tests;
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -33,7 +34,7 @@ use ottla_types::Offset;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::changes::{Changes, Unsaved};
-use crate::disk::{Disk, replace_file};
+use crate::disk::{Disk, is_passing, replace_file};
 use crate::error::{FatalError, StoreError};
 use crate::partition::{PartitionLog, State};
 use files::Files;
@@ -310,7 +311,7 @@ impl Journal {
             };
             if !files.make_room(bytes, is_marks)? {
                 // A full disk is tried again at the next checkpoint.
-                self.wants_release.store(files.is_last(), Ordering::Release);
+                self.wants_release.fetch_or(files.is_last(), Ordering::AcqRel);
                 let mut open = self.open.lock();
                 open.close_to_appends();
                 break open.take(&mut files.idle_group, false);
@@ -377,20 +378,26 @@ impl Journal {
     }
 
     /// Lets the files before `boundary` go: the caller has seen to what they are kept for, and to what is known of logs
-    /// that were cut before entry `seen_to`. Appends are taken again.
+    /// that were cut before entry `seen_to`. Appends are taken again. `sync_dir` makes names durable, with patience.
     ///
     /// # Errors
     /// When the disk fails: the store has to stop.
-    pub(crate) fn release(&self, boundary: u64, seen_to: u64) -> Result<(), FatalError> {
-        let mut files = self.files.lock();
-        if !files.release(boundary)? {
-            // Too many files are open. Until the names are durable, what they were kept for is kept too.
-            self.wants_release.store(true, Ordering::Release);
+    pub(crate) fn release(
+        &self,
+        boundary: u64,
+        seen_to: u64,
+        sync_dir: impl FnOnce(&Path) -> io::Result<()>,
+    ) -> Result<(), FatalError> {
+        if let Err(error) = self.let_files_go(boundary, sync_dir) {
+            if !is_passing(&error) {
+                return Err(FatalError::new("release", &self.folder, &error));
+            }
+            // Until the names are durable, what they were kept for is kept too. The next checkpoint tries again.
+            tracing::warn!(%error, "journal files are not released yet");
             return Ok(());
         }
-        let oldest = files.oldest(self.open.lock().first_number());
+        let oldest = self.files.lock().oldest(self.open.lock().first_number());
         self.oldest.store(oldest, Ordering::Release);
-        drop(files);
         let mut cuts = self.cuts.lock();
         let mut kept = cuts.saved.clone();
         let may_go = oldest.min(seen_to);
@@ -405,6 +412,16 @@ impl Journal {
         let mut open = self.open.lock();
         if open.takes == Takes::ReleaseMarks {
             open.takes = Takes::Everything;
+        }
+        Ok(())
+    }
+
+    /// Groups are written meanwhile, to other files: nobody waits for the folder's sync but who lets go.
+    fn let_files_go(&self, boundary: u64, sync_dir: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
+        let let_go = self.files.lock().let_go(boundary)?;
+        if let Some(let_go) = let_go {
+            sync_dir(&self.folder)?;
+            self.files.lock().names_synced(let_go);
         }
         Ok(())
     }

@@ -97,7 +97,13 @@ pub(super) fn read(
         return Ok(Found { replay, cuts, cut_changes, generation: newest_file, files: Vec::new() });
     };
     let added = added.iter().filter_map(|cut| decode_cut(cut));
-    cuts.extend(added.filter(|_| !ignore.changes));
+    for (key, cut) in added.filter(|_| !ignore.changes) {
+        // A file of changes may be older than what was written anew of all.
+        let known = cuts.entry(key).or_insert(cut);
+        if cut.number >= known.number {
+            *known = cut;
+        }
+    }
     let newest_cut = cuts.values().map(|cut| cut.number >> 32).max().unwrap_or(0);
     let generation = newest_file.max(newest_cut);
     let mut replay = Replay { cuts: cuts.clone(), ..Replay::default() };
