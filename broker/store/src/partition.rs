@@ -43,6 +43,9 @@ pub struct PartitionLog {
     pub(crate) damage_hooks: RwLock<Vec<DamageHook>>,
 }
 
+/// A file that is held open, and its path for errors.
+pub(crate) type OpenFile = (PathBuf, Arc<dyn DiskFile>);
+
 /// What changes under the partition's lock.
 pub(crate) struct State {
     pub(crate) folder: PathBuf,
@@ -56,7 +59,7 @@ pub(crate) struct State {
     /// The offset of the newest producer snapshot.
     pub(crate) snapshot_at: Option<Offset>,
     /// Files whose content has to be synced before the folder's names are.
-    pub(crate) unsynced_files: Vec<(PathBuf, Arc<dyn DiskFile>)>,
+    pub(crate) unsynced_files: Vec<OpenFile>,
     /// Whether the folder has names that weren't synced.
     pub(crate) folder_unsynced: bool,
     /// The change of the data directory that made the folder's own name, while it isn't synced.

@@ -1,15 +1,12 @@
 //! The files beside the segments: indexes, snapshots, leader epochs. They are synced at checkpoints, before the
 //! recovery point passes what they tell about; until then recovery makes them again from the log.
 
-use std::path::PathBuf;
-use std::sync::Arc;
-
 use ottla_log::{FileKind, LeaderEpochs};
 use ottla_types::Offset;
 
-use crate::disk::{DiskFile, OpenMode, replace_file};
+use crate::disk::{OpenMode, replace_file};
 use crate::error::{FatalError, StoreError};
-use crate::partition::{PartitionLog, State};
+use crate::partition::{OpenFile, PartitionLog, State};
 use crate::segment::Segment;
 
 /// The producer snapshots that are kept.
@@ -70,10 +67,7 @@ impl PartitionLog {
     }
 
     /// All of them, or none: those of which it isn't said any more that they are unsynced nobody would sync.
-    fn take_unsynced_indexes(
-        &self,
-        state: &mut State,
-    ) -> Result<Vec<(PathBuf, Arc<dyn DiskFile>)>, StoreError> {
+    fn take_unsynced_indexes(&self, state: &mut State) -> Result<Vec<OpenFile>, StoreError> {
         let mut files = Vec::new();
         for segment in state.segments.iter().filter(|segment| segment.index_unsynced) {
             for kind in [FileKind::Index, FileKind::TimeIndex] {
