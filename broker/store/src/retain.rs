@@ -43,6 +43,18 @@ impl PartitionLog {
     /// Deletes what the settings don't retain, nothing at `limit` or after: what isn't committed stays. Returns the number
     /// of segments deleted.
     pub fn enforce_retention(self: &Arc<Self>, now_ms: i64, limit: Offset) -> usize {
+        loop {
+            let count = {
+                let state = self.state.lock();
+                let config = self.config();
+                let segments: Vec<RetainedSegment> = state.segments.iter().map(retained).collect();
+                retention(&segments, &config, self.log_start_offset(), limit, now_ms)
+            };
+            // The first one that stays, too: it may be one that nothing else ever lets go.
+            if !self.check_times(count + 1) {
+                break;
+            }
+        }
         let deleted = self.delete_old(now_ms, limit);
         self.queue_if_unsynced();
         deleted
@@ -58,6 +70,9 @@ impl PartitionLog {
         let segments: Vec<RetainedSegment> = state.segments.iter().map(retained).collect();
         let limit = limit.min(self.durable_end_offset());
         let count = retention(&segments, &config, self.log_start_offset(), limit, now_ms);
+        // It became older, or the log was cut, since they were checked.
+        let is_known = |segment: &&Segment| segment.time_is_known;
+        let count = count.min(state.segments.iter().take_while(is_known).count());
         if count == state.segments.len() && self.roll(&mut state, &config, now_ms).is_err() {
             return 0;
         }
