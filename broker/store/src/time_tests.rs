@@ -236,13 +236,16 @@ fn a_closed_segments_latest_time_is_known_after_any_start() {
     assert_eq!(log.log_start_offset(), Offset(4));
 }
 
+/// What happens to an index.
+type Lie<'a> = &'a dyn Fn(&mut Vec<u8>);
+
 /// No checksum guards an index; by the time that it says records are deleted and found.
 #[test]
 fn a_time_index_that_lies_costs_no_records() {
     let (early, late) = ((NOW - 900 * DAY).to_be_bytes(), (NOW + 900 * DAY).to_be_bytes());
     let offset = 1_u32.to_be_bytes();
     // Of the last entry of the first segment's: the time, or the offset behind it; or how much of the file is left.
-    let lies: [&dyn Fn(&mut Vec<u8>); 5] = [
+    let lies: [Lie<'_>; 5] = [
         &|index| {
             let at = index.len() - 12;
             index[at..at + 8].copy_from_slice(&early);
@@ -276,7 +279,9 @@ fn a_time_index_that_lies_costs_no_records() {
         };
         let store = open();
         let log = create(&store, config.clone());
-        create_times().for_each(|time| drop(append(&log, &batch(Codec::None, &[time]))));
+        for time in create_times() {
+            append(&log, &batch(Codec::None, &[time]));
+        }
         store.close().unwrap();
         drop((store, log));
         let path = dir.path().join("orders-0/00000000000000000000.timeindex");
