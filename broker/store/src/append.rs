@@ -10,11 +10,11 @@ use ottla_log::{
 };
 use ottla_types::{LeaderEpoch, Offset};
 
+use crate::config::StoreBug;
 use crate::disk::{OpenMode, is_no_space, is_out_of_files};
 use crate::error::{AppendError, FatalError};
 use crate::partition::{PartitionLog, State};
 use crate::segment::Segment;
-use crate::shared::StoreBug;
 
 /// What an append was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use ottla_log::{FileKind, LeaderEpochs, OffsetCheckpoint};
 use ottla_types::Offset;
 
+use crate::config::StoreBug;
 use crate::damage::Damage;
 use crate::disk::{Disk, DiskFile, OpenMode, replace_file, take_beside, write_beside};
 use crate::error::{FatalError, ReadError, StoreError};
@@ -25,7 +26,7 @@ use crate::patient::PatientDisk;
 use crate::read::UpTo;
 use crate::recover::Recovery;
 use crate::segment::Segment;
-use crate::shared::{FileKey, StoreBug};
+use crate::shared::FileKey;
 
 /// Where a log is cut.
 #[derive(Clone, Copy)]

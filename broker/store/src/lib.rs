@@ -12,6 +12,7 @@ mod changes;
 #[cfg(test)]
 mod changes_tests;
 mod commit;
+mod config;
 mod cut;
 mod damage;
 #[cfg(test)]
@@ -54,6 +55,9 @@ mod times_checked;
 mod upkeep;
 
 pub use append::{Appended, Checked};
+#[doc(hidden)]
+pub use config::StoreBug;
+pub use config::{Committer, FatalHook, StoreConfig};
 pub use damage::DamageHook;
 pub use disk::{DirEntry, Disk, DiskFile, DiskLock, OpenMode, is_no_space, read_file, replace_file};
 pub use error::{AppendError, FatalError, ReadError, RepairError, StoreError};
@@ -63,8 +67,6 @@ pub use partition::{DurableHook, PartitionLog};
 pub use read::{ReadSlice, UpTo};
 pub use real::RealDisk;
 pub use scrub::ScrubReport;
-#[doc(hidden)]
-pub use shared::StoreBug;
-pub use shared::{FatalHook, StoreMemory};
-pub use store::{Committer, Store, StoreConfig};
+pub use shared::StoreMemory;
+pub use store::Store;
 pub use time::TimestampOffset;

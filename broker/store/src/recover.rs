@@ -14,6 +14,7 @@ use ottla_log::{
 };
 use ottla_types::{Offset, PartitionIndex, TopicId, TopicName, TopicPartition};
 
+use crate::config::StoreBug;
 use crate::disk::{DirEntry, Disk, OpenMode, is_passing, read_file};
 use crate::error::StoreError;
 use crate::journal::{JOURNAL_FOLDER, Replay, Replayed, Slot};
@@ -22,7 +23,7 @@ use crate::parallel::each;
 use crate::partition::{Identity, Loaded, PartitionLog, State};
 use crate::patient::PatientDisk;
 use crate::segment::Segment;
-use crate::shared::{Shared, StoreBug};
+use crate::shared::Shared;
 
 /// What is known when the partitions are opened.
 pub(crate) struct Recovery<'a> {

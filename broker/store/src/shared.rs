@@ -12,14 +12,12 @@ use ottla_types::{Offset, TopicPartition};
 use parking_lot::{Condvar, Mutex};
 
 use crate::changes::Unsaved;
+use crate::config::{FatalHook, StoreBug};
 use crate::disk::{Disk, DiskFile, OpenMode, is_out_of_files};
 use crate::error::{FatalError, StoreError};
 use crate::journal::Journal;
 use crate::offsets::OffsetFiles;
 use crate::partition::PartitionLog;
-
-/// Called once, when a write or sync has failed.
-pub type FatalHook = Arc<dyn Fn(&FatalError) + Send + Sync>;
 
 /// What may be written between two checkpoints: a recovery looks at the headers of that much.
 const CHECKPOINT_BYTES: u64 = 512 << 20;
@@ -78,36 +76,6 @@ pub struct StoreMemory {
     pub open_files: usize,
     /// Their limit.
     pub open_files_max: usize,
-}
-
-/// The bugs that the simulation plants to see whether it finds them: what the store then leaves out.
-#[doc(hidden)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StoreBug {
-    /// Journal files are used again before the segments are synced.
-    ReleaseBeforeSync,
-    /// Journal files are used again and nothing says any more how far the segments were durable.
-    ReleaseWithoutMarks,
-    /// The journal is replayed without looking at cuts.
-    ReplayWithoutCuts,
-    /// A log is cut without making its entries void.
-    CutWithoutFence,
-    /// Groups of an older generation are taken for new ones.
-    IgnoreGeneration,
-    /// A small append goes to the journal though a large one before it isn't synced.
-    OvertakeUnsynced,
-    /// The journal isn't replayed.
-    SkipReplay,
-    /// A group of the journal takes whatever comes.
-    GroupWithoutLimit,
-    /// Files that were opened stay open.
-    KeepFilesOpen,
-    /// What follows a cut goes to the places in the file where something else was.
-    WriteOverWhatWasCut,
-    /// What changed for single logs since the last checkpoint is forgotten.
-    IgnoreChanges,
-    /// What changes for single logs isn't synced.
-    SkipSyncOfChanges,
 }
 
 pub(crate) struct Shared {

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use crate::config::StoreBug;
 use crate::error::{FatalError, StoreError};
 use crate::parallel::each;
 use crate::partition::PartitionLog;
-use crate::shared::{Shared, StoreBug};
+use crate::shared::Shared;
 use crate::store::Inner;
 
 /// So many partitions of a checkpoint are done before the journal is looked at again.
