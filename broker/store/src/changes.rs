@@ -20,6 +20,9 @@ const FILE_BYTES_MAX: usize = 256 << 20;
 /// What is set aside for a new file, so that a full disk takes the changes with which room is made.
 const RESERVED_BYTES: u64 = 64 << 10;
 
+/// The files of changes of recovery points and log starts begin with it.
+pub(crate) const OFFSET_CHANGES: &str = "offsets.";
+
 /// Why a change isn't durable.
 #[derive(Debug)]
 pub(crate) enum Unsaved {

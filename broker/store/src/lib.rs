@@ -21,6 +21,7 @@ mod disk;
 mod error;
 #[cfg(test)]
 mod failing_disk_tests;
+mod held;
 mod journal;
 mod load;
 mod meta;

@@ -13,15 +13,12 @@ use ottla_log::{
 use ottla_types::{Offset, TopicPartition};
 use parking_lot::{Mutex, RwLock};
 
-use crate::changes::{Changes, Unsaved};
+use crate::changes::{Changes, OFFSET_CHANGES, Unsaved};
 use crate::disk::Disk;
 use crate::error::{FatalError, StoreError};
 use crate::journal::Ignore;
 use crate::meta::{load_offsets, save};
 use crate::partition::PartitionLog;
-
-/// The files of changes begin with it.
-pub(crate) const OFFSET_CHANGES: &str = "offsets.";
 
 /// With so many bytes of changes all is written anew, or with as many as that takes.
 const CHANGES_BYTES_MAX: u64 = 1 << 20;

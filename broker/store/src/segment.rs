@@ -5,7 +5,7 @@ use std::ops::Range;
 use ottla_log::{BatchHeader, Entries, IndexEntry, IndexPacer, TimeIndexEntry, relative_offset};
 use ottla_types::Offset;
 
-use crate::shared::Held;
+use crate::held::Held;
 
 /// Reads copy the entries in memory, so they are kept few.
 const ENTRIES_IN_MEMORY: usize = 64;

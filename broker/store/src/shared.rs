@@ -15,6 +15,7 @@ use crate::changes::Unsaved;
 use crate::config::{FatalHook, StoreBug};
 use crate::disk::{Disk, DiskFile, OpenMode, is_out_of_files};
 use crate::error::{FatalError, StoreError};
+use crate::held::Held;
 use crate::journal::Journal;
 use crate::offsets::OffsetFiles;
 use crate::partition::PartitionLog;
@@ -41,21 +42,6 @@ struct OpenFiles {
     clock: u64,
     /// The clock when files were last closed for not being used.
     swept: u64,
-}
-
-/// A file with unsynced bytes. It is held open until they are synced, so that an error of writing back can't get lost.
-#[derive(Clone)]
-pub(crate) struct Held {
-    pub(crate) file: Arc<dyn DiskFile>,
-    _count: Arc<Count>,
-}
-
-struct Count(Arc<AtomicUsize>);
-
-impl Drop for Count {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
 }
 
 /// What the thread for upkeep is asked to do.
@@ -227,9 +213,8 @@ impl Shared {
 
     /// Holds a file with unsynced bytes, and says whether too many are held: then it has to be synced soon.
     pub(crate) fn hold(&self, file: &Arc<dyn DiskFile>) -> (Held, bool) {
-        let held = self.held.fetch_add(1, Ordering::AcqRel) + 1;
-        let count = Arc::new(Count(Arc::clone(&self.held)));
-        (Held { file: Arc::clone(file), _count: count }, held > self.open_files_max / 2)
+        let (held, count) = Held::new(file, &self.held);
+        (held, count > self.open_files_max / 2)
     }
 
     /// Adds to what a recovery would have to look through.

@@ -11,10 +11,9 @@ use ottla_types::Offset;
 
 use super::files::{FILLING_FILE, SPARE_FILE, file_name, parse_name};
 use super::{CUT_CHANGES, CUTS_FILE};
-use crate::changes::Changes;
+use crate::changes::{Changes, OFFSET_CHANGES};
 use crate::disk::{Disk, DiskFile, OpenMode, read_file};
 use crate::error::StoreError;
-use crate::offsets::OFFSET_CHANGES;
 
 /// No file of the journal is larger, unless it is damaged.
 const FILE_BYTES_MAX: usize = 4 << 30;
