@@ -337,7 +337,7 @@ fn a_change_of_cuts_that_is_older_than_the_file_of_all_says_nothing() {
     std::fs::write(folder.join("cuts"), encode_cuts(&JournalCuts::from([(key, cut(9, 4))]))).unwrap();
     std::fs::write(folder.join("cuts.7"), seal_change(0, &encode_cut(key, cut(5, 30)))).unwrap();
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-    let open = || Journal::open(&disk, dir.path(), 1 << 20, false, Ignore::default()).unwrap().1;
+    let open = || Journal::<()>::open(&disk, dir.path(), 1 << 20, false, Ignore::default()).unwrap().1;
     assert_eq!(open().cut_to(key), Some(Offset(4)));
     std::fs::write(folder.join("cuts.8"), seal_change(0, &encode_cut(key, cut(10, 3)))).unwrap();
     assert_eq!(open().cut_to(key), Some(Offset(3)));

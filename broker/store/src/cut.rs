@@ -228,7 +228,7 @@ impl PartitionLog {
         let mut state = self.state.lock();
         state.touched = true;
         let synced_end = state.synced_end;
-        let _ = self.shared.journal.mark(self.journal_key(), &mut state, synced_end);
+        let _ = self.shared.journal.mark(self.journal_key(), &mut state.slot, synced_end);
     }
 
     /// Opens nothing, and writes nothing that needs room.
@@ -330,7 +330,7 @@ impl PartitionLog {
         assert_eq!(state.end(), end, "the log was cut there");
         self.shared.journal.cut_done(self.journal_key());
         // Its older entries, which said so before, are void.
-        let _ = self.shared.journal.mark(self.journal_key(), &mut state, end);
+        let _ = self.shared.journal.mark(self.journal_key(), &mut state.slot, end);
         self.set_start(loaded.start);
         self.set_recovery_point(Some(loaded.recovery_point));
         drop(state);

@@ -12,8 +12,9 @@ use parking_lot::{Mutex, RwLock};
 use crate::damage::{Damage, DamageHook};
 use crate::disk::{DiskFile, OpenMode};
 use crate::journal::Slot;
+use crate::offsets::SavedLog;
 use crate::segment::Segment;
-use crate::shared::{FileKey, Shared};
+use crate::shared::{self, FileKey};
 
 /// Called with the new durable end offset each time it has advanced; must not block.
 pub type DurableHook = Arc<dyn Fn(Offset) + Send + Sync>;
@@ -42,6 +43,9 @@ pub struct PartitionLog {
     hooks: RwLock<Vec<DurableHook>>,
     pub(crate) damage_hooks: RwLock<Vec<DamageHook>>,
 }
+
+/// What all logs of a store share.
+pub(crate) type Shared = shared::Shared<PartitionLog>;
 
 /// A file that is held open, and its path for errors.
 pub(crate) type OpenFile = (PathBuf, Arc<dyn DiskFile>);
@@ -237,7 +241,7 @@ impl PartitionLog {
     }
 
     /// What the files of all partitions may say of the log's start.
-    pub(crate) fn start_to_save(&self) -> Offset {
+    fn start_to_save(&self) -> Offset {
         // In this order, as the start is set before the limit is taken back.
         let at_most = self.start_at_most.load(Ordering::Acquire);
         self.log_start_offset().min(Offset(at_most))
@@ -291,6 +295,13 @@ impl PartitionLog {
     ) -> io::Result<Arc<dyn DiskFile>> {
         let key = FileKey { partition: self.key, base, kind };
         self.shared.file(key, &state.path(kind, base), mode)
+    }
+}
+
+impl SavedLog for PartitionLog {
+    fn to_save(&self) -> Option<(TopicPartition, Offset, Offset)> {
+        let recovery_point = self.recovery_point()?;
+        Some((self.topic_partition(), recovery_point, self.start_to_save()))
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::disk::{DirEntry, Disk, DiskFile, DiskLock, OpenMode};
-use crate::shared::Shared;
+use crate::partition::Shared;
 
 /// The disk of a store; see [`Shared::patiently`].
 pub(crate) struct PatientDisk<'a>(pub(crate) &'a Shared);

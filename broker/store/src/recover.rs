@@ -20,10 +20,9 @@ use crate::error::StoreError;
 use crate::journal::{JOURNAL_FOLDER, Replay, Replayed, Slot};
 use crate::load::{Known, load_log};
 use crate::parallel::each;
-use crate::partition::{Identity, Loaded, PartitionLog, State};
+use crate::partition::{Identity, Loaded, PartitionLog, Shared, State};
 use crate::patient::PatientDisk;
 use crate::segment::Segment;
-use crate::shared::Shared;
 
 /// What is known when the partitions are opened.
 pub(crate) struct Recovery<'a> {
@@ -93,7 +92,7 @@ impl Recovery<'_> {
         let end = loaded.state.end();
         if !self.clean && end > known.durable_to {
             // What was found behind the durable end is shown from now on, so it is never a torn tail again.
-            let _ = self.shared.journal.mark(key, &mut loaded.state, end);
+            let _ = self.shared.journal.mark(key, &mut loaded.state.slot, end);
         }
         Ok(PartitionLog::new(Arc::clone(self.shared), who, self.config.clone(), loaded))
     }

@@ -16,9 +16,8 @@ use crate::config::{FatalHook, StoreBug};
 use crate::disk::{Disk, DiskFile, OpenMode, is_out_of_files};
 use crate::error::{FatalError, StoreError};
 use crate::held::Held;
-use crate::journal::Journal;
-use crate::offsets::OffsetFiles;
-use crate::partition::PartitionLog;
+use crate::journal::{GroupLog, Journal};
+use crate::offsets::{OffsetFiles, SavedLog};
 
 /// What may be written between two checkpoints: a recovery looks at the headers of that much.
 const CHECKPOINT_BYTES: u64 = 512 << 20;
@@ -64,7 +63,8 @@ pub struct StoreMemory {
     pub open_files_max: usize,
 }
 
-pub(crate) struct Shared {
+/// What the logs `L` of a store share, and all that is known of them here.
+pub(crate) struct Shared<L> {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) dir: PathBuf,
     open_files: Mutex<OpenFiles>,
@@ -72,9 +72,9 @@ pub(crate) struct Shared {
     failed: AtomicBool,
     on_fatal: FatalHook,
     next_key: AtomicU64,
-    dirty: Mutex<Vec<Arc<PartitionLog>>>,
+    dirty: Mutex<Vec<Arc<L>>>,
     wake: Condvar,
-    pub(crate) journal: Journal,
+    pub(crate) journal: Journal<L>,
     held: Arc<AtomicUsize>,
     /// Bytes written since the last checkpoint.
     bytes_since_checkpoint: AtomicU64,
@@ -88,11 +88,11 @@ pub(crate) struct Shared {
     offsets: OffsetFiles,
 }
 
-impl Shared {
+impl<L: GroupLog + SavedLog> Shared<L> {
     pub(crate) fn new(
         disk: Arc<dyn Disk>,
         dir: PathBuf,
-        (journal, offsets): (Journal, OffsetFiles),
+        (journal, offsets): (Journal<L>, OffsetFiles),
         open_files_max: usize,
         on_fatal: FatalHook,
         bug: Option<StoreBug>,
@@ -120,7 +120,7 @@ impl Shared {
     }
 
     /// Writes both checkpoint files, where something has changed.
-    pub(crate) fn save_offsets(&self, logs: &[Arc<PartitionLog>]) -> Result<(), StoreError> {
+    pub(crate) fn save_offsets(&self, logs: &[Arc<L>]) -> Result<(), StoreError> {
         self.offsets.save(logs).map_err(|error| self.unsaved(error))
     }
 
@@ -375,13 +375,13 @@ impl Shared {
     }
 
     /// Puts a partition on the committer's list.
-    pub(crate) fn mark_dirty(&self, partition: Arc<PartitionLog>) {
+    pub(crate) fn mark_dirty(&self, partition: Arc<L>) {
         self.dirty.lock().push(partition);
         self.wake.notify_one();
     }
 
     /// Takes the committer's list, in the order in which partitions became dirty.
-    pub(crate) fn take_dirty(&self) -> Vec<Arc<PartitionLog>> {
+    pub(crate) fn take_dirty(&self) -> Vec<Arc<L>> {
         std::mem::take(&mut *self.dirty.lock())
     }
 

@@ -20,11 +20,11 @@ use crate::journal::{Ignore, JOURNAL_FOLDER, Journal};
 use crate::meta::{CLEAN_FILE, claim, save, take_clean_mark, take_lock};
 use crate::offsets::OffsetFiles;
 use crate::parallel::each;
-use crate::partition::PartitionLog;
+use crate::partition::{PartitionLog, Shared};
 use crate::real::RealDisk;
 use crate::recover::{Recovery, clear_name, create_partition, remove_folder};
 use crate::scrub::ScrubCursor;
-use crate::shared::{Shared, StoreMemory};
+use crate::shared::StoreMemory;
 
 type Partitions = HashMap<(TopicId, PartitionIndex), Arc<PartitionLog>>;
 

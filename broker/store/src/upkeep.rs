@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 use crate::config::StoreBug;
 use crate::error::{FatalError, StoreError};
 use crate::parallel::each;
-use crate::partition::PartitionLog;
-use crate::shared::Shared;
+use crate::partition::{PartitionLog, Shared};
 use crate::store::Inner;
 
 /// So many partitions of a checkpoint are done before the journal is looked at again.
@@ -133,7 +132,7 @@ impl Inner {
             if state.deleted || saved >= synced_end {
                 continue;
             }
-            newest = journal.mark_for_release(log.journal_key(), &mut state, synced_end);
+            newest = journal.mark_for_release(log.journal_key(), &mut state.slot, synced_end);
             if newest.is_none() {
                 return Ok(false);
             }
