@@ -20,11 +20,10 @@ use crate::damage::Damage;
 use crate::disk::{Disk, DiskFile, OpenMode, replace_file, take_beside, write_beside};
 use crate::error::{FatalError, ReadError, StoreError};
 use crate::journal::Replay;
-use crate::load::{Known, load_log};
+use crate::load::{Known, Recovery, load_log};
 use crate::partition::{Loaded, PartitionLog, State};
 use crate::patient::PatientDisk;
 use crate::read::UpTo;
-use crate::recover::Recovery;
 use crate::segment::Segment;
 use crate::shared::FileKey;
 

@@ -23,6 +23,7 @@ mod error;
 mod failing_disk_tests;
 mod held;
 mod journal;
+mod known_damage;
 mod load;
 mod meta;
 #[cfg(test)]

@@ -15,19 +15,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_log::{
-    BatchError, BatchHeader, Depth, FileKind, HEADER_BYTES, IndexEntry, IndexPacer, LeaderEpochs, ScanEnd,
-    ScannedBatch, TimeIndexEntry, scan,
+    BatchError, BatchHeader, Depth, FileKind, HEADER_BYTES, IndexEntry, IndexPacer, LeaderEpochs, LogConfig,
+    OffsetCheckpoint, ScanEnd, ScannedBatch, TimeIndexEntry, scan,
 };
 use ottla_types::Offset;
 
 use crate::damage::Damage;
 use crate::disk::{Disk, DiskFile, OpenMode, read_file};
 use crate::error::StoreError;
-use crate::journal::Slot;
-use crate::partition::{Loaded, State};
+use crate::journal::{Replay, Slot};
+use crate::partition::{Loaded, Shared, State};
 use crate::patient::PatientDisk;
 use crate::read::FileSource;
-use crate::recover::Recovery;
 use crate::segment::{IndexState, Segment};
 
 /// No snapshot or epoch file is larger, unless it is damaged.
@@ -35,6 +34,19 @@ const SIDE_BYTES_MAX: usize = 256 << 20;
 
 /// What is wrong where a batch should be and none is.
 const NOTHING_THERE: BatchError = BatchError::Truncated { needed: HEADER_BYTES, present: 0 };
+
+/// What is known when the partitions are opened.
+pub(crate) struct Recovery<'a> {
+    pub(crate) shared: &'a Arc<Shared>,
+    /// Whether the last process closed the directory.
+    pub(crate) clean: bool,
+    pub(crate) recovery_points: OffsetCheckpoint,
+    pub(crate) log_starts: OffsetCheckpoint,
+    pub(crate) config: LogConfig,
+    pub(crate) replay: Replay,
+    /// How many folders are opened at once.
+    pub(crate) threads: usize,
+}
 
 /// What is known of a log before it is opened.
 #[derive(Clone, Copy, Debug)]

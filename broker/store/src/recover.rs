@@ -9,33 +9,20 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use ottla_log::{
-    DELETE_SUFFIX, FileKind, FolderName, LeaderEpochs, LogConfig, OffsetCheckpoint, PartitionMetadata,
-    ProducerStates, STRAY_SUFFIX, parse_folder, partition_folder, renamed_folder,
+    DELETE_SUFFIX, FileKind, FolderName, LeaderEpochs, LogConfig, PartitionMetadata, ProducerStates,
+    STRAY_SUFFIX, parse_folder, partition_folder, renamed_folder,
 };
 use ottla_types::{Offset, PartitionIndex, TopicId, TopicName, TopicPartition};
 
 use crate::config::StoreBug;
 use crate::disk::{DirEntry, Disk, OpenMode, is_passing, read_file};
 use crate::error::StoreError;
-use crate::journal::{JOURNAL_FOLDER, Replay, Replayed, Slot};
-use crate::load::{Known, load_log};
+use crate::journal::{JOURNAL_FOLDER, Replayed, Slot};
+use crate::load::{Known, Recovery, load_log};
 use crate::parallel::each;
 use crate::partition::{Identity, Loaded, PartitionLog, Shared, State};
 use crate::patient::PatientDisk;
 use crate::segment::Segment;
-
-/// What is known when the partitions are opened.
-pub(crate) struct Recovery<'a> {
-    pub(crate) shared: &'a Arc<Shared>,
-    /// Whether the last process closed the directory.
-    pub(crate) clean: bool,
-    pub(crate) recovery_points: OffsetCheckpoint,
-    pub(crate) log_starts: OffsetCheckpoint,
-    pub(crate) config: LogConfig,
-    pub(crate) replay: Replay,
-    /// How many folders are opened at once.
-    pub(crate) threads: usize,
-}
 
 /// The folder of the cluster's metadata log: named as a partition's, but the quorum keeps it.
 const METADATA_FOLDER: &str = "__cluster_metadata-0";

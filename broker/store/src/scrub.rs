@@ -1,6 +1,7 @@
 //! The scrub: reads what is stored again, slowly, from the disk itself, and names what is damaged before anyone needs it.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use ottla_log::{BatchError, Depth, JournalKey};
 use ottla_types::{Offset, PartitionIndex, TopicId};
@@ -9,7 +10,6 @@ use crate::damage::{Damage, Stop};
 use crate::error::ReadError;
 use crate::partition::PartitionLog;
 use crate::read::{SeenEpoch, UpTo};
-use crate::store::Store;
 
 /// What one step has seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,27 +34,24 @@ pub(crate) struct ScrubCursor {
 /// The bytes that were read, and the damage that they end at.
 type Scrubbed = (u64, Option<Damage>);
 
-impl Store {
-    /// Checks the next `budget_bytes` or so of all that is durable; the caller says how often. What is damaged is noted
-    /// as [`PartitionLog::damage`], and its hooks are called.
-    pub fn scrub_step(&self, budget_bytes: u64) -> ScrubReport {
-        let mut cursor = self.inner.scrub.lock();
+impl ScrubCursor {
+    /// Checks the next `budget_bytes` or so of these logs, which it stands in one of.
+    pub(crate) fn step(&mut self, mut logs: Vec<Arc<PartitionLog>>, budget_bytes: u64) -> ScrubReport {
         let mut report = ScrubReport::default();
-        let mut logs = self.inner.logs();
         logs.sort_by_key(|log| log.journal_key());
-        let from = cursor.key.map_or(0, |key| logs.partition_point(|log| log.journal_key() < key));
+        let from = self.key.map_or(0, |key| logs.partition_point(|log| log.journal_key() < key));
         for log in &logs[from..] {
             let key = log.journal_key();
-            if cursor.key != Some(key) {
-                *cursor = ScrubCursor { key: Some(key), ..ScrubCursor::default() };
+            if self.key != Some(key) {
+                *self = Self { key: Some(key), ..Self::default() };
             }
-            match log.scrub(&mut cursor, budget_bytes, &mut report) {
+            match log.scrub(self, budget_bytes, &mut report) {
                 Ok(true) => {}
                 Ok(false) => return report,
                 Err(error) => tracing::warn!(?log, %error, "not scrubbed to its end"),
             }
         }
-        *cursor = ScrubCursor::default();
+        *self = Self::default();
         report.finished = true;
         report
     }

@@ -17,13 +17,14 @@ use crate::config::{Committer, StoreBug, StoreConfig};
 use crate::disk::{Disk, DiskLock};
 use crate::error::{FatalError, StoreError};
 use crate::journal::{Ignore, JOURNAL_FOLDER, Journal};
+use crate::load::Recovery;
 use crate::meta::{CLEAN_FILE, claim, save, take_clean_mark, take_lock};
 use crate::offsets::OffsetFiles;
 use crate::parallel::each;
 use crate::partition::{PartitionLog, Shared};
 use crate::real::RealDisk;
-use crate::recover::{Recovery, clear_name, create_partition, remove_folder};
-use crate::scrub::ScrubCursor;
+use crate::recover::{clear_name, create_partition, remove_folder};
+use crate::scrub::{ScrubCursor, ScrubReport};
 use crate::shared::StoreMemory;
 
 type Partitions = HashMap<(TopicId, PartitionIndex), Arc<PartitionLog>>;
@@ -321,6 +322,13 @@ impl Store {
     /// When the disk fails.
     pub fn checkpoint(&self) -> Result<(), StoreError> {
         self.inner.checkpoint()
+    }
+
+    /// Checks the next `budget_bytes` or so of all that is durable; the caller says how often. What is damaged is noted
+    /// as [`PartitionLog::damage`], and its hooks are called.
+    pub fn scrub_step(&self, budget_bytes: u64) -> ScrubReport {
+        let mut cursor = self.inner.scrub.lock();
+        cursor.step(self.inner.logs(), budget_bytes)
     }
 
     /// Forgets the producers that have been silent for long. Returns how many.
