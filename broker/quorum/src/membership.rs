@@ -248,13 +248,16 @@ impl Node {
 
     /// A node whose log is empty finds that there is a quorum already: mostly it just joins.
     fn say_why_none_is_formed(&self, survey: &Survey) {
-        if self.has_log() || survey.leader.is_some() {
+        // openraft may not have told of the log yet.
+        let follows = self.memory.followed().is_some() && !self.memory.log_is_gone();
+        if follows || self.has_log() || survey.leader.is_some() {
             return;
         }
         let known_by = if self.memory.log_is_gone() { "its own data folder" } else { "others" };
         tracing::warn!(
             known_by, brokers = ?survey.known_by,
-            "a metadata quorum exists already, so that this node forms none: it waits for its active controller. If the              disks of its voters are lost for good, rebuild it from what other brokers know: `ottla quorum recover`"
+            "a metadata quorum exists already, so that this node forms none: it waits for its active controller. If the \
+             disks of its voters are lost for good, rebuild it from what other brokers know: `ottla quorum recover`"
         );
     }
 

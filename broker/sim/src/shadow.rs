@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::ops::Range;
 
 use ottla_log::Batches;
 use ottla_store::{PartitionLog, ReadError, UpTo};
@@ -59,6 +60,12 @@ impl Shadow {
     pub(crate) fn cut(&mut self, end: i64) {
         self.batches.retain(|batch| batch.base < end);
         self.damaged.retain(|base| *base < end);
+    }
+
+    /// Whether some of the batch at `base` lies among those offsets.
+    pub(crate) fn overlaps(&self, base: i64, offsets: &Range<Offset>) -> bool {
+        let next = self.index_of(base).map_or(base + 1, |at| self.batches[at].next);
+        base < offsets.end.0 && offsets.start.0 < next
     }
 
     /// The batch that holds `offset`.

@@ -10,11 +10,12 @@ use ottla_log::{
 };
 use ottla_types::{LeaderEpoch, Offset};
 
+use crate::config::StoreBug;
 use crate::disk::{OpenMode, is_no_space, is_out_of_files};
 use crate::error::{AppendError, FatalError};
+use crate::journal::Written;
 use crate::partition::{PartitionLog, State};
 use crate::segment::Segment;
-use crate::shared::StoreBug;
 
 /// What an append was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,7 +161,7 @@ impl PartitionLog {
         if self.shared.has_failed() {
             return Err(AppendError::Failed);
         }
-        if state.closed_at.is_some() { Err(AppendError::Busy) } else { Ok(()) }
+        if state.closed_at.is_some() || state.finished { Err(AppendError::Busy) } else { Ok(()) }
     }
 
     fn after_append(self: &Arc<Self>, committed: Committed) {
@@ -182,8 +183,13 @@ impl PartitionLog {
     fn commit_by(self: &Arc<Self>, state: &mut State, position: u64, parts: &[&[u8]]) -> Committed {
         let overtakes = state.direct && self.shared.bug != Some(StoreBug::OvertakeUnsynced);
         let written_is_enough = self.is_written_enough();
-        if !written_is_enough && !overtakes && self.shared.journal.append(self, state, position, parts) {
-            return Committed::InJournal;
+        if !written_is_enough && !overtakes {
+            let (key, incarnation) = (self.journal_key(), state.incarnation);
+            let Segment { base: segment, bytes, end, .. } = *state.active();
+            let written = Written { key, incarnation, segment, position, parts, bytes, end };
+            if self.shared.journal.append(self, &mut state.slot, &written) {
+                return Committed::InJournal;
+            }
         }
         state.direct = true;
         if written_is_enough { Committed::Written } else { Committed::InPlace }

@@ -20,6 +20,9 @@ const FILE_BYTES_MAX: usize = 256 << 20;
 /// What is set aside for a new file, so that a full disk takes the changes with which room is made.
 const RESERVED_BYTES: u64 = 64 << 10;
 
+/// The files of changes of recovery points and log starts begin with it.
+pub(crate) const OFFSET_CHANGES: &str = "offsets.";
+
 /// Why a change isn't durable.
 #[derive(Debug)]
 pub(crate) enum Unsaved {
@@ -54,6 +57,11 @@ struct Files {
 }
 
 impl Files {
+    /// The newest generation whose file is there; 0 if there is none.
+    fn newest(&self) -> u64 {
+        self.live.last().copied().unwrap_or(0)
+    }
+
     /// After a failure that ends the store nothing is written any more, be it by who waits already.
     fn note<T>(&mut self, done: Result<T, Unsaved>) -> Result<T, Unsaved> {
         self.has_failed |= matches!(done, Err(Unsaved::Fatal(_)));
@@ -70,6 +78,20 @@ struct Current {
     is_reserved: bool,
 }
 
+impl Current {
+    /// The newest file of the process before, if all that is in it is whole: on a full disk it may be the only one that has
+    /// room.
+    fn go_on(file: Arc<dyn DiskFile>, path: PathBuf, content: &[u8], changes: &[&str]) -> Option<Self> {
+        let sealed: String =
+            changes.iter().zip(0..).map(|(change, number)| seal_change(number, change)).collect();
+        let (lines, bytes) = (changes.len() as u64, content.len() as u64);
+        (sealed.as_bytes() == content).then(|| {
+            let is_reserved = file.preallocate(RESERVED_BYTES).is_ok();
+            Self { file, path, lines, bytes, is_reserved }
+        })
+    }
+}
+
 impl Changes {
     /// Opens the changes called `name` in a folder, and reads them in their order: `None` when a file is damaged.
     pub(crate) fn open(
@@ -82,7 +104,7 @@ impl Changes {
         let mut live: Vec<u64> =
             names.iter().filter_map(|entry| entry.name.strip_prefix(name)?.parse().ok()).collect();
         live.sort_unstable();
-        let mut changes = Some(Vec::new());
+        let (mut changes, mut current) = (Some(Vec::new()), None);
         for generation in &live {
             let path = folder.join(format!("{name}{generation}"));
             let error = |source| StoreError::io("read", &path)(source);
@@ -94,17 +116,24 @@ impl Changes {
             if read.is_none() {
                 tracing::error!(path = %path.display(), "corrupt: what it says of logs isn't known any more");
             }
+            current = read.as_ref().and_then(|read| Current::go_on(file, path.clone(), &bytes, read));
             let read = read.map(|read| read.into_iter().map(str::to_owned));
             changes = changes.zip(read).map(|(before, read)| before.into_iter().chain(read).collect());
         }
-        let generation = live.last().map_or(1, |newest| newest + 1);
-        let files = Mutex::new(Files { generation, live, current: None, has_failed: false });
+        let generation = live.last().map_or(1, |newest| newest + u64::from(current.is_none()));
+        let files = Mutex::new(Files { generation, live, current, has_failed: false });
         Ok((Self { disk: Arc::clone(disk), folder: folder.to_owned(), name, is_synced, files }, changes))
     }
 
     /// Whether there is no file.
     pub(crate) fn is_empty(&self) -> bool {
         self.files.lock().live.is_empty()
+    }
+
+    /// Makes a file for the first change, with room set aside, if there is room now. Later there may be none.
+    pub(crate) fn prepare(&self) -> Result<(), Unsaved> {
+        let mut files = self.files.lock();
+        if files.current.is_some() { Ok(()) } else { self.begin_first(&mut files) }
     }
 
     /// Appends a change; it is durable then.
@@ -184,32 +213,44 @@ impl Changes {
     pub(crate) fn begin_generation(&self) -> Result<u64, Unsaved> {
         let mut files = self.files.lock();
         self.check(&files)?;
-        let next = files.live.last().map_or(files.generation, |newest| newest + 1);
-        let is_used = match &mut files.current {
+        match &mut files.current {
             Some(current) if current.lines == 0 => {
                 current.is_reserved = current.is_reserved || current.file.preallocate(RESERVED_BYTES).is_ok();
-                return Ok(files.generation);
             }
-            current => current.is_some(),
-        };
-        let made = self.make_file(next);
-        match files.note(made) {
-            Ok(current) if current.is_reserved || !is_used => {
-                files.generation = next;
-                self.begin(&mut files, current);
-            }
-            Ok(Current { path, .. }) => {
-                let no_room = io::Error::from(io::ErrorKind::StorageFull);
-                return Err(Unsaved::NotNow(StoreError::io("set room aside for", path)(no_room)));
-            }
-            // There is none that could be kept; the first change tries again.
-            Err(Unsaved::NotNow(_)) if !is_used => files.generation = next,
-            Err(error) => return Err(error),
+            Some(_) => self.begin_next(&mut files)?,
+            None => self.begin_first(&mut files)?,
         }
         Ok(files.generation)
     }
 
-    /// Removes the older files, durably: all that they say is written elsewhere.
+    /// Begins a file after one that has room, as the next must have.
+    fn begin_next(&self, files: &mut Files) -> Result<(), Unsaved> {
+        let next = files.newest() + 1;
+        let made = self.make_file(next);
+        let current = files.note(made)?;
+        if !current.is_reserved {
+            let no_room = io::Error::from(io::ErrorKind::StorageFull);
+            return Err(Unsaved::NotNow(StoreError::io("set room aside for", current.path)(no_room)));
+        }
+        files.generation = next;
+        self.begin(files, current);
+        Ok(())
+    }
+
+    /// Begins a file where there is none that could be kept. If that can't be done now, the first change tries again.
+    fn begin_first(&self, files: &mut Files) -> Result<(), Unsaved> {
+        files.generation = files.generation.max(files.newest() + 1);
+        let made = self.make_file(files.generation);
+        match files.note(made) {
+            Ok(current) => self.begin(files, current),
+            Err(Unsaved::NotNow(error)) => tracing::warn!(%error, "no room set aside for changes"),
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Removes the older files, durably: all that they say is written elsewhere. The oldest goes first, for good: whatever
+    /// stays after a power loss, nothing older is repeated upon what newer ones have said.
     pub(crate) fn remove_before(&self, generation: u64) -> Result<(), Unsaved> {
         let older: Vec<u64> = {
             let files = self.files.lock();
@@ -227,22 +268,26 @@ impl Changes {
                 }
                 _ => {}
             }
+            self.disk.sync_dir(&self.folder).map_err(StoreError::io("sync", &self.folder))?;
         }
-        self.disk.sync_dir(&self.folder).map_err(StoreError::io("sync", &self.folder))?;
         self.files.lock().live.retain(|live| *live >= generation);
         Ok(())
     }
 
-    /// Removes a file in which nothing is, so that a folder that was closed has none.
-    pub(crate) fn remove_unused(&self) -> Result<(), Unsaved> {
-        let generation = {
-            let mut files = self.files.lock();
-            self.check(&files)?;
-            if files.current.take_if(|current| current.lines == 0).is_none() {
-                return Ok(());
-            }
-            files.generation + 1
-        };
-        self.remove_before(generation)
+    /// Removes the newest file if nothing is in it, so that a folder that was closed has none. Whoever has a change
+    /// meanwhile waits, and makes another.
+    pub(crate) fn remove_unused(&self) {
+        let mut files = self.files.lock();
+        if files.has_failed {
+            return;
+        }
+        let Some(unused) = files.current.take_if(|current| current.lines == 0) else { return };
+        let generation = files.generation;
+        files.live.retain(|live| *live != generation);
+        files.generation += 1;
+        let removed = self.disk.remove_file(&unused.path).and_then(|()| self.disk.sync_dir(&self.folder));
+        if let Err(error) = removed {
+            tracing::warn!(path = %unused.path.display(), %error, "empty file of changes is left over");
+        }
     }
 }

@@ -2,14 +2,20 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
-use ottla_log::{LOG_START_FILE, RECOVERY_POINT_FILE, unseal_changes};
+use ottla_log::{
+    JournalCut, JournalCuts, LOG_START_FILE, RECOVERY_POINT_FILE, encode_cut, encode_cuts, seal_change,
+    unseal_changes,
+};
 use ottla_types::{LeaderEpoch, Offset, PartitionIndex, TopicId, TopicName};
 use parking_lot::Mutex;
 
-use crate::journal::JOURNAL_FOLDER;
-use crate::test_support::{Act, P0, TOPIC, batch, open, open_watched};
-use crate::{LogConfig, PartitionLog, Store, UpTo};
+use crate::changes::Changes;
+use crate::disk::Disk;
+use crate::journal::{Ignore, JOURNAL_FOLDER, Journal};
+use crate::test_support::{Act, P0, TOPIC, WatchedDisk, batch, open, open_watched};
+use crate::{LogConfig, PartitionLog, RealDisk, Store, UpTo};
 
 fn create(store: &Store, id: TopicId, index: PartitionIndex) -> Arc<PartitionLog> {
     let config = LogConfig { segment_bytes: 500, ..LogConfig::default() };
@@ -163,7 +169,7 @@ fn what_a_damaged_file_of_changes_has_said_is_not_made_up() {
         }
         let file = change_files(dir.path(), name).pop().unwrap();
         let bytes = std::fs::read(&file).unwrap();
-        assert!(unseal_changes(&bytes).is_some_and(|changes| changes.len() == 2), "{name}");
+        assert!(unseal_changes(&bytes).is_some_and(|changes| changes.len() >= 2), "{name}");
         let damaged: Vec<u8> = bytes.iter().map(|byte| if *byte == b'0' { b'O' } else { *byte }).collect();
         let half = bytes.len() / 2;
         std::fs::write(&file, [&damaged[..half], &bytes[half..]].concat()).unwrap();
@@ -279,4 +285,104 @@ fn a_checkpoint_while_a_log_is_begun_anew_does_not_bring_its_start_back() {
     store.commit_now().unwrap();
     let started = store.inner.shared.saved_start(&log.topic_partition());
     assert!(started.is_none_or(|start| start <= Offset(4)), "{started:?}");
+}
+
+/// Each file of changes goes for good before a newer one does.
+#[test]
+fn older_changes_are_never_left_without_newer_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let unsynced: Arc<Mutex<Vec<PathBuf>>> = Arc::default();
+    let (removed, most) = (Arc::new(Mutex::new(0)), Arc::clone(&unsynced));
+    let count = Arc::clone(&removed);
+    let watch = move |path: &Path, act: Act| {
+        let is_changes = path.parent().is_some_and(|folder| folder.ends_with(JOURNAL_FOLDER))
+            && path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("offsets."));
+        match act {
+            Act::Remove if is_changes => {
+                let mut unsynced = most.lock();
+                unsynced.push(path.to_owned());
+                assert_eq!(unsynced.len(), 1, "a power loss may keep either of them: {unsynced:?}");
+                *count.lock() += 1;
+            }
+            Act::SyncDir if path.ends_with(JOURNAL_FOLDER) => most.lock().clear(),
+            _ => {}
+        }
+        Ok(())
+    };
+    for round in 0..3 {
+        let store = open_watched(dir.path(), watch.clone());
+        let log = create(&store, TOPIC, P0);
+        append(&log, 12);
+        store.commit_now().unwrap();
+        assert!(log.advance_log_start(Offset(12 * round + 6)) > 0);
+        assert_eq!(*removed.lock(), 0);
+        // A file with a torn end isn't gone on with.
+        let newest = change_files(dir.path(), "offsets.").pop().unwrap();
+        let torn = [std::fs::read(&newest).unwrap(), b"5 forgotten t 0 0 0000".to_vec()].concat();
+        std::fs::write(&newest, torn).unwrap();
+    }
+    assert_eq!(change_files(dir.path(), "offsets.").len(), 3);
+    let store = open_watched(dir.path(), watch);
+    store.checkpoint().unwrap();
+    assert_eq!((*removed.lock(), unsynced.lock().len()), (3, 0));
+}
+
+#[test]
+fn a_change_of_cuts_that_is_older_than_the_file_of_all_says_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(dir.path()));
+    let folder = dir.path().join(JOURNAL_FOLDER);
+    let key = (TOPIC, P0);
+    let cut = |number, end| JournalCut { number, durable_to: Offset(end) };
+    std::fs::write(folder.join("cuts"), encode_cuts(&JournalCuts::from([(key, cut(9, 4))]))).unwrap();
+    std::fs::write(folder.join("cuts.7"), seal_change(0, &encode_cut(key, cut(5, 30)))).unwrap();
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let open = || Journal::<()>::open(&disk, dir.path(), 1 << 20, false, Ignore::default()).unwrap().1;
+    assert_eq!(open().cut_to(key), Some(Offset(4)));
+    std::fs::write(folder.join("cuts.8"), seal_change(0, &encode_cut(key, cut(10, 3)))).unwrap();
+    assert_eq!(open().cut_to(key), Some(Offset(3)));
+}
+
+/// Long enough for a change that nothing holds up; one that waits as it should takes as long as this.
+const A_WHILE: Duration = Duration::from_millis(300);
+
+#[test]
+fn a_change_that_comes_while_an_empty_file_is_removed_is_not_removed_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let hook: Arc<Mutex<Option<Hook>>> = Arc::default();
+    let called = Arc::clone(&hook);
+    let disk: Arc<dyn Disk> = Arc::new(WatchedDisk(Arc::new(move |_, act| {
+        if matches!(act, Act::Remove)
+            && let Some(hook) = called.lock().take()
+        {
+            hook();
+        }
+        Ok(())
+    })));
+    let lines = |number: u64| std::fs::read(dir.path().join(format!("lines.{number}"))).unwrap_or_default();
+    let changes = Arc::new(Changes::open(&disk, dir.path(), "lines.", true).unwrap().0);
+    // Another, which isn't the empty one, stays.
+    changes.append("a").unwrap();
+    changes.begin_generation().unwrap();
+    let appends = Arc::clone(&changes);
+    let (tell, told) = mpsc::channel();
+    let (begun, begins) = mpsc::channel();
+    *hook.lock() = Some(Box::new(move || {
+        let thread = std::thread::spawn(move || {
+            appends.append("b").unwrap();
+            tell.send(()).unwrap();
+        });
+        let _ = told.recv_timeout(A_WHILE);
+        begun.send((thread, told)).unwrap();
+    }));
+    changes.remove_unused();
+    let (thread, _told) = begins.recv().unwrap();
+    thread.join().unwrap();
+    let said: Vec<String> = (1..5)
+        .flat_map(|number| {
+            let file = lines(number);
+            unseal_changes(&file).unwrap().into_iter().map(str::to_owned).collect::<Vec<_>>()
+        })
+        .collect();
+    assert_eq!(said, ["a", "b"]);
 }

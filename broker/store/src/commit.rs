@@ -13,7 +13,7 @@ use ottla_types::Offset;
 
 use crate::disk::{DiskFile, OpenMode};
 use crate::error::FatalError;
-use crate::journal::Member;
+use crate::journal::{GroupLog, Member};
 use crate::partition::{PartitionLog, State};
 
 /// What a commit is about to sync.
@@ -52,34 +52,6 @@ impl PartitionLog {
         self.sync_locked()
     }
 
-    /// Takes note that a group of the journal is durable, or that it isn't to be.
-    pub(crate) fn group_ended(self: &Arc<Self>, member: &Member, durable: bool) {
-        let mut state = self.state.lock();
-        if state.deleted {
-            return;
-        }
-        if !durable || state.incarnation != member.incarnation {
-            if !state.is_unsynced() {
-                return;
-            }
-            state.direct = true;
-            drop(state);
-            return self.queue();
-        }
-        if let Some(segment) = state.segments.iter_mut().find(|segment| segment.base == member.segment) {
-            segment.set_durable(member.bytes, member.end);
-        }
-        let has_many = state.active().has_many_entries();
-        let advanced = self.advance_durable(member.end);
-        drop(state);
-        if advanced {
-            self.call_hooks();
-        }
-        if has_many {
-            self.flush_indexes();
-        }
-    }
-
     /// As [`Self::sync_in_place`], with the commit lock held.
     pub(crate) fn sync_locked(&self) -> Result<(), FatalError> {
         self.queued.store(false, Ordering::Release);
@@ -97,7 +69,7 @@ impl PartitionLog {
         if state.direct && state.end() == dirty.end {
             state.direct = false;
             // Not waited for: until it is on disk, damage there may look like a torn tail.
-            let _ = self.shared.journal.mark(self.journal_key(), &mut state, dirty.end);
+            let _ = self.shared.journal.mark(self.journal_key(), &mut state.slot, dirty.end);
         }
         let advanced = self.advance_durable(dirty.end);
         drop(state);
@@ -171,6 +143,35 @@ impl PartitionLog {
             tracing::warn!(folder = %state.folder.display(), %error, "index entries not written yet");
         }
         written.is_ok()
+    }
+}
+
+impl GroupLog for PartitionLog {
+    fn group_ended(self: &Arc<Self>, member: &Member<Self>, durable: bool) {
+        let mut state = self.state.lock();
+        if state.deleted {
+            return;
+        }
+        if !durable || state.incarnation != member.incarnation {
+            if !state.is_unsynced() {
+                return;
+            }
+            state.direct = true;
+            drop(state);
+            return self.queue();
+        }
+        if let Some(segment) = state.segments.iter_mut().find(|segment| segment.base == member.segment) {
+            segment.set_durable(member.bytes, member.end);
+        }
+        let has_many = state.active().has_many_entries();
+        let advanced = self.advance_durable(member.end);
+        drop(state);
+        if advanced {
+            self.call_hooks();
+        }
+        if has_many {
+            self.flush_indexes();
+        }
     }
 }
 

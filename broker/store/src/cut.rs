@@ -8,21 +8,24 @@
 
 use std::collections::HashSet;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_log::{FileKind, LeaderEpochs, OffsetCheckpoint};
 use ottla_types::Offset;
 
-use crate::disk::{DiskFile, OpenMode, replace_file};
+use crate::config::StoreBug;
+use crate::damage::Damage;
+use crate::disk::{Disk, DiskFile, OpenMode, replace_file, take_beside, write_beside};
 use crate::error::{FatalError, ReadError, StoreError};
 use crate::journal::Replay;
-use crate::load::{Known, load_log};
+use crate::load::{Known, Recovery, load_log};
 use crate::partition::{Loaded, PartitionLog, State};
+use crate::patient::PatientDisk;
 use crate::read::UpTo;
-use crate::recover::Recovery;
 use crate::segment::Segment;
-use crate::shared::{FileKey, StoreBug};
+use crate::shared::FileKey;
 
 /// Where a log is cut.
 #[derive(Clone, Copy)]
@@ -38,9 +41,8 @@ struct Doomed {
     folder: PathBuf,
     /// The segments that go, newest first.
     segments: Vec<Offset>,
-    /// The segment that is cut, and where.
-    shortened: Option<(Offset, u64)>,
-    epochs: String,
+    /// Where the last segment is cut, if it is.
+    shortened: Option<u64>,
 }
 
 impl State {
@@ -78,12 +80,10 @@ impl State {
         // A view from before must not take what is being cut for damage.
         self.incarnation += 1;
         gone.reverse();
-        let base = self.active().base;
         Doomed {
             folder: self.folder.clone(),
             segments: gone.iter().map(|segment| segment.base).collect(),
-            shortened: shortened.map(|position| (base, position)),
-            epochs: self.epochs.encode(),
+            shortened,
         }
     }
 }
@@ -92,10 +92,10 @@ impl PartitionLog {
     /// Removes all records from `offset` on, or from the batch on that holds it. The durable end goes back too.
     ///
     /// # Errors
-    /// When the disk fails; the store has failed then. Without room to begin nothing is cut.
+    /// When the disk fails; the store has failed then. Without room to begin, or with too many open files, nothing is cut.
     pub fn truncate_to(&self, offset: Offset) -> Result<(), StoreError> {
         let _one = self.commit_lock.lock();
-        if offset >= self.end_offset() || self.state.lock().deleted {
+        if offset >= self.end_offset() || self.is_gone()? {
             return Ok(());
         }
         self.closed(|| {
@@ -116,10 +116,16 @@ impl PartitionLog {
     /// As [`Self::truncate_to`].
     pub fn reset_to(&self, offset: Offset) -> Result<(), StoreError> {
         let _one = self.commit_lock.lock();
-        if self.state.lock().deleted {
+        if self.is_gone()? {
             return Ok(());
         }
         self.closed(|| self.cut(Cut::Anew(offset)))
+    }
+
+    /// Whether it was deleted. With the commit lock held, as its store may be being closed.
+    fn is_gone(&self) -> Result<bool, StoreError> {
+        let state = self.state.lock();
+        if state.finished { Err(StoreError::Closed) } else { Ok(state.deleted) }
     }
 
     /// Does what needs a log that stays as it is: all of it is synced, and it takes no appends meanwhile. With the commit
@@ -144,6 +150,8 @@ impl PartitionLog {
             // All the way: should the process end when nothing is left, that is no loss of durable records.
             Cut::Anew(offset) => (offset, Offset(0)),
         };
+        let keeps_file = self.shared.bug == Some(StoreBug::WriteOverWhatWasCut);
+        let shortened = self.prepare_cut(cut, keeps_file)?;
         self.state.lock().closed_at = Some(kept);
         if let Cut::Anew(start) = cut {
             // As with the recovery point: a checkpoint that is written meanwhile must not say again what is taken back.
@@ -151,7 +159,6 @@ impl PartitionLog {
         }
         self.fence(kept).inspect_err(|_| self.give_up_cut())?;
         let interval_bytes = self.config().index_interval_bytes;
-        let keeps_file = self.shared.bug == Some(StoreBug::WriteOverWhatWasCut);
         let doomed = {
             let mut state = self.state.lock();
             let doomed = state.forget(cut, interval_bytes, keeps_file);
@@ -163,10 +170,37 @@ impl PartitionLog {
             self.set_end(end);
             doomed
         };
-        let loaded = self.cut_files(cut, &doomed).and_then(|()| self.load_again(&doomed.folder, end));
+        let loaded =
+            self.cut_files(cut, &doomed, shortened).and_then(|()| self.load_again(&doomed.folder, end));
         let loaded = loaded.map_err(|error| self.fail(&doomed.folder, "cut", error))?;
         self.install(loaded, end);
         Ok(())
+    }
+
+    /// Does what may find no room or too many open files while nothing is cut yet: the epochs that are left are written
+    /// beside their file. Returns the file of the segment in which it is cut.
+    fn prepare_cut(&self, cut: Cut, keeps_file: bool) -> Result<Option<Arc<dyn DiskFile>>, StoreError> {
+        let (folder, base, epochs) = {
+            let state = self.state.lock();
+            let mut epochs = state.epochs.clone();
+            let base = match cut {
+                Cut::At(offset, position) => {
+                    let keeps_file = position > 0 || keeps_file;
+                    epochs.truncate_to(offset);
+                    keeps_file.then(|| state.segments[state.segment_of(offset)].base)
+                }
+                Cut::Anew(_) => {
+                    epochs = LeaderEpochs::default();
+                    None
+                }
+            };
+            (state.folder.clone(), base, epochs.encode())
+        };
+        write_beside(&*self.shared.disk, &folder, LeaderEpochs::FILE, epochs.as_bytes())
+            .map_err(StoreError::io("write", folder.join(LeaderEpochs::FILE)))?;
+        let Some(base) = base else { return Ok(None) };
+        let path = folder.join(FileKind::Log.file_name(base));
+        self.log_file(base, &path).map(Some).map_err(StoreError::io("open", path))
     }
 
     /// Makes the log's entries in the journal void, durably, as a replay must not bring back what is cut now, and takes
@@ -193,29 +227,35 @@ impl PartitionLog {
         let mut state = self.state.lock();
         state.touched = true;
         let synced_end = state.synced_end;
-        let _ = self.shared.journal.mark(self.journal_key(), &mut state, synced_end);
+        let _ = self.shared.journal.mark(self.journal_key(), &mut state.slot, synced_end);
     }
 
-    fn cut_files(&self, cut: Cut, doomed: &Doomed) -> Result<(), StoreError> {
+    /// Opens nothing, and writes nothing that needs room.
+    fn cut_files(
+        &self,
+        cut: Cut,
+        doomed: &Doomed,
+        shortened: Option<Arc<dyn DiskFile>>,
+    ) -> Result<(), StoreError> {
         let (disk, folder) = (&*self.shared.disk, &doomed.folder);
         for base in &doomed.segments {
             self.remove_segment_files(folder, *base);
         }
-        if let Some((base, position)) = doomed.shortened {
-            let path = folder.join(FileKind::Log.file_name(base));
-            let file = self.log_file(base, &path).map_err(StoreError::io("open", &path))?;
-            file.truncate(position).map_err(StoreError::io("truncate", &path))?;
-            file.sync().map_err(StoreError::io("sync", &path))?;
+        if let Some((position, file)) = doomed.shortened.zip(shortened) {
+            file.truncate(position).map_err(StoreError::io("truncate a segment of", folder))?;
+            file.sync().map_err(StoreError::io("sync a segment of", folder))?;
         }
         if matches!(cut, Cut::Anew(_)) {
-            for file in disk.list(folder).map_err(StoreError::io("list", folder))? {
+            for file in PatientDisk(&self.shared).list(folder).map_err(StoreError::io("list", folder))? {
                 if matches!(FileKind::parse(&file.name), Some((FileKind::Snapshot, _))) {
                     let path = folder.join(&file.name);
                     disk.remove_file(&path).map_err(StoreError::io("remove", path))?;
                 }
             }
         }
-        self.save_epochs(folder, &doomed.epochs)
+        take_beside(disk, folder, LeaderEpochs::FILE)
+            .and_then(|()| self.shared.sync_dir(folder))
+            .map_err(StoreError::io("write", folder.join(LeaderEpochs::FILE)))
     }
 
     /// A segment's file, for who doesn't hold the state.
@@ -258,7 +298,7 @@ impl PartitionLog {
         Ok(loaded)
     }
 
-    /// Takes what was loaded for the log from now on.
+    /// Takes what was loaded for the log from now on, and tells of damage that was found by that.
     pub(crate) fn install(&self, loaded: Loaded, end: Offset) {
         let mut state = self.state.lock();
         let (incarnation, slot, closed_at) = (state.incarnation, state.slot, state.closed_at);
@@ -274,20 +314,26 @@ impl PartitionLog {
         state.epochs = before.epochs;
         // What a group says of the log's tail from before is not true any more.
         (state.incarnation, state.slot, state.closed_at) = (incarnation, slot, closed_at);
+        let known: HashSet<Range<Offset>> =
+            before.damaged.iter().map(|damage| damage.offsets.clone()).collect();
         // Headers alone don't show what reads have found.
         for damage in before.damaged {
             if damage.offsets.end <= end && state.damage_at(damage.offsets.start).is_none() {
                 state.add_damage(damage);
             }
         }
-        state.note_hidden_producers();
+        state.note_hidden_producers(loaded.start);
+        let is_news = |damage: &&Damage| damage.is_missed(loaded.start) && !known.contains(&damage.offsets);
+        let news: Vec<_> =
+            state.damaged.iter().filter(is_news).map(|damage| damage.missed(loaded.start)).collect();
         assert_eq!(state.end(), end, "the log was cut there");
         self.shared.journal.cut_done(self.journal_key());
         // Its older entries, which said so before, are void.
-        let _ = self.shared.journal.mark(self.journal_key(), &mut state, end);
+        let _ = self.shared.journal.mark(self.journal_key(), &mut state.slot, end);
         self.set_start(loaded.start);
         self.set_recovery_point(Some(loaded.recovery_point));
         drop(state);
+        self.tell_of_damage(&news);
         // Each read copies those that are in memory.
         self.flush_indexes();
     }

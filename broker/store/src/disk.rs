@@ -5,7 +5,7 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// How a file is opened.
@@ -129,11 +129,24 @@ pub fn read_file(disk: &dyn Disk, path: &Path, bytes_max: usize) -> io::Result<V
 /// # Errors
 /// Those of the disk; the old content is still there then.
 pub fn replace_file(disk: &dyn Disk, folder: &Path, name: &str, content: &[u8]) -> io::Result<()> {
-    let beside = folder.join(format!("{name}.tmp"));
-    let file = disk.open(&beside, OpenMode::CreateIfMissing)?;
+    write_beside(disk, folder, name, content)?;
+    take_beside(disk, folder, name)?;
+    disk.sync_dir(folder)
+}
+
+/// Writes what a file is to hold beside it, durably but for its name.
+pub(crate) fn write_beside(disk: &dyn Disk, folder: &Path, name: &str, content: &[u8]) -> io::Result<()> {
+    let file = disk.open(&beside(folder, name), OpenMode::CreateIfMissing)?;
     file.truncate(0)?;
     file.write_at(0, &[content])?;
-    file.sync()?;
-    disk.rename(&beside, &folder.join(name))?;
-    disk.sync_dir(folder)
+    file.sync()
+}
+
+/// Puts what was written beside a file in its place. It opens nothing and writes nothing; the folder is to be synced.
+pub(crate) fn take_beside(disk: &dyn Disk, folder: &Path, name: &str) -> io::Result<()> {
+    disk.rename(&beside(folder, name), &folder.join(name))
+}
+
+fn beside(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!("{name}.tmp"))
 }

@@ -96,6 +96,9 @@ pub enum StoreError {
     /// A write or sync failed before: nothing more is written until the broker has been restarted.
     #[error("the store stopped after a disk error: restart the broker once the disk is sound")]
     Failed,
+    /// The store is being closed: nothing is changed any more.
+    #[error("the store is being closed")]
+    Closed,
 }
 
 impl StoreError {
@@ -220,6 +223,9 @@ pub enum RepairError {
         /// What was given.
         given: u64,
     },
+    /// A segment ends in the damage and can't be closed before the next checkpoint, which was asked for.
+    #[error("the journal may still repeat what was there: not before the next checkpoint")]
+    NotYet,
     /// The disk failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use ottla_log::unseal_changes;
+use ottla_log::{BatchBuilder, unseal_changes};
 use ottla_types::{LeaderEpoch, Offset, TopicId, TopicName};
 use rustix::io::Errno;
 
@@ -55,27 +55,37 @@ fn no_line_is_written_after_a_sync_that_failed() {
     fails.store(true, Ordering::Release);
     assert!(matches!(changes.append("b"), Err(Unsaved::Fatal(_))));
     fails.store(false, Ordering::Release);
+    let content = || std::fs::read(dir.path().join("lines.1")).unwrap();
+    let before = content();
     // Whoever waits already goes on before the store has stopped.
     assert!(matches!(changes.append("c"), Err(Unsaved::Fatal(_))));
     assert!(matches!(changes.begin_generation(), Err(Unsaved::Fatal(_))));
     assert!(matches!(changes.remove_before(u64::MAX), Err(Unsaved::Fatal(_))));
-    let file = std::fs::read(dir.path().join("lines.1")).unwrap();
-    assert_eq!(unseal_changes(&file).unwrap()[0], "a");
+    assert!(content() == before);
+    assert_eq!(unseal_changes(&before).unwrap()[0], "a");
 }
 
 /// A store on a disk that has room for nothing from when the switch is on, but in files of changes for which it was set
 /// aside.
 fn filling(dir: &Path) -> (Store, Arc<AtomicBool>) {
     let is_full = Arc::new(AtomicBool::new(false));
-    let full = Arc::clone(&is_full);
-    let made: parking_lot::Mutex<std::collections::HashSet<PathBuf>> = parking_lot::Mutex::default();
+    (filling_with(dir, &is_full, &Arc::default()), is_full)
+}
+
+/// The files for which room was set aside.
+type Reserved = Arc<parking_lot::Mutex<std::collections::HashSet<PathBuf>>>;
+
+fn filling_with(dir: &Path, is_full: &Arc<AtomicBool>, made: &Reserved) -> Store {
+    let (full, made) = (Arc::clone(is_full), Arc::clone(made));
     let watch = move |path: &Path, act: Act| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let is_changes = name.starts_with("offsets.") || name.starts_with("cuts.");
         // A cut says there what it leaves.
         let is_epochs = name.starts_with("leader-epoch-checkpoint");
         match act {
-            Act::Reserve if full.load(Ordering::Acquire) => Err(error(Errno::NOSPC)),
+            Act::Reserve if full.load(Ordering::Acquire) && !made.lock().contains(path) => {
+                Err(error(Errno::NOSPC))
+            }
             Act::Reserve => {
                 made.lock().insert(path.to_owned());
                 Ok(())
@@ -87,7 +97,43 @@ fn filling(dir: &Path) -> (Store, Arc<AtomicBool>) {
             _ => Ok(()),
         }
     };
-    (open_watched(dir, watch), is_full)
+    open_watched(dir, watch)
+}
+
+/// The room that was set aside by the process before is there for the next one.
+#[test]
+fn retention_makes_room_on_a_disk_that_is_full_at_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let (is_full, made) = (Arc::new(AtomicBool::new(false)), Reserved::default());
+    for is_used in [false, true] {
+        is_full.store(false, Ordering::Release);
+        let store = filling_with(dir.path(), &is_full, &made);
+        let log = filled(&store);
+        if is_used {
+            assert!(log.advance_log_start(Offset(log.log_start_offset().0 + 5)) > 0);
+        }
+        let before = log.log_start_offset();
+        drop((store, log));
+        is_full.store(true, Ordering::Release);
+        let store = filling_with(dir.path(), &is_full, &made);
+        let log = store.partition(TOPIC, P0).unwrap();
+        log.set_config(LogConfig { retention_bytes: Some(0), ..LogConfig::default() });
+        assert!(log.enforce_retention(1_000, log.durable_end_offset()) > 0, "used: {is_used}");
+        let start = log.log_start_offset();
+        assert!(start > before && !store.has_failed());
+        drop((store, log));
+        assert_eq!(open(dir.path()).partition(TOPIC, P0).unwrap().log_start_offset(), start);
+    }
+}
+
+#[test]
+fn room_for_changes_is_set_aside_at_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    open(dir.path()).close().unwrap();
+    let (store, is_full) = filling(dir.path());
+    let log = written(&store);
+    is_full.store(true, Ordering::Release);
+    assert!(log.advance_log_start(Offset(6)) > 0);
 }
 
 #[test]
@@ -125,7 +171,7 @@ fn releasing_the_journal_on_a_full_disk_ends_nothing() {
     for _ in 0..2 {
         // The files of the process before go, and with them what the cuts made void. There is no room for newer entries.
         store.commit_now().unwrap();
-        journal.release(journal.boundary(), u64::MAX).unwrap();
+        journal.release(journal.boundary(), u64::MAX, |path| store.inner.shared.sync_dir(path)).unwrap();
     }
     assert!(!store.has_failed());
     is_full.store(false, Ordering::Release);
@@ -152,15 +198,18 @@ fn without_files(dir: &Path) -> (Store, Arc<AtomicU32>) {
 }
 
 #[test]
-fn too_many_open_files_delay_a_change_and_do_not_end_the_store() {
+fn too_many_open_files_delay_a_file_of_changes_and_do_not_end_the_store() {
     let dir = tempfile::tempdir().unwrap();
     let (store, refusals) = without_files(dir.path());
     let log = written(&store);
+    assert!(log.advance_log_start(Offset(4)) > 0);
+    // Now there is something in the file of changes, and a checkpoint begins another.
     refusals.store(1, Ordering::Release);
-    assert_eq!(log.advance_log_start(Offset(6)), 0);
+    store.checkpoint().unwrap_err();
     assert_eq!(refusals.load(Ordering::Acquire), 0, "it came to that");
     assert!(!store.has_failed());
     assert!(log.advance_log_start(Offset(7)) > 0);
+    store.checkpoint().unwrap();
 }
 
 #[test]
@@ -170,12 +219,44 @@ fn too_many_open_files_delay_the_release_of_the_journal_and_do_not_end_the_store
     drop((filled(&store), store));
     let (store, refusals) = without_files(dir.path());
     let journal = &store.inner.shared.journal;
-    refusals.store(1, Ordering::Release);
-    journal.release(journal.boundary(), 0).unwrap();
-    assert!(journal.wants_release(), "it is tried again");
-    journal.take_wants_release();
-    journal.release(journal.boundary(), 0).unwrap();
-    assert!(!journal.wants_release() && refusals.load(Ordering::Acquire) == 0);
+    let old = || {
+        let files =
+            std::fs::read_dir(dir.path().join(JOURNAL_FOLDER)).unwrap().map(|file| file.unwrap().path());
+        files.filter(|path| path.extension().is_some_and(|kind| kind == "journal")).count()
+    };
+    let before = old();
+    refusals.store(2, Ordering::Release);
+    // It waits for them, and whoever commits meanwhile doesn't wait for it.
+    let mut was_free = false;
+    let sync_dir = |path: &Path| {
+        was_free = store.inner.shared.commit_journal().is_ok();
+        store.inner.shared.sync_dir(path)
+    };
+    journal.release(journal.boundary(), 0, sync_dir).unwrap();
+    assert!(was_free && refusals.load(Ordering::Acquire) == 0);
+    assert!(before > 0 && old() == 0);
+    let again = |_: &Path| -> io::Result<()> { panic!("nothing is left to be synced") };
+    journal.release(journal.boundary(), 0, again).unwrap();
+}
+
+/// Where it can't wait for that any longer, nothing is forgotten until the next time.
+#[test]
+fn names_that_could_not_be_synced_are_synced_the_next_time() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(written(&open(dir.path())));
+    let store = open(dir.path());
+    let journal = &store.inner.shared.journal;
+    for errno in [Errno::MFILE, Errno::NOSPC] {
+        journal.release(journal.boundary(), 0, |_| Err(error(errno))).unwrap();
+    }
+    let mut is_synced = false;
+    let sync_dir = |path: &Path| {
+        is_synced = true;
+        store.inner.shared.sync_dir(path)
+    };
+    journal.release(journal.boundary(), 0, sync_dir).unwrap();
+    assert!(is_synced && !store.has_failed());
+    journal.release(journal.boundary(), 0, |_| panic!("nothing is left to be synced")).unwrap();
 }
 
 #[test]
@@ -212,4 +293,205 @@ fn a_folder_that_could_not_be_put_aside_is_not_deleted_later() {
     assert_eq!(strays().len(), 1);
     let folders = std::fs::read_dir(dir.path()).unwrap();
     assert!(!folders.into_iter().any(|one| one.unwrap().path().to_string_lossy().ends_with("-delete")));
+}
+
+#[test]
+fn a_folder_that_can_not_be_listed_is_not_taken_for_none() {
+    for errno in [Errno::MFILE, Errno::IO] {
+        let dir = tempfile::tempdir().unwrap();
+        let (renames, lists) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let (refuses_rename, refuses_list) = (Arc::clone(&renames), Arc::clone(&lists));
+        let watch = move |path: &Path, act: Act| {
+            let refuses = match act {
+                Act::Rename => &refuses_rename,
+                Act::List => &refuses_list,
+                _ => return Ok(()),
+            };
+            if path.ends_with("t-0") && refuses.swap(false, Ordering::AcqRel) {
+                Err(error(errno))
+            } else {
+                Ok(())
+            }
+        };
+        let store = open_watched(dir.path(), watch);
+        filled(&store);
+        renames.store(true, Ordering::Release);
+        store.put_aside(TOPIC, P0).unwrap_err();
+        let content = || {
+            let files = std::fs::read_dir(dir.path().join("t-0")).unwrap().map(|file| file.unwrap().path());
+            let mut files: Vec<_> = files.map(|path| (std::fs::read(&path).unwrap(), path)).collect();
+            files.sort();
+            files
+        };
+        let before = content();
+        lists.store(true, Ordering::Release);
+        let name = TopicName::new("t").unwrap();
+        store.create_partition(name, TopicId([3; 16]), P0, LogConfig::default()).unwrap_err();
+        assert!(!lists.load(Ordering::Acquire), "it came to that");
+        assert!(before == content() && before.len() > 4);
+        assert_eq!(create(&store, TopicId([3; 16])).end_offset(), Offset(0));
+    }
+}
+
+/// Refuses one opening of a file, or of a folder, of the first partition: the one that comes after so many.
+struct Refusal(AtomicU32);
+
+const NONE: u32 = u32::MAX;
+
+impl Refusal {
+    fn is_due(&self) -> bool {
+        let left = self.0.load(Ordering::Acquire);
+        self.0.store(
+            if left == 0 { NONE } else { left.saturating_sub(u32::from(left != NONE)) },
+            Ordering::Release,
+        );
+        left == 0
+    }
+}
+
+fn refusing(dir: &Path) -> (Store, Arc<Refusal>) {
+    let refusal = Arc::new(Refusal(AtomicU32::new(NONE)));
+    let refuses = Arc::clone(&refusal);
+    let watch = move |path: &Path, act: Act| {
+        let opens = matches!(act, Act::Open | Act::List | Act::SyncDir);
+        let is_own = path.components().any(|part| part.as_os_str() == "t-0");
+        if opens && is_own && refuses.is_due() { Err(error(Errno::MFILE)) } else { Ok(()) }
+    };
+    (open_watched(dir, watch), refusal)
+}
+
+/// Refuses each opening that `act` needs in turn: it is done, or not at all and then the next time. Returns how many there
+/// were.
+fn none_ends_the_store(
+    act: impl Fn(&Arc<PartitionLog>) -> bool,
+    prepare: impl Fn(&Path, &Store),
+    check: impl Fn(&PartitionLog, bool),
+) -> u32 {
+    for after in 0.. {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, refusal) = refusing(dir.path());
+        let log = filled(&store);
+        prepare(dir.path(), &store);
+        log.shared.close_files(log.key, None);
+        refusal.0.store(after, Ordering::Release);
+        let is_done = act(&log);
+        assert!(!store.has_failed(), "{after}");
+        if refusal.0.swap(NONE, Ordering::AcqRel) != NONE {
+            assert!(is_done);
+            return after;
+        }
+        check(&log, is_done);
+        if !is_done {
+            assert!(act(&log), "{after}");
+            check(&log, true);
+        }
+        log.append(&batch(b"goes on"), LeaderEpoch(3), 1_000).unwrap();
+        store.commit_now().unwrap();
+        store.checkpoint().unwrap();
+        let end = log.end_offset();
+        drop((store, log));
+        let log = open(dir.path()).partition(TOPIC, P0).unwrap();
+        assert_eq!((log.end_offset(), log.damage()), (end, vec![]));
+    }
+    unreachable!("a number is found")
+}
+
+#[test]
+fn too_many_open_files_delay_a_cut_and_do_not_end_the_store() {
+    let check = |log: &PartitionLog, is_cut: bool| assert_eq!(log.end_offset().0 < 12, is_cut);
+    // In a segment, and between two.
+    for offset in [7, 6] {
+        let cut = |log: &Arc<PartitionLog>| log.truncate_to(Offset(offset)).is_ok();
+        assert!(none_ends_the_store(cut, |_, _| {}, check) > 4);
+    }
+    let anew = |log: &Arc<PartitionLog>| log.reset_to(Offset(5)).is_ok();
+    assert!(none_ends_the_store(anew, |_, _| {}, check) > 2);
+}
+
+#[test]
+fn too_many_open_files_delay_mending_and_do_not_end_the_store() {
+    let harm = |dir: &Path, store: &Store| {
+        let path = dir.join("t-0/00000000000000000000.log");
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[80] ^= 1;
+        std::fs::write(path, bytes).unwrap();
+        while !store.scrub_step(1 << 20).finished {}
+    };
+    let mend = |log: &Arc<PartitionLog>| {
+        let batch = BatchBuilder::new(Offset(0), LeaderEpoch(3)).record(1_000, None, Some(&[7; 100]));
+        log.repair(&batch.build().into()).is_ok()
+    };
+    let check = |log: &PartitionLog, is_mended: bool| assert_eq!(log.damage().is_empty(), is_mended);
+    assert!(none_ends_the_store(mend, harm, check) > 2);
+}
+
+#[test]
+fn a_cut_for_whose_epochs_there_is_no_room_cuts_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let is_full = Arc::new(AtomicBool::new(false));
+    let full = Arc::clone(&is_full);
+    let watch = move |path: &Path, act: Act| {
+        let is_refused = path.ends_with("leader-epoch-checkpoint.tmp")
+            && matches!(act, Act::Write(_))
+            && full.load(Ordering::Acquire);
+        if is_refused { Err(error(Errno::NOSPC)) } else { Ok(()) }
+    };
+    let store = open_watched(dir.path(), watch);
+    let log = filled(&store);
+    is_full.store(true, Ordering::Release);
+    log.truncate_to(Offset(5)).unwrap_err();
+    log.reset_to(Offset(50)).unwrap_err();
+    assert_eq!((store.has_failed(), log.durable_end_offset()), (false, Offset(12)));
+    log.append(&batch(b"goes on"), LeaderEpoch(3), 1_000).unwrap();
+    is_full.store(false, Ordering::Release);
+    log.truncate_to(Offset(5)).unwrap();
+    assert_eq!(log.end_offset(), Offset(5));
+}
+
+#[test]
+fn too_many_open_files_at_the_start_put_nothing_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(filled(&open(dir.path())));
+    let refusals = AtomicU32::new(2);
+    let watch = move |path: &Path, act: Act| {
+        let opens = matches!(act, Act::Open) && path.ends_with("partition.metadata");
+        let refuses = opens
+            && refusals.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(1)).is_ok();
+        if refuses { Err(error(Errno::MFILE)) } else { Ok(()) }
+    };
+    let store = open_watched(dir.path(), watch);
+    assert_eq!(store.partition(TOPIC, P0).map(|log| log.end_offset()), Some(Offset(12)));
+}
+
+#[test]
+fn index_files_that_could_not_be_opened_are_synced_the_next_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let refuses = Arc::new(AtomicBool::new(false));
+    let synced: Arc<parking_lot::Mutex<Vec<PathBuf>>> = Arc::default();
+    let (is_refused, seen) = (Arc::clone(&refuses), Arc::clone(&synced));
+    let watch = move |path: &Path, act: Act| {
+        let is_index = path.extension().is_some_and(|kind| kind == "index");
+        match act {
+            // That of the first segment is open by then.
+            Act::Open if is_index && !path.ends_with("00000000000000000000.index") => {
+                if is_refused.swap(false, Ordering::AcqRel) { Err(error(Errno::MFILE)) } else { Ok(()) }
+            }
+            Act::Sync if is_index => {
+                seen.lock().push(path.to_owned());
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    };
+    let store = open_watched(dir.path(), watch);
+    let log = written(&store);
+    refuses.store(true, Ordering::Release);
+    store.checkpoint().unwrap_err();
+    assert!(!store.has_failed() && !refuses.load(Ordering::Acquire));
+    synced.lock().clear();
+    store.checkpoint().unwrap();
+    let closed = log.state.lock().segments.len() - 1;
+    let synced = synced.lock();
+    assert!(closed >= 2 && synced.len() >= closed, "{synced:?}");
+    assert!(synced[0].ends_with("00000000000000000000.index"), "{synced:?}");
 }

@@ -12,6 +12,7 @@ mod changes;
 #[cfg(test)]
 mod changes_tests;
 mod commit;
+mod config;
 mod cut;
 mod damage;
 #[cfg(test)]
@@ -20,7 +21,9 @@ mod disk;
 mod error;
 #[cfg(test)]
 mod failing_disk_tests;
+mod held;
 mod journal;
+mod known_damage;
 mod load;
 mod meta;
 #[cfg(test)]
@@ -28,6 +31,7 @@ mod missing_tests;
 mod offsets;
 mod parallel;
 mod partition;
+mod patient;
 #[cfg(test)]
 mod place_tests;
 mod read;
@@ -49,8 +53,13 @@ mod tests;
 mod time;
 #[cfg(test)]
 mod time_tests;
+mod times_checked;
+mod upkeep;
 
 pub use append::{Appended, Checked};
+#[doc(hidden)]
+pub use config::StoreBug;
+pub use config::{Committer, FatalHook, StoreConfig};
 pub use damage::DamageHook;
 pub use disk::{DirEntry, Disk, DiskFile, DiskLock, OpenMode, is_no_space, read_file, replace_file};
 pub use error::{AppendError, FatalError, ReadError, RepairError, StoreError};
@@ -60,8 +69,6 @@ pub use partition::{DurableHook, PartitionLog};
 pub use read::{ReadSlice, UpTo};
 pub use real::RealDisk;
 pub use scrub::ScrubReport;
-#[doc(hidden)]
-pub use shared::StoreBug;
-pub use shared::{FatalHook, StoreMemory};
-pub use store::{Committer, Store, StoreConfig};
+pub use shared::StoreMemory;
+pub use store::Store;
 pub use time::TimestampOffset;

@@ -15,18 +15,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_log::{
-    BatchError, Depth, FileKind, HEADER_BYTES, IndexEntry, IndexPacer, LeaderEpochs, ScanEnd, ScannedBatch,
-    TimeIndexEntry, scan,
+    BatchError, BatchHeader, Depth, FileKind, HEADER_BYTES, IndexEntry, IndexPacer, LeaderEpochs, LogConfig,
+    OffsetCheckpoint, ScanEnd, ScannedBatch, TimeIndexEntry, scan,
 };
 use ottla_types::Offset;
 
 use crate::damage::Damage;
 use crate::disk::{Disk, DiskFile, OpenMode, read_file};
 use crate::error::StoreError;
-use crate::journal::Slot;
-use crate::partition::{Loaded, State};
+use crate::journal::{Replay, Slot};
+use crate::partition::{Loaded, Shared, State};
+use crate::patient::PatientDisk;
 use crate::read::FileSource;
-use crate::recover::Recovery;
 use crate::segment::{IndexState, Segment};
 
 /// No snapshot or epoch file is larger, unless it is damaged.
@@ -34,6 +34,19 @@ const SIDE_BYTES_MAX: usize = 256 << 20;
 
 /// What is wrong where a batch should be and none is.
 const NOTHING_THERE: BatchError = BatchError::Truncated { needed: HEADER_BYTES, present: 0 };
+
+/// What is known when the partitions are opened.
+pub(crate) struct Recovery<'a> {
+    pub(crate) shared: &'a Arc<Shared>,
+    /// Whether the last process closed the directory.
+    pub(crate) clean: bool,
+    pub(crate) recovery_points: OffsetCheckpoint,
+    pub(crate) log_starts: OffsetCheckpoint,
+    pub(crate) config: LogConfig,
+    pub(crate) replay: Replay,
+    /// How many folders are opened at once.
+    pub(crate) threads: usize,
+}
 
 /// What is known of a log before it is opened.
 #[derive(Clone, Copy, Debug)]
@@ -75,7 +88,7 @@ struct Loader<'a> {
 
 /// Opens a folder: its state and the log start offset.
 pub(crate) fn load_log(recovery: &Recovery<'_>, folder: &Path, known: Known) -> Result<Loaded, StoreError> {
-    let disk = &*recovery.shared.disk;
+    let disk = &PatientDisk(recovery.shared);
     let Known { recovery_point, durable_to, log_start, cut_to } = known;
     assert!(recovery_point <= durable_to, "what is complete is durable");
     let mut loader = Loader {
@@ -102,8 +115,6 @@ pub(crate) fn load_log(recovery: &Recovery<'_>, folder: &Path, known: Known) -> 
     let start = log_start.max(segments[0].base).min(end);
     loader.epochs_changed |= loader.epochs.truncate_to(end) | loader.epochs.advance_start(start);
     let (producers, snapshot_at) = loader.load_producers(&segments, end)?;
-    // What retention let go isn't missed.
-    loader.damaged.retain(|damage| damage.offsets.end > start);
     loader.damaged.sort_by_key(|damage| damage.offsets.start);
     if loader.has_tail {
         // The last process may have ended before its names were synced.
@@ -131,13 +142,31 @@ pub(crate) fn load_log(recovery: &Recovery<'_>, folder: &Path, known: Known) -> 
         read_hint_next: 0,
         deleted: false,
         closed_at: None,
+        finished: false,
         incarnation: 0,
         direct: false,
         slot: Slot::default(),
         damaged: loader.damaged,
     };
-    state.note_hidden_producers();
+    state.note_hidden_producers(start);
     Ok(Loaded { state, start, recovery_point: if recovery.clean { end } else { recovery_point.min(end) } })
+}
+
+/// Whether the batches within `positions`, where one begins, say the same of the greatest timestamp as the time index does.
+fn has_time(log: &Arc<dyn DiskFile>, positions: Range<u64>, base: Offset, said: &TimeIndexEntry) -> bool {
+    let last = Offset(base.0 + i64::from(said.relative_offset));
+    let mut header = [0; ottla_log::HEADER_BYTES];
+    let first = log.read_at(positions.start, &mut header).ok().filter(|read| *read == header.len());
+    let Some(first) = first.and_then(|_| BatchHeader::new(&header)).map(|header| header.base_offset()) else {
+        return false;
+    };
+    let mut is_true = false;
+    let scanned = scan(&FileSource(Arc::clone(log)), positions, first, Depth::Headers, |batch| {
+        let header = batch.header();
+        is_true = header.last_offset() == last && header.max_timestamp() == said.timestamp_ms;
+        header.last_offset() < last
+    });
+    scanned.is_ok() && is_true
 }
 
 fn list(disk: &dyn Disk, folder: &Path) -> Result<Files, StoreError> {
@@ -340,6 +369,8 @@ impl Loader<'_> {
         segment.time_index = IndexState::new(times);
         let last = times.checked_sub(1).and_then(|at| self.time_entry(base, at));
         segment.pacer = IndexPacer::resume(self.recovery.config.index_interval_bytes, last, last);
+        // To hold all segments' against their batches would take a start long.
+        segment.time_is_known = false;
         segment.set_recovered(bytes, end);
         Ok(segment)
     }
@@ -500,8 +531,16 @@ impl Loader<'_> {
             two[0].timestamp_ms < two[1].timestamp_ms && two[0].relative_offset < two[1].relative_offset
         });
         let kept = |entry: &&TimeIndexEntry| clean || entry.relative_offset <= last.relative_offset;
-        let times = times.iter().take_while(kept).count();
-        rises.then_some((index.len(), times, start))
+        let kept = times.iter().take_while(kept).count();
+        let is_true = match times[..kept].last() {
+            None => true,
+            Some(greatest) => {
+                let before = index.iter().rfind(|entry| entry.relative_offset <= greatest.relative_offset);
+                let from = before.map_or(0, |entry| u64::from(entry.position));
+                has_time(log, from..bytes, base, greatest)
+            }
+        };
+        (rises && is_true).then_some((index.len(), kept, start))
     }
 
     fn read_entries<E, const N: usize>(

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use ottla_log::{MetaProperties, OffsetCheckpoint, TextError, decode_offsets};
 use ottla_types::DirectoryId;
 
+use crate::config::StoreConfig;
 use crate::disk::{Disk, DiskLock, read_file, replace_file};
 use crate::error::StoreError;
 use crate::real::RealDisk;
-use crate::store::StoreConfig;
 
 /// The file that keeps other processes out.
 pub(crate) const LOCK_FILE: &str = ".lock";

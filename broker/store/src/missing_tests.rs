@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use ottla_log::{BatchBuilder, FileKind};
-use ottla_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicName};
+use ottla_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicId, TopicName};
 
 use crate::test_support::{Act, P0, TOPIC, open, open_watched};
 use crate::{AppendError, LogConfig, PartitionLog, RepairError, Store, StoreError, UpTo};
@@ -61,21 +61,40 @@ fn without_snapshots(dir: &Path) {
 /// Where the records stand, and what a place in them is to become.
 type Harm = fn(&mut Vec<u8>, usize);
 
-/// What is missing behind the newest snapshot is missing after the next start too, when the segment lies below the
-/// recovery point and isn't looked through.
 #[test]
-fn nothing_is_appended_to_a_store_that_is_closed() {
+fn nothing_is_changed_in_a_store_that_is_closed() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
-    let log = create(&store, 1 << 20);
-    append(&log, 0..3);
+    let batch_bytes = of_producer(7, 0).len();
+    let log = create(&store, 4 * batch_bytes as u32);
+    append(&log, 0..10);
+    store.commit_now().unwrap();
+    let whole = all(&log);
+    change(&segment(dir.path(), Offset(0)), |bytes| bytes[80] ^= 1);
+    while !store.scrub_step(1 << 20).finished {}
+    assert_eq!(log.damage(), [Offset(0)..Offset(1)]);
     store.close().unwrap();
-    let late = log.append(&of_producer(7, 3), LeaderEpoch(3), 1_000);
+    let is_closed =
+        |done: Result<(), StoreError>| assert!(matches!(done, Err(StoreError::Closed)), "{done:?}");
+    is_closed(log.truncate_to(Offset(1)));
+    is_closed(log.reset_to(Offset(50)));
+    is_closed(store.delete_partition(TOPIC, P0));
+    let mended = log.repair(&whole.slice(..batch_bytes));
+    assert!(matches!(mended, Err(RepairError::Store(StoreError::Closed))), "{mended:?}");
+    log.set_config(LogConfig { retention_bytes: Some(0), ..LogConfig::default() });
+    assert_eq!((log.advance_log_start(Offset(4)), log.enforce_retention(1 << 50, Offset(10))), (0, 0));
+    let made =
+        store.create_partition(TopicName::new("u").unwrap(), TopicId([3; 16]), P0, LogConfig::default());
+    is_closed(made.map(drop));
+    let late = log.append(&of_producer(7, 10), LeaderEpoch(3), 1_000);
     assert!(matches!(late, Err(AppendError::Busy)), "{late:?}");
     drop((log, store));
-    assert_eq!(open(dir.path()).partition(TOPIC, P0).unwrap().end_offset(), Offset(3));
+    let log = open(dir.path()).partition(TOPIC, P0).unwrap();
+    assert_eq!((log.log_start_offset(), log.end_offset()), (Offset(0), Offset(10)));
 }
 
+/// What is missing behind the newest snapshot is missing after the next start too, when the segment lies below the
+/// recovery point and isn't looked through.
 #[test]
 fn a_restart_knows_that_damage_hides_what_a_producer_has_written() {
     let harms: [(Harm, i64); 3] = [
@@ -232,8 +251,8 @@ fn a_segment_is_shortened_only_once_the_journal_does_not_repeat_its_end() {
     log.set_config(LogConfig { segment_bytes: 5 * batch_bytes as u32, ..LogConfig::default() });
     let lost = whole.slice(5 * batch_bytes..);
     let refused = log.repair(&lost).unwrap_err();
-    assert!(matches!(refused, RepairError::Store(StoreError::Io { .. })), "{refused}");
-    assert!(!store.has_failed());
+    assert!(matches!(refused, RepairError::NotYet), "{refused}");
+    assert!(!store.has_failed() && store.inner.shared.is_checkpoint_due());
     store.checkpoint().unwrap();
     log.repair(&lost).unwrap();
     assert!(log.damage().is_empty() && all(&log) == whole);
@@ -241,4 +260,134 @@ fn a_segment_is_shortened_only_once_the_journal_does_not_repeat_its_end() {
     let store = open(dir.path());
     let log = store.partition(TOPIC, P0).unwrap();
     assert!(log.damage().is_empty() && all(&log) == whole);
+}
+
+/// Reads that come from before the log's start step over what is damaged there, and nobody is told of it.
+#[test]
+fn damage_below_the_logs_start_is_stepped_over_for_good() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let batch_bytes = of_producer(7, 0).len();
+    // So few index entries that the way to the log's start leads past the damage.
+    let config = LogConfig {
+        segment_bytes: 10 * batch_bytes as u32,
+        index_interval_bytes: 4_096,
+        ..LogConfig::default()
+    };
+    let log = store.create_partition(TopicName::new("t").unwrap(), TOPIC, P0, config).unwrap();
+    append(&log, 0..30);
+    store.commit_now().unwrap();
+    store.checkpoint().unwrap();
+    let scrub = |store: &Store| store.scrub_step(1 << 20);
+    change(&segment(dir.path(), Offset(0)), |bytes| bytes[4 * batch_bytes..5 * batch_bytes].fill(0));
+    assert_eq!(scrub(&store).damaged, [(TOPIC, P0, Offset(4)..Offset(5))]);
+    assert_eq!(log.advance_log_start(Offset(5)), 0);
+    store.checkpoint().unwrap();
+    let check = |store: &Store, log: &PartitionLog| {
+        let found = log.offset_for_timestamp(0).unwrap().unwrap();
+        assert_eq!((found.offset, log.damage()), (Offset(5), vec![]));
+        for _ in 0..2 {
+            let report = scrub(store);
+            assert_eq!((report.damaged, report.finished), (vec![], true));
+        }
+        assert_eq!(log.state.lock().damaged.len(), 1, "its place is known");
+    };
+    check(&store, &log);
+    drop((store, log));
+    // Not even the next process, which has to come upon it first.
+    let store = open(dir.path());
+    let log = store.partition(TOPIC, P0).unwrap();
+    check(&store, &log);
+    assert_eq!(log.advance_log_start(Offset(10)), 1);
+    assert!(log.state.lock().damaged.is_empty(), "its segment is gone");
+}
+
+fn of_three(sequence: i32) -> Bytes {
+    let builder = BatchBuilder::new(Offset(0), LeaderEpoch(-1));
+    let mut builder = builder.producer(ProducerId(7), ProducerEpoch(0), sequence);
+    for _ in 0..3 {
+        builder.push(1_000, None, Some(&[7; 100]), &[]);
+    }
+    builder.build().into()
+}
+
+/// Peers don't have any more what comes before the log's start. What is left of the damage is mended without.
+#[test]
+fn damage_that_the_logs_start_lies_in_is_mended_from_there_on() {
+    let within: Harm = |bytes, batch| (4..8).for_each(|at| bytes[at * batch + 80] ^= 1);
+    let to_the_end: Harm = |bytes, batch| bytes[4 * batch..].fill(0);
+    let all_of_it: Harm = |bytes, _| bytes.fill(0);
+    // Of ten batches of three records: how many a segment takes, what becomes of the first, and what is missed then.
+    for (per_segment, harm, damaged, piece) in [
+        (10, within, 4..8, 10),
+        (20, within, 4..8, 10),
+        (10, to_the_end, 4..10, 10),
+        (10, to_the_end, 4..10, 1),
+        (20, to_the_end, 4..10, 1),
+        (10, all_of_it, 0..10, 2),
+    ] {
+        for start in [18, 19, 20] {
+            let dir = tempfile::tempdir().unwrap();
+            let store = open(dir.path());
+            let batch_bytes = of_three(0).len();
+            let log = create(&store, per_segment * batch_bytes as u32);
+            let count = if per_segment == 10 { 20 } else { 10 };
+            for sequence in 0..count {
+                log.append(&of_three(3 * sequence), LeaderEpoch(3), 1_000).unwrap();
+            }
+            store.commit_now().unwrap();
+            store.checkpoint().unwrap();
+            let whole = all(&log);
+            change(&segment(dir.path(), Offset(0)), |bytes| harm(bytes, batch_bytes));
+            while !store.scrub_step(1 << 20).finished {}
+            let records = Offset(3 * damaged.start)..Offset(3 * damaged.end);
+            assert_eq!(log.damage(), std::slice::from_ref(&records));
+            log.advance_log_start(Offset(start));
+            assert_eq!(log.damage(), [Offset(start)..records.end]);
+            let given =
+                |from: i64, to: i64| whole.slice(from as usize * batch_bytes..to as usize * batch_bytes);
+            let after = log.repair(&given(7, damaged.end));
+            assert!(matches!(after, Err(RepairError::NotDamaged { .. })), "{after:?}");
+            let mut next = 6;
+            while next < damaged.end {
+                let to = damaged.end.min(next + piece);
+                let mended = log.repair(&given(next, to)).unwrap();
+                assert_eq!(mended, Offset((3 * next).max(start))..Offset(3 * to));
+                next = to;
+            }
+            let check = |log: &PartitionLog| {
+                assert_eq!((log.log_start_offset(), log.damage()), (Offset(start), vec![]));
+                assert!(all(log) == whole.slice(6 * batch_bytes..), "{per_segment}, {damaged:?}, {start}");
+            };
+            check(&log);
+            while !store.scrub_step(1 << 20).finished {}
+            check(&log);
+            store.checkpoint().unwrap();
+            drop((store, log));
+            let store = open(dir.path());
+            while !store.scrub_step(1 << 20).finished {}
+            check(&store.partition(TOPIC, P0).unwrap());
+        }
+    }
+}
+
+#[test]
+fn damage_that_a_cut_comes_upon_is_told_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let batch_bytes = of_producer(7, 0).len();
+    let log = create(&store, 1 << 20);
+    append(&log, 0..10);
+    store.checkpoint().unwrap();
+    let heard = Arc::new(parking_lot::Mutex::new(Vec::new()));
+    let hears = Arc::clone(&heard);
+    log.on_damage(Arc::new(move |range| hears.lock().push(range)));
+    without_snapshots(dir.path());
+    change(&segment(dir.path(), Offset(0)), |bytes| bytes[2 * batch_bytes + 80] ^= 1);
+    log.truncate_to(Offset(8)).unwrap();
+    let range = Offset(2)..Offset(3);
+    assert_eq!((heard.lock().clone(), log.damage()), (vec![range.clone()], vec![range.clone()]));
+    // Once is enough.
+    log.truncate_to(Offset(7)).unwrap();
+    assert_eq!((heard.lock().len(), log.damage()), (1, vec![range]));
 }

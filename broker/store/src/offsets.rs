@@ -2,6 +2,7 @@
 //! checkpoint, and the changes since, a line each.
 
 use std::collections::HashMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,18 +13,20 @@ use ottla_log::{
 use ottla_types::{Offset, TopicPartition};
 use parking_lot::{Mutex, RwLock};
 
-use crate::changes::{Changes, Unsaved};
+use crate::changes::{Changes, OFFSET_CHANGES, Unsaved};
 use crate::disk::Disk;
-use crate::error::StoreError;
+use crate::error::{FatalError, StoreError};
 use crate::journal::Ignore;
 use crate::meta::{load_offsets, save};
-use crate::partition::PartitionLog;
-
-/// The files of changes begin with it.
-pub(crate) const OFFSET_CHANGES: &str = "offsets.";
 
 /// With so many bytes of changes all is written anew, or with as many as that takes.
 const CHANGES_BYTES_MAX: u64 = 1 << 20;
+
+/// A log as these files know it.
+pub(crate) trait SavedLog {
+    /// What they may say of it now: whose it is, its recovery point and its start. `None` once it is deleted.
+    fn to_save(&self) -> Option<(TopicPartition, Offset, Offset)>;
+}
 
 /// Recovery points and log starts.
 pub(crate) type Checkpoints = (OffsetCheckpoint, OffsetCheckpoint);
@@ -97,6 +100,13 @@ impl OffsetFiles {
             }
         }
         let known = Known { files: said.clone(), is_unsure: !changes.is_empty(), ..Known::default() };
+        // Right away, as room was just freed: the journal's spare file is gone.
+        changes.prepare().map_err(|error| match error {
+            Unsaved::NotNow(error) => error,
+            Unsaved::Fatal(FatalError { action, path, reason }) => {
+                StoreError::io(action, path)(io::Error::other(reason))
+            }
+        })?;
         let files = Self {
             disk: Arc::clone(disk),
             dir: dir.to_owned(),
@@ -138,7 +148,7 @@ impl OffsetFiles {
     ///
     /// # Errors
     /// When the disk fails, or has no room for the changes that follow.
-    pub(crate) fn save(&self, logs: &[Arc<PartitionLog>]) -> Result<(), Unsaved> {
+    pub(crate) fn save<L: SavedLog>(&self, logs: &[Arc<L>]) -> Result<(), Unsaved> {
         let _one = self.saving.lock();
         let stock = self.take_stock(logs)?;
         let (recovery_points, starts) = &stock.offsets;
@@ -160,11 +170,11 @@ impl OffsetFiles {
     }
 
     /// Before the store is closed for good.
-    pub(crate) fn end_changes(&self) -> Result<(), Unsaved> {
-        self.changes.remove_unused()
+    pub(crate) fn end_changes(&self) {
+        self.changes.remove_unused();
     }
 
-    fn take_stock(&self, logs: &[Arc<PartitionLog>]) -> Result<Stock, Unsaved> {
+    fn take_stock<L: SavedLog>(&self, logs: &[Arc<L>]) -> Result<Stock, Unsaved> {
         let _stock = self.stock.write();
         let generation = self.changes.begin_generation()?;
         let mut known = self.known.lock();
@@ -174,10 +184,9 @@ impl OffsetFiles {
         let was_unsure = std::mem::replace(&mut known.is_unsure, true);
         let mut offsets = Checkpoints::default();
         for log in logs {
-            let Some(recovery_point) = log.recovery_point() else { continue };
-            let name = log.topic_partition();
+            let Some((name, recovery_point, start)) = log.to_save() else { continue };
             // Never back by itself: a removal under way has written its log start here first.
-            let start = log.start_to_save().max(known.get(&name).start.unwrap_or_default());
+            let start = start.max(known.get(&name).start.unwrap_or_default());
             if start > Offset(0) {
                 offsets.1.insert(name.clone(), start);
             }

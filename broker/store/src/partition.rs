@@ -12,8 +12,9 @@ use parking_lot::{Mutex, RwLock};
 use crate::damage::{Damage, DamageHook};
 use crate::disk::{DiskFile, OpenMode};
 use crate::journal::Slot;
+use crate::offsets::SavedLog;
 use crate::segment::Segment;
-use crate::shared::{FileKey, Shared};
+use crate::shared::{self, FileKey};
 
 /// Called with the new durable end offset each time it has advanced; must not block.
 pub type DurableHook = Arc<dyn Fn(Offset) + Send + Sync>;
@@ -43,6 +44,12 @@ pub struct PartitionLog {
     pub(crate) damage_hooks: RwLock<Vec<DamageHook>>,
 }
 
+/// What all logs of a store share.
+pub(crate) type Shared = shared::Shared<PartitionLog>;
+
+/// A file that is held open, and its path for errors.
+pub(crate) type OpenFile = (PathBuf, Arc<dyn DiskFile>);
+
 /// What changes under the partition's lock.
 pub(crate) struct State {
     pub(crate) folder: PathBuf,
@@ -56,7 +63,7 @@ pub(crate) struct State {
     /// The offset of the newest producer snapshot.
     pub(crate) snapshot_at: Option<Offset>,
     /// Files whose content has to be synced before the folder's names are.
-    pub(crate) unsynced_files: Vec<(PathBuf, Arc<dyn DiskFile>)>,
+    pub(crate) unsynced_files: Vec<OpenFile>,
     /// Whether the folder has names that weren't synced.
     pub(crate) folder_unsynced: bool,
     /// The change of the data directory that made the folder's own name, while it isn't synced.
@@ -71,6 +78,8 @@ pub(crate) struct State {
     pub(crate) deleted: bool,
     /// While the log is being cut or mended it takes no appends, and stays as it is up to here.
     pub(crate) closed_at: Option<Offset>,
+    /// Its store is being closed: nothing changes it any more.
+    pub(crate) finished: bool,
     /// Changes whenever the log is cut: what was known of its tail before says nothing any more.
     pub(crate) incarnation: u64,
     /// Whether the end isn't durable and not in the journal either: all that follows has to wait for a sync in place.
@@ -232,7 +241,7 @@ impl PartitionLog {
     }
 
     /// What the files of all partitions may say of the log's start.
-    pub(crate) fn start_to_save(&self) -> Offset {
+    fn start_to_save(&self) -> Offset {
         // In this order, as the start is set before the limit is taken back.
         let at_most = self.start_at_most.load(Ordering::Acquire);
         self.log_start_offset().min(Offset(at_most))
@@ -286,6 +295,13 @@ impl PartitionLog {
     ) -> io::Result<Arc<dyn DiskFile>> {
         let key = FileKey { partition: self.key, base, kind };
         self.shared.file(key, &state.path(kind, base), mode)
+    }
+}
+
+impl SavedLog for PartitionLog {
+    fn to_save(&self) -> Option<(TopicPartition, Offset, Offset)> {
+        let recovery_point = self.recovery_point()?;
+        Some((self.topic_partition(), recovery_point, self.start_to_save()))
     }
 }
 

@@ -372,14 +372,6 @@ impl View {
         self.behind_damage.map_or(floor, |behind| behind.max(floor))
     }
 
-    /// The batch that holds `from`, by its headers.
-    pub(crate) fn locate(&self, from: Offset) -> Result<(u64, ScannedBatch), ReadError> {
-        match self.locate_from(self.start(from), from)? {
-            Ok(batch) => Ok((batch.position, batch)),
-            Err(stop) => Err(self.corrupt(stop.position, stop.error)),
-        }
-    }
-
     /// The batch that holds `from`, by headers, or where they end before that.
     pub(crate) fn locate_from(
         &self,

@@ -2,38 +2,27 @@
 //! scanned, torn ones cut, indexes rebuilt.
 
 use std::collections::HashMap;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
 use ottla_log::{
-    DELETE_SUFFIX, FileKind, FolderName, LeaderEpochs, LogConfig, OffsetCheckpoint, PartitionMetadata,
-    ProducerStates, STRAY_SUFFIX, parse_folder, partition_folder, renamed_folder,
+    DELETE_SUFFIX, FileKind, FolderName, LeaderEpochs, LogConfig, PartitionMetadata, ProducerStates,
+    STRAY_SUFFIX, parse_folder, partition_folder, renamed_folder,
 };
 use ottla_types::{Offset, PartitionIndex, TopicId, TopicName, TopicPartition};
 
-use crate::disk::{DirEntry, Disk, OpenMode, read_file};
+use crate::config::StoreBug;
+use crate::disk::{DirEntry, Disk, OpenMode, is_passing, read_file};
 use crate::error::StoreError;
-use crate::journal::{JOURNAL_FOLDER, Replay, Replayed, Slot};
-use crate::load::{Known, load_log};
+use crate::journal::{JOURNAL_FOLDER, Replayed, Slot};
+use crate::load::{Known, Recovery, load_log};
 use crate::parallel::each;
-use crate::partition::{Identity, Loaded, PartitionLog, State};
+use crate::partition::{Identity, Loaded, PartitionLog, Shared, State};
+use crate::patient::PatientDisk;
 use crate::segment::Segment;
-use crate::shared::{Shared, StoreBug};
-
-/// What is known when the partitions are opened.
-pub(crate) struct Recovery<'a> {
-    pub(crate) shared: &'a Arc<Shared>,
-    /// Whether the last process closed the directory.
-    pub(crate) clean: bool,
-    pub(crate) recovery_points: OffsetCheckpoint,
-    pub(crate) log_starts: OffsetCheckpoint,
-    pub(crate) config: LogConfig,
-    pub(crate) replay: Replay,
-    /// How many folders are opened at once.
-    pub(crate) threads: usize,
-}
 
 /// The folder of the cluster's metadata log: named as a partition's, but the quorum keeps it.
 const METADATA_FOLDER: &str = "__cluster_metadata-0";
@@ -90,7 +79,7 @@ impl Recovery<'_> {
         let end = loaded.state.end();
         if !self.clean && end > known.durable_to {
             // What was found behind the durable end is shown from now on, so it is never a torn tail again.
-            let _ = self.shared.journal.mark(key, &mut loaded.state, end);
+            let _ = self.shared.journal.mark(key, &mut loaded.state.slot, end);
         }
         Ok(PartitionLog::new(Arc::clone(self.shared), who, self.config.clone(), loaded))
     }
@@ -131,7 +120,7 @@ impl Recovery<'_> {
         topic: &TopicName,
         partition: PartitionIndex,
     ) -> Result<Option<TopicId>, StoreError> {
-        let disk = &*self.shared.disk;
+        let disk = &PatientDisk(self.shared);
         let path = folder.join(PartitionMetadata::FILE);
         // A partition that is in the checkpoint had its identity synced by then.
         let name = TopicPartition { topic: topic.clone(), partition };
@@ -142,7 +131,11 @@ impl Recovery<'_> {
             file.sync().and_then(|()| file.drop_cache()).map_err(StoreError::io("sync", &path))?;
             self.shared.sync_dir(folder).map_err(StoreError::io("sync", folder))?;
         }
-        let text = read_file(disk, &path, 4_096).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        let text = match read_file(disk, &path, 4_096) {
+            // It passes, and says nothing of what the file holds.
+            Err(error) if is_passing(&error) => return Err(StoreError::io("read", path)(error)),
+            read => read.ok().and_then(|bytes| String::from_utf8(bytes).ok()),
+        };
         if let Some(Ok(metadata)) = text.as_deref().map(PartitionMetadata::decode) {
             return Ok(Some(metadata.topic_id));
         }
@@ -173,20 +166,24 @@ pub(crate) fn remove_folder(disk: &dyn Disk, folder: &Path) -> Result<(), StoreE
     disk.remove_dir(folder).map_err(StoreError::io("remove", folder))
 }
 
-/// Frees the name of a partition that isn't there from a folder that is: one that was to be deleted goes, and so does one
-/// without records. Any other may be all that there is of a log that couldn't be put aside, and gets another name.
+/// Frees the name of a partition that isn't there from a folder that is: one that nobody wants any more goes, and so does
+/// one without records. Any other may be all that there is of a log that couldn't be put aside, and gets another name.
 pub(crate) fn clear_name(
     shared: &Arc<Shared>,
     name: &TopicPartition,
-    suffix: &'static str,
+    is_unwanted: bool,
 ) -> Result<(), StoreError> {
     let disk = &*shared.disk;
     let folder = shared.dir.join(partition_folder(&name.topic, name.partition));
-    let files = disk.list(&folder).unwrap_or_default();
+    let files = match disk.list(&folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        // Whatever is in it must not be taken for the new partition's.
+        files => files.map_err(StoreError::io("list", &folder))?,
+    };
     if files.is_empty() {
         return Ok(());
     }
-    let is_kept = suffix == STRAY_SUFFIX && has_records(&files);
+    let is_kept = !is_unwanted && has_records(&files);
     let suffix = if is_kept { STRAY_SUFFIX } else { DELETE_SUFFIX };
     let unique = disk.random_id().map_err(StoreError::io("name", &folder))?;
     let renamed = shared.dir.join(renamed_folder(&name.topic, name.partition, unique, suffix));
@@ -217,23 +214,21 @@ pub(crate) fn create_partition(
     disk.create_dir(&folder).map_err(StoreError::io("create", &folder))?;
     let metadata_path = folder.join(PartitionMetadata::FILE);
     let log_path = folder.join(FileKind::Log.file_name(Offset(0)));
+    let mut unsynced_files = Vec::new();
     let made = (|| {
-        let metadata = disk.open(&metadata_path, OpenMode::CreateIfMissing)?;
-        metadata.truncate(0)?;
-        metadata.write_at(0, &[PartitionMetadata { topic_id }.encode().as_bytes()])?;
-        let log = disk.open(&log_path, OpenMode::CreateIfMissing)?;
-        log.truncate(0)?;
-        Ok(vec![(metadata_path, metadata), (log_path, log)])
-    })();
-    let unsynced_files = match made {
-        Ok(files) => files,
-        Err(error) => {
-            if let Err(error) = remove_folder(disk, &folder) {
-                tracing::warn!(%error, "folder of a partition that could not be created is left over");
-            }
-            return Err(StoreError::io("create", &folder)(error));
+        for path in [&metadata_path, &log_path] {
+            unsynced_files.push((path.clone(), disk.open(path, OpenMode::CreateNew)?));
         }
-    };
+        unsynced_files[0].1.write_at(0, &[PartitionMetadata { topic_id }.encode().as_bytes()])
+    })();
+    if let Err(error) = made {
+        // What else is in the folder is another's.
+        let made = unsynced_files.iter().map(|(path, _)| disk.remove_file(path));
+        if let Err(error) = made.fold(Ok(()), Result::and).and_then(|()| disk.remove_dir(&folder)) {
+            tracing::warn!(folder = %folder.display(), %error, "folder of a partition that could not be created is left over");
+        }
+        return Err(StoreError::io("create", &folder)(error));
+    }
     let state = State {
         folder,
         segments: vec![Segment::new(Offset(0), config.index_interval_bytes, 0)],
@@ -251,6 +246,7 @@ pub(crate) fn create_partition(
         read_hint_next: 0,
         deleted: false,
         closed_at: None,
+        finished: false,
         incarnation: 0,
         // Its names have to be synced before anything of it is acknowledged.
         direct: true,

@@ -14,7 +14,7 @@ use ottla_log::{BatchError, BatchHeader, Batches, FileKind, relative_offset};
 use ottla_types::{LeaderEpoch, Offset};
 
 use crate::damage::Damage;
-use crate::disk::{OpenMode, is_no_space};
+use crate::disk::OpenMode;
 use crate::error::{RepairError, StoreError};
 use crate::partition::{PartitionLog, State};
 use crate::segment::Segment;
@@ -26,8 +26,9 @@ const SEGMENT_BYTES_MAX: u64 = i32::MAX as u64;
 struct Piece {
     folder: PathBuf,
     damage: Damage,
-    /// The offset after it.
-    end: Offset,
+    offsets: Range<Offset>,
+    /// Where it begins in the segment.
+    position: u64,
     bytes: usize,
     /// Whether the damage reaches to its segment's end, so that its size isn't known.
     is_last: bool,
@@ -36,31 +37,44 @@ struct Piece {
 }
 
 impl Piece {
-    /// Whether nothing of the damage is left then.
+    /// Whether nothing of the damage is left then that anyone misses.
     fn is_whole(&self) -> bool {
-        self.end == self.damage.offsets.end
+        self.offsets.end == self.damage.offsets.end
     }
 
     /// Where it ends in the segment.
     fn end_position(&self) -> u64 {
-        self.damage.positions.start + self.bytes as u64
+        self.position + self.bytes as u64
+    }
+
+    /// The offsets and positions that are left of the damage: what comes behind, or what was let go before.
+    fn rest(&self) -> Option<(Range<Offset>, Range<u64>)> {
+        let (offsets, positions) = (&self.damage.offsets, &self.damage.positions);
+        if offsets.start < self.offsets.start {
+            return Some((offsets.start..self.offsets.start, positions.start..self.position));
+        }
+        let (end, end_position) = (self.offsets.end, self.end_position());
+        (!self.is_whole()).then(|| (end..offsets.end, end_position..positions.end.max(end_position)))
     }
 }
 
 /// What comes next.
 enum Next {
     Piece(Piece),
-    /// The segment is full: its damage goes on in a new one.
-    Segment(Damage),
+    /// The segment ends where the damage begins, which goes on in a new one from this offset on.
+    Segment(Damage, Offset),
 }
 
 impl PartitionLog {
     /// Puts a peer's bytes in the place of damaged ones: whole batches, from the beginning of a range of
-    /// [`Self::damage`] on. Returns what is mended, and synced, of it: what was given, or as much as there was room for in a
-    /// segment. What is left is still damaged, and can be mended next.
+    /// [`Self::damage`] on; the first may begin before the log's start. Returns what is mended, and synced, of it: what was
+    /// given, or as much as there was room for in a segment. What is left is still damaged, and can be mended next.
+    ///
+    /// Where the log's start lies in the damage and good batches follow in the segment, all up to these has to be given.
     ///
     /// # Errors
-    /// When the bytes aren't what is missing, or the disk fails; the damage stays then.
+    /// When the bytes aren't what is missing, or the disk fails; the damage stays then, as it does when there is no room or
+    /// too many files are open.
     pub fn repair(&self, records: &Bytes) -> Result<Range<Offset>, RepairError> {
         let headers =
             Batches::new(records).map(|batch| Ok(batch?.0)).collect::<Result<Vec<_>, BatchError>>()?;
@@ -69,16 +83,20 @@ impl PartitionLog {
         };
         let given = first.base_offset()..last.next_offset();
         let _one = self.commit_lock.lock();
+        let start = self.log_start_offset();
         let needs_closed = {
             let state = self.state.lock();
-            state.needs_closed(&given)?
+            if state.finished {
+                return Err(StoreError::Closed.into());
+            }
+            state.needs_closed(&given, start)?
         };
         let mended_to = if needs_closed {
             self.closed(|| self.mend(records, &headers, &given, true))?
         } else {
             self.mend(records, &headers, &given, false)?
         };
-        Ok(given.start..mended_to)
+        Ok(given.start.max(start)..mended_to.max(start))
     }
 
     /// Returns the offset up to which it is mended. The files are read again only if the log is closed, and if nothing else
@@ -93,7 +111,7 @@ impl PartitionLog {
         let piece = loop {
             match self.next_piece(headers, given)? {
                 Next::Piece(piece) => break piece,
-                Next::Segment(damage) => self.begin_segment(&damage)?,
+                Next::Segment(damage, base) => self.begin_segment(&damage, base)?,
             }
         };
         if let Some(text) = &piece.epochs {
@@ -105,40 +123,48 @@ impl PartitionLog {
             self.sync_snapshot(&piece.folder, snapshot);
         }
         self.write_piece(&piece, &records[..piece.bytes])?;
-        if piece.is_whole() && is_closed && !self.state.lock().has_more_damage(&piece.damage) {
+        let start = self.log_start_offset();
+        if piece.is_whole() && is_closed && self.state.lock().is_last_to_mend(&piece.damage, start) {
             self.end_repair(&piece)?
         } else {
             self.shrink_damage(&piece)
         }
-        Ok(piece.end)
+        Ok(piece.offsets.end)
     }
 
     /// Checks what is given, and takes note of the epochs and producers of what is to be written of it.
     fn next_piece(&self, headers: &[BatchHeader<'_>], given: &Range<Offset>) -> Result<Next, RepairError> {
-        let segment_bytes = u64::from(self.config().segment_bytes);
+        let (config, log_start) = (self.config(), self.log_start_offset());
         let mut state = self.state.lock();
-        let damage = state.damage_for(given)?.clone();
+        let damage = state.damage_for(given, log_start)?.clone();
         check_chain(&state, headers, &damage)?;
         let is_last = state.is_at_segment_end(&damage)?;
-        let (start, needed) =
-            (damage.positions.start, damage.positions.end.saturating_sub(damage.positions.start));
-        let (count, bytes) = if is_last {
-            fitting(headers, &damage, segment_bytes)
-        } else {
-            fitting(headers, &damage, u64::MAX)
-        };
-        if count == 0 && start > 0 && is_last {
-            return Ok(Next::Segment(damage));
+        // The batches before it are let go, and nobody knows how long they were.
+        let begins_later = damage.offsets.start < given.start;
+        if is_last && begins_later {
+            return Ok(Next::Segment(damage, given.start));
         }
-        let end = headers[..count].last().map_or(given.start, BatchHeader::next_offset);
-        let is_whole = end == damage.offsets.end;
-        let fits = is_last || if is_whole { bytes == needed } else { bytes < needed };
+        let Range { start, end } = damage.positions;
+        let needed = end.saturating_sub(start);
+        let segment_bytes = if is_last { u64::from(config.segment_bytes) } else { u64::MAX };
+        let (count, bytes) = fitting(headers, &damage, segment_bytes);
+        if count == 0 && start > 0 && is_last {
+            return Ok(Next::Segment(damage, given.start));
+        }
+        let offsets = given.start..headers[..count].last().map_or(given.start, BatchHeader::next_offset);
+        let fits = match offsets.end == damage.offsets.end {
+            _ if is_last => true,
+            true if begins_later => bytes < needed,
+            true => bytes == needed,
+            false => bytes < needed && !begins_later,
+        };
         if count == 0 || !fits {
             return Err(RepairError::Length { needed, given: bytes });
         }
+        let position = if begins_later { end - bytes } else { start };
         let mut filled = false;
-        for header in &headers[..count] {
-            filled |= state.epochs.fill_in(header.leader_epoch(), header.base_offset());
+        for header in headers[..count].iter().filter(|header| header.next_offset() > log_start) {
+            filled |= state.epochs.fill_in(header.leader_epoch(), header.base_offset().max(log_start));
             state.producers.fill_in(*header);
         }
         let epochs = filled.then(|| state.epochs.encode());
@@ -146,7 +172,8 @@ impl PartitionLog {
             state.epochs_unsaved = false;
         }
         let bytes = usize::try_from(bytes).expect("it is in memory");
-        Ok(Next::Piece(Piece { folder: state.folder.clone(), damage, end, bytes, is_last, epochs }))
+        let folder = state.folder.clone();
+        Ok(Next::Piece(Piece { folder, damage, offsets, position, bytes, is_last, epochs }))
     }
 
     fn write_piece(&self, piece: &Piece, records: &[u8]) -> Result<(), StoreError> {
@@ -154,7 +181,7 @@ impl PartitionLog {
         let path = piece.folder.join(FileKind::Log.file_name(base));
         let written = (|| {
             let file = self.log_file(base, &path)?;
-            file.write_at(piece.damage.positions.start, &[records])?;
+            file.write_at(piece.position, &[records])?;
             if piece.is_last && piece.is_whole() {
                 file.truncate(piece.end_position())?;
             }
@@ -169,30 +196,30 @@ impl PartitionLog {
         written.map_err(|error| self.not_written(&piece.folder, path, error))
     }
 
-    /// A full disk leaves it as damaged as it was; all else ends the store.
+    /// A full disk and too many open files leave it as damaged as it was; all else ends the store.
     fn not_written(&self, folder: &Path, path: PathBuf, error: std::io::Error) -> StoreError {
-        let full = is_no_space(&error);
         let error = StoreError::io("write", path)(error);
-        if full { error } else { self.fail(folder, "repair", error) }
+        if error.is_passing() { error } else { self.fail(folder, "repair", error) }
     }
 
-    /// The segment that ends in the damage is full: it ends where the damage begins, and the damage is that of a new one.
-    fn begin_segment(&self, damage: &Damage) -> Result<(), StoreError> {
-        let (base, position) = (damage.offsets.start, damage.positions.start);
+    /// The segment that ends in the damage ends where that begins, and the damage from `base` on is that of a new one: the
+    /// segment is full, or what comes before was let go.
+    fn begin_segment(&self, damage: &Damage, base: Offset) -> Result<(), RepairError> {
+        let position = damage.positions.start;
         let folder = self.state.lock().folder.clone();
         let path = |base| folder.join(FileKind::Log.file_name(base));
         if self.shared.saved_recovery_point(&self.topic_partition()) < damage.offsets.end {
             // After a crash the journal would repeat, behind the segment's new end, what was damaged there.
-            let later = std::io::Error::other("the journal may still repeat it until the next checkpoint");
-            return Err(StoreError::io("shorten", path(damage.segment))(later));
+            self.shared.want_checkpoint();
+            return Err(RepairError::NotYet);
         }
         let disk = &*self.shared.disk;
         let (before, new) = (path(damage.segment), path(base));
         let made = (|| {
             let before = self.log_file(damage.segment, &before)?;
+            let file = disk.open(&new, OpenMode::CreateIfMissing)?;
             before.truncate(position)?;
             before.sync()?;
-            let file = disk.open(&new, OpenMode::CreateIfMissing)?;
             file.truncate(0)?;
             file.sync()?;
             self.shared.sync_dir(&folder)
@@ -200,7 +227,7 @@ impl PartitionLog {
         if let Err(error) = made {
             let error = self.not_written(&folder, new.clone(), error);
             let _ = disk.remove_file(&new);
-            return Err(error);
+            return Err(error.into());
         }
         let interval_bytes = self.config().index_interval_bytes;
         let mut state = self.state.lock();
@@ -214,9 +241,7 @@ impl PartitionLog {
         full.forget_indexes();
         full.was_cut = true;
         state.segments.insert(at, segment);
-        if let Some(known) = state.damaged.iter_mut().find(|known| known.offsets == damage.offsets) {
-            (known.segment, known.positions) = (base, 0..0);
-        }
+        state.move_damage(damage, base);
         state.incarnation += 1;
         drop(state);
         // They may speak of what was lost; they are made again.
@@ -243,14 +268,7 @@ impl PartitionLog {
         if let Some(segment) = segment.filter(|segment| segment.bytes < piece.end_position()) {
             segment.set_recovered(piece.end_position(), segment.end);
         }
-        if piece.is_whole() {
-            state.damaged.retain(|known| known.offsets != piece.damage.offsets);
-        }
-        let known = state.damaged.iter_mut().find(|known| known.offsets == piece.damage.offsets);
-        if let Some(known) = known {
-            known.offsets.start = piece.end;
-            known.positions = piece.end_position()..known.positions.end.max(piece.end_position());
-        }
+        state.take_off(piece);
         // A view from before may still come upon what was damaged.
         state.incarnation += 1;
     }
@@ -259,7 +277,7 @@ impl PartitionLog {
     fn end_repair(&self, piece: &Piece) -> Result<(), StoreError> {
         let end = {
             let mut state = self.state.lock();
-            state.damaged.retain(|known| known.offsets != piece.damage.offsets);
+            state.take_off(piece);
             // The files are read anew; nobody may write index entries meanwhile.
             state.segments.iter_mut().for_each(Segment::forget_pending_entries);
             let base = piece.damage.segment;
@@ -281,18 +299,47 @@ impl PartitionLog {
 impl State {
     /// Whether a repair with what is given needs a log that stays as it is: where its own end is mended, and where its files
     /// are read again.
-    fn needs_closed(&self, given: &Range<Offset>) -> Result<bool, RepairError> {
-        let damage = self.damage_for(given)?;
+    fn needs_closed(&self, given: &Range<Offset>, start: Offset) -> Result<bool, RepairError> {
+        let damage = self.damage_for(given, start)?;
         let is_active = self.segments.last().is_some_and(|active| active.base == damage.segment);
-        Ok(is_active || (given.end == damage.offsets.end && !self.has_more_damage(damage)))
+        Ok(is_active || (given.end == damage.offsets.end && self.is_last_to_mend(damage, start)))
     }
 
-    /// Whether something else is damaged in the segment, so that a place within it isn't the last one to be mended. What is
-    /// missing at a segment's end always counts as that.
-    fn has_more_damage(&self, damage: &Damage) -> bool {
+    /// Whether nothing else in its segment is missed by a log that begins at `start`. What is missing at a segment's end
+    /// always counts as the last.
+    fn is_last_to_mend(&self, damage: &Damage, start: Offset) -> bool {
         let is_other =
             |known: &Damage| known.segment == damage.segment && known.offsets.start != damage.offsets.start;
-        !self.is_at_segment_end(damage).unwrap_or(true) && self.damaged.iter().any(is_other)
+        let mut missed = self.damaged.iter().filter(|known| known.is_missed(start));
+        self.is_at_segment_end(damage).unwrap_or(true) || !missed.any(is_other)
+    }
+
+    /// What is mended is damaged no more.
+    fn take_off(&mut self, piece: &Piece) {
+        let is_it = |known: &Damage| known.offsets == piece.damage.offsets;
+        let Some(at) = self.damaged.iter().position(is_it) else { return };
+        match piece.rest() {
+            Some(rest) => (self.damaged[at].offsets, self.damaged[at].positions) = rest,
+            None => drop(self.damaged.remove(at)),
+        }
+    }
+
+    /// The damage from `base` on is that of the segment that begins there; what comes before has no bytes.
+    fn move_damage(&mut self, damage: &Damage, base: Offset) {
+        let is_it = |known: &Damage| known.offsets == damage.offsets;
+        let Some(at) = self.damaged.iter().position(is_it) else { return };
+        let known = &mut self.damaged[at];
+        (known.offsets.start, known.segment, known.positions) = (base, base, 0..0);
+        if damage.offsets.start < base {
+            let end = damage.positions.start;
+            let let_go = Damage {
+                offsets: damage.offsets.start..base,
+                positions: end..end,
+                hides_producers: false,
+                ..damage.clone()
+            };
+            self.damaged.insert(at, let_go);
+        }
     }
 
     /// Whether the damage reaches to its segment's end.
@@ -302,9 +349,14 @@ impl State {
         Ok(damage.positions.end >= segment.bytes)
     }
 
-    /// The damage that begins with what is given, and doesn't end before it.
-    fn damage_for(&self, given: &Range<Offset>) -> Result<&Damage, RepairError> {
-        let holds = |damage: &&Damage| damage.offsets.start == given.start && given.end <= damage.offsets.end;
+    /// The damage that begins with what is given, and doesn't end before it. A log that begins at `start`, within it, needs
+    /// only what holds that offset and what comes behind.
+    fn damage_for(&self, given: &Range<Offset>, start: Offset) -> Result<&Damage, RepairError> {
+        let holds = |damage: &&Damage| {
+            let begins_later = damage.offsets.start < given.start && given.contains(&start);
+            let begins_there = damage.offsets.start == given.start || begins_later;
+            begins_there && given.end <= damage.offsets.end && damage.is_missed(start)
+        };
         let found = self.damaged.iter().find(holds).filter(|_| !self.deleted);
         found.ok_or_else(|| RepairError::NotDamaged { given: given.clone() })
     }
@@ -331,18 +383,20 @@ fn fitting(headers: &[BatchHeader<'_>], damage: &Damage, segment_bytes: u64) -> 
 
 /// Whether batches follow each other, and their epochs those around the damage.
 fn check_chain(state: &State, headers: &[BatchHeader<'_>], damage: &Damage) -> Result<(), RepairError> {
-    let before = damage.offsets.start.0.checked_sub(1).and_then(|last| state.epochs.epoch_at(Offset(last)));
+    let first = headers.first().map_or(damage.offsets.start, BatchHeader::base_offset);
+    let before = first.0.checked_sub(1).and_then(|last| state.epochs.epoch_at(Offset(last)));
     // At the log's end the table may lack the newest epochs.
     let after =
         (damage.offsets.end < state.end()).then(|| state.epochs.epoch_at(damage.offsets.end)).flatten();
-    let (mut expected, mut epoch) = (damage.offsets.start, before.unwrap_or(LeaderEpoch(-1)));
+    let (mut expected, mut epoch) = (first, before.unwrap_or(LeaderEpoch(-1)));
     for header in headers {
         let given = header.leader_epoch();
         if header.base_offset() != expected {
             return Err(RepairError::NotDamaged { given: header.base_offset()..header.next_offset() });
         }
-        // The table may lack epochs that began in the damage, but has none too early.
-        let known = state.epochs.epoch_at(header.base_offset()).unwrap_or(epoch);
+        // The table may lack epochs that began in the damage, but has none too early. It begins at the log's start, which
+        // may lie within a batch.
+        let known = state.epochs.epoch_at(header.last_offset()).unwrap_or(epoch);
         if given < epoch.max(known) || after.is_some_and(|after| given > after) {
             return Err(RepairError::Epoch { given });
         }

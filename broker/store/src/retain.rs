@@ -11,6 +11,11 @@ use crate::partition::{PartitionLog, State};
 use crate::segment::Segment;
 
 impl State {
+    /// Whether anything may still change on disk: its store isn't being closed, and it wasn't deleted.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.deleted && !self.finished
+    }
+
     /// The snapshot that tells of producers, if there is anything to tell.
     pub(crate) fn snapshot_to_sync(&self) -> Option<Offset> {
         self.snapshot_at.filter(|_| !self.producers.is_empty())
@@ -24,7 +29,7 @@ impl PartitionLog {
         let count = {
             let mut state = self.state.lock();
             let offset = offset.min(self.durable_end_offset());
-            if state.deleted || self.shared.has_failed() || offset <= self.log_start_offset() {
+            if !state.is_open() || self.shared.has_failed() || offset <= self.log_start_offset() {
                 return 0;
             }
             self.set_start(offset);
@@ -38,6 +43,18 @@ impl PartitionLog {
     /// Deletes what the settings don't retain, nothing at `limit` or after: what isn't committed stays. Returns the number
     /// of segments deleted.
     pub fn enforce_retention(self: &Arc<Self>, now_ms: i64, limit: Offset) -> usize {
+        loop {
+            let count = {
+                let state = self.state.lock();
+                let config = self.config();
+                let segments: Vec<RetainedSegment> = state.segments.iter().map(retained).collect();
+                retention(&segments, &config, self.log_start_offset(), limit, now_ms)
+            };
+            // The first one that stays, too: it may be one that nothing else ever lets go.
+            if !self.check_times(count + 1) {
+                break;
+            }
+        }
         let deleted = self.delete_old(now_ms, limit);
         self.queue_if_unsynced();
         deleted
@@ -47,12 +64,15 @@ impl PartitionLog {
         let config = self.config();
         let _one = self.commit_lock.lock();
         let mut state = self.state.lock();
-        if state.deleted || self.shared.has_failed() {
+        if !state.is_open() || self.shared.has_failed() {
             return 0;
         }
         let segments: Vec<RetainedSegment> = state.segments.iter().map(retained).collect();
         let limit = limit.min(self.durable_end_offset());
         let count = retention(&segments, &config, self.log_start_offset(), limit, now_ms);
+        // It became older, or the log was cut, since they were checked.
+        let is_known = |segment: &&Segment| segment.time_is_known;
+        let count = count.min(state.segments.iter().take_while(is_known).count());
         if count == state.segments.len() && self.roll(&mut state, &config, now_ms).is_err() {
             return 0;
         }
@@ -79,10 +99,11 @@ impl PartitionLog {
         let gone: Vec<Segment> = {
             let mut state = self.state.lock();
             self.set_start(start);
-            state.forget_damage_before(start);
             state.touched = true;
             state.epochs_unsaved |= state.epochs.advance_start(start);
-            state.segments.drain(..count).collect()
+            let gone = state.segments.drain(..count).collect();
+            state.forget_damage_before(start);
+            gone
         };
         for segment in &gone {
             self.remove_segment_files(&folder, segment.base);

@@ -1,15 +1,15 @@
 //! The scrub: reads what is stored again, slowly, from the disk itself, and names what is damaged before anyone needs it.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use ottla_log::{BatchError, Depth, JournalKey};
 use ottla_types::{Offset, PartitionIndex, TopicId};
 
-use crate::damage::Stop;
+use crate::damage::{Damage, Stop};
 use crate::error::ReadError;
 use crate::partition::PartitionLog;
 use crate::read::{SeenEpoch, UpTo};
-use crate::store::Store;
 
 /// What one step has seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,29 +32,26 @@ pub(crate) struct ScrubCursor {
 }
 
 /// The bytes that were read, and the damage that they end at.
-type Scrubbed = (u64, Option<Range<Offset>>);
+type Scrubbed = (u64, Option<Damage>);
 
-impl Store {
-    /// Checks the next `budget_bytes` or so of all that is durable; the caller says how often. What is damaged is noted
-    /// as [`PartitionLog::damage`], and its hooks are called.
-    pub fn scrub_step(&self, budget_bytes: u64) -> ScrubReport {
-        let mut cursor = self.inner.scrub.lock();
+impl ScrubCursor {
+    /// Checks the next `budget_bytes` or so of these logs, which it stands in one of.
+    pub(crate) fn step(&mut self, mut logs: Vec<Arc<PartitionLog>>, budget_bytes: u64) -> ScrubReport {
         let mut report = ScrubReport::default();
-        let mut logs = self.inner.logs();
         logs.sort_by_key(|log| log.journal_key());
-        let from = cursor.key.map_or(0, |key| logs.partition_point(|log| log.journal_key() < key));
+        let from = self.key.map_or(0, |key| logs.partition_point(|log| log.journal_key() < key));
         for log in &logs[from..] {
             let key = log.journal_key();
-            if cursor.key != Some(key) {
-                *cursor = ScrubCursor { key: Some(key), ..ScrubCursor::default() };
+            if self.key != Some(key) {
+                *self = Self { key: Some(key), ..Self::default() };
             }
-            match log.scrub(&mut cursor, budget_bytes, &mut report) {
+            match log.scrub(self, budget_bytes, &mut report) {
                 Ok(true) => {}
                 Ok(false) => return report,
                 Err(error) => tracing::warn!(?log, %error, "not scrubbed to its end"),
             }
         }
-        *cursor = ScrubCursor::default();
+        *self = Self::default();
         report.finished = true;
         report
     }
@@ -72,8 +69,9 @@ impl PartitionLog {
             if report.bytes >= budget_bytes {
                 return Ok(false);
             }
-            let from = cursor.offset.max(self.log_start_offset());
-            let known = self.state.lock().damage_at(from).map(|damage| damage.offsets.clone());
+            let start = self.log_start_offset();
+            let from = cursor.offset.max(start);
+            let known = self.state.lock().damage_at(from).map(|damage| damage.missed(start));
             if let Some(offsets) = known {
                 (cursor.offset, cursor.place) = (offsets.end, None);
                 report.damaged.push((self.topic_id, self.partition, offsets));
@@ -83,7 +81,9 @@ impl PartitionLog {
             match self.scrub_segment(from, cursor, left) {
                 Ok(Some((bytes, damaged))) => {
                     report.bytes += bytes;
-                    report.damaged.extend(damaged.map(|offsets| (self.topic_id, self.partition, offsets)));
+                    let missed = damaged.filter(|damage| damage.is_missed(start));
+                    let missed = missed.map(|damage| (self.topic_id, self.partition, damage.missed(start)));
+                    report.damaged.extend(missed);
                 }
                 // It was cut or deleted meanwhile.
                 Ok(None) | Err(ReadError::OutOfRange { .. } | ReadError::Deleted) => return Ok(true),
@@ -143,6 +143,6 @@ impl PartitionLog {
         let damage = self.found_damage(&view, stop)?;
         cursor.offset = damage.offsets.end;
         cursor.place = Some((view.base, view.incarnation, damage.positions.end));
-        Ok(Some((bytes, Some(damage.offsets))))
+        Ok(Some((bytes, Some(damage))))
     }
 }

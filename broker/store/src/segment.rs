@@ -5,7 +5,7 @@ use std::ops::Range;
 use ottla_log::{BatchHeader, Entries, IndexEntry, IndexPacer, TimeIndexEntry, relative_offset};
 use ottla_types::Offset;
 
-use crate::shared::Held;
+use crate::held::Held;
 
 /// Reads copy the entries in memory, so they are kept few.
 const ENTRIES_IN_MEMORY: usize = 64;
@@ -43,6 +43,8 @@ pub(crate) struct Segment {
     /// Whether the index files have writes that weren't synced.
     pub(crate) index_unsynced: bool,
     pub(crate) pacer: IndexPacer,
+    /// Whether its greatest timestamp is that of its batches: what its time index says of a closed segment may be wrong.
+    pub(crate) time_is_known: bool,
     /// The greatest timestamp of the first batch.
     pub(crate) first_timestamp_ms: Option<i64>,
     pub(crate) created_ms: i64,
@@ -70,6 +72,7 @@ impl Segment {
             time_index: IndexState::new(0),
             index_unsynced: false,
             pacer: IndexPacer::new(interval_bytes),
+            time_is_known: true,
             first_timestamp_ms: None,
             created_ms,
             modified_ms: created_ms,
@@ -151,6 +154,13 @@ impl Segment {
     /// The greatest timestamp and the last offset of its batch.
     pub(crate) fn max_timestamp(&self) -> Option<TimeIndexEntry> {
         self.pacer.max_timestamp()
+    }
+
+    /// Puts another greatest timestamp in the place of what the time index says, of which nothing is to be believed then.
+    pub(crate) fn set_max_timestamp(&mut self, interval_bytes: u32, max: Option<TimeIndexEntry>) {
+        self.pacer = IndexPacer::resume(interval_bytes, max, max);
+        self.time_index = IndexState { written: 0, pending: max.into_iter().collect() };
+        self.index_unsynced = true;
     }
 
     /// Whether all of `range` was checked or written by this process.

@@ -12,14 +12,12 @@ use ottla_types::{Offset, TopicPartition};
 use parking_lot::{Condvar, Mutex};
 
 use crate::changes::Unsaved;
+use crate::config::{FatalHook, StoreBug};
 use crate::disk::{Disk, DiskFile, OpenMode, is_out_of_files};
 use crate::error::{FatalError, StoreError};
-use crate::journal::Journal;
-use crate::offsets::OffsetFiles;
-use crate::partition::PartitionLog;
-
-/// Called once, when a write or sync has failed.
-pub type FatalHook = Arc<dyn Fn(&FatalError) + Send + Sync>;
+use crate::held::Held;
+use crate::journal::{GroupLog, Journal};
+use crate::offsets::{OffsetFiles, SavedLog};
 
 /// What may be written between two checkpoints: a recovery looks at the headers of that much.
 const CHECKPOINT_BYTES: u64 = 512 << 20;
@@ -45,21 +43,6 @@ struct OpenFiles {
     swept: u64,
 }
 
-/// A file with unsynced bytes. It is held open until they are synced, so that an error of writing back can't get lost.
-#[derive(Clone)]
-pub(crate) struct Held {
-    pub(crate) file: Arc<dyn DiskFile>,
-    _count: Arc<Count>,
-}
-
-struct Count(Arc<AtomicUsize>);
-
-impl Drop for Count {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
 /// What the thread for upkeep is asked to do.
 #[derive(Default)]
 struct Upkeep {
@@ -80,37 +63,8 @@ pub struct StoreMemory {
     pub open_files_max: usize,
 }
 
-/// The bugs that the simulation plants to see whether it finds them: what the store then leaves out.
-#[doc(hidden)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StoreBug {
-    /// Journal files are used again before the segments are synced.
-    ReleaseBeforeSync,
-    /// Journal files are used again and nothing says any more how far the segments were durable.
-    ReleaseWithoutMarks,
-    /// The journal is replayed without looking at cuts.
-    ReplayWithoutCuts,
-    /// A log is cut without making its entries void.
-    CutWithoutFence,
-    /// Groups of an older generation are taken for new ones.
-    IgnoreGeneration,
-    /// A small append goes to the journal though a large one before it isn't synced.
-    OvertakeUnsynced,
-    /// The journal isn't replayed.
-    SkipReplay,
-    /// A group of the journal takes whatever comes.
-    GroupWithoutLimit,
-    /// Files that were opened stay open.
-    KeepFilesOpen,
-    /// What follows a cut goes to the places in the file where something else was.
-    WriteOverWhatWasCut,
-    /// What changed for single logs since the last checkpoint is forgotten.
-    IgnoreChanges,
-    /// What changes for single logs isn't synced.
-    SkipSyncOfChanges,
-}
-
-pub(crate) struct Shared {
+/// What the logs `L` of a store share, and all that is known of them here.
+pub(crate) struct Shared<L> {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) dir: PathBuf,
     open_files: Mutex<OpenFiles>,
@@ -118,9 +72,9 @@ pub(crate) struct Shared {
     failed: AtomicBool,
     on_fatal: FatalHook,
     next_key: AtomicU64,
-    dirty: Mutex<Vec<Arc<PartitionLog>>>,
+    dirty: Mutex<Vec<Arc<L>>>,
     wake: Condvar,
-    pub(crate) journal: Journal,
+    pub(crate) journal: Journal<L>,
     held: Arc<AtomicUsize>,
     /// Bytes written since the last checkpoint.
     bytes_since_checkpoint: AtomicU64,
@@ -134,11 +88,11 @@ pub(crate) struct Shared {
     offsets: OffsetFiles,
 }
 
-impl Shared {
+impl<L: GroupLog + SavedLog> Shared<L> {
     pub(crate) fn new(
         disk: Arc<dyn Disk>,
         dir: PathBuf,
-        (journal, offsets): (Journal, OffsetFiles),
+        (journal, offsets): (Journal<L>, OffsetFiles),
         open_files_max: usize,
         on_fatal: FatalHook,
         bug: Option<StoreBug>,
@@ -166,13 +120,13 @@ impl Shared {
     }
 
     /// Writes both checkpoint files, where something has changed.
-    pub(crate) fn save_offsets(&self, logs: &[Arc<PartitionLog>]) -> Result<(), StoreError> {
+    pub(crate) fn save_offsets(&self, logs: &[Arc<L>]) -> Result<(), StoreError> {
         self.offsets.save(logs).map_err(|error| self.unsaved(error))
     }
 
     /// Removes what was made ready for changes: there won't be any.
-    pub(crate) fn end_offset_changes(&self) -> Result<(), StoreError> {
-        self.offsets.end_changes().map_err(|error| self.unsaved(error))
+    pub(crate) fn end_offset_changes(&self) {
+        self.offsets.end_changes();
     }
 
     /// What the disk says of a partition's recovery point, at the least.
@@ -203,10 +157,15 @@ impl Shared {
     fn change_offsets(&self, name: &TopicPartition, change: OffsetChange) -> Result<(), StoreError> {
         self.offsets.change(name, change).map_err(|error| self.unsaved(error))?;
         if self.offsets.has_many_changes() {
-            // A checkpoint writes all that they say.
-            self.count_written(CHECKPOINT_BYTES);
+            // It writes all that they say.
+            self.want_checkpoint();
         }
         Ok(())
+    }
+
+    /// Has the thread for upkeep write recovery points soon.
+    pub(crate) fn want_checkpoint(&self) {
+        self.count_written(CHECKPOINT_BYTES);
     }
 
     /// Makes the entries so far of a log in the journal void; see [`Journal::begin_cut`].
@@ -254,9 +213,8 @@ impl Shared {
 
     /// Holds a file with unsynced bytes, and says whether too many are held: then it has to be synced soon.
     pub(crate) fn hold(&self, file: &Arc<dyn DiskFile>) -> (Held, bool) {
-        let held = self.held.fetch_add(1, Ordering::AcqRel) + 1;
-        let count = Arc::new(Count(Arc::clone(&self.held)));
-        (Held { file: Arc::clone(file), _count: count }, held > self.open_files_max / 2)
+        let (held, count) = Held::new(file, &self.held);
+        (held, count > self.open_files_max / 2)
     }
 
     /// Adds to what a recovery would have to look through.
@@ -319,22 +277,27 @@ impl Shared {
         Ok(())
     }
 
-    /// Makes the names in a folder durable. Too many open files pass: those that are only kept open are closed.
+    /// Makes the names in a folder durable, however many files are open.
     pub(crate) fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.patiently(path, || self.disk.sync_dir(path))
+    }
+
+    /// Does what needs a file to be opened. Too many open files pass: those that are only kept open are closed.
+    pub(crate) fn patiently<T>(&self, path: &Path, act: impl Fn() -> io::Result<T>) -> io::Result<T> {
         let mut waits = 0;
         loop {
-            match self.disk.sync_dir(path) {
+            match act() {
                 Err(error) if is_out_of_files(&error) && waits < OUT_OF_FILES_WAITS_MAX => {
                     self.open_files.lock().files.clear();
                     if waits == 0 {
-                        tracing::warn!(path = %path.display(), "too many open files, waiting to sync a folder");
+                        tracing::warn!(path = %path.display(), "too many open files, waiting for some to be closed");
                     }
                     if waits > 0 {
                         std::thread::sleep(OUT_OF_FILES_WAIT);
                     }
                     waits += 1;
                 }
-                synced => return synced,
+                done => return done,
             }
         }
     }
@@ -412,13 +375,13 @@ impl Shared {
     }
 
     /// Puts a partition on the committer's list.
-    pub(crate) fn mark_dirty(&self, partition: Arc<PartitionLog>) {
+    pub(crate) fn mark_dirty(&self, partition: Arc<L>) {
         self.dirty.lock().push(partition);
         self.wake.notify_one();
     }
 
     /// Takes the committer's list, in the order in which partitions became dirty.
-    pub(crate) fn take_dirty(&self) -> Vec<Arc<PartitionLog>> {
+    pub(crate) fn take_dirty(&self) -> Vec<Arc<L>> {
         std::mem::take(&mut *self.dirty.lock())
     }
 

@@ -1,15 +1,12 @@
 //! The files beside the segments: indexes, snapshots, leader epochs. They are synced at checkpoints, before the
 //! recovery point passes what they tell about; until then recovery makes them again from the log.
 
-use std::path::PathBuf;
-use std::sync::Arc;
-
 use ottla_log::{FileKind, LeaderEpochs};
 use ottla_types::Offset;
 
-use crate::disk::{DiskFile, OpenMode, replace_file};
+use crate::disk::{OpenMode, replace_file};
 use crate::error::{FatalError, StoreError};
-use crate::partition::{PartitionLog, State};
+use crate::partition::{OpenFile, PartitionLog, State};
 use crate::segment::Segment;
 
 /// The producer snapshots that are kept.
@@ -37,8 +34,9 @@ impl PartitionLog {
                 // So that the next start need not look for producers in all of the log.
                 self.save_producers(&mut state, end);
             }
+            let indexes = self.take_unsynced_indexes(&mut state)?;
             let mut files = std::mem::take(&mut state.unsynced_files);
-            self.take_unsynced_indexes(&mut state, &mut files)?;
+            files.extend(indexes);
             let epochs = state.epochs_unsaved.then(|| state.epochs.encode());
             state.epochs_unsaved = false;
             (state.folder.clone(), state.synced_end, files, epochs)
@@ -68,24 +66,18 @@ impl PartitionLog {
         Ok(())
     }
 
-    fn take_unsynced_indexes(
-        &self,
-        state: &mut State,
-        files: &mut Vec<(PathBuf, Arc<dyn DiskFile>)>,
-    ) -> Result<(), StoreError> {
-        for at in 0..state.segments.len() {
-            if !state.segments[at].index_unsynced {
-                continue;
-            }
-            let base = state.segments[at].base;
+    /// All of them, or none: those of which it isn't said any more that they are unsynced nobody would sync.
+    fn take_unsynced_indexes(&self, state: &mut State) -> Result<Vec<OpenFile>, StoreError> {
+        let mut files = Vec::new();
+        for segment in state.segments.iter().filter(|segment| segment.index_unsynced) {
             for kind in [FileKind::Index, FileKind::TimeIndex] {
-                let path = state.path(kind, base);
-                let file = self.file(state, kind, base, OpenMode::CreateIfMissing);
+                let path = state.path(kind, segment.base);
+                let file = self.file(state, kind, segment.base, OpenMode::CreateIfMissing);
                 files.push((path.clone(), file.map_err(StoreError::io("open", path))?));
             }
-            state.segments[at].index_unsynced = false;
         }
-        Ok(())
+        state.segments.iter_mut().for_each(|segment| segment.index_unsynced = false);
+        Ok(files)
     }
 
     /// Completes all files for a clean shutdown: the next open needs no scan. Nothing is appended any more, be it by who
@@ -94,7 +86,7 @@ impl PartitionLog {
         {
             let _one = self.commit_lock.lock();
             let mut state = self.state.lock();
-            state.closed_at = Some(state.end());
+            state.finished = true;
         }
         self.sync_in_place().map_err(|_| StoreError::Failed)?;
         {

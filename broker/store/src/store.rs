@@ -10,85 +10,22 @@ use std::time::{Duration, Instant};
 use ottla_log::{
     DELETE_SUFFIX, JournalKey, LogConfig, MetaProperties, STRAY_SUFFIX, partition_folder, renamed_folder,
 };
-use ottla_types::{BrokerId, ClusterId, DirectoryId, PartitionIndex, TopicId, TopicName, TopicPartition};
+use ottla_types::{ClusterId, DirectoryId, PartitionIndex, TopicId, TopicName, TopicPartition};
 use parking_lot::{Mutex, RwLock};
 
+use crate::config::{Committer, StoreBug, StoreConfig};
 use crate::disk::{Disk, DiskLock};
 use crate::error::{FatalError, StoreError};
 use crate::journal::{Ignore, JOURNAL_FOLDER, Journal};
+use crate::load::Recovery;
 use crate::meta::{CLEAN_FILE, claim, save, take_clean_mark, take_lock};
 use crate::offsets::OffsetFiles;
 use crate::parallel::each;
-use crate::partition::PartitionLog;
+use crate::partition::{PartitionLog, Shared};
 use crate::real::RealDisk;
-use crate::recover::{Recovery, clear_name, create_partition, remove_folder};
-use crate::scrub::ScrubCursor;
-use crate::shared::{FatalHook, Shared, StoreBug, StoreMemory};
-
-/// Who drives the commits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Committer {
-    /// A thread of the store: what is appended becomes durable by itself.
-    Thread,
-    /// The caller, by [`Store::commit_now`] and [`Store::checkpoint`]: for simulations.
-    Manual,
-}
-
-/// How a store is opened.
-#[derive(Clone)]
-pub struct StoreConfig {
-    /// The data directory; created when it doesn't exist.
-    pub dir: PathBuf,
-    /// The cluster that it has to belong to; `None` accepts the one that the directory names.
-    /// An empty directory is formatted for it.
-    pub cluster_id: Option<ClusterId>,
-    /// The broker that it has to belong to.
-    pub node_id: BrokerId,
-    /// The name and the content of a file that is to be there before an empty directory counts as formatted.
-    pub formatted_with: Option<(&'static str, &'static str)>,
-    /// The settings of partitions that are found, until [`Store::set_config`] says better.
-    pub default_config: LogConfig,
-    /// Called once when a write or sync has failed; the broker has to end then.
-    pub on_fatal: FatalHook,
-    /// The files that are held open at most, beyond those with unsynced bytes.
-    pub open_files_max: usize,
-    /// Who drives the commits.
-    pub committer: Committer,
-    /// How often recovery points are written while there is something new.
-    pub checkpoint_interval: Duration,
-    /// The size of one of the journal's two files in bytes: segments are synced whenever one is full. With 0 there is
-    /// no journal, and each segment is synced for itself.
-    pub journal_file_bytes: u64,
-    /// How long an idempotent producer is remembered after it was last heard: Kafka's `producer.id.expiration.ms`, which
-    /// counts from the time of its records there.
-    pub producer_expiration: Duration,
-    /// How many partitions are synced, opened or closed at once.
-    pub sync_threads: usize,
-    /// A bug that a simulation plants.
-    #[doc(hidden)]
-    pub bug: Option<StoreBug>,
-}
-
-impl StoreConfig {
-    /// The defaults for a directory: any cluster, a thread that commits, and an error log line when the disk fails.
-    pub fn new(dir: impl Into<PathBuf>, node_id: BrokerId) -> Self {
-        Self {
-            dir: dir.into(),
-            cluster_id: None,
-            node_id,
-            formatted_with: None,
-            default_config: LogConfig::default(),
-            on_fatal: Arc::new(|_| {}),
-            open_files_max: 4_096,
-            committer: Committer::Thread,
-            checkpoint_interval: Duration::from_secs(30),
-            journal_file_bytes: 128 << 20,
-            producer_expiration: Duration::from_secs(24 * 3_600),
-            sync_threads: 4,
-            bug: None,
-        }
-    }
-}
+use crate::recover::{clear_name, create_partition, remove_folder};
+use crate::scrub::{ScrubCursor, ScrubReport};
+use crate::shared::StoreMemory;
 
 type Partitions = HashMap<(TopicId, PartitionIndex), Arc<PartitionLog>>;
 
@@ -98,15 +35,16 @@ pub(crate) struct Inner {
     /// Whose each name is: of a name one topic's partition is in `partitions`. It changes under that lock.
     names: Mutex<HashMap<TopicPartition, TopicId>>,
     meta: MetaProperties,
-    stop: AtomicBool,
-    sync_threads: usize,
+    pub(crate) stop: AtomicBool,
+    pub(crate) sync_threads: usize,
     producer_expiration: Duration,
     /// Partitions that are gone, and the newest entry of each in the journal.
     gone: Mutex<HashMap<JournalKey, u64>>,
     /// The names whose folders were to be deleted and couldn't even be renamed: nobody wants what is in them.
     undeleted: Mutex<HashSet<TopicPartition>>,
-    /// Held by who makes or removes a partition, while the disk takes its time: who looks one up needs only the map.
-    making: Mutex<()>,
+    /// Held by who makes or removes a partition, while the disk takes its time: who looks one up needs only the map. Whether
+    /// the store is being closed, so that nobody does any more.
+    making: Mutex<bool>,
     pub(crate) scrub: Mutex<ScrubCursor>,
 }
 
@@ -176,7 +114,7 @@ impl Store {
             producer_expiration: config.producer_expiration,
             gone: Mutex::new(gone),
             undeleted: Mutex::default(),
-            making: Mutex::new(()),
+            making: Mutex::new(false),
             scrub: Mutex::default(),
         });
         let threads = match config.committer {
@@ -238,10 +176,13 @@ impl Store {
         partition: PartitionIndex,
         config: LogConfig,
     ) -> Result<Arc<PartitionLog>, StoreError> {
-        let _one = self.inner.making.lock();
+        let is_closed = self.inner.making.lock();
         if let Some(log) = self.partition(topic_id, partition) {
             log.set_config(config);
             return Ok(log);
+        }
+        if *is_closed {
+            return Err(StoreError::Closed);
         }
         if self.has_failed() {
             return Err(StoreError::Failed);
@@ -259,8 +200,8 @@ impl Store {
             self.inner.shared.cut_gone((topic_id, partition), newest)?;
             self.inner.gone.lock().remove(&(topic_id, partition));
         }
-        let suffix = if self.inner.undeleted.lock().contains(&name) { DELETE_SUFFIX } else { STRAY_SUFFIX };
-        clear_name(&self.inner.shared, &name, suffix)?;
+        let is_unwanted = self.inner.undeleted.lock().contains(&name);
+        clear_name(&self.inner.shared, &name, is_unwanted)?;
         self.inner.undeleted.lock().remove(&name);
         let log = create_partition(&self.inner.shared, topic, topic_id, partition, config)?;
         log.queue();
@@ -308,7 +249,10 @@ impl Store {
         partition: PartitionIndex,
         suffix: &str,
     ) -> Result<Option<PathBuf>, StoreError> {
-        let _making = self.inner.making.lock();
+        let is_closed = self.inner.making.lock();
+        if *is_closed {
+            return Err(StoreError::Closed);
+        }
         let mut partitions = self.inner.partitions.write();
         let Some(log) = partitions.remove(&(topic_id, partition)) else { return Ok(None) };
         self.inner.names.lock().remove(&log.topic_partition());
@@ -380,6 +324,13 @@ impl Store {
         self.inner.checkpoint()
     }
 
+    /// Checks the next `budget_bytes` or so of all that is durable; the caller says how often. What is damaged is noted
+    /// as [`PartitionLog::damage`], and its hooks are called.
+    pub fn scrub_step(&self, budget_bytes: u64) -> ScrubReport {
+        let mut cursor = self.inner.scrub.lock();
+        cursor.step(self.inner.logs(), budget_bytes)
+    }
+
     /// Forgets the producers that have been silent for long. Returns how many.
     pub fn forget_silent_producers(&self, now_ms: i64) -> usize {
         let expiration_ms = i64::try_from(self.inner.producer_expiration.as_millis()).unwrap_or(i64::MAX);
@@ -394,13 +345,14 @@ impl Store {
     pub fn close(&self) -> Result<(), StoreError> {
         self.stop_thread();
         let Some(_lock) = self.lock.lock().take() else { return Ok(()) };
+        *self.inner.making.lock() = true;
         each(&self.inner.logs(), self.inner.sync_threads, |log| log.finish())?;
         self.inner.checkpoint()?;
         if self.has_failed() {
             return Err(StoreError::Failed);
         }
         let shared = &self.inner.shared;
-        shared.end_offset_changes()?;
+        shared.end_offset_changes();
         shared.journal.remove()?;
         save(&*shared.disk, &shared.dir, CLEAN_FILE, "{\"version\":0,\"brokerEpoch\":-1}\n")?;
         tracing::info!(dir = %shared.dir.display(), "store closed");
@@ -447,150 +399,11 @@ fn start_threads(inner: &Arc<Inner>, interval: Duration) -> Result<Vec<JoinHandl
     ])
 }
 
-/// So many partitions of a checkpoint are done before the journal is looked at again.
-const CHECKPOINT_STEP: usize = 64;
-
-/// Stops the store when its thread ends by a bug: otherwise appends would wait for ever.
-struct FailOnPanic<'a>(&'a Shared);
-
-impl Drop for FailOnPanic<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let reason = "a bug ended the store's thread".to_owned();
-            self.0.fail(&FatalError { action: "commit to", path: self.0.dir.clone(), reason });
-        }
-    }
-}
-
 impl Inner {
     /// All logs, sorted by topic name and partition.
     pub(crate) fn logs(&self) -> Vec<Arc<PartitionLog>> {
         let mut logs: Vec<_> = self.partitions.read().values().cloned().collect();
         logs.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
         logs
-    }
-
-    /// The journal's groups, one after the other.
-    fn commit_loop(&self) {
-        let _guard = FailOnPanic(&self.shared);
-        loop {
-            self.shared.journal.wait(&self.stop);
-            // When it fails, the store has told the broker by then.
-            if self.shared.commit_journal().is_err() || self.stop.load(Ordering::Acquire) {
-                return;
-            }
-        }
-    }
-
-    /// What is synced in place, several partitions at once: file systems join syncs that wait together.
-    fn sync_loop(&self) {
-        let _guard = FailOnPanic(&self.shared);
-        loop {
-            self.shared.wait_dirty(&self.stop);
-            let dirty = self.shared.take_dirty();
-            let _ = each(&dirty, self.sync_threads, |log| log.sync_in_place());
-            if self.stop.load(Ordering::Acquire) {
-                return;
-            }
-        }
-    }
-
-    fn upkeep_loop(&self, interval: Duration) {
-        let _guard = FailOnPanic(&self.shared);
-        let mut checkpointed = Instant::now();
-        while let Some(is_wanted) = self.shared.wait_upkeep(interval) {
-            if is_wanted && checkpointed.elapsed() < interval && !self.shared.is_checkpoint_due() {
-                if self.shared.journal.wants_spare() {
-                    self.shared.journal.prepare_spare();
-                }
-                if self.shared.journal.wants_release() {
-                    self.release_or_warn();
-                }
-                continue;
-            }
-            if let Err(error) = self.checkpoint() {
-                tracing::warn!(%error, "checkpoint not written, the next recovery takes longer");
-            }
-            self.shared.close_unused();
-            checkpointed = Instant::now();
-        }
-    }
-
-    fn release_or_warn(&self) {
-        if let Err(error) = self.release() {
-            tracing::warn!(%error, "journal not released yet, appends are synced in place");
-        }
-    }
-
-    /// Lets the journal's files be used again.
-    fn release(&self) -> Result<(), StoreError> {
-        if self.release_with_marks()? { Ok(()) } else { self.checkpoint() }
-    }
-
-    /// Syncs the segments that the journal speaks of, and lets its files go. Returns whether there was room to write
-    /// down how far the segments are synced.
-    pub(crate) fn release_with_marks(&self) -> Result<bool, StoreError> {
-        self.shared.journal.take_wants_release();
-        let boundary = self.shared.journal.boundary();
-        let logs = self.logs();
-        if self.shared.bug != Some(StoreBug::ReleaseBeforeSync) {
-            let synced = |log: &Arc<PartitionLog>| {
-                // What is good enough when it is written waits for a checkpoint.
-                if log.is_written_enough() { Ok(()) } else { log.sync_in_place() }
-            };
-            each(&logs, self.sync_threads, synced).map_err(|_| StoreError::Failed)?;
-        }
-        self.release_before(boundary, &logs)
-    }
-
-    fn checkpoint(&self) -> Result<(), StoreError> {
-        let boundary = self.shared.journal.boundary();
-        let logs = self.logs();
-        self.shared.checkpoint_begins();
-        for logs in logs.chunks(CHECKPOINT_STEP) {
-            each(logs, self.sync_threads, |log| {
-                log.sync_in_place().map_err(|_| StoreError::Failed)?;
-                log.sync_side_files()
-            })?;
-            // With thousands of partitions it takes longer than it takes to fill the journal.
-            if self.shared.journal.wants_release() {
-                self.release_with_marks()?;
-            }
-        }
-        self.shared.save_offsets(&logs)?;
-        self.release_before(boundary, &logs).map(drop)
-    }
-
-    /// Lets the journal's files before `boundary` go, the segments being synced. What the recovery points don't say of
-    /// how far the logs are durable is marked in the newest file first. Returns whether there was room for that.
-    fn release_before(&self, boundary: u64, logs: &[Arc<PartitionLog>]) -> Result<bool, StoreError> {
-        let journal = &self.shared.journal;
-        let seen_to = journal.next_number();
-        let mut newest = None;
-        for log in logs.iter().filter(|_| self.shared.bug != Some(StoreBug::ReleaseWithoutMarks)) {
-            // Before the state's lock, as the checkpoint's files may be being written.
-            let saved = self.shared.saved_recovery_point(&log.topic_partition());
-            let mut state = log.state.lock();
-            // Past that it is being cut, and nothing may bring it back.
-            let synced_end = state.closed_at.map_or(state.synced_end, |at| at.min(state.synced_end));
-            if state.deleted || saved >= synced_end {
-                continue;
-            }
-            newest = journal.mark_for_release(log.journal_key(), &mut state, synced_end);
-            if newest.is_none() {
-                return Ok(false);
-            }
-        }
-        if let Some(newest) = newest {
-            self.shared.commit_journal().map_err(|_| StoreError::Failed)?;
-            if !journal.is_durable(newest) {
-                return Ok(false);
-            }
-        }
-        journal.release(boundary, seen_to).map_err(|error| {
-            self.shared.fail(&error);
-            StoreError::Failed
-        })?;
-        Ok(true)
     }
 }

@@ -50,6 +50,9 @@ pub(crate) enum Act {
     SyncDir,
     /// It gets another name.
     Rename,
+    Open,
+    List,
+    Remove,
 }
 
 type Watch = Arc<dyn Fn(&Path, Act) -> io::Result<()> + Send + Sync>;
@@ -69,10 +72,12 @@ impl Disk for WatchedDisk {
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
+        (self.0)(path, Act::List)?;
         RealDisk.list(path)
     }
 
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
+        (self.0)(path, Act::Open)?;
         let file = RealDisk.open(path, mode)?;
         Ok(Arc::new(WatchedFile { file, path: path.to_owned(), watch: Arc::clone(&self.0) }))
     }
@@ -83,6 +88,7 @@ impl Disk for WatchedDisk {
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
+        (self.0)(path, Act::Remove)?;
         RealDisk.remove_file(path)
     }
 

@@ -31,6 +31,7 @@ impl PartitionLog {
     /// # Errors
     /// When the log can't be read there.
     pub fn offset_for_timestamp(&self, timestamp_ms: i64) -> Result<Option<TimestampOffset>, ReadError> {
+        self.check_times(usize::MAX);
         let start = self.log_start_offset();
         let mut from = start;
         while let Some((base, end)) = self.segment_with_time(from, timestamp_ms) {
@@ -39,7 +40,7 @@ impl PartitionLog {
             while at < end {
                 let Some(view) = self.view(at, UpTo::Durable)? else { return Ok(None) };
                 let late = |header: BatchHeader<'_>| header.max_timestamp() >= timestamp_ms;
-                let Some(batch) = view.first_batch(at, late)? else { break };
+                let Some(batch) = self.first_batch(&view, at, late)? else { break };
                 let wanted = |offset, time| offset >= start && time >= timestamp_ms;
                 if let Some(found) = record_in(&view, &batch, wanted)? {
                     return Ok(Some(found));
@@ -57,6 +58,7 @@ impl PartitionLog {
     /// # Errors
     /// When the log can't be read there.
     pub fn offset_for_max_timestamp(&self) -> Result<Option<TimestampOffset>, ReadError> {
+        self.check_times(usize::MAX);
         let (durable, start) = (self.durable_end_offset(), self.log_start_offset());
         let mut best: Option<TimestampOffset> = None;
         let candidates: Vec<(Offset, Offset, Option<TimeIndexEntry>)> = {
@@ -94,7 +96,7 @@ impl PartitionLog {
         if last >= start && last < durable {
             let Some(view) = self.view(last, UpTo::Durable)? else { return Ok(None) };
             let latest = |header: BatchHeader<'_>| header.max_timestamp() >= max.timestamp_ms;
-            if let Some(batch) = view.first_batch(last, latest)? {
+            if let Some(batch) = self.first_batch(&view, last, latest)? {
                 let wanted = |offset, time| offset >= start && time >= batch.header().max_timestamp();
                 if let Some(found) = record_in(&view, &batch, wanted)? {
                     return Ok(Some(found));
@@ -111,7 +113,7 @@ impl PartitionLog {
         let mut latest_ms = NO_TIMESTAMP;
         while let Some(view) = self.view(at, UpTo::Durable)?.filter(|view| view.base == base) {
             let later = |header: BatchHeader<'_>| header.max_timestamp() > latest_ms;
-            let Some(batch) = view.first_batch(at, later)? else { break };
+            let Some(batch) = self.first_batch(&view, at, later)? else { break };
             at = batch.header().next_offset();
             let is_cut = batch.header().base_offset() < start;
             let max_ms = match is_cut {
@@ -217,25 +219,28 @@ fn visit_records(
     Ok(read.is_ok())
 }
 
-impl View {
+impl PartitionLog {
     /// The first batch that holds `from` or comes later, and for whose header `wanted` holds.
     fn first_batch(
         &self,
+        view: &View,
         from: Offset,
         wanted: impl Fn(BatchHeader<'_>) -> bool,
     ) -> Result<Option<ScannedBatch>, ReadError> {
-        let (position, first) = self.locate(from)?;
+        let (position, first) = self.locate(view, from)?;
         let mut found = None;
-        let end = self.scan(position..self.limit, first.header().base_offset(), Depth::Headers, |batch| {
+        let end = view.scan(position..view.limit, first.header().base_offset(), Depth::Headers, |batch| {
             found = wanted(batch.header()).then_some(*batch);
             found.is_none()
         })?;
         match end.stopped_by {
-            Some(error) if found.is_none() => Err(self.corrupt(end.position, error)),
+            Some(error) if found.is_none() => Err(view.corrupt(end.position, error)),
             _ => Ok(found),
         }
     }
+}
 
+impl View {
     fn bytes(&self, batch: &ScannedBatch) -> Result<Vec<u8>, ReadError> {
         let mut bytes = vec![0; batch.header().batch_bytes()];
         let file = Arc::clone(&self.source.0);

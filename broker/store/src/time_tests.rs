@@ -235,3 +235,77 @@ fn a_closed_segments_latest_time_is_known_after_any_start() {
     assert_eq!(log.enforce_retention(NOW + 14, log.end_offset()), 1);
     assert_eq!(log.log_start_offset(), Offset(4));
 }
+
+/// What happens to an index.
+type Lie<'a> = &'a dyn Fn(&mut Vec<u8>);
+
+/// No checksum guards an index; by the time that it says records are deleted and found.
+#[test]
+fn a_time_index_that_lies_costs_no_records() {
+    let (early, late) = ((NOW - 900 * DAY).to_be_bytes(), (NOW + 900 * DAY).to_be_bytes());
+    let offset = 1_u32.to_be_bytes();
+    // Of the last entry of the first segment's: the time, or the offset behind it; or how much of the file is left.
+    let lies: [Lie<'_>; 5] = [
+        &|index| {
+            let at = index.len() - 12;
+            index[at..at + 8].copy_from_slice(&early);
+        },
+        &|index| {
+            let at = index.len() - 12;
+            index[at..at + 8].copy_from_slice(&late);
+        },
+        &|index| {
+            let at = index.len() - 4;
+            index[at..].copy_from_slice(&offset);
+        },
+        &|index| index.fill(0),
+        &Vec::clear,
+    ];
+    let config = LogConfig {
+        segment_bytes: 700,
+        index_interval_bytes: 200,
+        retention_ms: Some(10),
+        ..LogConfig::default()
+    };
+    let create_times = || (0..8).map(|n| NOW + n);
+    for (number, lie) in lies.into_iter().enumerate() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || {
+            let id = Some(ClusterId([1; 16]));
+            let default_config = config.clone();
+            let committer = Committer::Manual;
+            let config = StoreConfig::new(dir.path(), BrokerId(1));
+            Store::open(StoreConfig { cluster_id: id, default_config, committer, ..config }).unwrap()
+        };
+        let store = open();
+        let log = create(&store, config.clone());
+        for time in create_times() {
+            append(&log, &batch(Codec::None, &[time]));
+        }
+        store.close().unwrap();
+        drop((store, log));
+        let path = dir.path().join("orders-0/00000000000000000000.timeindex");
+        let mut index = std::fs::read(&path).unwrap();
+        assert!(index.len() >= 24, "an entry beside the last one");
+        lie(&mut index);
+        std::fs::write(&path, index).unwrap();
+        // After the second start the index is right again.
+        for start in 0..2 {
+            let store = open();
+            let log = store.partition(TOPIC, P0).unwrap();
+            if start == 0 {
+                let deleted = log.enforce_retention(NOW + 13, log.end_offset());
+                assert_eq!(deleted, 0, "lie {number}: none is older than 10 ms");
+            }
+            for (offset, time) in create_times().enumerate() {
+                let found = by_time(&log, time);
+                assert_eq!(found, Some((offset as i64, time)), "lie {number}, start {start}");
+            }
+            store.close().unwrap();
+        }
+        let store = open();
+        let log = store.partition(TOPIC, P0).unwrap();
+        assert_eq!(log.enforce_retention(NOW + 14, log.end_offset()), 1, "lie {number}");
+        assert_eq!(log.log_start_offset(), Offset(4));
+    }
+}

@@ -49,7 +49,6 @@ const IGNORED: &[(KafkaType, &[&str])] = &[
         "unstable.feature.versions.enable",
     ]),
     (KafkaType::String, &[
-        "authorizer.class.name",
         "compression.type",
         "group.consumer.migration.policy",
         "group.share.persister.class.name",

@@ -1,6 +1,6 @@
 //! Listeners: the addresses to bind, the addresses that are told, and which of them speaks what.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::source::{ConfigError, Values};
@@ -76,6 +76,7 @@ impl Listeners {
     /// Reads the settings about listeners.
     pub(super) fn from_values(values: &Values, host_name: &str) -> Result<Self, ConfigError> {
         refuse_other_protocols(values)?;
+        refuse_authorizers(values)?;
         let bound = endpoints(values, "listeners")?;
         let advertised: BTreeMap<_, _> = endpoints(values, "advertised.listeners")?.into_iter().collect();
         if let Some((name, told)) = advertised.iter().find(|(_, told)| is_any(&told.host)) {
@@ -146,6 +147,15 @@ fn refuse_other_protocols(values: &Values) -> Result<(), ConfigError> {
     Ok(())
 }
 
+/// Who asks for access control mustn't get a broker that serves everyone instead.
+fn refuse_authorizers(values: &Values) -> Result<(), ConfigError> {
+    const KEY: &str = "authorizer.class.name";
+    if values.text(KEY).is_empty() {
+        return Ok(());
+    }
+    Err(values.wrong(KEY, "nothing, as access control is not supported yet: everyone is served"))
+}
+
 fn advertised_by_default(bind: &HostPort, host_name: &str) -> HostPort {
     let any = bind.host.is_empty() || is_any(&bind.host);
     HostPort { host: if any { host_name.to_owned() } else { bind.host.clone() }, port: bind.port }
@@ -188,7 +198,15 @@ pub(super) fn voters(values: &Values) -> Result<Vec<Voter>, ConfigError> {
         let id = id.parse().ok().filter(|id| *id >= 0)?;
         Some(Voter { id, address: HostPort::parse(address).filter(|address| !address.host.is_empty())? })
     };
-    values.list(KEY).iter().map(|item| voter(item).ok_or_else(wrong)).collect()
+    let voters = values.list(KEY).iter().map(|item| voter(item).ok_or_else(wrong));
+    let voters: Vec<Voter> = voters.collect::<Result<_, _>>()?;
+    let mut ids = BTreeSet::new();
+    match voters.iter().find(|voter| !ids.insert(voter.id)) {
+        Some(twice) => {
+            Err(values.wrong(KEY, format!("a list that names each voter once: {} is there twice", twice.id)))
+        }
+        None => Ok(voters),
+    }
 }
 
 /// The items of `controller.quorum.bootstrap.servers`.

@@ -396,6 +396,8 @@ mod tests {
         );
         check_refused("cluster.id=x", "22 characters of base64url");
         check_refused("controller.quorum.voters=1:localhost:9093", "a list of id@host:port");
+        check_refused("controller.quorum.voters=1@a:1,2@b:1,1@c:1", "each voter once: 1 is there twice");
+        check_refused("authorizer.class.name=org.apache.kafka.Any", "access control is not supported yet");
         check_refused("log.cleanup.policy=keep", "a value that topics may have: use one of delete, compact");
     }
 

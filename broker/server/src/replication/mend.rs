@@ -166,7 +166,8 @@ async fn mend_one(
     let mut outcome = Err(MendError::NoPeer);
     for peer in peers(broker, partition) {
         outcome = mend_from(broker, partition, range, peer).await;
-        if outcome.is_ok() {
+        // What this log doesn't take yet it doesn't take from another one either.
+        if matches!(outcome, Ok(_) | Err(MendError::Repair(RepairError::NotYet))) {
             break;
         }
     }
@@ -241,7 +242,9 @@ async fn fetch(
         let before = next;
         for batch in Batches::new(data.records.bytes().unwrap_or_default()) {
             let (header, bytes) = batch.map_err(|_| MendError::OtherBatches)?;
-            if header.base_offset() != next || header.next_offset() > range.end {
+            // The first one may hold records that are let go, before the log's start.
+            let fits = header.base_offset() == next || (records.is_empty() && header.base_offset() < next);
+            if !fits || header.next_offset() > range.end {
                 break;
             }
             records.extend_from_slice(bytes);

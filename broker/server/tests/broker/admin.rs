@@ -187,6 +187,7 @@ async fn epochs_end_where_the_next_begins() {
     assert_eq!(epoch_end(&mut client, 0, now, 0).await, (ErrorCode::None, 0, 2));
     assert_eq!(epoch_end(&mut client, 0, now, now).await, (ErrorCode::None, now, 3));
     assert_eq!(epoch_end(&mut client, 0, now, -1).await, (ErrorCode::None, -1, -1));
+    assert_eq!(epoch_end(&mut client, 0, now, now + 1).await, (ErrorCode::None, -1, -1), "it is yet to come");
     assert_eq!(epoch_end(&mut client, 0, 0, 0).await.0, ErrorCode::FencedLeaderEpoch);
     assert_eq!(epoch_end(&mut client, 0, now + 1, 0).await.0, ErrorCode::UnknownLeaderEpoch);
     assert_eq!(epoch_end(&mut client, 1, -1, 0).await.0, ErrorCode::UnknownTopicOrPartition);

@@ -63,8 +63,8 @@ impl Life {
             let (log, shadow) = (self.log(partition), &self.shadows[partition]);
             let named = log.damage();
             for range in &named {
-                let known = shadow.damaged.range(range.start.0..range.end.0).next();
-                demand!(known.is_some(), "{log:?}: {range:?} is called damaged, of {named:?}");
+                let known = shadow.damaged.iter().any(|base| shadow.overlaps(*base, range));
+                demand!(known, "{log:?}: {range:?} is called damaged, of {named:?}");
             }
             let read = shadow.read_all(&log);
             if self.is_down() {
@@ -81,7 +81,7 @@ impl Life {
         let log = self.log(partition);
         for mut left in log.damage() {
             let shadow = &self.shadows[partition];
-            let whole = |base: i64| log.damage().iter().all(|range| !range.contains(&Offset(base)));
+            let whole = |base: i64| log.damage().iter().all(|range| !shadow.overlaps(base, range));
             let other = shadow.batches.iter().find(|batch| whole(batch.base));
             if let Some(other) = other {
                 let refused = log.repair(&other.bytes.clone().into());
@@ -103,8 +103,10 @@ impl Life {
         let log = self.log(partition);
         let shadow = &self.shadows[partition];
         let batches: Vec<_> =
-            shadow.batches.iter().filter(|batch| left.contains(&Offset(batch.base))).collect();
-        let count = if batches.len() > 1 && self.rng.percent(50) {
+            shadow.batches.iter().filter(|batch| shadow.overlaps(batch.base, left)).collect();
+        // Where damage begins before the log's start, nobody knows where its pieces belong.
+        let may_be_crossing = left.start <= log.log_start_offset();
+        let count = if batches.len() > 1 && !may_be_crossing && self.rng.percent(50) {
             1 + self.rng.below(batches.len() as u64) as usize
         } else {
             batches.len()
@@ -119,13 +121,16 @@ impl Life {
                     "{log:?}: {mended:?} of {left:?}"
                 );
                 let shadow = &mut self.shadows[partition];
-                shadow.damaged.retain(|base| !mended.contains(&Offset(*base)));
+                let mended_bases: Vec<i64> =
+                    shadow.damaged.iter().copied().filter(|base| shadow.overlaps(*base, &mended)).collect();
+                shadow.damaged.retain(|base| !mended_bases.contains(base));
                 let read = shadow.read_at(&log, left.start.0.max(log.log_start_offset().0), 100);
                 demand!(read.is_ok() || self.is_down(), "{log:?}: {mended:?} mended, but {read:?}");
                 Ok(Some(mended.end))
             }
             Err(_) if self.is_down() => Ok(None),
             Err(RepairError::Store(_)) if self.is_full => Ok(None),
+            Err(RepairError::NotYet) => Ok(None),
             Err(error) => Err(Violation(format!("{log:?}: mend {left:?}: {error}"))),
         }
     }

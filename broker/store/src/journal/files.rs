@@ -77,8 +77,9 @@ pub(super) struct Files {
     live: VecDeque<Live>,
     current: Option<Current>,
     has_spare: bool,
-    /// Whether files were let go and that isn't on disk yet.
-    has_unsynced_names: bool,
+    /// How often files were let go, and how many of these times are on disk.
+    let_go: u64,
+    let_go_synced: u64,
     /// Memory for the next group.
     pub(super) idle_group: JournalGroup,
 }
@@ -101,7 +102,8 @@ impl Files {
             live,
             current: None,
             has_spare: false,
-            has_unsynced_names: false,
+            let_go: 0,
+            let_go_synced: 0,
             idle_group,
         }
     }
@@ -226,32 +228,31 @@ impl Files {
         self.live.iter().find_map(|live| live.first_number).unwrap_or(unwritten)
     }
 
-    /// Lets the files before `boundary` go. Returns whether they durably have: with too many open files that comes later.
-    pub(super) fn release(&mut self, boundary: u64) -> Result<bool, FatalError> {
-        let mut gone = std::mem::take(&mut self.old);
-        let passed = self.live.iter().take_while(|live| live.generation < boundary).count();
-        gone.extend(self.live.drain(..passed).map(|live| live.generation));
-        if gone.is_empty() && !self.has_unsynced_names {
-            return Ok(true);
-        }
-        self.has_unsynced_names = true;
-        for generation in gone {
+    /// Lets the files before `boundary` go. Returns what to tell [`Self::names_synced`] once the folder is synced, if it has
+    /// to be.
+    pub(super) fn let_go(&mut self, boundary: u64) -> io::Result<Option<u64>> {
+        while let Some(generation) = self.next_to_go(boundary) {
             let path = self.folder.join(file_name(generation));
-            let let_go = if self.has_spare {
-                self.disk.remove_file(&path)
+            if self.has_spare {
+                self.disk.remove_file(&path)?;
             } else {
+                self.disk.rename(&path, &self.folder.join(SPARE_FILE))?;
                 self.has_spare = true;
-                self.disk.rename(&path, &self.folder.join(SPARE_FILE))
-            };
-            let_go.map_err(|error| FatalError::new("remove", path, &error))?;
-        }
-        match self.disk.sync_dir(&self.folder) {
-            Ok(()) => self.has_unsynced_names = false,
-            Err(error) if is_out_of_files(&error) => {
-                tracing::warn!(%error, "journal files are not released yet");
             }
-            Err(error) => return Err(FatalError::new("sync", &self.folder, &error)),
+            self.let_go += 1;
+            if self.old.pop().is_none() {
+                self.live.pop_front();
+            }
         }
-        Ok(!self.has_unsynced_names)
+        Ok((self.let_go > self.let_go_synced).then_some(self.let_go))
+    }
+
+    fn next_to_go(&self, boundary: u64) -> Option<u64> {
+        let passed = self.live.front().map(|live| live.generation).filter(|live| *live < boundary);
+        self.old.last().copied().or(passed)
+    }
+
+    pub(super) fn names_synced(&mut self, let_go: u64) {
+        self.let_go_synced = self.let_go_synced.max(let_go);
     }
 }

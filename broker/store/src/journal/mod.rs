@@ -23,6 +23,7 @@ mod replay;
 mod tests;
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -33,9 +34,8 @@ use ottla_types::Offset;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::changes::{Changes, Unsaved};
-use crate::disk::{Disk, replace_file};
+use crate::disk::{Disk, is_passing, replace_file};
 use crate::error::{FatalError, StoreError};
-use crate::partition::{PartitionLog, State};
 use files::Files;
 pub(crate) use replay::{Ignore, Replay, Replayed};
 
@@ -74,9 +74,27 @@ pub(crate) struct Slot {
     pub(crate) newest: u64,
 }
 
+/// What an append wrote to a segment, which now is that long and ends at that offset.
+pub(crate) struct Written<'a> {
+    pub(crate) key: JournalKey,
+    /// The log's.
+    pub(crate) incarnation: u64,
+    pub(crate) segment: Offset,
+    pub(crate) position: u64,
+    pub(crate) parts: &'a [&'a [u8]],
+    pub(crate) bytes: u64,
+    pub(crate) end: Offset,
+}
+
+/// A log that takes part in groups. The journal knows no more of it.
+pub(crate) trait GroupLog: Sized {
+    /// A group is durable that `member` was in, or it isn't to be.
+    fn group_ended(self: &Arc<Self>, member: &Member<Self>, durable: bool);
+}
+
 /// What a group makes durable of one partition.
-pub(crate) struct Member {
-    pub(crate) log: Arc<PartitionLog>,
+pub(crate) struct Member<L> {
+    pub(crate) log: Arc<L>,
     /// The log's then: if it was cut meanwhile, the entry says nothing any more.
     pub(crate) incarnation: u64,
     pub(crate) segment: Offset,
@@ -85,9 +103,9 @@ pub(crate) struct Member {
 }
 
 /// The group that is being filled.
-struct Open {
+struct Open<L> {
     group: JournalGroup,
-    members: Vec<Member>,
+    members: Vec<Member<L>>,
     /// Counts groups, so that a slot can be recognized.
     group_number: u64,
     /// The next entry's number.
@@ -106,8 +124,8 @@ enum Takes {
 }
 
 /// A group that was taken out: what became of it, and for whom.
-pub(crate) struct Flushed<'a> {
-    pub(crate) members: Vec<Member>,
+pub(crate) struct Flushed<'a, L> {
+    pub(crate) members: Vec<Member<L>>,
     /// Whether the group is durable; otherwise its members' segments have to be synced.
     pub(crate) durable: bool,
     /// Held until all members know, so that whoever flushes next finds them told.
@@ -120,10 +138,10 @@ struct Cuts {
     changes: Changes,
 }
 
-pub(crate) struct Journal {
+pub(crate) struct Journal<L> {
     disk: Arc<dyn Disk>,
     folder: PathBuf,
-    open: Mutex<Open>,
+    open: Mutex<Open<L>>,
     wake: Condvar,
     files: Mutex<Files>,
     tells: Mutex<()>,
@@ -147,7 +165,7 @@ pub(crate) struct Journal {
     has_no_spare: AtomicBool,
 }
 
-impl Journal {
+impl<L> Journal<L> {
     /// Opens the journal of a data directory, and reads what the last process left, unless it ended cleanly: then
     /// everything is in the segments.
     pub(crate) fn open(
@@ -192,19 +210,12 @@ impl Journal {
 
     /// Puts what was written to a segment into the group. Returns whether it was taken; otherwise the segment has to
     /// be synced.
-    pub(crate) fn append(
-        &self,
-        log: &Arc<PartitionLog>,
-        state: &mut State,
-        position: u64,
-        parts: &[&[u8]],
-    ) -> bool {
+    pub(crate) fn append(&self, log: &Arc<L>, slot: &mut Slot, written: &Written<'_>) -> bool {
+        let Written { key, incarnation, segment, position, parts, bytes: segment_bytes, end } = *written;
         let bytes: usize = parts.iter().map(|part| part.len()).sum();
-        let segment = state.active();
-        let (base, segment_bytes, end) = (segment.base, segment.bytes, segment.end);
         let mut open = self.open.lock();
-        let is_new = state.slot.group != open.group_number;
-        let before = if is_new { 0 } else { state.slot.bytes };
+        let is_new = slot.group != open.group_number;
+        let before = if is_new { 0 } else { slot.bytes };
         let half = self.group_bytes_max / 2;
         let is_full = before + bytes > MEMBER_BYTES_MAX.min(half)
             || open.group.padded_bytes() + bytes > self.group_bytes_max;
@@ -214,20 +225,19 @@ impl Journal {
         {
             return false;
         }
-        open.group.push_write(log.journal_key(), base, position, end, parts);
+        open.group.push_write(key, segment, position, end, parts);
         if is_new {
             let index = open.members.len();
-            state.slot = Slot { group: open.group_number, index, ..state.slot };
-            let incarnation = state.incarnation;
+            *slot = Slot { group: open.group_number, index, ..*slot };
             let log = Arc::clone(log);
-            open.members.push(Member { log, incarnation, segment: base, bytes: segment_bytes, end });
+            open.members.push(Member { log, incarnation, segment, bytes: segment_bytes, end });
         } else {
-            let member = &mut open.members[state.slot.index];
-            (member.segment, member.bytes, member.end) = (base, segment_bytes, end);
-            member.incarnation = state.incarnation;
+            let member = &mut open.members[slot.index];
+            (member.segment, member.bytes, member.end) = (segment, segment_bytes, end);
+            member.incarnation = incarnation;
         }
-        state.slot.bytes = before + bytes;
-        state.slot.newest = open.next_number;
+        slot.bytes = before + bytes;
+        slot.newest = open.next_number;
         open.next_number += 1;
         if is_new && open.members.len() == 1 {
             self.wake.notify_all();
@@ -237,27 +247,27 @@ impl Journal {
 
     /// Notes that a partition's segments are synced up to `end`: recovery then knows that nothing below it is a torn
     /// tail. Returns the entry's number; `None` when there is no room.
-    pub(crate) fn mark(&self, key: JournalKey, state: &mut State, end: Offset) -> Option<u64> {
-        self.push_mark(key, state, end, Takes::Everything)
+    pub(crate) fn mark(&self, key: JournalKey, slot: &mut Slot, end: Offset) -> Option<u64> {
+        self.push_mark(key, slot, end, Takes::Everything)
     }
 
     /// As [`Self::mark`], for files to be released, which there is more room for.
-    pub(crate) fn mark_for_release(&self, key: JournalKey, state: &mut State, end: Offset) -> Option<u64> {
-        self.push_mark(key, state, end, Takes::ReleaseMarks)
+    pub(crate) fn mark_for_release(&self, key: JournalKey, slot: &mut Slot, end: Offset) -> Option<u64> {
+        self.push_mark(key, slot, end, Takes::ReleaseMarks)
     }
 
-    fn push_mark(&self, key: JournalKey, state: &mut State, end: Offset, least: Takes) -> Option<u64> {
+    fn push_mark(&self, key: JournalKey, slot: &mut Slot, end: Offset, least: Takes) -> Option<u64> {
         let mut open = self.open.lock();
         if open.takes < least || open.group.padded_bytes() > self.group_bytes_max {
             return None;
         }
         open.group.push_mark(key, end);
-        state.slot.newest = open.next_number;
+        slot.newest = open.next_number;
         open.next_number += 1;
         if open.group.entries() == 1 {
             self.wake.notify_all();
         }
-        Some(state.slot.newest)
+        Some(slot.newest)
     }
 
     /// Waits for something to write, or for `stop`.
@@ -293,7 +303,7 @@ impl Journal {
     ///
     /// # Errors
     /// When the write or sync fails: the store has to stop.
-    pub(crate) fn flush(&self) -> Result<Flushed<'_>, FatalError> {
+    pub(crate) fn flush(&self) -> Result<Flushed<'_, L>, FatalError> {
         let mut files = self.files.lock();
         let (mut group, members, first_number, has_room) = loop {
             let (bytes, is_marks) = {
@@ -310,7 +320,7 @@ impl Journal {
             };
             if !files.make_room(bytes, is_marks)? {
                 // A full disk is tried again at the next checkpoint.
-                self.wants_release.store(files.is_last(), Ordering::Release);
+                self.wants_release.fetch_or(files.is_last(), Ordering::AcqRel);
                 let mut open = self.open.lock();
                 open.close_to_appends();
                 break open.take(&mut files.idle_group, false);
@@ -377,20 +387,26 @@ impl Journal {
     }
 
     /// Lets the files before `boundary` go: the caller has seen to what they are kept for, and to what is known of logs
-    /// that were cut before entry `seen_to`. Appends are taken again.
+    /// that were cut before entry `seen_to`. Appends are taken again. `sync_dir` makes names durable, with patience.
     ///
     /// # Errors
     /// When the disk fails: the store has to stop.
-    pub(crate) fn release(&self, boundary: u64, seen_to: u64) -> Result<(), FatalError> {
-        let mut files = self.files.lock();
-        if !files.release(boundary)? {
-            // Too many files are open. Until the names are durable, what they were kept for is kept too.
-            self.wants_release.store(true, Ordering::Release);
+    pub(crate) fn release(
+        &self,
+        boundary: u64,
+        seen_to: u64,
+        sync_dir: impl FnOnce(&Path) -> io::Result<()>,
+    ) -> Result<(), FatalError> {
+        if let Err(error) = self.let_files_go(boundary, sync_dir) {
+            if !is_passing(&error) {
+                return Err(FatalError::new("release", &self.folder, &error));
+            }
+            // Until the names are durable, what they were kept for is kept too. The next checkpoint tries again.
+            tracing::warn!(%error, "journal files are not released yet");
             return Ok(());
         }
-        let oldest = files.oldest(self.open.lock().first_number());
+        let oldest = self.files.lock().oldest(self.open.lock().first_number());
         self.oldest.store(oldest, Ordering::Release);
-        drop(files);
         let mut cuts = self.cuts.lock();
         let mut kept = cuts.saved.clone();
         let may_go = oldest.min(seen_to);
@@ -405,6 +421,16 @@ impl Journal {
         let mut open = self.open.lock();
         if open.takes == Takes::ReleaseMarks {
             open.takes = Takes::Everything;
+        }
+        Ok(())
+    }
+
+    /// Groups are written meanwhile, to other files: nobody waits for the folder's sync but who lets go.
+    fn let_files_go(&self, boundary: u64, sync_dir: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
+        let let_go = self.files.lock().let_go(boundary)?;
+        if let Some(let_go) = let_go {
+            sync_dir(&self.folder)?;
+            self.files.lock().names_synced(let_go);
         }
         Ok(())
     }
@@ -487,7 +513,7 @@ impl Journal {
     }
 }
 
-impl Open {
+impl<L> Open<L> {
     /// The number of the group's first entry, or of the next one.
     fn first_number(&self) -> u64 {
         self.next_number - u64::from(self.group.entries())
@@ -499,7 +525,7 @@ impl Open {
     }
 
     /// Takes the group out and puts an empty one in its place: group, members, the first entry's number, `has_room`.
-    fn take(&mut self, idle: &mut JournalGroup, has_room: bool) -> (JournalGroup, Vec<Member>, u64, bool) {
+    fn take(&mut self, idle: &mut JournalGroup, has_room: bool) -> (JournalGroup, Vec<Member<L>>, u64, bool) {
         let first_number = self.first_number();
         let group = std::mem::replace(&mut self.group, std::mem::take(idle));
         self.group_number += 1;

@@ -11,10 +11,9 @@ use ottla_types::Offset;
 
 use super::files::{FILLING_FILE, SPARE_FILE, file_name, parse_name};
 use super::{CUT_CHANGES, CUTS_FILE};
-use crate::changes::Changes;
+use crate::changes::{Changes, OFFSET_CHANGES};
 use crate::disk::{Disk, DiskFile, OpenMode, read_file};
 use crate::error::StoreError;
-use crate::offsets::OFFSET_CHANGES;
 
 /// No file of the journal is larger, unless it is damaged.
 const FILE_BYTES_MAX: usize = 4 << 30;
@@ -97,7 +96,13 @@ pub(super) fn read(
         return Ok(Found { replay, cuts, cut_changes, generation: newest_file, files: Vec::new() });
     };
     let added = added.iter().filter_map(|cut| decode_cut(cut));
-    cuts.extend(added.filter(|_| !ignore.changes));
+    for (key, cut) in added.filter(|_| !ignore.changes) {
+        // A file of changes may be older than what was written anew of all.
+        let known = cuts.entry(key).or_insert(cut);
+        if cut.number >= known.number {
+            *known = cut;
+        }
+    }
     let newest_cut = cuts.values().map(|cut| cut.number >> 32).max().unwrap_or(0);
     let generation = newest_file.max(newest_cut);
     let mut replay = Replay { cuts: cuts.clone(), ..Replay::default() };

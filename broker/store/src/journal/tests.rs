@@ -49,7 +49,7 @@ fn what_there_was_no_room_for_is_not_durable_by_what_comes_later() {
     let journal = &log.shared.journal;
     let mut state = log.state.lock();
     let lost = state.slot.newest;
-    let mark = journal.mark_for_release(log.journal_key(), &mut state, Offset(0)).unwrap();
+    let mark = journal.mark_for_release(log.journal_key(), &mut state.slot, Offset(0)).unwrap();
     drop(state);
     log.shared.commit_journal().unwrap();
     assert!(mark > lost && journal.is_durable(mark));

@@ -6,9 +6,10 @@ use ottla_log::{Depth, FileKind};
 use ottla_types::Offset;
 
 use super::{Loader, NOTHING_THERE};
-use crate::damage::{Damage, find_batch};
+use crate::damage::Damage;
 use crate::disk::OpenMode;
 use crate::error::StoreError;
+use crate::known_damage::find_batch;
 use crate::read::FileSource;
 use crate::segment::Segment;
 

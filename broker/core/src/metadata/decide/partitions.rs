@@ -118,7 +118,8 @@ impl MetadataImage {
                 ));
             }
             if replicas.iter().collect::<BTreeSet<_>>().len() != replicas.len() {
-                return wrong(format!("a broker is named twice in {replicas:?}"));
+                let ids: Vec<String> = replicas.iter().map(ToString::to_string).collect();
+                return wrong(format!("a broker is named twice in {}", ids.join(", ")));
             }
             if let Some(unknown) = replicas.iter().find(|id| self.broker(**id).is_none()) {
                 return wrong(format!("broker {unknown} is not registered"));

@@ -94,7 +94,8 @@ impl MetadataImage {
             return wrong("a partition has at least one replica: name a broker".to_owned());
         }
         if target.iter().collect::<BTreeSet<_>>().len() != target.len() {
-            return wrong(format!("a broker is named twice in {target:?}"));
+            let ids: Vec<String> = target.iter().map(ToString::to_string).collect();
+            return wrong(format!("a broker is named twice in {}", ids.join(", ")));
         }
         if let Some(unknown) = target.iter().find(|id| self.broker(**id).is_none()) {
             return wrong(format!("broker {unknown} is not registered"));
