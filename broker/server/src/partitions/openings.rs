@@ -137,12 +137,12 @@ mod tests {
     use ottla_types::{LeaderEpoch, Offset};
 
     use super::*;
-    use crate::partitions::partition_tests::{create, led_by_the_first_of, open};
+    use crate::partitions::test_support::{create_log, led_by_the_first_of, open_store};
 
     fn leading(store: &ottla_store::Store) -> Arc<Partition> {
         let partition = Partition::new(
             ottla_types::BrokerId(1),
-            create(store),
+            create_log(store),
             Offset(0),
             std::time::Duration::from_secs(3),
             Arc::default(),
@@ -161,7 +161,7 @@ mod tests {
     #[tokio::test]
     async fn small_batches_are_opened_at_once_and_large_ones_wait_for_a_place() {
         let dir = tempfile::tempdir().unwrap();
-        let store = open(dir.path());
+        let store = open_store(dir.path(), ottla_types::BrokerId(1));
         let (partition, openings) = (leading(&store), Openings::new(Tasks::default()));
         // Nobody gives one back.
         let taken = openings.places.acquire_many(openings.places.available_permits() as u32).await.unwrap();
@@ -202,7 +202,7 @@ mod tests {
     #[tokio::test]
     async fn what_grows_beyond_the_limit_is_too_large() {
         let dir = tempfile::tempdir().unwrap();
-        let store = open(dir.path());
+        let store = open_store(dir.path(), ottla_types::BrokerId(1));
         let (partition, openings) = (leading(&store), Openings::new(Tasks::default()));
         let bomb = batch(Codec::Zstd, &vec![0; 33 << 20]);
         let error = openings.check(&partition, &bomb, false).await.unwrap_err();

@@ -4,53 +4,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ottla_core::partition::{Assignment, Committed, FetchVerdict, FollowerFetch, Peer};
+use ottla_core::partition::{Assignment, Committed, FetchVerdict, FollowerFetch};
 use ottla_log::BatchBuilder;
-use ottla_store::{AckDurability, Appended, Committer, LogConfig, PartitionLog, Store, StoreConfig};
+use ottla_store::{Appended, LogConfig};
 use ottla_types::{
-    BrokerEpoch, BrokerId, ClusterId, DirectoryId, LeaderEpoch, Offset, PartitionEpoch, PartitionIndex,
-    ProducerEpoch, ProducerId, TopicId, TopicName,
+    BrokerEpoch, BrokerId, DirectoryId, LeaderEpoch, Offset, PartitionEpoch, ProducerEpoch, ProducerId,
+    TopicName,
 };
 
+use super::test_support::{INDEX, TOPIC, create_log, led_by_the_first_of, open_store};
 use super::{Partition, ProduceError, ReadyList};
 
-const TOPIC: TopicId = TopicId([2; 16]);
-const INDEX: PartitionIndex = PartitionIndex(0);
 const LAG_MAX: Duration = Duration::from_secs(3);
 
 fn batch(sequence: i32) -> Bytes {
     let builder = BatchBuilder::new(Offset(0), LeaderEpoch(-1));
     let producer = builder.producer(ProducerId(7), ProducerEpoch(0), sequence);
     producer.record(crate::clock::now_ms(), None, Some(b"value")).build().into()
-}
-
-pub(super) fn open(dir: &std::path::Path) -> Store {
-    let cluster_id = Some(ClusterId([1; 16]));
-    let config =
-        StoreConfig { cluster_id, committer: Committer::Manual, ..StoreConfig::new(dir, BrokerId(1)) };
-    Store::open(config).unwrap()
-}
-
-pub(super) fn led_by_the_first_of(replicas: i32) -> Assignment {
-    let peer = |id| Peer {
-        broker: BrokerId(id),
-        directory: DirectoryId([1; 16]),
-        broker_epoch: Some(BrokerEpoch(1)),
-        may_join: true,
-    };
-    Assignment {
-        leader: Some(BrokerId(1)),
-        leader_epoch: LeaderEpoch(4),
-        partition_epoch: PartitionEpoch(1),
-        replicas: (1..=replicas).map(peer).collect(),
-        isr: (1..=replicas).map(BrokerId).collect(),
-        min_insync_replicas: 1,
-    }
-}
-
-pub(super) fn create(store: &Store) -> Arc<PartitionLog> {
-    let config = LogConfig { ack_durability: AckDurability::Synced, ..LogConfig::default() };
-    store.create_partition(TopicName::new("t").unwrap(), TOPIC, INDEX, config).unwrap()
 }
 
 fn append(
@@ -64,8 +34,8 @@ fn append(
 /// The leader is sent the second of a producer's batches again, which was damaged, and the snapshot of producers is lost.
 fn sent_again_to_one_of(replicas: i32) -> Result<(), ProduceError> {
     let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path());
-    let log = create(&store);
+    let store = open_store(dir.path(), BrokerId(1));
+    let log = create_log(&store);
     for sequence in 0..2 {
         log.append(&batch(sequence), LeaderEpoch(3), crate::clock::now_ms()).unwrap();
     }
@@ -77,7 +47,7 @@ fn sent_again_to_one_of(replicas: i32) -> Result<(), ProduceError> {
     let file = std::fs::File::options().write(true).open(dir.path().join(segment)).unwrap();
     file.set_len(half as u64).unwrap();
     std::fs::remove_file(dir.path().join(snapshot)).unwrap();
-    let store = open(dir.path());
+    let store = open_store(dir.path(), BrokerId(1));
     let log = store.partition(TOPIC, INDEX).unwrap();
     assert_eq!(log.damage(), [Offset(1)..Offset(2)]);
     let partition = Partition::new(BrokerId(1), log, Offset(2), LAG_MAX, Arc::default(), Arc::default());
@@ -96,9 +66,9 @@ fn what_may_be_a_repetition_waits_until_a_peer_has_mended_the_log() {
 #[test]
 fn what_was_appended_long_ago_is_no_success_before_it_is_acknowledged() {
     let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path());
+    let store = open_store(dir.path(), BrokerId(1));
     let partition =
-        Partition::new(BrokerId(1), create(&store), Offset(0), LAG_MAX, Arc::default(), Arc::default());
+        Partition::new(BrokerId(1), create_log(&store), Offset(0), LAG_MAX, Arc::default(), Arc::default());
     partition.on_image(led_by_the_first_of(2), |_| Arc::<ReadyList>::default());
     for sequence in 0..7 {
         append(&partition, &batch(sequence), true).unwrap();
@@ -117,7 +87,7 @@ fn what_was_appended_long_ago_is_no_success_before_it_is_acknowledged() {
 #[test]
 fn retention_deletes_only_what_is_acknowledged() {
     let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path());
+    let store = open_store(dir.path(), BrokerId(1));
     let config = LogConfig { segment_bytes: 100, retention_ms: Some(1_000), ..LogConfig::default() };
     let log = store.create_partition(TopicName::new("t").unwrap(), TOPIC, INDEX, config).unwrap();
     let partition =

@@ -6,8 +6,12 @@ use std::time::Duration;
 
 use ottla_core::config::BrokerDefaults;
 use ottla_core::metadata::{Command, IncarnationId, MetadataImage, RegisterBroker, UnfenceBroker};
-use ottla_store::{Committer, Store, StoreConfig};
-use ottla_types::{BrokerEpoch, BrokerId, ClusterId, DirectoryId, MetadataVersion};
+use ottla_core::partition::{Assignment, Peer};
+use ottla_store::{AckDurability, Committer, LogConfig, PartitionLog, Store, StoreConfig};
+use ottla_types::{
+    BrokerEpoch, BrokerId, ClusterId, DirectoryId, LeaderEpoch, MetadataVersion, PartitionEpoch,
+    PartitionIndex, TopicId, TopicName,
+};
 
 use super::{Partitions, Streams};
 
@@ -15,14 +19,48 @@ use super::{Partitions, Streams};
 pub const CLUSTER: ClusterId = ClusterId([1; 16]);
 const PROCESS: IncarnationId = IncarnationId(1);
 
-/// A broker's store in this folder, and its partitions, of which none is open yet.
-pub fn open(folder: &Path, id: BrokerId) -> (Arc<Store>, Partitions) {
+/// A topic of these tests, and its only partition.
+pub const TOPIC: TopicId = TopicId([2; 16]);
+/// See [`TOPIC`].
+pub const INDEX: PartitionIndex = PartitionIndex(0);
+
+/// A broker's store in this folder; nobody commits but the test.
+pub fn open_store(folder: &Path, id: BrokerId) -> Store {
     let config = StoreConfig {
         cluster_id: Some(CLUSTER),
         committer: Committer::Manual,
         ..StoreConfig::new(folder, id)
     };
-    let store = Arc::new(Store::open(config).unwrap());
+    Store::open(config).unwrap()
+}
+
+/// The log of [`TOPIC`]'s partition.
+pub fn create_log(store: &Store) -> Arc<PartitionLog> {
+    let config = LogConfig { ack_durability: AckDurability::Synced, ..LogConfig::default() };
+    store.create_partition(TopicName::new("t").unwrap(), TOPIC, INDEX, config).unwrap()
+}
+
+/// What brokers 1 to `replicas` are told of that partition, of which all are in sync.
+pub fn led_by_the_first_of(replicas: i32) -> Assignment {
+    let peer = |id| Peer {
+        broker: BrokerId(id),
+        directory: DirectoryId([1; 16]),
+        broker_epoch: Some(BrokerEpoch(1)),
+        may_join: true,
+    };
+    Assignment {
+        leader: Some(BrokerId(1)),
+        leader_epoch: LeaderEpoch(4),
+        partition_epoch: PartitionEpoch(1),
+        replicas: (1..=replicas).map(peer).collect(),
+        isr: (1..=replicas).map(BrokerId).collect(),
+        min_insync_replicas: 1,
+    }
+}
+
+/// A broker's store in this folder, and its partitions, of which none is open yet.
+pub fn open(folder: &Path, id: BrokerId) -> (Arc<Store>, Partitions) {
+    let store = Arc::new(open_store(folder, id));
     let (streams, _opened) = Streams::new();
     let (defaults, lag_max) = (BrokerDefaults::default(), Duration::from_secs(3));
     let partitions =
