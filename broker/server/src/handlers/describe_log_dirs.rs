@@ -14,10 +14,9 @@ use ottla_wire::messages::{
 };
 
 use super::duplicates::grouped;
-use super::registry::Count;
 use crate::broker::Volume;
 use crate::partitions::Partition;
-use crate::request::{Begun, Call, CallError};
+use crate::request::{Begun, Call, CallError, Count};
 
 /// Measures what is asked for.
 pub fn begin(call: Call) -> Begun {

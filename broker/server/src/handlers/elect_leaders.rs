@@ -19,8 +19,7 @@ use ottla_wire::messages::{
 
 use super::commands::{Failure, submit};
 use super::partitions::by_topic;
-use super::registry::Count;
-use crate::request::{Begun, Call, CallError, election_error};
+use crate::request::{Begun, Call, CallError, Count, election_error};
 
 /// Elects leaders.
 pub fn begin(call: Call) -> Begun {

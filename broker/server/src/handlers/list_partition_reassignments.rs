@@ -12,8 +12,7 @@ use ottla_wire::messages::{
 };
 
 use super::partitions::ids;
-use super::registry::Count;
-use crate::request::{Begun, Call, CallError};
+use crate::request::{Begun, Call, CallError, Count};
 
 /// Answers from the image.
 pub fn begin(call: Call) -> Begun {

@@ -20,11 +20,10 @@ use tokio::time::{Instant, sleep_until};
 use super::LARGE_BYTES;
 use super::create_topics::random_topic_id;
 use super::partitions::told;
-use super::registry::Count;
 use super::rights::{CLUSTER_OPERATIONS, TOPIC_OPERATIONS};
 use crate::broker::TopicRef;
 use crate::net::{Outcome, Response};
-use crate::request::{Begun, Call, CallError};
+use crate::request::{Begun, Call, CallError, Count};
 
 /// Topics that one request may create.
 const CREATED_MAX: usize = 100;

@@ -13,7 +13,7 @@ use crate::broker::Broker;
 use crate::contained::contained;
 use crate::net::{ConnectionContext, Frame, LaterResponse, Outcome, Response, Sender};
 use crate::replication;
-use crate::request::{Call, CallError, CallMemory, Replier};
+use crate::request::{AnswerCost, Call, CallError, CallMemory, Replier};
 
 mod add_raft_voter;
 mod alter_configs;
@@ -48,7 +48,7 @@ mod rights;
 mod service;
 mod unregister_broker;
 
-pub use registry::{AnswerCost, Measured, Operation, SERVED, Served};
+pub use registry::{Measured, Operation, SERVED, Served};
 
 /// A request that costs no more is served within what its connection has for itself, in bytes.
 const OWN_BYTES: usize = 8 << 10;

@@ -11,7 +11,8 @@ mod counted;
 mod harness;
 mod requests;
 
-use ottla_server::handlers::{AnswerCost, SERVED, Served};
+use ottla_server::handlers::{SERVED, Served};
+use ottla_server::request::AnswerCost;
 use ottla_wire::{Api, encode_request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
