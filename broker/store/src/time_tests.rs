@@ -20,6 +20,27 @@ fn open(dir: &Path) -> Store {
     Store::open(config).unwrap()
 }
 
+/// A store that syncs when it is told to, of partitions with these settings.
+fn open_manual(dir: &Path, config: &LogConfig) -> Store {
+    let config = StoreConfig {
+        cluster_id: Some(ClusterId([1; 16])),
+        default_config: config.clone(),
+        committer: Committer::Manual,
+        ..StoreConfig::new(dir, BrokerId(1))
+    };
+    Store::open(config).unwrap()
+}
+
+/// Four batches of one record in a segment, an index entry after each second one, and records for 10 ms.
+fn small_and_short_lived() -> LogConfig {
+    LogConfig {
+        segment_bytes: 700,
+        index_interval_bytes: 200,
+        retention_ms: Some(10),
+        ..LogConfig::default()
+    }
+}
+
 fn create(store: &Store, config: LogConfig) -> Arc<PartitionLog> {
     store.create_partition(TopicName::new("orders").unwrap(), TOPIC, P0, config).unwrap()
 }
@@ -198,22 +219,8 @@ fn segments_without_a_time_go_by_that_of_their_files() {
 #[test]
 fn a_closed_segments_latest_time_is_known_after_any_start() {
     let dir = tempfile::tempdir().unwrap();
-    // Four batches in a segment, and an entry after each second one.
-    let config = LogConfig {
-        segment_bytes: 700,
-        index_interval_bytes: 200,
-        retention_ms: Some(10),
-        ..LogConfig::default()
-    };
-    let open = || {
-        let store = StoreConfig {
-            cluster_id: Some(ClusterId([1; 16])),
-            default_config: config.clone(),
-            committer: Committer::Manual,
-            ..StoreConfig::new(dir.path(), BrokerId(1))
-        };
-        Store::open(store).unwrap()
-    };
+    let config = small_and_short_lived();
+    let open = || open_manual(dir.path(), &config);
     let store = open();
     let log = create(&store, config.clone());
     for time in 0..8 {
@@ -261,26 +268,13 @@ fn a_time_index_that_lies_costs_no_records() {
         }),
         ("log", |bytes| bytes.truncate(bytes.len() * 3 / 4)),
     ];
-    let config = LogConfig {
-        segment_bytes: 700,
-        index_interval_bytes: 200,
-        retention_ms: Some(10),
-        ..LogConfig::default()
-    };
+    let config = small_and_short_lived();
     let is_index = |number: usize| number < index.len();
     for (number, (file, harm)) in index.iter().chain(&log).enumerate() {
         // The latest record of the first segment is its last one, or one from before its last index entry.
         for times in [[0, 1, 2, 3], [3, 0, 1, 2]] {
             let dir = tempfile::tempdir().unwrap();
-            let open = || {
-                let config = StoreConfig {
-                    cluster_id: Some(ClusterId([1; 16])),
-                    default_config: config.clone(),
-                    committer: Committer::Manual,
-                    ..StoreConfig::new(dir.path(), BrokerId(1))
-                };
-                Store::open(config).unwrap()
-            };
+            let open = || open_manual(dir.path(), &config);
             let store = open();
             let log = create(&store, config.clone());
             for time in times.into_iter().chain(4..8) {

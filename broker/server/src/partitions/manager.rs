@@ -266,7 +266,6 @@ impl Partitions {
     /// Brings the logs in step with `image`, coming from `before`; how many topics had to be looked at for it. Blocks on
     /// the disk.
     pub fn apply(&self, before: Option<&MetadataImage>, image: &MetadataImage) -> usize {
-        self.begin_to_apply();
         let directory = self.store.directory_id();
         let empty = MetadataImage::new(image.cluster_id);
         let changed: Vec<_> = image.topics_changed_since(before.unwrap_or(&empty)).collect();
