@@ -120,6 +120,10 @@ impl Changes {
             let read = read.map(|read| read.into_iter().map(str::to_owned));
             changes = changes.zip(read).map(|(before, read)| before.into_iter().chain(read).collect());
         }
+        if !live.is_empty() {
+            // The process before may have ended before the name of the one that is gone on with was durable.
+            disk.sync_dir(folder).map_err(StoreError::io("sync", folder))?;
+        }
         let generation = live.last().map_or(1, |newest| newest + u64::from(current.is_none()));
         let files = Mutex::new(Files { generation, live, current, has_failed: false });
         Ok((Self { disk: Arc::clone(disk), folder: folder.to_owned(), name, is_synced, files }, changes))
@@ -229,6 +233,10 @@ impl Changes {
         let made = self.make_file(next);
         let current = files.note(made)?;
         if !current.is_reserved {
+            // The next process must not go on with it instead of the one that has room.
+            if let Err(error) = self.disk.remove_file(&current.path) {
+                tracing::warn!(path = %current.path.display(), %error, "an empty file of changes is left over");
+            }
             let no_room = io::Error::from(io::ErrorKind::StorageFull);
             return Err(Unsaved::NotNow(StoreError::io("set room aside for", current.path)(no_room)));
         }

@@ -24,6 +24,7 @@ use crate::load::{Known, Recovery, load_log};
 use crate::partition::{Loaded, PartitionLog, State};
 use crate::patient::PatientDisk;
 use crate::read::UpTo;
+use crate::retain::SEGMENT_FILES;
 use crate::segment::Segment;
 use crate::shared::FileKey;
 
@@ -151,7 +152,13 @@ impl PartitionLog {
             Cut::Anew(offset) => (offset, Offset(0)),
         };
         let keeps_file = self.shared.bug == Some(StoreBug::WriteOverWhatWasCut);
-        let shortened = self.prepare_cut(cut, keeps_file)?;
+        let shortened = match self.prepare_cut(cut, keeps_file) {
+            Err(error) if !error.is_passing() => {
+                let folder = self.state.lock().folder.clone();
+                return Err(self.fail(&folder, "cut", error));
+            }
+            prepared => prepared?,
+        };
         self.state.lock().closed_at = Some(kept);
         if let Cut::Anew(start) = cut {
             // As with the recovery point: a checkpoint that is written meanwhile must not say again what is taken back.
@@ -239,7 +246,8 @@ impl PartitionLog {
     ) -> Result<(), StoreError> {
         let (disk, folder) = (&*self.shared.disk, &doomed.folder);
         for base in &doomed.segments {
-            self.remove_segment_files(folder, *base);
+            // One that stays would be taken for a part of the log.
+            self.try_to_remove(folder, *base, &SEGMENT_FILES)?;
         }
         if let Some((position, file)) = doomed.shortened.zip(shortened) {
             file.truncate(position).map_err(StoreError::io("truncate a segment of", folder))?;

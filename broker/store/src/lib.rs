@@ -53,7 +53,6 @@ mod tests;
 mod time;
 #[cfg(test)]
 mod time_tests;
-mod times_checked;
 mod upkeep;
 
 pub use append::{Appended, Checked};

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_log::{
-    BatchError, BatchHeader, Depth, FileKind, HEADER_BYTES, IndexEntry, IndexPacer, LeaderEpochs, LogConfig,
+    BatchError, Depth, FileKind, HEADER_BYTES, IndexEntry, IndexPacer, LeaderEpochs, LogConfig,
     OffsetCheckpoint, ScanEnd, ScannedBatch, TimeIndexEntry, scan,
 };
 use ottla_types::Offset;
@@ -114,6 +114,12 @@ pub(crate) fn load_log(recovery: &Recovery<'_>, folder: &Path, known: Known) -> 
     let end = segments.last().expect("a log always has an active segment").end;
     let start = log_start.max(segments[0].base).min(end);
     loader.epochs_changed |= loader.epochs.truncate_to(end) | loader.epochs.advance_start(start);
+    if start == end && !loader.epochs.entries().is_empty() {
+        // Of records that are gone only the epochs' file tells, and it may be older than the last ones were: a follower that
+        // names an older epoch than it had is told to cut what is acknowledged. Who has no records need name none.
+        loader.epochs = LeaderEpochs::default();
+        loader.epochs_changed = true;
+    }
     let (producers, snapshot_at) = loader.load_producers(&segments, end)?;
     loader.damaged.sort_by_key(|damage| damage.offsets.start);
     if loader.has_tail {
@@ -150,23 +156,6 @@ pub(crate) fn load_log(recovery: &Recovery<'_>, folder: &Path, known: Known) -> 
     };
     state.note_hidden_producers(start);
     Ok(Loaded { state, start, recovery_point: if recovery.clean { end } else { recovery_point.min(end) } })
-}
-
-/// Whether the batches within `positions`, where one begins, say the same of the greatest timestamp as the time index does.
-fn has_time(log: &Arc<dyn DiskFile>, positions: Range<u64>, base: Offset, said: &TimeIndexEntry) -> bool {
-    let last = Offset(base.0 + i64::from(said.relative_offset));
-    let mut header = [0; ottla_log::HEADER_BYTES];
-    let first = log.read_at(positions.start, &mut header).ok().filter(|read| *read == header.len());
-    let Some(first) = first.and_then(|_| BatchHeader::new(&header)).map(|header| header.base_offset()) else {
-        return false;
-    };
-    let mut is_true = false;
-    let scanned = scan(&FileSource(Arc::clone(log)), positions, first, Depth::Headers, |batch| {
-        let header = batch.header();
-        is_true = header.last_offset() == last && header.max_timestamp() == said.timestamp_ms;
-        header.last_offset() < last
-    });
-    scanned.is_ok() && is_true
 }
 
 fn list(disk: &dyn Disk, folder: &Path) -> Result<Files, StoreError> {
@@ -369,8 +358,6 @@ impl Loader<'_> {
         segment.time_index = IndexState::new(times);
         let last = times.checked_sub(1).and_then(|at| self.time_entry(base, at));
         segment.pacer = IndexPacer::resume(self.recovery.config.index_interval_bytes, last, last);
-        // To hold all segments' against their batches would take a start long.
-        segment.time_is_known = false;
         segment.set_recovered(bytes, end);
         Ok(segment)
     }
@@ -531,16 +518,8 @@ impl Loader<'_> {
             two[0].timestamp_ms < two[1].timestamp_ms && two[0].relative_offset < two[1].relative_offset
         });
         let kept = |entry: &&TimeIndexEntry| clean || entry.relative_offset <= last.relative_offset;
-        let kept = times.iter().take_while(kept).count();
-        let is_true = match times[..kept].last() {
-            None => true,
-            Some(greatest) => {
-                let before = index.iter().rfind(|entry| entry.relative_offset <= greatest.relative_offset);
-                let from = before.map_or(0, |entry| u64::from(entry.position));
-                has_time(log, from..bytes, base, greatest)
-            }
-        };
-        (rises && is_true).then_some((index.len(), kept, start))
+        let times = times.iter().take_while(kept).count();
+        rises.then_some((index.len(), times, start))
     }
 
     fn read_entries<E, const N: usize>(

@@ -1,13 +1,16 @@
 //! Letting a log's oldest records go: by retention, or on demand.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use ottla_log::{FileKind, RetainedSegment, retention};
+use ottla_log::{Depth, FileKind, LogConfig, RetainedSegment, retention, scan};
 use ottla_types::Offset;
 
-use crate::disk::OpenMode;
+use crate::disk::{OpenMode, is_passing};
+use crate::error::StoreError;
 use crate::partition::{PartitionLog, State};
+use crate::read::FileSource;
 use crate::segment::Segment;
 
 impl State {
@@ -43,15 +46,8 @@ impl PartitionLog {
     /// Deletes what the settings don't retain, nothing at `limit` or after: what isn't committed stays. Returns the number
     /// of segments deleted.
     pub fn enforce_retention(self: &Arc<Self>, now_ms: i64, limit: Offset) -> usize {
-        loop {
-            let count = {
-                let state = self.state.lock();
-                let config = self.config();
-                let segments: Vec<RetainedSegment> = state.segments.iter().map(retained).collect();
-                retention(&segments, &config, self.log_start_offset(), limit, now_ms)
-            };
-            // The first one that stays, too: it may be one that nothing else ever lets go.
-            if !self.check_times(count + 1) {
+        while let Some(base) = self.unread_past_age(now_ms, limit) {
+            if !self.read_latest_time(base) {
                 break;
             }
         }
@@ -67,17 +63,76 @@ impl PartitionLog {
         if !state.is_open() || self.shared.has_failed() {
             return 0;
         }
-        let segments: Vec<RetainedSegment> = state.segments.iter().map(retained).collect();
         let limit = limit.min(self.durable_end_offset());
-        let count = retention(&segments, &config, self.log_start_offset(), limit, now_ms);
-        // It became older, or the log was cut, since they were checked.
-        let is_known = |segment: &&Segment| segment.time_is_known;
-        let count = count.min(state.segments.iter().take_while(is_known).count());
+        let aged = self.aged(&state, &config, now_ms, limit);
+        let unread = state.segments[aged.clone()].iter().position(|segment| !segment.time_is_known);
+        let count = unread.map_or(aged.end, |unread| aged.start + unread);
         if count == state.segments.len() && self.roll(&mut state, &config, now_ms).is_err() {
             return 0;
         }
         drop(state);
         self.drop_oldest(count)
+    }
+
+    /// The segments that go by their age alone, by their places. Those before them go whatever their age is.
+    fn aged(&self, state: &State, config: &LogConfig, now_ms: i64, limit: Offset) -> Range<usize> {
+        let segments: Vec<RetainedSegment> = state.segments.iter().map(retained).collect();
+        let count = |config: &LogConfig| retention(&segments, config, self.log_start_offset(), limit, now_ms);
+        let all = count(config);
+        let at_any_age = count(&LogConfig { retention_ms: None, ..config.clone() });
+        at_any_age.min(all)..all
+    }
+
+    /// The first segment that would go by its age, and whose time index alone says how old it is.
+    fn unread_past_age(&self, now_ms: i64, limit: Offset) -> Option<Offset> {
+        let config = self.config();
+        let state = self.state.lock();
+        let aged = if state.is_open() { self.aged(&state, &config, now_ms, limit) } else { 0..0 };
+        state.segments[aged].iter().find(|segment| !segment.time_is_known).map(|segment| segment.base)
+    }
+
+    /// Reads a segment for its greatest timestamp, before records go by that: nothing guards a time index against a bit that
+    /// flips. What can't be read may be as late as the file is. Whether it is known now.
+    fn read_latest_time(&self, base: Offset) -> bool {
+        let (file, bytes, next, modified_ms, incarnation) = {
+            let state = self.state.lock();
+            let Some(segment) = state.segments.iter().find(|segment| segment.base == base) else {
+                return false;
+            };
+            let file = self.file(&state, FileKind::Log, base, OpenMode::Existing);
+            (file, segment.bytes, segment.end, segment.modified_ms, state.incarnation)
+        };
+        let mut latest = None;
+        let read = file.and_then(|file| {
+            scan(&FileSource(file), 0..bytes, base, Depth::Crc, |batch| {
+                latest = latest.max(Some(batch.header().max_timestamp()).filter(|time| *time >= 0));
+                true
+            })
+        });
+        match read {
+            Ok(end) if end.position == bytes && end.next_offset == next => {}
+            Err(error) if is_passing(&error) => {
+                tracing::warn!(partition = %self.topic_partition(), segment = %base, %error, "a segment is kept until it can be read");
+                return false;
+            }
+            _ => latest = latest.max(Some(modified_ms)),
+        }
+        let mut state = self.state.lock();
+        if state.incarnation != incarnation {
+            return false;
+        }
+        let Some(segment) = state.segments.iter_mut().find(|segment| segment.base == base) else {
+            return false;
+        };
+        (segment.time_is_known, segment.read_max_ms) = (true, latest);
+        let said = segment.max_timestamp().map(|entry| entry.timestamp_ms);
+        if latest > said {
+            tracing::warn!(
+                partition = %self.topic_partition(), segment = %base, said, latest,
+                "a time index says less than the latest time of its segment"
+            );
+        }
+        true
     }
 
     /// With the commit lock held, so that the oldest segments stay the same; what waits for the disk holds nothing else.
@@ -124,7 +179,7 @@ impl PartitionLog {
     }
 
     pub(crate) fn remove_segment_files(&self, folder: &Path, base: Offset) {
-        self.remove_files(folder, base, &[FileKind::Log, FileKind::Index, FileKind::TimeIndex]);
+        self.remove_files(folder, base, &SEGMENT_FILES);
     }
 
     pub(crate) fn remove_indexes(&self, folder: &Path, base: Offset) {
@@ -132,18 +187,31 @@ impl PartitionLog {
     }
 
     fn remove_files(&self, folder: &Path, base: Offset, kinds: &[FileKind]) {
+        if let Err(error) = self.try_to_remove(folder, base, kinds) {
+            tracing::warn!(%error, "file of a segment is left over");
+        }
+    }
+
+    /// Removes what there is of a segment's files, and tells of the last that stays.
+    pub(crate) fn try_to_remove(
+        &self,
+        folder: &Path,
+        base: Offset,
+        kinds: &[FileKind],
+    ) -> Result<(), StoreError> {
+        let mut removed = Ok(());
         for kind in kinds {
             let path = folder.join(kind.file_name(base));
             match self.shared.disk.remove_file(&path) {
-                Ok(()) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => {
-                    tracing::warn!(path = %path.display(), %error, "file of a segment is left over")
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    removed = Err(StoreError::io("remove", path)(error));
                 }
+                _ => {}
             }
         }
         // Not before, as a read may have opened one meanwhile.
         self.shared.close_files(self.key, Some(base));
+        removed
     }
 
     /// Makes sure that the partition is on the committer's list when retention left something to sync.
@@ -154,11 +222,14 @@ impl PartitionLog {
     }
 }
 
+/// What a segment consists of.
+pub(crate) const SEGMENT_FILES: [FileKind; 3] = [FileKind::Log, FileKind::Index, FileKind::TimeIndex];
+
 fn retained(segment: &Segment) -> RetainedSegment {
     RetainedSegment {
         bytes: segment.bytes,
         end_offset: segment.end,
-        max_timestamp_ms: segment.max_timestamp().map(|entry| entry.timestamp_ms),
+        max_timestamp_ms: segment.max_timestamp().map(|entry| entry.timestamp_ms).max(segment.read_max_ms),
         modified_ms: segment.modified_ms,
     }
 }

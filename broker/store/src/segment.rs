@@ -43,8 +43,10 @@ pub(crate) struct Segment {
     /// Whether the index files have writes that weren't synced.
     pub(crate) index_unsynced: bool,
     pub(crate) pacer: IndexPacer,
-    /// Whether its greatest timestamp is that of its batches: what its time index says of a closed segment may be wrong.
+    /// Whether this process wrote or read all of it, so that its greatest timestamp is known without its time index.
     pub(crate) time_is_known: bool,
+    /// The greatest timestamp that was found when it was read for that.
+    pub(crate) read_max_ms: Option<i64>,
     /// The greatest timestamp of the first batch.
     pub(crate) first_timestamp_ms: Option<i64>,
     pub(crate) created_ms: i64,
@@ -73,6 +75,7 @@ impl Segment {
             index_unsynced: false,
             pacer: IndexPacer::new(interval_bytes),
             time_is_known: true,
+            read_max_ms: None,
             first_timestamp_ms: None,
             created_ms,
             modified_ms: created_ms,
@@ -154,13 +157,6 @@ impl Segment {
     /// The greatest timestamp and the last offset of its batch.
     pub(crate) fn max_timestamp(&self) -> Option<TimeIndexEntry> {
         self.pacer.max_timestamp()
-    }
-
-    /// Puts another greatest timestamp in the place of what the time index says, of which nothing is to be believed then.
-    pub(crate) fn set_max_timestamp(&mut self, interval_bytes: u32, max: Option<TimeIndexEntry>) {
-        self.pacer = IndexPacer::resume(interval_bytes, max, max);
-        self.time_index = IndexState { written: 0, pending: max.into_iter().collect() };
-        self.index_unsynced = true;
     }
 
     /// Whether all of `range` was checked or written by this process.

@@ -50,8 +50,11 @@ pub(crate) enum Act {
     SyncDir,
     /// It gets another name.
     Rename,
+    /// It is opened.
     Open,
+    /// What is in it is listed.
     List,
+    /// It is removed.
     Remove,
 }
 

@@ -403,6 +403,29 @@ fn retention_deletes_old_segments_and_a_restart_remembers() {
     assert_eq!((log.log_start_offset(), values(&log, Offset(8))), (Offset(8), vec!["8=i".to_owned()]));
 }
 
+/// Records tell of their epoch after a crash, where no checkpoint has. Of those that are gone nothing does.
+#[test]
+fn a_log_without_records_names_no_epoch_that_was_not_its_last() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let log = create(&store, LogConfig { retention_ms: Some(1_000), ..small_segments() });
+    for epoch in [3, 3, 3, 3, 5, 5, 5, 5] {
+        log.append(&timed(1_000, &["a"]), LeaderEpoch(epoch), 1_000).unwrap();
+        if log.end_offset() == Offset(4) {
+            log.sync().unwrap();
+            store.checkpoint().unwrap();
+        }
+    }
+    log.sync().unwrap();
+    assert!(log.enforce_retention(i64::MAX, log.end_offset()) > 0);
+    let known = |log: &PartitionLog| (log.log_start_offset(), log.end_offset(), log.latest_epoch());
+    assert_eq!(known(&log), (Offset(8), Offset(8), Some(LeaderEpoch(5))));
+    drop((store, log));
+    let store = open(dir.path());
+    let log = store.partition(TOPIC, P0).unwrap();
+    assert_eq!(known(&log), (Offset(8), Offset(8), None));
+}
+
 #[test]
 fn a_deleted_topic_leaves_nothing_to_one_of_the_same_name() {
     let dir = tempfile::tempdir().unwrap();

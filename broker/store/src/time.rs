@@ -31,7 +31,6 @@ impl PartitionLog {
     /// # Errors
     /// When the log can't be read there.
     pub fn offset_for_timestamp(&self, timestamp_ms: i64) -> Result<Option<TimestampOffset>, ReadError> {
-        self.check_times(usize::MAX);
         let start = self.log_start_offset();
         let mut from = start;
         while let Some((base, end)) = self.segment_with_time(from, timestamp_ms) {
@@ -58,7 +57,6 @@ impl PartitionLog {
     /// # Errors
     /// When the log can't be read there.
     pub fn offset_for_max_timestamp(&self) -> Result<Option<TimestampOffset>, ReadError> {
-        self.check_times(usize::MAX);
         let (durable, start) = (self.durable_end_offset(), self.log_start_offset());
         let mut best: Option<TimestampOffset> = None;
         let candidates: Vec<(Offset, Offset, Option<TimeIndexEntry>)> = {

@@ -20,6 +20,27 @@ fn open(dir: &Path) -> Store {
     Store::open(config).unwrap()
 }
 
+/// A store that syncs when it is told to, of partitions with these settings.
+fn open_manual(dir: &Path, config: &LogConfig) -> Store {
+    let config = StoreConfig {
+        cluster_id: Some(ClusterId([1; 16])),
+        default_config: config.clone(),
+        committer: Committer::Manual,
+        ..StoreConfig::new(dir, BrokerId(1))
+    };
+    Store::open(config).unwrap()
+}
+
+/// Four batches of one record in a segment, an index entry after each second one, and records for 10 ms.
+fn small_and_short_lived() -> LogConfig {
+    LogConfig {
+        segment_bytes: 700,
+        index_interval_bytes: 200,
+        retention_ms: Some(10),
+        ..LogConfig::default()
+    }
+}
+
 fn create(store: &Store, config: LogConfig) -> Arc<PartitionLog> {
     store.create_partition(TopicName::new("orders").unwrap(), TOPIC, P0, config).unwrap()
 }
@@ -198,22 +219,8 @@ fn segments_without_a_time_go_by_that_of_their_files() {
 #[test]
 fn a_closed_segments_latest_time_is_known_after_any_start() {
     let dir = tempfile::tempdir().unwrap();
-    // Four batches in a segment, and an entry after each second one.
-    let config = LogConfig {
-        segment_bytes: 700,
-        index_interval_bytes: 200,
-        retention_ms: Some(10),
-        ..LogConfig::default()
-    };
-    let open = || {
-        let store = StoreConfig {
-            cluster_id: Some(ClusterId([1; 16])),
-            default_config: config.clone(),
-            committer: Committer::Manual,
-            ..StoreConfig::new(dir.path(), BrokerId(1))
-        };
-        Store::open(store).unwrap()
-    };
+    let config = small_and_short_lived();
+    let open = || open_manual(dir.path(), &config);
     let store = open();
     let log = create(&store, config.clone());
     for time in 0..8 {
@@ -236,76 +243,60 @@ fn a_closed_segments_latest_time_is_known_after_any_start() {
     assert_eq!(log.log_start_offset(), Offset(4));
 }
 
-/// What happens to an index.
-type Lie<'a> = &'a dyn Fn(&mut Vec<u8>);
+/// What happens to a file.
+type Harm = fn(&mut Vec<u8>);
 
-/// No checksum guards an index; by the time that it says records are deleted and found.
+/// Nothing guards an index, and records are deleted by the time that it says.
 #[test]
 fn a_time_index_that_lies_costs_no_records() {
-    let (early, late) = ((NOW - 900 * DAY).to_be_bytes(), (NOW + 900 * DAY).to_be_bytes());
-    let offset = 1_u32.to_be_bytes();
-    // Of the last entry of the first segment's: the time, or the offset behind it; or how much of the file is left.
-    let lies: [Lie<'_>; 5] = [
-        &|index| {
-            let at = index.len() - 12;
-            index[at..at + 8].copy_from_slice(&early);
-        },
-        &|index| {
-            let at = index.len() - 12;
-            index[at..at + 8].copy_from_slice(&late);
-        },
-        &|index| {
-            let at = index.len() - 4;
-            index[at..].copy_from_slice(&offset);
-        },
-        &|index| index.fill(0),
-        &Vec::clear,
+    const SEGMENT: &str = "orders-0/00000000000000000000";
+    // Of the last entry of the index: the time, or the entry; or all of it.
+    let index: [(&str, Harm); 4] = [
+        ("timeindex", |bytes| {
+            let at = bytes.len() - 12;
+            bytes[at..at + 8].copy_from_slice(&(NOW - 900 * DAY).to_be_bytes());
+        }),
+        ("timeindex", |bytes| bytes.truncate(bytes.len() - 12)),
+        ("timeindex", |bytes| bytes.fill(0)),
+        ("timeindex", Vec::clear),
     ];
-    let config = LogConfig {
-        segment_bytes: 700,
-        index_interval_bytes: 200,
-        retention_ms: Some(10),
-        ..LogConfig::default()
-    };
-    let create_times = || (0..8).map(|n| NOW + n);
-    for (number, lie) in lies.into_iter().enumerate() {
-        let dir = tempfile::tempdir().unwrap();
-        let open = || {
-            let id = Some(ClusterId([1; 16]));
-            let default_config = config.clone();
-            let committer = Committer::Manual;
-            let config = StoreConfig::new(dir.path(), BrokerId(1));
-            Store::open(StoreConfig { cluster_id: id, default_config, committer, ..config }).unwrap()
-        };
-        let store = open();
-        let log = create(&store, config.clone());
-        for time in create_times() {
-            append(&log, &batch(Codec::None, &[time]));
-        }
-        store.close().unwrap();
-        drop((store, log));
-        let path = dir.path().join("orders-0/00000000000000000000.timeindex");
-        let mut index = std::fs::read(&path).unwrap();
-        assert!(index.len() >= 24, "an entry beside the last one");
-        lie(&mut index);
-        std::fs::write(&path, index).unwrap();
-        // After the second start the index is right again.
-        for start in 0..2 {
+    // Of the log: the latest time in a header, and the last batch.
+    let log: [(&str, Harm); 2] = [
+        ("log", |bytes| {
+            let at = bytes.len() * 3 / 4 + 35;
+            bytes[at..at + 8].copy_from_slice(&(NOW - 900 * DAY).to_be_bytes());
+        }),
+        ("log", |bytes| bytes.truncate(bytes.len() * 3 / 4)),
+    ];
+    let config = small_and_short_lived();
+    let is_index = |number: usize| number < index.len();
+    for (number, (file, harm)) in index.iter().chain(&log).enumerate() {
+        // The latest record of the first segment is its last one, or one from before its last index entry.
+        for times in [[0, 1, 2, 3], [3, 0, 1, 2]] {
+            let dir = tempfile::tempdir().unwrap();
+            let open = || open_manual(dir.path(), &config);
             let store = open();
-            let log = store.partition(TOPIC, P0).unwrap();
-            if start == 0 {
-                let deleted = log.enforce_retention(NOW + 13, log.end_offset());
-                assert_eq!(deleted, 0, "lie {number}: none is older than 10 ms");
-            }
-            for (offset, time) in create_times().enumerate() {
-                let found = by_time(&log, time);
-                assert_eq!(found, Some((offset as i64, time)), "lie {number}, start {start}");
+            let log = create(&store, config.clone());
+            for time in times.into_iter().chain(4..8) {
+                append(&log, &batch(Codec::None, &[NOW + time]));
             }
             store.close().unwrap();
+            drop((store, log));
+            let path = dir.path().join(format!("{SEGMENT}.{file}"));
+            let mut bytes = std::fs::read(&path).unwrap();
+            harm(&mut bytes);
+            std::fs::write(&path, bytes).unwrap();
+            let store = open();
+            let log = store.partition(TOPIC, P0).unwrap();
+            let deleted = log.enforce_retention(NOW + 13, log.end_offset());
+            assert_eq!(deleted, 0, "harm {number}, {times:?}: not all are older than 10 ms");
+            if is_index(number) {
+                assert_eq!(log.enforce_retention(NOW + 14, log.end_offset()), 1, "harm {number}, {times:?}");
+                assert_eq!(log.log_start_offset(), Offset(4));
+            }
+            // What goes for its size needn't be read.
+            log.set_config(LogConfig { retention_bytes: Some(0), ..config.clone() });
+            assert!(log.enforce_retention(NOW + 13, log.end_offset()) > 0, "harm {number}, {times:?}");
         }
-        let store = open();
-        let log = store.partition(TOPIC, P0).unwrap();
-        assert_eq!(log.enforce_retention(NOW + 14, log.end_offset()), 1, "lie {number}");
-        assert_eq!(log.log_start_offset(), Offset(4));
     }
 }

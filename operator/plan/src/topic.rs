@@ -287,14 +287,16 @@ fn plan_being(observed: TopicObserved<'_>, plan: &mut TopicPlan) -> Verdict {
         return settled(found, factor);
     }
     plan.is_told_first = !is_adopted || !is_same_record(&plan.status, &before);
-    let verdict = if is_adopted {
-        Verdict::working("Applying", "the topic is being changed".to_owned())
-    } else {
-        let message =
-            format!("the topic was there before this Topic, and is changed: {}", differs.all.join("; "));
-        Verdict::working("Adopting", message)
-    };
-    apply(observed, view, config, factor, plan, verdict)
+    apply(observed, view, config, factor, plan, changing(is_adopted, &differs))
+}
+
+fn changing(is_adopted: bool, differs: &Differences) -> Verdict {
+    if is_adopted {
+        return Verdict::working("Applying", "the topic is being changed".to_owned());
+    }
+    let message =
+        format!("the topic was there before this Topic, and is changed: {}", differs.all.join("; "));
+    Verdict::working("Adopting", message)
 }
 
 /// Puts on record what is about to be asked for; `before` is what is.

@@ -124,7 +124,6 @@ pub const ROOMS: &[Rooms] = &[
             "repair",
             "retain",
             "time",
-            "times_checked",
             "load",
             "recover",
             "cut",

@@ -28,9 +28,8 @@ const DOUBT_WAIT: Duration = Duration::from_millis(500);
 
 /// How often it is looked whether a doubt has ended by itself.
 const DOUBT_LOOK: Duration = Duration::from_millis(20);
-/// How long a change of the metadata may take to be carried out before this broker is no longer ready: making a topic of
-/// thousands of partitions takes a second or two.
-const APPLYING_MAX: Duration = Duration::from_secs(15);
+/// How long it may take to open or close a partition before this broker is no longer ready: many may take much longer.
+const STANDS_STILL_MAX: Duration = Duration::from_secs(15);
 
 /// A running broker.
 pub struct Broker {
@@ -175,9 +174,9 @@ impl Health for Broker {
             return Err("it is opening its partitions".to_owned());
         }
         // Not at each change of the metadata: making a large topic is no reason to send clients elsewhere.
-        if let Some(time) = self.partitions.applying_for().filter(|time| *time > APPLYING_MAX) {
+        if let Some(time) = self.partitions.stands_still_for().filter(|time| *time > STANDS_STILL_MAX) {
             return Err(format!(
-                "it has been opening and closing partitions for {} s, and learns nothing new meanwhile: see whether its \
+                "it has been opening or closing a partition for {} s, and learns nothing new meanwhile: see whether its \
                  disk answers",
                 time.as_secs()
             ));

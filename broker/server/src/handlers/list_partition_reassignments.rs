@@ -32,33 +32,26 @@ pub fn begin(call: Call) -> Begun {
 /// # Errors
 /// When the request can't be decoded.
 pub fn count(call: &Call) -> Result<Count, CallError> {
-    let mut count = Count::default();
-    if call.decode::<ListPartitionReassignments>()?.topics.is_some() {
-        return Ok(count);
-    }
-    for topic in call.broker.image().topics.values() {
-        let moving = topic.partitions.iter().filter(|state| state.is_reassigning()).count();
-        if moving > 0 {
-            count.add(topic, moving);
-        }
-    }
-    Ok(count)
+    Ok(Count::all_if(call.decode::<ListPartitionReassignments>()?.topics.is_none(), call))
 }
 
 fn moving<'a>(
     request: &ListPartitionReassignmentsRequest<'_>,
     image: &'a MetadataImage,
 ) -> Vec<OngoingTopicReassignment<'a>> {
-    let topics: Vec<_> = match &request.topics {
-        None => image.topic_ids.values().map(|id| of_topic(&image.topics[id], |_| true)).collect(),
-        Some(asked) => by_name(asked)
-            .into_iter()
-            .filter_map(|(name, indexes)| {
+    let is_moving = |topic: &OngoingTopicReassignment<'_>| !topic.partitions.is_empty();
+    match &request.topics {
+        None => {
+            let topics = image.topic_ids.values().map(|id| of_topic(&image.topics[id], |_| true));
+            topics.filter(is_moving).collect()
+        }
+        Some(asked) => {
+            let topics = by_name(asked).into_iter().filter_map(|(name, indexes)| {
                 Some(of_topic(image.topic(name)?, |index: PartitionIndex| indexes.contains(&index.0)))
-            })
-            .collect(),
-    };
-    topics.into_iter().filter(|topic| !topic.partitions.is_empty()).collect()
+            });
+            topics.filter(is_moving).collect()
+        }
+    }
 }
 
 /// What is asked of each topic, which is told once however often it is named.

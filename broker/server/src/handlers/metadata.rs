@@ -33,6 +33,10 @@ pub fn begin(mut call: Call) -> Begun {
     Box::pin(async move {
         let is_large = call.cost_bytes > LARGE_BYTES;
         let request = call.decode::<Metadata>()?;
+        if is_invalid(&request, call.replier.version) {
+            let topics = request.topics.iter().flatten().map(invalid).collect();
+            return call.respond::<Metadata>(&MetadataResponse { topics, ..Default::default() });
+        }
         if request.allow_auto_topic_creation && call.broker.config.topics.auto_create {
             create_missing(&call, &request).await;
         }
@@ -179,9 +183,6 @@ fn respond<'a>(
     });
     let operations = if request.include_topic_authorized_operations { TOPIC_OPERATIONS } else { i32::MIN };
     let topics = match asked {
-        Some(_) if is_invalid(request, call.replier.version) => {
-            request.topics.iter().flatten().map(invalid).collect()
-        }
         Some(asked) => asked.into_iter().map(|asked| topic(asked, view, operations)).collect(),
         None => image.topic_ids.values().map(|id| known(&image.topics[id], view, operations)).collect(),
     };

@@ -50,7 +50,7 @@ pub struct Partitions {
     damaged: Arc<ReadyList>,
     open: RwLock<HashMap<PartitionKey, Arc<Partition>>>,
     applied: watch::Sender<MetadataVersion>,
-    /// Since when an image is being applied.
+    /// Since when the image that is being applied hasn't got on by a partition.
     applying: Mutex<Option<Instant>>,
     /// Whether the metadata was complete once, so that a log it doesn't know is known to be a stranger's.
     complete: AtomicBool,
@@ -266,7 +266,6 @@ impl Partitions {
     /// Brings the logs in step with `image`, coming from `before`; how many topics had to be looked at for it. Blocks on
     /// the disk.
     pub fn apply(&self, before: Option<&MetadataImage>, image: &MetadataImage) -> usize {
-        *self.applying.lock() = Some(Instant::now());
         let directory = self.store.directory_id();
         let empty = MetadataImage::new(image.cluster_id);
         let changed: Vec<_> = image.topics_changed_since(before.unwrap_or(&empty)).collect();
@@ -304,6 +303,7 @@ impl Partitions {
         let throttled_leaders = throttled("leader.replication.throttled.replicas");
         let throttled_followers = throttled("follower.replication.throttled.replicas");
         for (index, partition) in topic.numbered() {
+            self.get_on();
             if !partition.is_on(self.node_id, directory) {
                 if partition.replicas.contains(&self.node_id) && partition.leader.is_none() {
                     let (topic, partition) = (&topic.name, index);
@@ -419,6 +419,7 @@ impl Partitions {
     }
 
     fn delete(&self, topic: &TopicImage, index: PartitionIndex) {
+        self.get_on();
         let Some(partition) = self.open.write().remove(&(topic.id, index)) else { return };
         partition.leave();
         match self.store.delete_partition(topic.id, index) {
@@ -460,8 +461,19 @@ impl Partitions {
         self.applied.send_replace(image.version);
     }
 
-    /// For how long the newest image has been being applied; none while there is nothing to apply.
-    pub fn applying_for(&self) -> Option<Duration> {
+    /// Takes note that an image is about to be applied.
+    pub fn begin_to_apply(&self) {
+        *self.applying.lock() = Some(Instant::now());
+    }
+
+    fn get_on(&self) {
+        if let Some(since) = &mut *self.applying.lock() {
+            *since = Instant::now();
+        }
+    }
+
+    /// For how long the image that is being applied hasn't got on by a partition; none while there is nothing to apply.
+    pub fn stands_still_for(&self) -> Option<Duration> {
         self.applying.lock().map(|since| since.elapsed())
     }
 

@@ -64,6 +64,7 @@ pub async fn follow_metadata(broker: Arc<Broker>) {
         limit_connections(&broker, &image);
         broker.absences.look(&image, std::time::Instant::now());
         let settle = !broker.partitions.is_settled() && broker.is_in_service(&image).is_ok();
+        broker.partitions.begin_to_apply();
         let partitions = Arc::clone(&broker.partitions);
         let (old, new) = (before.take(), Arc::clone(&image));
         let apply = broker.quorum.tasks().spawn_blocking("apply the metadata", move || {

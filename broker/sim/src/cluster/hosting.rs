@@ -120,6 +120,7 @@ impl Cluster {
                 proposed_at: 0,
                 shown,
                 ends: Vec::new(),
+                furthest: BTreeMap::new(),
             },
         );
         Ok(true)

@@ -85,6 +85,8 @@ pub(super) struct Hosted {
     pub(super) shown: i64,
     /// While it leads: the log's ends in its epoch, and since when.
     pub(super) ends: Vec<(i64, u64)>,
+    /// While it leads: the furthest that each follower has said in its epoch.
+    pub(super) furthest: BTreeMap<BrokerId, Offset>,
 }
 
 /// A producer that waits.

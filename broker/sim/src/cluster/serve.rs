@@ -146,6 +146,7 @@ impl Cluster {
                 return self.refuse(n, follower, &ask);
             }
         };
+        hosted.note_word(ask.from);
         let knows_less = ask.spec.high_watermark < hosted.replica.high_watermark();
         let has_more = verdict != FetchVerdict::Read || ask.spec.fetch_offset < log_facts.end || knows_less;
         self.after_change(n, ask.key, &change)?;

@@ -24,7 +24,8 @@ impl Loader<'_> {
     /// A segment of which nothing is known yet but how old its file is: what counts where records have no time.
     pub(super) fn segment(&self, base: Offset) -> Segment {
         let modified_ms = self.files.modified_ms.get(&base).copied().unwrap_or(0);
-        Segment::new(base, self.recovery.config.index_interval_bytes, modified_ms)
+        let segment = Segment::new(base, self.recovery.config.index_interval_bytes, modified_ms);
+        Segment { time_is_known: false, ..segment }
     }
 
     /// When durable records are gone or damaged at the log's end, the log goes on behind them.

@@ -117,13 +117,7 @@ impl MetadataImage {
                     "all partitions of a topic have as many replicas: {factor}, not {found}"
                 ));
             }
-            if replicas.iter().collect::<BTreeSet<_>>().len() != replicas.len() {
-                let ids: Vec<String> = replicas.iter().map(ToString::to_string).collect();
-                return wrong(format!("a broker is named twice in {}", ids.join(", ")));
-            }
-            if let Some(unknown) = replicas.iter().find(|id| self.broker(**id).is_none()) {
-                return wrong(format!("broker {unknown} is not registered"));
-            }
+            self.check_brokers(replicas)?;
             check_factor(replicas.len())?;
             self.refuse_draining(replicas)?;
             if !replicas.iter().any(|id| self.brokers[id].is_active()) {
@@ -132,6 +126,19 @@ impl MetadataImage {
             }
         }
         Ok(())
+    }
+
+    /// Refuses a list of replicas that names a broker twice, or one that isn't registered.
+    pub(super) fn check_brokers(&self, replicas: &[BrokerId]) -> TopicResult<()> {
+        let wrong = |message: String| Err(TopicError::new(TopicErrorKind::InvalidReplicaAssignment, message));
+        if replicas.iter().collect::<BTreeSet<_>>().len() != replicas.len() {
+            let ids: Vec<String> = replicas.iter().map(ToString::to_string).collect();
+            return wrong(format!("a broker is named twice in {}", ids.join(", ")));
+        }
+        match replicas.iter().find(|id| self.broker(**id).is_none()) {
+            Some(unknown) => wrong(format!("broker {unknown} is not registered")),
+            None => Ok(()),
+        }
     }
 }
 

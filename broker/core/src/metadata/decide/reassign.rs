@@ -89,17 +89,11 @@ impl MetadataImage {
 
     /// Checks the replicas that a partition shall have, of which `added` are new.
     fn check_target(&self, target: &[BrokerId], added: &[BrokerId]) -> TopicResult<()> {
-        let wrong = |message: String| Err(TopicError::new(TopicErrorKind::InvalidReplicaAssignment, message));
         if target.is_empty() {
-            return wrong("a partition has at least one replica: name a broker".to_owned());
+            let message = "a partition has at least one replica: name a broker".to_owned();
+            return Err(TopicError::new(TopicErrorKind::InvalidReplicaAssignment, message));
         }
-        if target.iter().collect::<BTreeSet<_>>().len() != target.len() {
-            let ids: Vec<String> = target.iter().map(ToString::to_string).collect();
-            return wrong(format!("a broker is named twice in {}", ids.join(", ")));
-        }
-        if let Some(unknown) = target.iter().find(|id| self.broker(**id).is_none()) {
-            return wrong(format!("broker {unknown} is not registered"));
-        }
+        self.check_brokers(target)?;
         self.refuse_draining(added)?;
         check_factor(target.len())
     }
