@@ -1,66 +1,128 @@
-//! What a follower knows, what it asks its leader for, and what can come of the answer.
-//!
-//! Not here: what a replica does as a follower; that is `following`.
+//! The follower's side: what a replica asks its leader for, and what it does with the answer.
 
-use ottla_types::{BrokerId, LeaderEpoch, Offset};
+use ottla_types::{LeaderEpoch, Offset, PlantedBug, planted};
 
-use super::leader::FetchVerdict;
+use super::follower_state::{FetchAnswer, FetchSpec, FollowerStep};
+use super::leader_state::FetchVerdict;
+use super::log_facts::LogFacts;
+use super::replica::{Change, Replica, Role};
 
-/// A follower of this leader in the assignment's epoch.
-#[derive(Clone, Debug)]
-pub(super) struct Follower {
-    pub(super) leader: BrokerId,
-    /// How far the leader said in this epoch that records are acknowledged, of the log that both agree on.
-    pub(super) leader_high_watermark: Offset,
-}
+impl Replica {
+    /// What this follower asks its leader next; none if it is no follower, or while its log isn't synced.
+    pub fn fetch_spec(&self, log: LogFacts, last_epoch: Option<LeaderEpoch>) -> Option<FetchSpec> {
+        let (Role::Follower(follower), Some(assignment)) = (&self.role, &self.assignment) else {
+            return None;
+        };
+        if log.synced < log.end && !planted(PlantedBug::FetchBeforeSync) {
+            return None;
+        }
+        Some(FetchSpec {
+            leader: follower.leader,
+            leader_epoch: assignment.leader_epoch,
+            fetch_offset: log.end,
+            last_epoch: last_epoch.filter(|_| !planted(PlantedBug::AskWithoutLastEpoch)),
+            log_start: log.start,
+            high_watermark: self.high_watermark,
+        })
+    }
 
-impl Follower {
-    pub(super) fn new(leader: BrokerId) -> Self {
-        Self { leader, leader_high_watermark: Offset(0) }
+    /// What to do with an answer. `end_offset_for` is the own log's answer to OffsetForLeaderEpoch.
+    pub fn on_answer(
+        &self,
+        answer: &FetchAnswer,
+        log: LogFacts,
+        end_offset_for: impl Fn(LeaderEpoch) -> Option<(LeaderEpoch, Offset)>,
+    ) -> FollowerStep {
+        let Role::Follower(follower) = &self.role else { return FollowerStep::Ignore };
+        let asked = &answer.asked;
+        // The log may have been cut since and have grown to the same end again, in another epoch: what the leader said
+        // of the old one would cut acknowledged records.
+        let last_epoch = end_offset_for(LeaderEpoch(i32::MAX)).map(|(epoch, _)| epoch);
+        let is_current = asked.leader == follower.leader
+            && asked.leader_epoch == self.leader_epoch()
+            && asked.fetch_offset == log.end
+            && (asked.last_epoch == last_epoch
+                || planted(PlantedBug::AcceptAnswerOnOlderLog)
+                || planted(PlantedBug::AskWithoutLastEpoch));
+        if !is_current && !planted(PlantedBug::AcceptStaleFetchAnswer) {
+            return FollowerStep::Ignore;
+        }
+        match answer.verdict {
+            FetchVerdict::Read if planted(PlantedBug::AcceptBatchesOfLaterEpoch) => {
+                FollowerStep::Append(LeaderEpoch(i32::MAX))
+            }
+            FetchVerdict::Read => FollowerStep::Append(asked.leader_epoch),
+            FetchVerdict::BehindLogStart if answer.log_start > log.end => {
+                FollowerStep::Reset(answer.log_start)
+            }
+            FetchVerdict::BehindLogStart => FollowerStep::Ignore,
+            FetchVerdict::Diverging { .. } if planted(PlantedBug::SkipTruncation) => FollowerStep::Ignore,
+            FetchVerdict::Diverging { .. } if planted(PlantedBug::TruncateToHighWatermark) => {
+                FollowerStep::Truncate(self.high_watermark)
+            }
+            FetchVerdict::Diverging { epoch, end_offset } => {
+                truncation(epoch, end_offset, log, end_offset_for)
+            }
+        }
+    }
+
+    /// An answer's records are in the log, or there were none; `log` is the log now. The high watermark follows as far
+    /// as the log is synced, now or by [`Replica::on_synced`].
+    pub fn on_appended(&mut self, answer: &FetchAnswer, log: LogFacts) -> Change {
+        let epoch = self.leader_epoch();
+        match &mut self.role {
+            Role::Follower(follower) if answer.asked.leader_epoch == epoch => {
+                follower.leader_high_watermark = follower.leader_high_watermark.max(answer.high_watermark);
+            }
+            _ => return Change::default(),
+        }
+        self.progress(log)
+    }
+
+    /// Where the log is to begin by the leader's word, if that is later than it does: the leader has let go what is before,
+    /// which all in sync have.
+    pub fn start_by(&self, answer: &FetchAnswer, log: LogFacts) -> Option<Offset> {
+        let follows =
+            matches!(&self.role, Role::Follower(follower) if follower.leader == answer.asked.leader);
+        let start = answer.log_start.min(answer.high_watermark).min(log.synced);
+        (follows && answer.asked.leader_epoch == self.leader_epoch() && start > log.start).then_some(start)
+    }
+
+    /// The log was cut. Returns whether something below the high watermark is gone, which only an administrator's
+    /// unclean election or damage can bring about.
+    pub fn on_truncated(&mut self, log: LogFacts) -> bool {
+        let is_lost = log.end < self.high_watermark;
+        self.high_watermark = self.high_watermark.min(log.end).max(log.start);
+        is_lost
     }
 }
 
-/// What a follower asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FetchSpec {
-    /// Whom.
-    pub leader: BrokerId,
-    /// In which epoch.
-    pub leader_epoch: LeaderEpoch,
-    /// From where: the synced end of its log, which this acknowledges.
-    pub fetch_offset: Offset,
-    /// The epoch of its last record; none if it has none.
-    pub last_epoch: Option<LeaderEpoch>,
-    /// Where its log begins.
-    pub log_start: Offset,
-    /// The high watermark that it knows.
-    pub high_watermark: Offset,
-}
-
-/// A leader's answer to one [`FetchSpec`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FetchAnswer {
-    /// What was asked.
-    pub asked: FetchSpec,
-    /// The leader's word.
-    pub verdict: FetchVerdict,
-    /// The leader's high watermark.
-    pub high_watermark: Offset,
-    /// Where the leader's log begins.
-    pub log_start: Offset,
-}
-
-/// What a follower does with an answer; carried out before anything else happens to the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FollowerStep {
-    /// The answer is to a question that isn't asked any more: nothing.
-    Ignore,
-    /// Append the records, if there are any, up to the first batch of a later epoch than this; then sync, then call
-    /// [`super::Replica::on_appended`]. A leader that is deposed before it sends its answer may send what its successor wrote,
-    /// and what lies before that may differ here.
-    Append(LeaderEpoch),
-    /// Remove all from this offset on, durably, then [`super::Replica::on_truncated`]; then ask again.
-    Truncate(Offset),
-    /// Remove everything and begin at this offset, durably, then [`super::Replica::on_truncated`]; then ask again.
-    Reset(Offset),
+/// Where this log parts from the leader's, as far as this answer tells. It may take several.
+fn truncation(
+    epoch: LeaderEpoch,
+    end_offset: Offset,
+    log: LogFacts,
+    end_offset_for: impl Fn(LeaderEpoch) -> Option<(LeaderEpoch, Offset)>,
+) -> FollowerStep {
+    if epoch.0 < 0 {
+        // The leader knows of nothing that is the same.
+        return if end_offset > log.start && end_offset < log.end {
+            FollowerStep::Truncate(end_offset)
+        } else {
+            FollowerStep::Reset(end_offset)
+        };
+    }
+    let offset = match end_offset_for(epoch) {
+        Some((found, _)) if found == epoch && planted(PlantedBug::KeepBehindOwnEpoch) => end_offset,
+        Some((found, own_end)) if found == epoch => own_end.min(end_offset),
+        // Of an epoch that the leader named nothing is here: what is of later ones goes, and it is asked again.
+        Some((_, own_end)) => own_end,
+        None => log.start,
+    };
+    if offset < log.start {
+        // What both have ends before this log begins, so nothing of it stays; to cut it where it begins would change
+        // nothing, and the leader would say the same again, for ever.
+        return FollowerStep::Reset(offset);
+    }
+    FollowerStep::Truncate(offset.min(log.end))
 }

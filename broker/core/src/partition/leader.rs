@@ -1,192 +1,237 @@
-//! What a leader knows: followers' progress, how far the high watermark may be, who may be in sync.
-//!
-//! Not here: what a replica does as the leader; that is `leading`.
+//! The leader's side: what a replica does with clients' records and followers' fetches, and which replicas in sync it
+//! proposes.
 
-use std::collections::BTreeMap;
-
-use ottla_types::{
-    BrokerEpoch, BrokerId, DirectoryId, LeaderEpoch, Offset, PartitionEpoch, PlantedBug, planted,
-};
+use ottla_types::{BrokerId, LeaderEpoch, Offset, PlantedBug, planted};
 
 use super::assignment::{Assignment, Peer};
-use super::lag::EndTimes;
+use super::leader_state::{
+    AppendRefusal, Committed, FetchRefusal, FetchVerdict, FollowerFetch, FollowerProgress, IsrProposal,
+};
 use super::log_facts::LogFacts;
+use super::replica::{Change, Replica, Role};
 
-/// What a leader knows in its epoch.
-#[derive(Clone, Debug)]
-pub(super) struct Leader {
-    /// The log's end when the epoch began.
-    pub(super) epoch_start: Offset,
-    began_ms: u64,
-    /// When the log had which end.
-    pub(super) ends: EndTimes,
-    pub(super) followers: BTreeMap<BrokerId, FollowerProgress>,
-    pub(super) pending: Option<IsrProposal>,
-}
-
-/// How far a follower is, as it said in this epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FollowerProgress {
-    /// Its synced end.
-    pub acknowledged: Offset,
-    /// Its registration when it said so.
-    pub broker_epoch: BrokerEpoch,
-}
-
-/// Another set of replicas in sync, to be proposed to the controller with the epochs that it is based on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IsrProposal {
-    /// The epoch of the leader that proposes.
-    pub leader_epoch: LeaderEpoch,
-    /// The state that is to be changed; any other refuses it.
-    pub partition_epoch: PartitionEpoch,
-    /// Who shall be in sync, with the registration that each is known by.
-    pub isr: Vec<(BrokerId, BrokerEpoch)>,
-}
-
-/// A follower asks for records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FollowerFetch {
-    /// Who asks.
-    pub broker: BrokerId,
-    /// Its registration.
-    pub broker_epoch: BrokerEpoch,
-    /// Its disk.
-    pub directory: DirectoryId,
-    /// The leader epoch that it follows.
-    pub leader_epoch: LeaderEpoch,
-    /// Its synced end.
-    pub fetch_offset: Offset,
-    /// The epoch of its last record; none if it has no records.
-    pub last_epoch: Option<LeaderEpoch>,
-}
-
-/// What a follower is to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FetchVerdict {
-    /// It may have the records from its fetch offset on, to the log's end.
-    Read,
-    /// Its log differs: at most up to this end of this epoch both are the same.
-    Diverging {
-        /// The leader's greatest epoch up to the follower's last one.
-        epoch: LeaderEpoch,
-        /// Where that epoch ends in the leader's log.
-        end_offset: Offset,
-    },
-    /// What it needs next is gone: the leader's log begins later.
-    BehindLogStart,
-}
-
-/// Why a follower gets nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FetchRefusal {
-    /// NOT_LEADER_OR_FOLLOWER
-    NotLeader,
-    /// FENCED_LEADER_EPOCH: it follows an older epoch.
-    FencedLeaderEpoch,
-    /// UNKNOWN_LEADER_EPOCH: it follows an epoch that isn't known here yet.
-    UnknownLeaderEpoch,
-    /// It holds no replica of this partition, or has another disk than the replica was put on.
-    NotReplica,
-    /// It has registered again since.
-    StaleBrokerEpoch,
-}
-
-/// Why records aren't taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AppendRefusal {
-    /// NOT_LEADER_OR_FOLLOWER
-    NotLeader,
-    /// NOT_ENOUGH_REPLICAS
-    NotEnoughReplicas {
-        /// How many are in sync.
-        in_sync: usize,
-        /// How many have to be.
-        minimum: usize,
-    },
-}
-
-/// Whether a record may be acknowledged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Committed {
-    /// It may.
-    Yes,
-    /// Not yet.
-    Waiting,
-    /// Not yet, and it can't before more replicas are in sync.
-    UnderMinimum,
-    /// Another epoch has begun: nobody knows here.
-    Unknown,
-}
-
-impl Leader {
-    pub(super) fn new(epoch_start: Offset, lag_max_ms: u64, now_ms: u64, kept: Option<Self>) -> Self {
-        let followers = kept.map(|kept| kept.followers).unwrap_or_default();
-        let mut ends = EndTimes::new(lag_max_ms);
-        ends.note(epoch_start, now_ms);
-        Self { epoch_start, began_ms: now_ms, ends, followers, pending: None }
+impl Replica {
+    /// Whether a client's records may be appended, and in which epoch.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check_append(&self, needs_all: bool) -> Result<LeaderEpoch, AppendRefusal> {
+        let (Role::Leader(_), Some(assignment)) = (&self.role, &self.assignment) else {
+            return Err(AppendRefusal::NotLeader);
+        };
+        if needs_all && assignment.is_under_minimum() {
+            let (in_sync, minimum) = (assignment.isr.len(), assignment.min_insync_replicas);
+            return Err(AppendRefusal::NotEnoughReplicas { in_sync, minimum });
+        }
+        Ok(assignment.leader_epoch)
     }
 
-    /// A proposal is settled once the partition's state is a newer one.
-    pub(super) fn on_state(&mut self, partition_epoch: PartitionEpoch) {
-        let is_settled = |pending: &IsrProposal| {
-            pending.partition_epoch < partition_epoch || planted(PlantedBug::SettleProposalsByAnyImage)
+    /// Whether the record at `offset`, which was appended here as the leader of `epoch`, may be acknowledged.
+    pub fn committed(&self, offset: Offset, epoch: LeaderEpoch) -> Committed {
+        let (Role::Leader(_), Some(assignment)) = (&self.role, &self.assignment) else {
+            return if planted(PlantedBug::AcknowledgeAfterDeposed) {
+                Committed::Yes
+            } else {
+                Committed::Unknown
+            };
         };
-        if self.pending.as_ref().is_some_and(is_settled) {
-            self.pending = None;
+        let is_reached = if planted(PlantedBug::AcknowledgeAtHighWatermark) {
+            self.high_watermark >= offset
+        } else {
+            self.high_watermark > offset
+        };
+        if assignment.leader_epoch != epoch && !planted(PlantedBug::AcknowledgeInOtherEpoch) {
+            Committed::Unknown
+        } else if is_reached {
+            Committed::Yes
+        } else if assignment.is_under_minimum() {
+            Committed::UnderMinimum
+        } else {
+            Committed::Waiting
         }
     }
 
-    /// How far the high watermark may be; none while nothing can be said.
-    pub(super) fn high_watermark(
-        &self,
-        me: BrokerId,
-        assignment: &Assignment,
+    /// Whether all that earlier leaders acknowledged is below the high watermark, so that it can be told as the
+    /// newest offset (KIP-207).
+    pub fn is_high_watermark_current(&self) -> bool {
+        match &self.role {
+            Role::Leader(leader) => self.high_watermark >= leader.epoch_start,
+            _ => false,
+        }
+    }
+
+    /// How far the followers are; none if this isn't the leader.
+    pub fn followers(&self) -> impl Iterator<Item = (BrokerId, FollowerProgress)> {
+        let followers = match &self.role {
+            Role::Leader(leader) => Some(&leader.followers),
+            _ => None,
+        };
+        followers.into_iter().flatten().map(|(id, progress)| (*id, *progress))
+    }
+
+    /// A follower asks for records. `end_offset_for` is the log's answer to OffsetForLeaderEpoch.
+    ///
+    /// # Errors
+    /// Why it gets none.
+    pub fn on_fetch(
+        &mut self,
+        fetch: &FollowerFetch,
         log: LogFacts,
-    ) -> Option<Offset> {
-        if assignment.is_under_minimum() {
+        end_offset_for: impl Fn(LeaderEpoch) -> Option<(LeaderEpoch, Offset)>,
+        now_ms: u64,
+    ) -> Result<(FetchVerdict, Change), FetchRefusal> {
+        self.check_fetch(fetch)?;
+        if let Some(verdict) = diverges(fetch, log, end_offset_for) {
+            return Ok((verdict, Change::default()));
+        }
+        if fetch.fetch_offset < log.start {
+            return Ok((FetchVerdict::BehindLogStart, Change::default()));
+        }
+        let Role::Leader(leader) = &mut self.role else { return Err(FetchRefusal::NotLeader) };
+        let progress =
+            FollowerProgress { acknowledged: fetch.fetch_offset, broker_epoch: fetch.broker_epoch };
+        leader.followers.insert(fetch.broker, progress);
+        let mut change = self.progress(log);
+        change.proposal = self.propose_join(fetch.broker, now_ms);
+        Ok((FetchVerdict::Read, change))
+    }
+
+    fn check_fetch(&self, fetch: &FollowerFetch) -> Result<(), FetchRefusal> {
+        let (Role::Leader(leader), Some(assignment)) = (&self.role, &self.assignment) else {
+            return Err(FetchRefusal::NotLeader);
+        };
+        if fetch.leader_epoch != assignment.leader_epoch && !planted(PlantedBug::SkipFetchEpochCheck) {
+            return Err(if fetch.leader_epoch < assignment.leader_epoch {
+                FetchRefusal::FencedLeaderEpoch
+            } else {
+                FetchRefusal::UnknownLeaderEpoch
+            });
+        }
+        let peer = assignment.peer(fetch.broker).ok_or(FetchRefusal::NotReplica)?;
+        if peer.directory != fetch.directory && !planted(PlantedBug::AcceptForeignDirectoryInFetch) {
+            return Err(FetchRefusal::NotReplica);
+        }
+        let known = leader.followers.get(&fetch.broker).map(|progress| progress.broker_epoch);
+        let newest = peer.broker_epoch.max(known);
+        if newest > Some(fetch.broker_epoch) && !planted(PlantedBug::AcceptStaleBrokerEpochInFetch) {
+            return Err(FetchRefusal::StaleBrokerEpoch);
+        }
+        Ok(())
+    }
+
+    /// Proposes that this follower joins, if it may and nothing else is under way.
+    fn propose_join(&mut self, follower: BrokerId, now_ms: u64) -> Option<IsrProposal> {
+        let high_watermark = self.high_watermark;
+        let (Role::Leader(leader), Some(assignment)) = (&mut self.role, &self.assignment) else {
+            return None;
+        };
+        let peer = assignment.peer(follower)?;
+        if leader.pending.is_some()
+            || assignment.isr.contains(&follower)
+            || !leader.may_join(peer, high_watermark, now_ms)
+        {
             return None;
         }
-        let mut least = if planted(PlantedBug::CountUnsyncedLeader) { log.end } else { log.synced };
-        let pending = self.pending.iter().flat_map(|pending| &pending.isr).map(|member| member.0);
-        let pending = pending.filter(|_| !planted(PlantedBug::IgnoreJoiningMembers));
-        for member in assignment.isr.iter().copied().chain(pending).filter(|member| *member != me) {
-            let leaves = self.pending.as_ref().is_some_and(|p| p.isr.iter().all(|(id, _)| *id != member));
-            if leaves && planted(PlantedBug::DropLeavingMembersEarly) {
-                continue;
-            }
-            match self.followers.get(&member) {
-                Some(progress) => least = least.min(progress.acknowledged),
-                None if planted(PlantedBug::IgnoreSilentMembers) => {}
-                None => return None,
-            }
-        }
-        Some(least)
+        let members = assignment.isr.iter().copied().chain([follower]);
+        leader.pending = proposal(assignment, members);
+        leader.pending.clone()
     }
 
-    /// Whether this follower may join those in sync. Who would have to leave again at once doesn't: the high watermark
-    /// may be far behind, where too few are in sync.
-    pub(super) fn may_join(&self, peer: &Peer, high_watermark: Offset, now_ms: u64) -> bool {
-        let Some(progress) = self.followers.get(&peer.broker) else { return false };
-        let reached = |offset: Offset, bug| progress.acknowledged >= offset || planted(bug);
-        peer.may_join
-            && peer.broker_epoch == Some(progress.broker_epoch)
-            && reached(high_watermark, PlantedBug::JoinBelowHighWatermark)
-            && reached(self.epoch_start, PlantedBug::JoinBelowEpochStart)
-            && (self.keeps_up(progress.acknowledged, now_ms) || planted(PlantedBug::JoinWhileLagging))
-    }
-
-    /// Whether who has acknowledged all before this offset is known to lack nothing that is too old.
-    fn keeps_up(&self, acknowledged: Offset, now_ms: u64) -> bool {
-        self.ends.is_age_known(acknowledged) && !self.ends.lags(acknowledged, now_ms)
-    }
-
-    /// Whether this member lags for so long that it holds up the others: what it hasn't acknowledged is too old, or it
-    /// hasn't said anything yet.
-    pub(super) fn lags(&self, member: BrokerId, now_ms: u64) -> bool {
-        match self.followers.get(&member) {
-            Some(progress) => self.ends.lags(progress.acknowledged, now_ms),
-            None => self.ends.is_too_long_since(self.began_ms, now_ms),
+    /// The leader's log has this end now, as something was appended.
+    pub fn on_append(&mut self, end: Offset, now_ms: u64) {
+        if let Role::Leader(leader) = &mut self.role {
+            leader.ends.note(end, now_ms);
         }
     }
+
+    /// Proposes that members leave that have lagged for too long, and others join that may. Call it now and then.
+    pub fn on_tick(&mut self, log: LogFacts, now_ms: u64) -> Option<IsrProposal> {
+        let (me, high_watermark) = (self.me, self.high_watermark);
+        let (Role::Leader(leader), Some(assignment)) = (&mut self.role, &self.assignment) else {
+            return None;
+        };
+        let acknowledged = assignment.replicas.iter().filter(|peer| peer.broker != me).map(|peer| {
+            leader.followers.get(&peer.broker).map_or(Offset(-1), |progress| progress.acknowledged)
+        });
+        leader.ends.tidy(log.end, acknowledged.min(), now_ms);
+        if leader.pending.is_some() {
+            return None;
+        }
+        let stays = |peer: &&Peer| match assignment.isr.contains(&peer.broker) {
+            _ if peer.broker == me => true,
+            true => !leader.lags(peer.broker, now_ms),
+            false => leader.may_join(peer, high_watermark, now_ms),
+        };
+        let members: Vec<BrokerId> =
+            assignment.replicas.iter().filter(stays).map(|peer| peer.broker).collect();
+        let same =
+            members.len() == assignment.isr.len() && members.iter().all(|id| assignment.isr.contains(id));
+        if same {
+            return None;
+        }
+        leader.pending = proposal(assignment, members.into_iter());
+        leader.pending.clone()
+    }
+
+    /// The controller refused a proposal for certain: it is as if it had never been made. Without such a word it stays
+    /// under way, as it may have been committed; a newer image settles it, or it is proposed again by
+    /// [`Self::pending_proposal`].
+    pub fn on_proposal_refused(&mut self, proposal: &IsrProposal, log: LogFacts) -> Change {
+        if let Role::Leader(leader) = &mut self.role
+            && leader.pending.as_ref() == Some(proposal)
+        {
+            leader.pending = None;
+        }
+        self.progress(log)
+    }
+
+    /// The proposal that is under way.
+    pub fn pending_proposal(&self) -> Option<&IsrProposal> {
+        match &self.role {
+            Role::Leader(leader) => leader.pending.as_ref(),
+            _ => None,
+        }
+    }
+}
+
+/// Members whose registration isn't known are left out: they can't be in sync.
+fn proposal(assignment: &Assignment, members: impl Iterator<Item = BrokerId>) -> Option<IsrProposal> {
+    let known = |id: BrokerId| Some((id, assignment.peer(id)?.broker_epoch?));
+    Some(IsrProposal {
+        leader_epoch: assignment.leader_epoch,
+        partition_epoch: assignment.partition_epoch,
+        isr: members.filter_map(known).collect(),
+    })
+}
+
+/// What makes the follower's log another one than the leader's, up to its fetch offset.
+fn diverges(
+    fetch: &FollowerFetch,
+    log: LogFacts,
+    end_offset_for: impl Fn(LeaderEpoch) -> Option<(LeaderEpoch, Offset)>,
+) -> Option<FetchVerdict> {
+    if planted(PlantedBug::SkipDivergenceCheck) {
+        return None;
+    }
+    let (epoch, end_offset) = match fetch.last_epoch {
+        None if fetch.fetch_offset <= log.end => return None,
+        None => (LeaderEpoch(-1), log.end),
+        Some(last) => match end_offset_for(last) {
+            Some((epoch, end))
+                if (epoch == last || planted(PlantedBug::CompareOffsetsOnly))
+                    && end >= fetch.fetch_offset =>
+            {
+                return None;
+            }
+            Some(found) => found,
+            // The leader's log begins in a later epoch: nothing of the follower's is known to be the same, be it that it
+            // ends just there, with records of its own. If it ends before that, it begins anew there in any case.
+            None if fetch.fetch_offset < log.start => return None,
+            None if fetch.fetch_offset == log.start && planted(PlantedBug::TrustWhereLogStarts) => {
+                return None;
+            }
+            None => (LeaderEpoch(-1), log.start),
+        },
+    };
+    Some(FetchVerdict::Diverging { epoch, end_offset })
 }

@@ -17,18 +17,18 @@
 
 mod assignment;
 mod follower;
-mod following;
+mod follower_state;
 mod lag;
 mod leader;
-mod leading;
+mod leader_state;
 mod log_facts;
 mod replica;
 #[cfg(test)]
 mod tests;
 
 pub use assignment::{Assignment, Peer};
-pub use follower::{FetchAnswer, FetchSpec, FollowerStep};
-pub use leader::{
+pub use follower_state::{FetchAnswer, FetchSpec, FollowerStep};
+pub use leader_state::{
     AppendRefusal, Committed, FetchRefusal, FetchVerdict, FollowerFetch, FollowerProgress, IsrProposal,
 };
 pub use log_facts::LogFacts;

@@ -3,8 +3,8 @@
 use ottla_types::{BrokerId, LeaderEpoch, Offset, PartitionEpoch, PlantedBug, planted};
 
 use super::assignment::Assignment;
-use super::follower::Follower;
-use super::leader::{IsrProposal, Leader};
+use super::follower_state::FollowerState;
+use super::leader_state::{IsrProposal, LeaderState};
 use super::log_facts::LogFacts;
 
 /// One replica of a partition on this broker.
@@ -22,8 +22,8 @@ pub struct Replica {
 pub(super) enum Role {
     /// There is no leader, or this broker isn't among the replicas.
     Offline,
-    Leader(Leader),
-    Follower(Follower),
+    Leader(LeaderState),
+    Follower(FollowerState),
 }
 
 /// A replica's role, for those who only want to know.
@@ -45,7 +45,7 @@ pub struct Change {
     pub role: bool,
     /// The high watermark is further: waiting producers and consumers look again.
     pub high_watermark: bool,
-    /// To be proposed to the controller, as it says.
+    /// What is to be proposed to the controller.
     pub proposal: Option<IsrProposal>,
 }
 
@@ -120,14 +120,14 @@ impl Replica {
                     Role::Leader(old) if planted(PlantedBug::KeepAcknowledgementsOfOldEpoch) => Some(old),
                     _ => None,
                 };
-                Role::Leader(Leader::new(log.end, self.lag_max_ms, now_ms, kept))
+                Role::Leader(LeaderState::new(log.end, self.lag_max_ms, now_ms, kept))
             }
             (Role::Follower(follower), Some(id)) if id == follower.leader && !is_new_epoch => {
                 Role::Follower(follower)
             }
             (_, Some(id)) if is_mine => {
                 change.role = true;
-                Role::Follower(Follower::new(id))
+                Role::Follower(FollowerState::new(id))
             }
             (old, _) => {
                 change.role = !matches!(old, Role::Offline) || is_new_epoch;
