@@ -2,93 +2,33 @@
 
 use crate::facts::{Fact, History, Jump, KeyFacts, Writer};
 use crate::operation::Outcome;
-use crate::report::{Findings, Lag};
+use crate::report::{Check, Checked, Findings, Lag, Report};
 
-/// The rules that a history is held to, each named for its breach.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Check {
-    /// An offset never shows two values.
-    InconsistentOffsets,
-    /// A value never stands at two offsets.
-    Duplicate,
-    /// What was acknowledged below something that was read is read too.
-    LostWrite,
-    /// No value of a failed send is read.
-    AbortedRead,
-    /// A transaction never reads what it sends itself.
-    PrecommittedRead,
-    /// A consumer's next poll leaves out no record.
-    PollSkip,
-    /// A consumer's next poll doesn't go back.
-    NonmonotonicPoll,
-    /// One poll leaves out no record.
-    InternalPollSkip,
-    /// One poll doesn't go back.
-    InternalNonmonotonicPoll,
-    /// A producer's records stand in the order of its sends.
-    NonmonotonicSend,
-    /// What is read was sent, and was sent once.
-    UnsentRead,
-    /// All that was acknowledged or read is there at the end.
-    Unseen,
-}
-
-impl Check {
-    /// All of them, the gravest first.
-    pub const ALL: [Check; 12] = [
-        Check::InconsistentOffsets,
-        Check::Duplicate,
-        Check::LostWrite,
-        Check::Unseen,
-        Check::AbortedRead,
-        Check::PrecommittedRead,
-        Check::UnsentRead,
-        Check::PollSkip,
-        Check::NonmonotonicPoll,
-        Check::InternalPollSkip,
-        Check::InternalNonmonotonicPoll,
-        Check::NonmonotonicSend,
-    ];
-
-    /// Its name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Check::InconsistentOffsets => "inconsistent offsets",
-            Check::Duplicate => "duplicate",
-            Check::LostWrite => "lost write",
-            Check::AbortedRead => "aborted read",
-            Check::PrecommittedRead => "precommitted read",
-            Check::PollSkip => "poll skip",
-            Check::NonmonotonicPoll => "nonmonotonic poll",
-            Check::InternalPollSkip => "internal poll skip",
-            Check::InternalNonmonotonicPoll => "internal nonmonotonic poll",
-            Check::NonmonotonicSend => "nonmonotonic send",
-            Check::UnsentRead => "unsent read",
-            Check::Unseen => "unseen",
+impl History {
+    /// Judges what was pushed so far.
+    pub fn check(&self) -> Report {
+        let [ok, fail, unknown] = self.outcomes;
+        Report {
+            operations: self.operations,
+            processes: self.processes(),
+            keys: self.keys().len(),
+            sends_ok: ok,
+            sends_failed: fail,
+            sends_unknown: unknown,
+            records_read: self.records_read,
+            checks: Check::ALL.map(|check| self.judge(check)).into(),
+            lag: realtime_lag(self),
         }
     }
 
-    /// What it wants.
-    pub fn rule(self) -> &'static str {
-        match self {
-            Check::InconsistentOffsets => "an offset never shows two values",
-            Check::Duplicate => "a value never stands at two offsets",
-            Check::LostWrite => "what was acknowledged below something that was read is read too",
-            Check::AbortedRead => "no value of a failed send is read",
-            Check::PrecommittedRead => "a transaction never reads what it sends itself",
-            Check::PollSkip => "a consumer's next poll leaves out no record",
-            Check::NonmonotonicPoll => "a consumer's next poll doesn't go back",
-            Check::InternalPollSkip => "one poll leaves out no record",
-            Check::InternalNonmonotonicPoll => "one poll doesn't go back",
-            Check::NonmonotonicSend => "a producer's records stand in the order of its sends",
-            Check::UnsentRead => "what is read was sent, and was sent once",
-            Check::Unseen => "all that was acknowledged or read is there at the end",
-        }
+    fn judge(&self, check: Check) -> Checked {
+        let applies = check != Check::Unseen || self.keys().iter().any(|key| key.read_at_end);
+        Checked { check, applies, findings: run(check, self) }
     }
 }
 
 /// Runs one check.
-pub fn run(check: Check, history: &History) -> Findings {
+fn run(check: Check, history: &History) -> Findings {
     match check {
         Check::InconsistentOffsets => history.conflicts.clone(),
         Check::Duplicate => duplicates(history),
@@ -249,7 +189,7 @@ fn unseen(history: &History) -> Findings {
 }
 
 /// How long after its acknowledgement each record was first read.
-pub fn realtime_lag(history: &History) -> Lag {
+fn realtime_lag(history: &History) -> Lag {
     let lag = |fact: &Fact| Some(fact.first_read_ns?.saturating_sub(fact.acknowledged_ns));
     let acknowledged = values(history).map(|(_, _, fact)| fact).filter(|fact| fact.acknowledged());
     let mut lags: Vec<u64> = acknowledged.filter_map(lag).collect();

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::checks::{self, Check};
 use crate::log::Log;
 use crate::operation::{Operation, Outcome, Step};
-use crate::report::{Checked, Findings, Report};
+use crate::report::Findings;
 
 /// What is known of a value's writer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,9 +111,10 @@ type Positions = BTreeMap<(usize, usize), (i64, u64)>;
 /// What many operations showed.
 #[derive(Debug, Default)]
 pub struct History {
-    operations: u64,
-    outcomes: [u64; 3],
-    records_read: u64,
+    pub(crate) operations: u64,
+    /// By outcome: acknowledged, failed, unknown.
+    pub(crate) outcomes: [u64; 3],
+    pub(crate) records_read: u64,
     processes: Names,
     key_names: Names,
     keys: Vec<KeyFacts>,
@@ -266,6 +266,11 @@ impl History {
         &self.keys
     }
 
+    /// How many processes there are.
+    pub(crate) fn processes(&self) -> usize {
+        self.processes.names.len()
+    }
+
     /// A process's name.
     pub(crate) fn process(&self, number: usize) -> &str {
         &self.processes.names[number]
@@ -278,26 +283,6 @@ impl History {
         torn.flatten().filter_map(move |(key, value)| {
             Some((&self.keys[*key], *value, self.keys[*key].values.get(value)?))
         })
-    }
-
-    /// Judges what was pushed so far.
-    pub fn check(&self) -> Report {
-        let judge = |check: &Check| {
-            let applies = *check != Check::Unseen || self.keys.iter().any(|k| k.read_at_end);
-            Checked { check: *check, applies, findings: checks::run(*check, self) }
-        };
-        let [ok, fail, unknown] = self.outcomes;
-        Report {
-            operations: self.operations,
-            processes: self.processes.names.len(),
-            keys: self.keys.len(),
-            sends_ok: ok,
-            sends_failed: fail,
-            sends_unknown: unknown,
-            records_read: self.records_read,
-            checks: Check::ALL.iter().map(judge).collect(),
-            lag: checks::realtime_lag(self),
-        }
     }
 }
 

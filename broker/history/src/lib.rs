@@ -16,10 +16,9 @@ mod log;
 mod checks;
 mod report;
 
-pub use checks::Check;
 pub use facts::History;
 pub use operation::{Operation, Outcome, Step};
-pub use report::{Checked, Finding, Findings, Lag, Report};
+pub use report::{Check, Checked, Finding, Findings, Lag, Report};
 
 #[cfg(test)]
 mod tests;

@@ -1,9 +1,90 @@
-//! What the checks found.
-
-use crate::checks::Check;
+//! What a history is held to, and what the checks found.
 
 /// Findings that are told in full; the rest is counted.
 const EXAMPLES_MAX: usize = 20;
+
+/// The rules that a history is held to, each named for its breach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Check {
+    /// An offset never shows two values.
+    InconsistentOffsets,
+    /// A value never stands at two offsets.
+    Duplicate,
+    /// What was acknowledged below something that was read is read too.
+    LostWrite,
+    /// No value of a failed send is read.
+    AbortedRead,
+    /// A transaction never reads what it sends itself.
+    PrecommittedRead,
+    /// A consumer's next poll leaves out no record.
+    PollSkip,
+    /// A consumer's next poll doesn't go back.
+    NonmonotonicPoll,
+    /// One poll leaves out no record.
+    InternalPollSkip,
+    /// One poll doesn't go back.
+    InternalNonmonotonicPoll,
+    /// A producer's records stand in the order of its sends.
+    NonmonotonicSend,
+    /// What is read was sent, and was sent once.
+    UnsentRead,
+    /// All that was acknowledged or read is there at the end.
+    Unseen,
+}
+
+impl Check {
+    /// All of them, the gravest first.
+    pub const ALL: [Check; 12] = [
+        Check::InconsistentOffsets,
+        Check::Duplicate,
+        Check::LostWrite,
+        Check::Unseen,
+        Check::AbortedRead,
+        Check::PrecommittedRead,
+        Check::UnsentRead,
+        Check::PollSkip,
+        Check::NonmonotonicPoll,
+        Check::InternalPollSkip,
+        Check::InternalNonmonotonicPoll,
+        Check::NonmonotonicSend,
+    ];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Check::InconsistentOffsets => "inconsistent offsets",
+            Check::Duplicate => "duplicate",
+            Check::LostWrite => "lost write",
+            Check::AbortedRead => "aborted read",
+            Check::PrecommittedRead => "precommitted read",
+            Check::PollSkip => "poll skip",
+            Check::NonmonotonicPoll => "nonmonotonic poll",
+            Check::InternalPollSkip => "internal poll skip",
+            Check::InternalNonmonotonicPoll => "internal nonmonotonic poll",
+            Check::NonmonotonicSend => "nonmonotonic send",
+            Check::UnsentRead => "unsent read",
+            Check::Unseen => "unseen",
+        }
+    }
+
+    /// What it wants.
+    pub fn rule(self) -> &'static str {
+        match self {
+            Check::InconsistentOffsets => "an offset never shows two values",
+            Check::Duplicate => "a value never stands at two offsets",
+            Check::LostWrite => "what was acknowledged below something that was read is read too",
+            Check::AbortedRead => "no value of a failed send is read",
+            Check::PrecommittedRead => "a transaction never reads what it sends itself",
+            Check::PollSkip => "a consumer's next poll leaves out no record",
+            Check::NonmonotonicPoll => "a consumer's next poll doesn't go back",
+            Check::InternalPollSkip => "one poll leaves out no record",
+            Check::InternalNonmonotonicPoll => "one poll doesn't go back",
+            Check::NonmonotonicSend => "a producer's records stand in the order of its sends",
+            Check::UnsentRead => "what is read was sent, and was sent once",
+            Check::Unseen => "all that was acknowledged or read is there at the end",
+        }
+    }
+}
 
 /// One violation, in words that name key, offset and value.
 pub type Finding = String;
