@@ -17,7 +17,7 @@ use tonic::Status;
 
 use crate::elections::{Leadership, is_quorum};
 use crate::network::STAND;
-use crate::node::{Node, Running};
+use crate::node::{Departure, Node, Running};
 use crate::probe;
 use crate::raft_types::{Member, RaftMetrics, Vote};
 
@@ -48,17 +48,6 @@ pub enum Standing {
     SayingGoodbye,
     /// It can't.
     No,
-}
-
-/// How far a node is with stopping.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Departure {
-    /// It stays.
-    Stays,
-    /// It says goodbye, for which it needs an active controller.
-    SayingGoodbye,
-    /// It has done that, and will be active controller no more.
-    Leaves,
 }
 
 impl Node {

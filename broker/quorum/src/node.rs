@@ -23,13 +23,23 @@ use crate::contacts::Contacts;
 use crate::controller::{Controller, Outcome, Unavailable};
 use crate::elections::Elections;
 use crate::error::SubmitError;
-use crate::handover::Departure;
 use crate::lineage::{self, Lineage, Memory, Relation};
 use crate::peers::{Peers, Sender};
 use crate::raft_types::{Identity, Raft, RaftMetrics, RaftServerMetrics, Vote};
 use crate::room::Room;
 use crate::sessions::Sessions;
 use crate::tasks::Tasks;
+
+/// How far a node is with stopping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Departure {
+    /// It stays.
+    Stays,
+    /// It says goodbye, for which it needs an active controller.
+    SayingGoodbye,
+    /// It has done that, and will be active controller no more.
+    Leaves,
+}
 
 /// One node: its configuration, its connections and, once started, its consensus.
 pub struct Node {

@@ -17,6 +17,7 @@ use crate::lineage;
 use crate::membership::is_for;
 use crate::network;
 use crate::node::{Node, unavailable};
+use crate::raft_service;
 use crate::raft_types::Member;
 use crate::voters::VoterChange;
 
@@ -80,7 +81,7 @@ impl Quorum for QuorumService {
             network::CANVASS | network::STAND => self.node.check_quorum(message.quorum.as_ref())?,
             _ => self.node.follow_quorum(message.quorum.as_ref()).await?,
         }
-        let answer = network::answer(&self.node, running, message).await?;
+        let answer = raft_service::answer(&self.node, running, message).await?;
         Ok(Response::new(answer))
     }
 
