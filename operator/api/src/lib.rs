@@ -28,12 +28,13 @@ pub use crd::{CrdFile, crd_files, crd_yaml, crds};
 pub use definition::{DEFINITION_ANNOTATION, DEFINITION_VERSION_ANNOTATION, definition_trouble};
 pub use listener::{CONTROL_PORT, HTTP_PORT, ListenerSpec, ListenerType};
 pub use pod::PodSpecPart;
+pub use schema::Violation;
 pub use setting::SettingValue;
 pub use topic::{
     ADOPT_ANNOTATION, ClusterRef, DeletionPolicy, PartitionStatus, REPLICAS_DEFAULT, REPLICAS_MAX,
     TOPIC_NAMES_INTERNAL, Topic, TopicSpec, TopicStatus,
 };
-pub use validate::{Kind, Violation, kind_of, validate};
+pub use validate::{Kind, kind_of, validate};
 
 /// The API group of both kinds.
 pub const GROUP: &str = "ottla.dev";

@@ -1,10 +1,35 @@
 //! The plain half of validation: types, required and unknown fields, enums and sizes, in the words
 //! that the API server uses for them. The other half is CEL (`validate.rs`).
 
+use std::fmt;
+
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value};
 
-use crate::Violation;
+/// Something that admission would refuse.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The path of the field, as in `spec.listeners[1].port`; empty for the object as a whole.
+    pub field: String,
+    /// What is wrong and what is allowed.
+    pub message: String,
+}
+
+impl Violation {
+    pub(crate) fn new(field: &str, message: impl Into<String>) -> Self {
+        Self { field: field.to_owned(), message: message.into() }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.message.starts_with(&self.field) {
+            f.write_str(&self.message)
+        } else {
+            write!(f, "{}: {}", self.field, self.message)
+        }
+    }
+}
 
 /// A free map of settings: numbers or text, bounded so that rules over it stay cheap.
 pub(crate) fn config_map(_: &mut SchemaGenerator) -> Schema {

@@ -20,7 +20,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use crate::metrics::Metrics;
 use crate::view::view_of;
-use crate::watches::Wake;
+use crate::wake::{Changed, Wake};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a call may take.
@@ -53,15 +53,6 @@ pub(crate) struct Known {
     pub trouble: Option<String>,
     /// Held while a change is planned and asked for, so that one doesn't make another's plan old.
     pub turn: Arc<tokio::sync::Mutex<()>>,
-}
-
-/// A change of a cluster's view, and the topics that it concerns.
-#[derive(Clone, Debug)]
-pub(crate) struct Changed {
-    /// The cluster.
-    pub cluster: ObjectRef<KafkaCluster>,
-    /// The names of the topics; none: any.
-    pub topics: Option<Vec<String>>,
 }
 
 /// The connections to all clusters.

@@ -16,6 +16,7 @@ mod lease;
 mod lenient;
 mod liveness;
 mod metrics;
+mod reports;
 mod rules;
 mod run;
 mod settings;
@@ -24,6 +25,7 @@ mod tests;
 mod topics;
 mod unread;
 mod view;
+mod wake;
 mod watches;
 
 pub use calls::{CountCalls, Counted, call_of, client_of};

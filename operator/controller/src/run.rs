@@ -15,17 +15,19 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clusters::reconcile_cluster;
-use crate::connection::{Changed, Connections};
+use crate::connection::Connections;
 use crate::context::{Context, Resolver, pod_addresses};
 use crate::definitions;
 use crate::error::ReconcileError;
 use crate::http::Health;
 use crate::lease::Election;
 use crate::metrics::Reconciled;
+use crate::reports::report_all;
 use crate::settings::Settings;
 use crate::topics::reconcile_topic;
-use crate::unread::report_all;
-use crate::watches::{Stores, Wake, Watched, watch_all};
+use crate::unread::Watched;
+use crate::wake::{Changed, Wake};
+use crate::watches::{Stores, watch_all};
 
 /// How many resources of a kind are looked at at once.
 const CONCURRENCY: u16 = 16;

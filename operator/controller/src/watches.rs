@@ -1,6 +1,5 @@
 //! What the API server says there is, kept up to date by watches.
 
-use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,21 +8,21 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service, ServiceAccount};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
-use kube::core::NamespaceResourceScope;
 use kube::runtime::reflector::{ObjectRef, Store, reflector, store};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use ottla_api::{KafkaCluster, Topic};
 use ottla_plan::{CLUSTER_LABEL, FIELD_MANAGER, ObjectKind};
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
-use crate::connection::Changed;
 use crate::lenient::{Lenient, Unread};
 use crate::liveness::Watches;
-use crate::unread::{Reader, Report, Unreads};
+use crate::unread::{Reader, Report, Unreads, Watched};
+use crate::wake::{
+    Wake, WakeOfUnread, wake_of_clusters, wake_of_topics, wake_of_unread_clusters, wake_of_unread_topics,
+};
 
 /// The objects that there are, of each kind that plans depend on.
 #[derive(Clone)]
@@ -88,15 +87,6 @@ where
     Some(serde_json::to_value(&*object).expect("an object is JSON"))
 }
 
-/// Who is woken by what changed. Stores have the change before anyone is woken.
-#[derive(Clone)]
-pub(crate) struct Wake {
-    /// Clusters that something of changed.
-    pub clusters: mpsc::UnboundedSender<ObjectRef<KafkaCluster>>,
-    /// Topics that something about changed.
-    pub topics: mpsc::UnboundedSender<Changed>,
-}
-
 /// Begins to watch everything in a namespace, or in all.
 pub(crate) fn watch_all(
     client: &Client,
@@ -120,48 +110,6 @@ pub(crate) fn watch_all(
         claims: follow.ours(),
         unreads,
     }
-}
-
-fn wake_of_clusters(wake: Wake) -> impl FnMut(&KafkaCluster) -> bool + Send + 'static {
-    move |cluster| {
-        let key = ObjectRef::from_obj(cluster);
-        wake.topics.send(Changed { cluster: key.clone(), topics: None }).is_ok()
-            && wake.clusters.send(key).is_ok()
-    }
-}
-
-fn wake_of_topics(wake: Wake) -> impl FnMut(&Topic) -> bool + Send + 'static {
-    move |topic| {
-        let cluster =
-            ObjectRef::new(&topic.spec.cluster_ref.name).within(&topic.namespace().unwrap_or_default());
-        let topics = Some(vec![topic.topic_name().to_owned()]);
-        wake.topics.send(Changed { cluster, topics }).is_ok()
-    }
-}
-
-/// Wakes whom an object concerns that can't be decoded.
-pub(crate) type WakeOfUnread = Arc<dyn Fn(&Unread) + Send + Sync>;
-
-/// Wakes a cluster that can't be decoded, and its Topics.
-pub(crate) fn wake_of_unread_clusters(wake: Wake) -> WakeOfUnread {
-    Arc::new(move |unread| {
-        let key = ObjectRef::new(unread.name()).within(unread.namespace());
-        // Nobody listens once the operator stops.
-        let _ = wake.topics.send(Changed { cluster: key.clone(), topics: None });
-        let _ = wake.clusters.send(key);
-    })
-}
-
-// The one that waits for it has its topic's name.
-fn wake_of_unread_topics(wake: Wake) -> WakeOfUnread {
-    Arc::new(move |unread| {
-        let says = |pointer: &str| unread.spec.pointer(pointer).and_then(Value::as_str);
-        let Some(cluster) = says("/clusterRef/name") else { return };
-        let cluster = ObjectRef::new(cluster).within(unread.namespace());
-        let topics = Some(vec![says("/topicName").unwrap_or(unread.name()).to_owned()]);
-        // Nobody listens once the operator stops.
-        let _ = wake.topics.send(Changed { cluster, topics });
-    })
 }
 
 struct Follow<'a> {
@@ -234,29 +182,6 @@ impl Follow<'_> {
 
 fn is_own(entry: &ManagedFieldsEntry) -> bool {
     entry.manager.as_deref() == Some(FIELD_MANAGER) && entry.operation.as_deref() == Some("Apply")
-}
-
-/// What is watched: all of it lives in namespaces.
-pub(crate) trait Watched:
-    Resource<DynamicType = (), Scope = NamespaceResourceScope>
-    + Clone
-    + DeserializeOwned
-    + Debug
-    + Send
-    + Sync
-    + 'static
-{
-}
-
-impl<K> Watched for K where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + DeserializeOwned
-        + Debug
-        + Send
-        + Sync
-        + 'static
-{
 }
 
 /// Who is told of changes once the store has them.

@@ -1,6 +1,6 @@
 //! Answers what is asked over the socket.
 
-use ottla_api::{DeletionPolicy, KafkaClusterStatus, Kind, Topic};
+use ottla_api::{DeletionPolicy, Kind, Topic};
 use ottla_control::proto::{ClusterView, DeleteTopicRequest};
 use ottla_plan::{ClusterState, TopicAction, TopicObserved, plan_topic};
 use serde_json::{Value, json};
@@ -11,6 +11,7 @@ use crate::ports::Ports;
 use crate::protocol::{BrokerSnapshot, ClusterSnapshot, PartitionSnapshot, Refusal, Reply, Request};
 use crate::settings::{BROKERS_MAX, identified};
 use crate::shared::{Shared, now};
+use crate::status::bootstrap_servers;
 use crate::supervisor::{Phase, ProcessState};
 use crate::topics::plan_view;
 
@@ -154,12 +155,6 @@ async fn delete_topic(shared: &Shared, mut topic: Topic) -> Result<String, Refus
         }
         _ => Ok(format!("the topic {name} and its records are deleted (deletionPolicy: Delete)")),
     }
-}
-
-/// What a client is given as bootstrap.servers.
-pub(crate) fn bootstrap_servers(ports: Ports, status: &KafkaClusterStatus) -> String {
-    let address = |broker: &ottla_api::BrokerStatus| format!("127.0.0.1:{}", ports.kafka(broker.id));
-    status.brokers.iter().map(address).collect::<Vec<_>>().join(",")
 }
 
 /// The cluster as it is just now.

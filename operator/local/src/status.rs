@@ -1,9 +1,11 @@
 //! The KafkaCluster's status, from its processes and from what the brokers say of each other.
 
-use ottla_api::{KafkaClusterStatus, ListenerStatus, PROGRESSING, READY, condition, set_condition};
+use ottla_api::{
+    BrokerStatus, KafkaClusterStatus, ListenerStatus, PROGRESSING, READY, condition, set_condition,
+};
 use ottla_control::proto::ClusterView;
 
-use crate::answer::bootstrap_servers;
+use crate::ports::Ports;
 use crate::shared::{Shared, now};
 use crate::supervisor::Phase;
 
@@ -30,6 +32,12 @@ pub(crate) fn observe_cluster(shared: &Shared) -> bool {
     let all_serve = conclude(&mut status, cluster.spec.replicas, cluster.metadata.generation);
     state.cluster_status = status;
     all_serve
+}
+
+/// What a client is given as bootstrap.servers.
+pub(crate) fn bootstrap_servers(ports: Ports, status: &KafkaClusterStatus) -> String {
+    let address = |broker: &BrokerStatus| format!("127.0.0.1:{}", ports.kafka(broker.id));
+    status.brokers.iter().map(address).collect::<Vec<_>>().join(",")
 }
 
 fn is_active(view: &ClusterView, id: i32) -> bool {

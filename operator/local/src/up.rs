@@ -11,7 +11,7 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use crate::answer::{answer, bootstrap_servers, check_brokers};
+use crate::answer::{answer, check_brokers};
 use crate::brokers::{Brokers, Program};
 use crate::control::watch_cluster;
 use crate::event::Event;
@@ -23,6 +23,7 @@ use crate::resources::{Resources, ResourcesError};
 use crate::settings::identified;
 use crate::shared::{Shared, now};
 use crate::socket::{bind, serve};
+use crate::status::bootstrap_servers;
 use crate::topics::keep_status;
 
 /// What `up` should run.

@@ -14,7 +14,7 @@ use crate::build::{self, Broker, Context};
 use crate::identity::{cluster_id_from_uid, voters_of};
 use crate::names::Names;
 use crate::object::{ObjectKind, PlannedObject};
-use crate::restart::{Restart, next_restart, unrolled};
+use crate::restart::{Restart, is_ready, next_restart, unrolled};
 use crate::retained::{self, Unfit};
 use crate::view::ClusterView;
 
@@ -219,8 +219,10 @@ fn steps(
         }
     };
     steps.extend(deletions(&steps, observed.services));
-    let next = |set| next_restart(set, observed.pods, &record.brokers, observed.view);
-    steps.extend(set_as_asked.and_then(next));
+    if let Some(set) = set_as_asked {
+        let restart = next_restart(set, observed.pods, &record.brokers, observed.view);
+        steps.extend(restart.map(Step::Restart));
+    }
     (steps, hash, unrolled(set_as_asked, observed.pods, &record.brokers))
 }
 
@@ -309,11 +311,4 @@ fn image(observed: ClusterObserved<'_>) -> String {
 
 fn image_of(set: &StatefulSet) -> Option<String> {
     set.spec.as_ref()?.template.spec.as_ref()?.containers.first()?.image.clone()
-}
-
-/// Whether a pod serves.
-pub(crate) fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod.status.as_ref().and_then(|s| s.conditions.as_ref());
-    let ready = |c: &k8s_openapi::api::core::v1::PodCondition| c.type_ == "Ready" && c.status == "True";
-    pod.metadata.deletion_timestamp.is_none() && conditions.is_some_and(|all| all.iter().any(ready))
 }

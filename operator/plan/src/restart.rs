@@ -15,7 +15,6 @@ use ottla_api::BrokerStatus;
 use ottla_types::BrokerId;
 
 use crate::build::{CONFIG_HASH_ANNOTATION, TEMPLATE_HASH_ANNOTATION, own_hash};
-use crate::cluster::{Step, is_ready};
 use crate::event::Event;
 use crate::view::ClusterView;
 
@@ -142,7 +141,7 @@ pub(crate) fn next_restart(
     pods: &[Pod],
     brokers: &[BrokerStatus],
     view: Option<&ClusterView>,
-) -> Option<Step> {
+) -> Option<Restart> {
     let revision = newest_revision(set)?;
     let pod_of =
         |broker: &BrokerStatus| pods.iter().find(|p| p.metadata.name.as_deref() == Some(&broker.pod));
@@ -175,7 +174,7 @@ pub(crate) fn next_restart(
         })
         .next()
         .or_else(|| restart.hindrance(view));
-    Some(Step::Restart(restart))
+    Some(restart)
 }
 
 /// What stands against stopping a broker that serves, by the cluster's own word; none if nothing does.
@@ -203,6 +202,13 @@ fn short_partition(view: &ClusterView, broker: BrokerId) -> Option<String> {
         (counts_on_it && p.is_under_replicated()).then(|| format!("{name}-{index} has {}", p.in_sync_text()))
     };
     partitions.filter_map(short).next()
+}
+
+/// Whether a pod serves.
+pub(crate) fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|s| s.conditions.as_ref());
+    let ready = |c: &k8s_openapi::api::core::v1::PodCondition| c.type_ == "Ready" && c.status == "True";
+    pod.metadata.deletion_timestamp.is_none() && conditions.is_some_and(|all| all.iter().any(ready))
 }
 
 // Whether the broker's process is there.

@@ -13,11 +13,11 @@ use tokio_util::task::TaskTracker;
 
 use super::api_server::ApiServer;
 use super::world::{OURS, World};
-use crate::connection::Changed;
 use crate::lenient::{Lenient, Unread};
 use crate::liveness::Watches;
 use crate::unread::{Reader, Report, Unreads};
-use crate::watches::{Stores, Told, Wake, wake_of_unread_clusters, watch_all};
+use crate::wake::{Changed, Wake, wake_of_unread_clusters};
+use crate::watches::{Stores, Told, watch_all};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 

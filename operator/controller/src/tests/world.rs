@@ -18,14 +18,15 @@ use tokio::sync::mpsc;
 use super::api_server::ApiServer;
 use super::brokers::Brokers;
 use crate::clusters::reconcile_cluster;
-use crate::connection::{Changed, Connections};
+use crate::connection::Connections;
 use crate::context::{Context, Resolver};
 use crate::error::ReconcileError;
 use crate::lenient::Unread;
 use crate::metrics::Metrics;
 use crate::topics::reconcile_topic;
 use crate::unread::Report;
-use crate::watches::{Stores, Wake};
+use crate::wake::{Changed, Wake};
+use crate::watches::Stores;
 
 /// Where our kinds are.
 pub const OURS: &str = "/apis/ottla.dev/v1alpha1/namespaces/shop";
