@@ -7,6 +7,7 @@ use ottla_control::proto;
 use ottla_core::metadata::{BrokerImage, Endpoint, MetadataImage};
 use ottla_quorum::Quorum;
 use ottla_types::{BrokerId, MetadataVersion};
+use ottla_wire::messages::ApiVersion;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
@@ -51,6 +52,8 @@ pub struct Broker {
     pub absences: Absences,
     /// The producer ids that it may give out.
     pub producer_ids: ProducerIds,
+    /// What ApiVersions tells: the APIs that it serves.
+    pub api_keys: Vec<ApiVersion>,
     /// What it counts.
     pub metrics: Metrics,
     /// What it shares among connections.

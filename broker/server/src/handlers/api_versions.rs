@@ -6,10 +6,9 @@ use ottla_wire::ErrorCode;
 use ottla_wire::apis::ApiVersions;
 use ottla_wire::messages::{ApiVersionsResponse, FinalizedFeatureKey, SupportedFeatureKey};
 
-use super::registry::versions;
 use crate::request::{Begun, Call};
 
-/// Answers with the registry.
+/// Answers with the registry, as the broker was given it.
 pub fn begin(call: Call) -> Begun {
     Box::pin(async move {
         let request = call.decode::<ApiVersions>()?;
@@ -20,7 +19,7 @@ pub fn begin(call: Call) -> Begun {
             return call.respond::<ApiVersions>(&ApiVersionsResponse { error_code, ..Default::default() });
         }
         call.respond::<ApiVersions>(&ApiVersionsResponse {
-            api_keys: versions(),
+            api_keys: call.broker.api_keys.clone(),
             supported_features: FEATURES.iter().map(supported).collect(),
             finalized_features_epoch: i64::try_from(call.broker.image().version.0).unwrap_or(i64::MAX),
             finalized_features: FEATURES.iter().map(finalized).collect(),

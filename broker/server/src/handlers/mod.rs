@@ -48,7 +48,7 @@ mod rights;
 mod service;
 mod unregister_broker;
 
-pub use registry::{Measured, Operation, SERVED, Served};
+pub use registry::{Measured, Operation, SERVED, Served, versions};
 
 /// A request that costs no more is served within what its connection has for itself, in bytes.
 const OWN_BYTES: usize = 8 << 10;

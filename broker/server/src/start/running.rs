@@ -21,7 +21,7 @@ use super::front::Front;
 use crate::broker::{Absences, Broker, Doubts, Volume};
 use crate::config::{Config, HostPort, Listener};
 use crate::fetch::{ReplicaSessions, SessionCache};
-use crate::handlers::SERVED;
+use crate::handlers::{SERVED, versions};
 use crate::http::{self, Health};
 use crate::logging::LogControl;
 use crate::metrics::Metrics;
@@ -143,6 +143,7 @@ pub async fn start(config: Config, log_control: Arc<LogControl>, data: Handle) -
         absences: Absences::default(),
         sessions: SessionCache::new(config.fetch.sessions_max, config.connections.kept_bytes_max()),
         producer_ids: ProducerIds::default(),
+        api_keys: versions(),
         metrics: Metrics::new(&SERVED.iter().map(|served| served.key.name()).collect::<Vec<_>>()),
         limits: Limits::new(config.connections),
         stopping: stopping.clone(),
@@ -164,8 +165,7 @@ pub async fn start(config: Config, log_control: Arc<LogControl>, data: Handle) -
         panicked = tasks.panicked() => return Err(panicked.into()),
     }
 
-    let mut serving = JoinSet::new();
-    let mut clients = Vec::new();
+    let (mut serving, mut clients) = (JoinSet::new(), Vec::new());
     for (listener, bound) in sockets.clients {
         clients.push(HostPort { host: listener.advertised.host.clone(), port: bound.port() });
         info!(listener = %listener.name, port = bound.port(), advertised = %resolved(&listener.advertised, bound.port()), "serving clients");
