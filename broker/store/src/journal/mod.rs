@@ -74,21 +74,25 @@ pub(crate) struct Slot {
     pub(crate) newest: u64,
 }
 
-/// What an append wrote to a segment, which now is that long and ends at that offset.
+/// What an append wrote to a segment.
 pub(crate) struct Written<'a> {
     pub(crate) key: JournalKey,
-    /// The log's.
+    /// The log's, as in [`Member`].
     pub(crate) incarnation: u64,
     pub(crate) segment: Offset,
+    /// Where in the segment it was written.
     pub(crate) position: u64,
+    /// What was written.
     pub(crate) parts: &'a [&'a [u8]],
+    /// How long the segment is now.
     pub(crate) bytes: u64,
+    /// Where the segment ends now.
     pub(crate) end: Offset,
 }
 
 /// A log that takes part in groups. The journal knows no more of it.
 pub(crate) trait GroupLog: Sized {
-    /// A group is durable that `member` was in, or it isn't to be.
+    /// The group that `member` was in has ended: it is durable, or won't be.
     fn group_ended(self: &Arc<Self>, member: &Member<Self>, durable: bool);
 }
 
