@@ -1,9 +1,11 @@
-//! Modules inside a crate use each other in one direction: each those before it, as ARCHITECTURE.md lists them.
+//! The modules of a crate use each other in one direction.
 //!
-//! Paths are followed by their text: `crate::…`, `super::…`, and by way of what a parent re-exports. As between crates,
-//! what only tests use may point anywhere. Not here: the crates themselves; that is [`crate::direction`].
+//! In no folder do modules use each other in a circle. In those of [`ORDERS`] each uses only those before it, as
+//! ARCHITECTURE.md lists them. Paths are followed by their text: `crate::…`, `super::…`, and by way of what a parent
+//! re-exports. As between crates, what only tests use may point anywhere. Not here: the crates themselves; that is
+//! [`crate::direction`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proc_macro2::{TokenStream, TokenTree};
 use syn::spanned::Spanned;
@@ -13,22 +15,25 @@ use crate::Complaints;
 use crate::tree::File;
 
 /// The modules in one folder, each of which may use those before it.
-pub struct Rooms {
+pub struct Order {
     /// The folder of a crate's root, or of a module.
     pub folder: &'static str,
     /// The modules there, but for those of tests.
-    pub order: &'static [&'static str],
+    pub modules: &'static [&'static str],
 }
 
-const fn rooms(folder: &'static str, order: &'static [&'static str]) -> Rooms {
-    Rooms { folder, order }
+const fn order(folder: &'static str, modules: &'static [&'static str]) -> Order {
+    Order { folder, modules }
 }
+
+/// Folders whose modules still use each other in a circle.
+pub const CIRCLES: &[&str] = &["broker/sim/src/cluster"];
 
 /// The whole picture.
-pub const ROOMS: &[Rooms] = &[
-    rooms("broker/core/src", &["config", "metadata", "partition"]),
-    rooms("broker/core/src/config", &["table", "validate", "throttle", "resolve"]),
-    rooms(
+pub const ORDERS: &[Order] = &[
+    order("broker/core/src", &["config", "metadata", "partition"]),
+    order("broker/core/src/config", &["table", "validate", "throttle", "resolve"]),
+    order(
         "broker/core/src/metadata",
         &[
             "index",
@@ -44,15 +49,24 @@ pub const ROOMS: &[Rooms] = &[
             "decide",
         ],
     ),
-    rooms(
+    order(
         "broker/core/src/metadata/decide",
         &["refusals", "configs", "partitions", "topics", "settle", "reassign", "brokers", "isr", "chores"],
     ),
-    rooms(
+    order(
         "broker/core/src/partition",
-        &["assignment", "lag", "log_facts", "leader", "follower", "replica", "following", "leading"],
+        &[
+            "assignment",
+            "lag",
+            "log_facts",
+            "leader_state",
+            "follower_state",
+            "replica",
+            "follower",
+            "leader",
+        ],
     ),
-    rooms(
+    order(
         "broker/server/src",
         &[
             "clock",
@@ -73,11 +87,11 @@ pub const ROOMS: &[Rooms] = &[
             "start",
         ],
     ),
-    rooms(
+    order(
         "broker/server/src/config",
         &["kind", "ignored", "properties", "table", "source", "listeners", "typed"],
     ),
-    rooms(
+    order(
         "broker/server/src/net",
         &[
             "rate",
@@ -94,11 +108,11 @@ pub const ROOMS: &[Rooms] = &[
             "side",
         ],
     ),
-    rooms(
+    order(
         "broker/server/src/partitions",
         &["ready", "high_watermarks", "waiters", "partition", "streams", "manager", "openings"],
     ),
-    rooms(
+    order(
         "broker/store/src",
         &[
             "disk",
@@ -134,15 +148,36 @@ pub const ROOMS: &[Rooms] = &[
     ),
 ];
 
-/// Checks what the modules of each of `rooms` use.
-pub fn check(files: &[File], rooms: &[Rooms]) -> Complaints {
-    rooms.iter().flat_map(|rooms| check_one(files, rooms)).collect()
+/// Checks what the modules of each folder in `orders` use.
+pub fn check(files: &[File], orders: &[Order]) -> Complaints {
+    orders.iter().flat_map(|order| check_one(files, order)).collect()
 }
 
-/// Checks that `architecture` lists each of `rooms` as it is here.
-pub fn drawn(architecture: &File, rooms: &[Rooms]) -> Complaints {
+/// Checks that modules use each other in a circle in no folder but those of `exceptions`, and that they still do there.
+pub fn circles(files: &[File], exceptions: &[&str]) -> Complaints {
     let mut complaints = Complaints::new();
-    for row in rooms.iter().map(row) {
+    for source in files.iter().filter_map(|file| file.path.strip_suffix("/lib.rs")) {
+        let package = Package::read(files, source);
+        for (at, module) in &package.modules {
+            let folder =
+                [source].into_iter().chain(at.iter().map(String::as_str)).collect::<Vec<_>>().join("/");
+            let circle = in_circles(&package, at, module);
+            match exceptions.contains(&folder.as_str()) {
+                true if circle.is_empty() => {
+                    complaints.push(format!("{folder}: no circle is left, take it off the list"))
+                }
+                true => {}
+                false => complaints.extend(circle),
+            }
+        }
+    }
+    complaints
+}
+
+/// Checks that `architecture` lists each of `orders` as it is here.
+pub fn drawn(architecture: &File, orders: &[Order]) -> Complaints {
+    let mut complaints = Complaints::new();
+    for row in orders.iter().map(row) {
         if !architecture.text.lines().any(|line| line == row) {
             complaints.push(format!("{}: this row is missing, or another: {row}", architecture.path));
         }
@@ -151,29 +186,26 @@ pub fn drawn(architecture: &File, rooms: &[Rooms]) -> Complaints {
 }
 
 /// The row of a table in ARCHITECTURE.md.
-fn row(rooms: &Rooms) -> String {
-    let names: Vec<String> = rooms.order.iter().map(|room| format!("`{room}`")).collect();
-    format!("| `{}` | {} |", rooms.folder, names.join(", "))
+fn row(order: &Order) -> String {
+    let names: Vec<String> = order.modules.iter().map(|name| format!("`{name}`")).collect();
+    format!("| `{}` | {} |", order.folder, names.join(", "))
 }
 
-fn check_one(files: &[File], rooms: &Rooms) -> Complaints {
-    let (source, at) = crate_and_module(rooms.folder);
-    let Some((_, parent)) = read(files, source, &at) else {
-        return vec![format!("{}: there is no such module", rooms.folder)];
+fn check_one(files: &[File], order: &Order) -> Complaints {
+    let folder = order.folder;
+    let (source, at) = crate_and_module(folder);
+    let package = Package::read(files, source);
+    let Some(parent) = package.modules.get(&at) else {
+        return vec![format!("{folder}: there is no such module")];
     };
-    let mut complaints = compare(&parent, rooms);
-    for (position, room) in rooms.order.iter().enumerate() {
-        let mut uses = Vec::new();
-        let child: Vec<String> = at.iter().cloned().chain([(*room).to_owned()]).collect();
-        uses_of(files, source, &child, &mut uses);
-        for Use { file, line, path } in uses {
-            let Some(name) = path.strip_prefix(at.as_slice()).and_then(|rest| rest.first()) else { continue };
-            if name == "*" {
-                complaints.push(format!("{file}:{line}: use names, not all that there are"));
+    let mut complaints = compare(parent, order);
+    for (position, module) in order.modules.iter().enumerate() {
+        for (used, place) in package.used_by(&at, parent, module) {
+            if used == "*" {
+                complaints.push(format!("{place}: use names, not all that there are"));
+            } else if order.modules.iter().position(|other| *other == used).is_some_and(|to| to > position) {
+                complaints.push(format!("{place}: {module} must not use {used}, which stands after it"));
             }
-            let Some(to) = room_of(name, &at, &parent, rooms).filter(|to| *to > position) else { continue };
-            let to = rooms.order[to];
-            complaints.push(format!("{file}:{line}: {room} must not use {to}, which stands after it"));
         }
     }
     // One for several names of one import.
@@ -182,19 +214,14 @@ fn check_one(files: &[File], rooms: &Rooms) -> Complaints {
 }
 
 /// Checks that just the modules which `parent` declares have a place.
-fn compare(parent: &Module, rooms: &Rooms) -> Complaints {
-    let folder = rooms.folder;
-    let there: Vec<&String> = parent.children.iter().filter_map(|child| child.last()).collect();
+fn compare(parent: &Module, order: &Order) -> Complaints {
+    let (folder, there) = (order.folder, parent.child_names());
     let mut complaints = Complaints::new();
-    for name in &there {
-        if !rooms.order.contains(&name.as_str()) {
-            complaints.push(format!("{folder}: {name} isn't in the table of tests/tidy/src/rooms.rs"));
-        }
+    for name in there.iter().filter(|name| !order.modules.contains(name)) {
+        complaints.push(format!("{folder}: {name} isn't in the table of tests/tidy/src/modules.rs"));
     }
-    for room in rooms.order {
-        if !there.iter().any(|name| *name == room) {
-            complaints.push(format!("{folder}: there is no module {room}"));
-        }
+    for name in order.modules.iter().filter(|name| !there.contains(**name)) {
+        complaints.push(format!("{folder}: there is no module {name}"));
     }
     if parent.names.contains_key("*") {
         complaints.push(format!("{folder}: re-export names, not all that a module has"));
@@ -202,13 +229,25 @@ fn compare(parent: &Module, rooms: &Rooms) -> Complaints {
     complaints
 }
 
-/// The position of the room that a name in the parent leads to; none for what is the parent's own, or a test's.
-fn room_of(name: &str, at: &[String], parent: &Module, rooms: &Rooms) -> Option<usize> {
-    let position = |name: &str| rooms.order.iter().position(|room| *room == name);
-    position(name).or_else(|| {
-        let path = parent.names.get(name)?;
-        position(path.strip_prefix(at)?.first()?)
-    })
+/// How the modules in `parent`, which is at `at`, use each other in circles: one use for each pair.
+fn in_circles(package: &Package<'_>, at: &[String], parent: &Module) -> Complaints {
+    let mut uses: BTreeMap<(String, String), String> = BTreeMap::new();
+    for module in parent.child_names() {
+        for (used, place) in package.used_by(at, parent, module) {
+            uses.entry((module.to_owned(), used)).or_insert(place);
+        }
+    }
+    // Whoever uses none of the others is in no circle, nor is whom none of them uses; then the same among those left.
+    loop {
+        let users: BTreeSet<String> = uses.keys().map(|(user, _)| user.clone()).collect();
+        let used: BTreeSet<String> = uses.keys().map(|(_, used)| used.clone()).collect();
+        let before = uses.len();
+        uses.retain(|(from, to), _| used.contains(from) && users.contains(to));
+        if uses.len() == before {
+            break;
+        }
+    }
+    uses.iter().map(|((from, to), place)| format!("{place}: {from} uses {to}, within a circle")).collect()
 }
 
 /// A folder's crate, by its folder `src`, and the module that the folder is of.
@@ -218,40 +257,47 @@ fn crate_and_module(folder: &str) -> (&str, Vec<String>) {
     (source, module.split('/').filter(|name| !name.is_empty()).map(str::to_owned).collect())
 }
 
-/// The use of a path.
-struct Use {
-    file: String,
-    line: usize,
-    /// From the crate's root.
-    path: Vec<String>,
+/// A crate's modules that are files of their own, by their paths from its root, but for those of tests.
+struct Package<'a> {
+    modules: BTreeMap<Vec<String>, Module<'a>>,
 }
 
-/// All that a module uses, and those in it.
-fn uses_of(files: &[File], source: &str, at: &[String], uses: &mut Vec<Use>) {
-    let Some((file, module)) = read(files, source, at) else { return };
-    let found = module.uses.into_iter();
-    uses.extend(found.map(|(line, path)| Use { file: file.path.clone(), line, path }));
-    for child in module.children {
-        uses_of(files, source, &child, uses);
+impl<'a> Package<'a> {
+    fn read(files: &'a [File], source: &str) -> Self {
+        let (mut modules, mut unread) = (BTreeMap::new(), vec![Vec::new()]);
+        while let Some(at) = unread.pop() {
+            if let Some(module) = Module::read(files, source, &at) {
+                unread.extend(module.children.iter().cloned());
+                modules.insert(at, module);
+            }
+        }
+        Self { modules }
     }
-}
 
-/// Reads a module's file.
-fn read<'a>(files: &'a [File], source: &str, at: &[String]) -> Option<(&'a File, Module)> {
-    let path = [source].into_iter().chain(at.iter().map(String::as_str)).collect::<Vec<_>>().join("/");
-    let paths = match at {
-        [] => vec![format!("{path}/lib.rs")],
-        _ => vec![format!("{path}.rs"), format!("{path}/mod.rs")],
-    };
-    let file = files.iter().find(|file| paths.contains(&file.path))?;
-    let mut module = Module { at: at.to_vec(), ..Module::default() };
-    module.visit_file(&syn::parse_file(&file.text).ok()?);
-    Some((file, module))
+    /// Which others in `parent`, which is at `at`, one of its modules uses with all that is in it, and where; `*` for all
+    /// of their names.
+    fn used_by(&self, at: &[String], parent: &Module<'_>, name: &str) -> Vec<(String, String)> {
+        let is_within = |path: &[String]| {
+            path.strip_prefix(at).is_some_and(|rest| rest.first().is_some_and(|n| n == name))
+        };
+        let mut used = Vec::new();
+        for (_, module) in self.modules.iter().filter(|(path, _)| is_within(path)) {
+            for (line, path) in &module.uses {
+                let Some(first) = path.strip_prefix(at).and_then(|rest| rest.first()) else { continue };
+                let other = parent.module_of(at, first);
+                if let Some(other) = other.filter(|other| *other != name) {
+                    used.push((other.to_owned(), format!("{}:{line}", module.file)));
+                }
+            }
+        }
+        used
+    }
 }
 
 /// What stands in one file. All paths are from the crate's root.
 #[derive(Default)]
-struct Module {
+struct Module<'a> {
+    file: &'a str,
     /// The module's own path; while one within it is read, that one's.
     at: Vec<String>,
     /// The modules that it declares and that are files of their own, but for those of tests.
@@ -262,7 +308,34 @@ struct Module {
     names: BTreeMap<String, Vec<String>>,
 }
 
-impl Module {
+impl<'a> Module<'a> {
+    fn read(files: &'a [File], source: &str, at: &[String]) -> Option<Self> {
+        let path = [source].into_iter().chain(at.iter().map(String::as_str)).collect::<Vec<_>>().join("/");
+        let paths = match at {
+            [] => vec![format!("{path}/lib.rs")],
+            _ => vec![format!("{path}.rs"), format!("{path}/mod.rs")],
+        };
+        let file = files.iter().find(|file| paths.contains(&file.path))?;
+        let mut module = Self { file: &file.path, at: at.to_vec(), ..Self::default() };
+        module.visit_file(&syn::parse_file(&file.text).ok()?);
+        Some(module)
+    }
+
+    /// The names of the modules that are in it.
+    fn child_names(&self) -> BTreeSet<&str> {
+        self.children.iter().filter_map(|child| child.last()).map(String::as_str).collect()
+    }
+
+    /// The module in this one, which is at `at`, that a name here leads to; none for what is its own, or a test's.
+    fn module_of<'n>(&'n self, at: &[String], name: &'n str) -> Option<&'n str> {
+        let names = self.child_names();
+        if name == "*" || names.contains(name) {
+            return Some(name);
+        }
+        let first = self.names.get(name)?.strip_prefix(at)?.first()?;
+        names.get(first.as_str()).copied()
+    }
+
     /// What a path means that begins with `crate`, `self` or `super`; any other begins here, or in another crate.
     fn absolute(&self, path: &[String]) -> Vec<String> {
         let (mut base, mut rest) = (self.at.clone(), path);
@@ -314,7 +387,7 @@ impl Module {
     }
 }
 
-impl<'ast> Visit<'ast> for Module {
+impl<'ast> Visit<'ast> for Module<'_> {
     fn visit_item_mod(&mut self, item: &'ast syn::ItemMod) {
         if item.attrs.iter().any(is_for_tests) {
             return;
@@ -382,7 +455,7 @@ fn flatten(tree: &syn::UseTree, before: &[String], imports: &mut Vec<(Vec<String
 mod tests {
     use super::*;
 
-    const THREE: Rooms = rooms("x/src", &["low", "middle", "high"]);
+    const THREE: Order = order("x/src", &["low", "middle", "high"]);
     const ROOT: &str = "mod high; mod low; mod middle;\n#[cfg(test)] mod more_tests;\npub use high::Top;\n";
 
     fn package(files: &[(&str, &str)]) -> Vec<File> {
@@ -451,7 +524,7 @@ mod tests {
 
     #[test]
     fn modules_within_a_module_have_an_order_too() {
-        const TWO: Rooms = rooms("x/src/middle", &["first", "second"]);
+        const TWO: Order = order("x/src/middle", &["first", "second"]);
         let parent = "mod first;\nmod second;\npub use second::S;\nstruct Own;";
         let complaints = |first: &str| {
             let files = [
@@ -465,6 +538,21 @@ mod tests {
         for up in ["use super::second::A;", "use crate::middle::second;", "use crate::middle::S;"] {
             assert_eq!(complaints(up).len(), 1, "{up}");
         }
+    }
+
+    #[test]
+    fn a_circle_is_found_in_any_folder() {
+        let files = [("low.rs", "use crate::high::A;"), ("middle/mod.rs", "use crate::high::B;")];
+        let one_way = package(&files);
+        assert_eq!(circles(&one_way, &[]), Complaints::new());
+        assert_eq!(circles(&one_way, &["x/src"]).len(), 1, "it is still on the list");
+        let circle = package(&[files[0], files[1], ("high.rs", "fn f() {\n super::low::g() }")]);
+        let told = [
+            "x/src/high.rs:2: high uses low, within a circle".to_owned(),
+            "x/src/low.rs:1: low uses high, within a circle".to_owned(),
+        ];
+        assert_eq!(circles(&circle, &[]), told);
+        assert_eq!(circles(&circle, &["x/src"]), Complaints::new());
     }
 
     #[test]
