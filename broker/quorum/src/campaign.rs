@@ -1,14 +1,15 @@
 //! When a voter stands for election.
 //!
-//! openraft elects; when to, is decided here. A voter stands when it hears nothing from the active controller for too
-//! long, or knows that its process is gone. Before that it canvasses: it asks all voters whether they would vote for it,
-//! which changes nothing anywhere. So a voter that comes back, was frozen or cut off never unseats an active controller
-//! that the others hear, and terms count elections only. A voter would vote for a log that is no shorter than its own,
-//! once it has itself heard nothing for a while, or has found for itself that the process is gone.
+//! openraft elects; when to, is decided here. A voter stands when it hears nothing from the active controller
+//! for too long, or knows that its process is gone. Before that it canvasses: it asks all voters whether they
+//! would vote for it, which changes nothing anywhere. So a voter that comes back, was frozen or cut off never
+//! unseats an active controller that the others hear, and terms count elections only. A voter would vote for
+//! a log that is no shorter than its own, once it has itself heard nothing for a while, or has found for
+//! itself that the process is gone.
 //!
-//! Of several who have a reason at the same time one stands: whoever says yes to another waits for that one's election,
-//! and a voter that is canvassing itself says yes only to a longer log or a higher id. Nothing here is about safety;
-//! openraft keeps every promise that it makes on disk.
+//! Of several who have a reason at the same time one stands: whoever says yes to another waits for that one's
+//! election, and a voter that is canvassing itself says yes only to a longer log or a higher id. Nothing here
+//! is about safety; openraft keeps every promise that it makes on disk.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -55,7 +56,8 @@ impl Node {
         Canvassed::Yes(u64::try_from(left.as_millis()).unwrap_or(u64::MAX) + u64::from(!left.is_zero()))
     }
 
-    /// Asks for itself, for at most so long, whether the process of the active controller is gone, and remembers it.
+    /// Asks for itself, for at most so long, whether the process of the active controller is gone, and
+    /// remembers it.
     pub async fn finds_gone(
         &self,
         running: &Running,

@@ -1,7 +1,9 @@
-//! Holds the replicas that catch up to so many bytes a second, that a move of partitions leaves room for clients.
+//! Holds the replicas that catch up to so many bytes a second, that a move of partitions leaves room for
+//! clients.
 //!
-//! As in Apache Kafka a topic's settings name the replicas, a broker's the rates, and a replica in sync is never held
-//! back: it would fall out, or delay what waits for acknowledgement. Here the bytes are spread evenly, without bursts.
+//! As in Apache Kafka a topic's settings name the replicas, a broker's the rates, and a replica in sync is
+//! never held back: it would fall out, or delay what waits for acknowledgement. Here the bytes are spread
+//! evenly, without bursts.
 
 use std::collections::HashSet;
 use std::time::Duration;

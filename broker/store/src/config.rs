@@ -43,11 +43,11 @@ pub struct StoreConfig {
     pub committer: Committer,
     /// How often recovery points are written while there is something new.
     pub checkpoint_interval: Duration,
-    /// The size of one of the journal's two files in bytes: segments are synced whenever one is full. With 0 there is
-    /// no journal, and each segment is synced for itself.
+    /// The size of one of the journal's two files in bytes: segments are synced whenever one is full. With 0
+    /// there is no journal, and each segment is synced for itself.
     pub journal_file_bytes: u64,
-    /// How long an idempotent producer is remembered after it was last heard: Kafka's `producer.id.expiration.ms`, which
-    /// counts from the time of its records there.
+    /// How long an idempotent producer is remembered after it was last heard: Kafka's
+    /// `producer.id.expiration.ms`, which counts from the time of its records there.
     pub producer_expiration: Duration,
     /// How many partitions are synced, opened or closed at once.
     pub sync_threads: usize,
@@ -57,7 +57,8 @@ pub struct StoreConfig {
 }
 
 impl StoreConfig {
-    /// The defaults for a directory: any cluster, a thread that commits, and an error log line when the disk fails.
+    /// The defaults for a directory: any cluster, a thread that commits, and an error log line when the disk
+    /// fails.
     pub fn new(dir: impl Into<PathBuf>, node_id: BrokerId) -> Self {
         Self {
             dir: dir.into(),

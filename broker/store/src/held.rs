@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::disk::DiskFile;
 
-/// A file with unsynced bytes. It is held open until they are synced, so that an error of writing back can't get lost.
+/// A file with unsynced bytes. It is held open until they are synced, so that an error of writing back can't
+/// get lost.
 #[derive(Clone)]
 pub(crate) struct Held {
     pub(crate) file: Arc<dyn DiskFile>,

@@ -1,7 +1,7 @@
 //! What is known of a log's damage, and where the log goes on behind it.
 //!
-//! Damage is found by recovery, by reads and by the scrub. It stays where it is, is never served, and is named until
-//! the log is cut before it or a peer's bytes take its place: see `repair`.
+//! Damage is found by recovery, by reads and by the scrub. It stays where it is, is never served, and is
+//! named until the log is cut before it or a peer's bytes take its place: see `repair`.
 
 use std::io;
 use std::ops::{Range, RangeInclusive};
@@ -46,8 +46,8 @@ impl State {
         }
     }
 
-    /// Records below `start` are let go, so damage there is none: nobody has them any more to mend it with. Its place stays
-    /// known while its segment is there, as whoever reads the segment has to step over it.
+    /// Records below `start` are let go, so damage there is none: nobody has them any more to mend it with.
+    /// Its place stays known while its segment is there, as whoever reads the segment has to step over it.
     pub(crate) fn forget_damage_before(&mut self, start: Offset) {
         let segments = &self.segments;
         let is_there = |damage: &Damage| segments.iter().any(|segment| segment.base == damage.segment);
@@ -90,8 +90,9 @@ impl PartitionLog {
         missed.map(|damage| damage.missed(start)).collect()
     }
 
-    /// Whether damage hides if a client's batch was appended before: it follows on what is known of its producer only if
-    /// nothing of that producer is in what was damaged when the log was opened. False once that is mended.
+    /// Whether damage hides if a client's batch was appended before: it follows on what is known of its
+    /// producer only if nothing of that producer is in what was damaged when the log was opened. False once
+    /// that is mended.
     pub fn hides_producer_of(&self, records: &[u8]) -> bool {
         let state = self.state.lock();
         let hidden_to = state.damaged.iter().filter(|damage| damage.hides_producers).map(|d| d.offsets.end);
@@ -145,11 +146,11 @@ impl PartitionLog {
 /// What is read at once in search of a batch.
 const SEARCH_BYTES: usize = 1 << 20;
 
-/// The position and base offset of the next whole batch after the damaged one that begins where `positions` do, if its
-/// base offset is among `offsets`.
+/// The position and base offset of the next whole batch after the damaged one that begins where `positions`
+/// do, if its base offset is among `offsets`.
 ///
-/// Where the damaged batch says that it ends is looked at first, as records may hold what looks like a batch; then
-/// every byte is.
+/// Where the damaged batch says that it ends is looked at first, as records may hold what looks like a batch;
+/// then every byte is.
 pub(crate) fn find_batch(
     source: &FileSource,
     positions: Range<u64>,

@@ -1,9 +1,9 @@
 //! The modules of a crate use each other in one direction.
 //!
-//! In no folder do modules use each other in a circle. In those of [`ORDERS`] each uses only those before it, as
-//! ARCHITECTURE.md lists them. Paths are followed by their text: `crate::…`, `super::…`, and by way of what a parent
-//! re-exports. As between crates, what only tests use may point anywhere. Not here: the crates themselves; that is
-//! [`crate::direction`].
+//! In no folder do modules use each other in a circle. In those of [`ORDERS`] each uses only those before it,
+//! as ARCHITECTURE.md lists them. Paths are followed by their text: `crate::…`, `super::…`, and by way of
+//! what a parent re-exports. As between crates, what only tests use may point anywhere. Not here: the crates
+//! themselves; that is [`crate::direction`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -153,7 +153,8 @@ pub fn check(files: &[File], orders: &[Order]) -> Complaints {
     orders.iter().flat_map(|order| check_one(files, order)).collect()
 }
 
-/// Checks that modules use each other in a circle in no folder but those of `exceptions`, and that they still do there.
+/// Checks that modules use each other in a circle in no folder but those of `exceptions`, and that they still
+/// do there.
 pub fn circles(files: &[File], exceptions: &[&str]) -> Complaints {
     let mut complaints = Complaints::new();
     for source in files.iter().filter_map(|file| file.path.strip_suffix("/lib.rs")) {
@@ -237,7 +238,8 @@ fn in_circles(package: &Package<'_>, at: &[String], parent: &Module) -> Complain
             uses.entry((module.to_owned(), used)).or_insert(place);
         }
     }
-    // Whoever uses none of the others is in no circle, nor is whom none of them uses; then the same among those left.
+    // Whoever uses none of the others is in no circle, nor is whom none of them uses; then the same among
+    // those left.
     loop {
         let users: BTreeSet<String> = uses.keys().map(|(user, _)| user.clone()).collect();
         let used: BTreeSet<String> = uses.keys().map(|(_, used)| used.clone()).collect();
@@ -274,8 +276,8 @@ impl<'a> Package<'a> {
         Self { modules }
     }
 
-    /// Which others in `parent`, which is at `at`, one of its modules uses with all that is in it, and where; `*` for all
-    /// of their names.
+    /// Which others in `parent`, which is at `at`, one of its modules uses with all that is in it, and where;
+    /// `*` for all of their names.
     fn used_by(&self, at: &[String], parent: &Module<'_>, name: &str) -> Vec<(String, String)> {
         let is_within = |path: &[String]| {
             path.strip_prefix(at).is_some_and(|rest| rest.first().is_some_and(|n| n == name))
@@ -326,7 +328,8 @@ impl<'a> Module<'a> {
         self.children.iter().filter_map(|child| child.last()).map(String::as_str).collect()
     }
 
-    /// The module in this one, which is at `at`, that a name here leads to; none for what is its own, or a test's.
+    /// The module in this one, which is at `at`, that a name here leads to; none for what is its own, or a
+    /// test's.
     fn module_of<'n>(&'n self, at: &[String], name: &'n str) -> Option<&'n str> {
         let names = self.child_names();
         if name == "*" || names.contains(name) {
@@ -336,7 +339,8 @@ impl<'a> Module<'a> {
         names.get(first.as_str()).copied()
     }
 
-    /// What a path means that begins with `crate`, `self` or `super`; any other begins here, or in another crate.
+    /// What a path means that begins with `crate`, `self` or `super`; any other begins here, or in another
+    /// crate.
     fn absolute(&self, path: &[String]) -> Vec<String> {
         let (mut base, mut rest) = (self.at.clone(), path);
         while let Some((first, after)) = rest.split_first() {

@@ -164,8 +164,8 @@ impl LeaderState {
         Some(least)
     }
 
-    /// Whether this follower may join those in sync. Who would have to leave again at once doesn't: the high watermark
-    /// may be far behind, where too few are in sync.
+    /// Whether this follower may join those in sync. Who would have to leave again at once doesn't: the high
+    /// watermark may be far behind, where too few are in sync.
     pub(super) fn may_join(&self, peer: &Peer, high_watermark: Offset, now_ms: u64) -> bool {
         let Some(progress) = self.followers.get(&peer.broker) else { return false };
         let reached = |offset: Offset, bug| progress.acknowledged >= offset || planted(bug);
@@ -181,8 +181,8 @@ impl LeaderState {
         self.ends.is_age_known(acknowledged) && !self.ends.lags(acknowledged, now_ms)
     }
 
-    /// Whether this member lags for so long that it holds up the others: what it hasn't acknowledged is too old, or it
-    /// hasn't said anything yet.
+    /// Whether this member lags for so long that it holds up the others: what it hasn't acknowledged is too
+    /// old, or it hasn't said anything yet.
     pub(super) fn lags(&self, member: BrokerId, now_ms: u64) -> bool {
         match self.followers.get(&member) {
             Some(progress) => self.ends.lags(progress.acknowledged, now_ms),

@@ -9,6 +9,7 @@ pub struct LogFacts {
     pub start: Offset,
     /// The offset after the last record, synced or not.
     pub end: Offset,
-    /// Up to here records are on disk (or written, where `ack.durability=written`); between `start` and `end`.
+    /// Up to here records are on disk (or written, where `ack.durability=written`); between `start` and
+    /// `end`.
     pub synced: Offset,
 }

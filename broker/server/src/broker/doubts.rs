@@ -1,8 +1,9 @@
-//! Leaders that may be gone: one whose stream just ended, while the controller hasn't said yet who leads instead.
+//! Leaders that may be gone: one whose stream just ended, while the controller hasn't said yet who leads
+//! instead.
 //!
-//! Clients that lose a leader ask another broker at once, mostly before there is a new one. Told of the old leader, or that
-//! there is none, some of them (librdkafka) look again only after a second. So an answer waits for a moment while one is
-//! in doubt. Nothing else depends on it.
+//! Clients that lose a leader ask another broker at once, mostly before there is a new one. Told of the old
+//! leader, or that there is none, some of them (librdkafka) look again only after a second. So an answer
+//! waits for a moment while one is in doubt. Nothing else depends on it.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -11,7 +12,8 @@ use ottla_core::metadata::MetadataImage;
 use ottla_types::{BrokerEpoch, BrokerId};
 use parking_lot::Mutex;
 
-/// How long a doubt lasts. By then the controller has fenced who is gone; who isn't is reached by others, if not by us.
+/// How long a doubt lasts. By then the controller has fenced who is gone; who isn't is reached by others, if
+/// not by us.
 const DOUBT_MAX: Duration = Duration::from_secs(2);
 
 /// The leaders in doubt.

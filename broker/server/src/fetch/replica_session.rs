@@ -1,7 +1,8 @@
 //! One follower's session with this leader: what it asked of each partition, and what is to be told.
 //!
-//! A partition is answered once with records, an error or a divergence; then it is left alone until the follower, which
-//! has synced meanwhile, asks again. A news of the high watermark alone leaves the question as it is.
+//! A partition is answered once with records, an error or a divergence; then it is left alone until the
+//! follower, which has synced meanwhile, asks again. A news of the high watermark alone leaves the question
+//! as it is.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -115,8 +116,8 @@ impl ReplicaSession {
         Self { id, ready: Arc::default(), state: Mutex::default() }
     }
 
-    /// Takes the next request's changes. False if it isn't the next one. Whoever waited for an answer to the request
-    /// before is woken: it has to make room.
+    /// Takes the next request's changes. False if it isn't the next one. Whoever waited for an answer to the
+    /// request before is woken: it has to make room.
     pub fn update(
         &self,
         epoch: i32,
@@ -151,8 +152,8 @@ impl ReplicaSession {
         true
     }
 
-    /// Takes what there is to tell: `max_bytes` of records, and what is left of the batch there, at most. None if a newer
-    /// request than that of `epoch` has come, whose answer tells it.
+    /// Takes what there is to tell: `max_bytes` of records, and what is left of the batch there, at most.
+    /// None if a newer request than that of `epoch` has come, whose answer tells it.
     pub fn take(&self, epoch: i32, max_bytes: usize, throttle: &Throttle) -> Option<Vec<Told>> {
         let mut state = self.state.lock();
         if state.epoch != epoch {

@@ -11,8 +11,8 @@ use tokio::sync::mpsc;
 
 use super::ready::ReadyList;
 
-/// What tells each stream which of its partitions are ready to be asked for. A stream is never ended: there are at most
-/// as many as brokers, and one without partitions only waits.
+/// What tells each stream which of its partitions are ready to be asked for. A stream is never ended: there
+/// are at most as many as brokers, and one without partitions only waits.
 #[derive(Debug)]
 pub struct Streams {
     by_leader: Mutex<HashMap<BrokerId, Arc<ReadyList>>>,

@@ -78,8 +78,8 @@ pub enum CallError {
 pub type Begun = Pin<Box<dyn Future<Output = Result<Outcome, CallError>> + Send>>;
 
 impl Call {
-    /// The request's body, borrowed from the frame. Bytes behind it are passed over as Kafka does: librdkafka's
-    /// Metadata request has some.
+    /// The request's body, borrowed from the frame. Bytes behind it are passed over as Kafka does:
+    /// librdkafka's Metadata request has some.
     ///
     /// # Errors
     /// When it isn't one.

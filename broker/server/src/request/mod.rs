@@ -1,5 +1,5 @@
-//! A request between its connection and its handler: what a handler gets, what it gives back and what that takes, and
-//! which of Kafka's codes stands for which failure.
+//! A request between its connection and its handler: what a handler gets, what it gives back and what that
+//! takes, and which of Kafka's codes stands for which failure.
 //!
 //! Not here: which APIs there are and what they do; that is `handlers`.
 

@@ -1,8 +1,8 @@
 //! Starting a broker and stopping it, in order.
 //!
-//! Start: sockets are bound (so that a taken port is found first, and health can be asked for at once), the cluster
-//! is found, the store is opened, the quorum joined; clients are served once the broker is registered and its
-//! partitions are open. Stop is the reverse: clients first, the store last.
+//! Start: sockets are bound (so that a taken port is found first, and health can be asked for at once), the
+//! cluster is found, the store is opened, the quorum joined; clients are served once the broker is registered
+//! and its partitions are open. Stop is the reverse: clients first, the store last.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -100,8 +100,9 @@ pub struct Running {
 
 /// Starts a broker. Returns once clients are served.
 ///
-/// What carries records runs on the threads of `data`: clients, fetches from leaders, repairs. They may wait for the disk or
-/// for a core at any time. The runtime that this is called in carries the control traffic: the quorum, heartbeats, health.
+/// What carries records runs on the threads of `data`: clients, fetches from leaders, repairs. They may wait
+/// for the disk or for a core at any time. The runtime that this is called in carries the control traffic:
+/// the quorum, heartbeats, health.
 ///
 /// # Errors
 /// When an address is taken, the data folder can't be used, or the quorum can't be joined.
@@ -206,8 +207,8 @@ impl Running {
         }
     }
 
-    /// Stops in order: others take over what this broker leads, clients are answered, the controller is told, the store
-    /// is closed.
+    /// Stops in order: others take over what this broker leads, clients are answered, the controller is told,
+    /// the store is closed.
     ///
     /// # Errors
     /// When the store can't be closed; the next start then recovers it.
@@ -235,8 +236,8 @@ impl Running {
     }
 }
 
-/// Has others lead what this broker leads, as far as they can, while it goes on serving clients and followers: so clients
-/// are sent to the new leaders instead of finding nobody here.
+/// Has others lead what this broker leads, as far as they can, while it goes on serving clients and
+/// followers: so clients are sent to the new leaders instead of finding nobody here.
 async fn hand_over(broker: &Broker) {
     let hand_over = async {
         // A follower that isn't in sync may be so in a moment.
@@ -369,8 +370,8 @@ fn segment_files_max() -> usize {
     usize::try_from((allowed / 2).min(MOST)).expect("4,096 is a size")
 }
 
-/// Each of the journal's two files may take a 64th of the volume, in whole MiB. The larger they are, the fewer segments
-/// are synced for each byte.
+/// Each of the journal's two files may take a 64th of the volume, in whole MiB. The larger they are, the
+/// fewer segments are synced for each byte.
 fn journal_file_bytes(volume_bytes: u64) -> u64 {
     const LEAST: u64 = 16;
     const MOST: u64 = 128;
@@ -399,7 +400,8 @@ async fn serve_control(
     }
 }
 
-/// Waits until the broker is registered, unfenced and has its partitions open, unless it has to start again before.
+/// Waits until the broker is registered, unfenced and has its partitions open, unless it has to start again
+/// before.
 async fn wait_ready(broker: &Arc<Broker>) -> Result<(), RunError> {
     const TELL_AFTER: Duration = Duration::from_secs(5);
     let mut start_again = std::pin::pin!(broker.quorum.has_to_start_again());
