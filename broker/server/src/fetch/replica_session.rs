@@ -35,7 +35,7 @@ pub struct Told {
     /// The partition.
     pub key: PartitionKey,
     /// Why it gets nothing, if it doesn't.
-    pub error: Option<ToldError>,
+    pub error: Option<ReplicaFetchError>,
     /// The high watermark; −1 with an error.
     pub high_watermark: Offset,
     /// Where the log begins; −1 with an error.
@@ -48,7 +48,7 @@ pub struct Told {
 
 /// Why a follower gets nothing of one partition.
 #[derive(Debug, thiserror::Error)]
-pub enum ToldError {
+pub enum ReplicaFetchError {
     /// This broker doesn't hold the partition any more.
     #[error("this broker does not hold the partition")]
     Gone,
@@ -214,10 +214,10 @@ impl FollowedPartition {
         let (ask, verdict) = self.ask.as_mut()?;
         let partition = self.partition.as_ref().filter(|partition| !partition.is_gone());
         let told = match (partition, *verdict) {
-            (None, _) => Told::error(key, ToldError::Gone),
-            (Some(_), Err(refusal)) => Told::error(key, ToldError::Refused(refusal)),
+            (None, _) => Told::error(key, ReplicaFetchError::Gone),
+            (Some(_), Err(refusal)) => Told::error(key, ReplicaFetchError::Refused(refusal)),
             (Some(partition), Ok(_)) if !partition.leads_in(ask.fetch.leader_epoch) => {
-                Told::error(key, ToldError::Refused(FetchRefusal::NotLeader))
+                Told::error(key, ReplicaFetchError::Refused(FetchRefusal::NotLeader))
             }
             (Some(partition), Ok(verdict)) => {
                 let told = Told::found(partition, ask, verdict, left);
@@ -236,7 +236,7 @@ impl FollowedPartition {
 }
 
 impl Told {
-    fn error(key: PartitionKey, error: ToldError) -> Self {
+    fn error(key: PartitionKey, error: ReplicaFetchError) -> Self {
         let none = Offset(-1);
         Self { key, error: Some(error), high_watermark: none, log_start: none, diverging: None, slice: None }
     }
@@ -255,7 +255,7 @@ impl Told {
             FetchVerdict::Diverging { epoch, end_offset } => {
                 Self { diverging: Some((epoch, end_offset)), ..told }
             }
-            FetchVerdict::BehindLogStart => Self { error: Some(ToldError::BehindLogStart), ..told },
+            FetchVerdict::BehindLogStart => Self { error: Some(ReplicaFetchError::BehindLogStart), ..told },
             FetchVerdict::Read => {
                 let bytes = ask.max_bytes.min(left);
                 match log.read(ask.fetch.fetch_offset, bytes, true, UpTo::End) {

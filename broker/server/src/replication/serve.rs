@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::broker::Broker;
 use crate::fetch::{Ask, ReplicaSession, Told, random_session_id};
 use crate::net::{Outcome, Response};
-use crate::request::{Call, CallError, Replier, told_error};
+use crate::request::{Call, CallError, Replier, replica_fetch_error};
 
 /// The first version in which a follower says its broker epoch, its disk, and the high watermark that it knows. Brokers
 /// of one cluster need no older one.
@@ -178,7 +178,7 @@ fn partition_data(told: Told, slices: &mut Vec<ottla_store::ReadSlice>) -> Parti
     let diverging = told.diverging.map(|(epoch, end)| EpochEndOffset { epoch: epoch.0, end_offset: end.0 });
     PartitionData {
         partition_index: told.key.1.0,
-        error_code: told.error.as_ref().map_or(ErrorCode::None, told_error).code(),
+        error_code: told.error.as_ref().map_or(ErrorCode::None, replica_fetch_error).code(),
         high_watermark: told.high_watermark.0,
         last_stable_offset: told.high_watermark.0,
         log_start_offset: told.log_start.0,

@@ -8,7 +8,7 @@ use ottla_store::{AppendError, ReadError};
 use ottla_wire::ErrorCode;
 
 use crate::broker::Unavailable;
-use crate::fetch::{SessionError, ToldError};
+use crate::fetch::{ReplicaFetchError, SessionError};
 
 /// The code for a partition that isn't served here.
 pub fn unavailable_error(why: &Unavailable) -> ErrorCode {
@@ -70,12 +70,12 @@ pub fn read_error(error: &ReadError) -> ErrorCode {
 }
 
 /// The code for a partition of which a follower gets nothing.
-pub fn told_error(error: &ToldError) -> ErrorCode {
+pub fn replica_fetch_error(error: &ReplicaFetchError) -> ErrorCode {
     match error {
-        ToldError::Gone => ErrorCode::UnknownTopicId,
-        ToldError::Refused(refusal) => refusal_error(*refusal),
-        ToldError::BehindLogStart => ErrorCode::OffsetOutOfRange,
-        ToldError::Read(error) => read_error(error),
+        ReplicaFetchError::Gone => ErrorCode::UnknownTopicId,
+        ReplicaFetchError::Refused(refusal) => refusal_error(*refusal),
+        ReplicaFetchError::BehindLogStart => ErrorCode::OffsetOutOfRange,
+        ReplicaFetchError::Read(error) => read_error(error),
     }
 }
 

@@ -10,6 +10,6 @@ mod errors;
 pub use call::{Begun, Call, CallError, CallMemory, Replier};
 pub use cost::{AnswerCost, Count};
 pub use errors::{
-    append_error, election_error, read_error, session_error, submit_error, told_error, topic_error,
+    append_error, election_error, read_error, replica_fetch_error, session_error, submit_error, topic_error,
     unavailable_error, voters_error,
 };
