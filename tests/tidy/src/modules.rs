@@ -148,24 +148,28 @@ pub const ORDERS: &[Order] = &[
     ),
 ];
 
+/// Reads all crates among `files`.
+pub fn packages(files: &[File]) -> Vec<Package<'_>> {
+    let sources = files.iter().filter_map(|file| file.path.strip_suffix("/lib.rs"));
+    sources.map(|source| Package::read(files, source)).collect()
+}
+
 /// Checks what the modules of each folder in `orders` use.
-pub fn check(files: &[File], orders: &[Order]) -> Complaints {
-    orders.iter().flat_map(|order| check_one(files, order)).collect()
+pub fn check(packages: &[Package<'_>], orders: &[Order]) -> Complaints {
+    orders.iter().flat_map(|order| check_one(packages, order)).collect()
 }
 
 /// Checks that modules use each other in a circle in no folder but those of `exceptions`, and that they still
 /// do there.
-pub fn circles(files: &[File], exceptions: &[&str]) -> Complaints {
+pub fn circles(packages: &[Package<'_>], exceptions: &[&str]) -> Complaints {
     let mut complaints = Complaints::new();
-    for source in files.iter().filter_map(|file| file.path.strip_suffix("/lib.rs")) {
-        let package = Package::read(files, source);
+    for package in packages {
         for (at, module) in &package.modules {
-            let folder =
-                [source].into_iter().chain(at.iter().map(String::as_str)).collect::<Vec<_>>().join("/");
-            let circle = in_circles(&package, at, module);
+            let folder = package.path_of(at);
+            let circle = in_circles(package, at, module);
             match exceptions.contains(&folder.as_str()) {
                 true if circle.is_empty() => {
-                    complaints.push(format!("{folder}: no circle is left, take it off the list"))
+                    complaints.push(format!("{folder}: no circle is left, take it off the list"));
                 }
                 true => {}
                 false => complaints.extend(circle),
@@ -192,11 +196,12 @@ fn row(order: &Order) -> String {
     format!("| `{}` | {} |", order.folder, names.join(", "))
 }
 
-fn check_one(files: &[File], order: &Order) -> Complaints {
+fn check_one(packages: &[Package<'_>], order: &Order) -> Complaints {
     let folder = order.folder;
     let (source, at) = crate_and_module(folder);
-    let package = Package::read(files, source);
-    let Some(parent) = package.modules.get(&at) else {
+    let package = packages.iter().find(|package| package.source == source);
+    let found = package.and_then(|package| Some((package, package.modules.get(&at)?)));
+    let Some((package, parent)) = found else {
         return vec![format!("{folder}: there is no such module")];
     };
     let mut complaints = compare(parent, order);
@@ -259,13 +264,16 @@ fn crate_and_module(folder: &str) -> (&str, Vec<String>) {
     (source, module.split('/').filter(|name| !name.is_empty()).map(str::to_owned).collect())
 }
 
-/// A crate's modules that are files of their own, by their paths from its root, but for those of tests.
-struct Package<'a> {
+/// A crate.
+pub struct Package<'a> {
+    /// Its folder `src`.
+    source: &'a str,
+    /// Its modules that are files of their own, by their paths from its root, but for those of tests.
     modules: BTreeMap<Vec<String>, Module<'a>>,
 }
 
 impl<'a> Package<'a> {
-    fn read(files: &'a [File], source: &str) -> Self {
+    fn read(files: &'a [File], source: &'a str) -> Self {
         let (mut modules, mut unread) = (BTreeMap::new(), vec![Vec::new()]);
         while let Some(at) = unread.pop() {
             if let Some(module) = Module::read(files, source, &at) {
@@ -273,7 +281,12 @@ impl<'a> Package<'a> {
                 modules.insert(at, module);
             }
         }
-        Self { modules }
+        Self { source, modules }
+    }
+
+    /// The folder of a module, or its file without its ending.
+    fn path_of(&self, at: &[String]) -> String {
+        [self.source].into_iter().chain(at.iter().map(String::as_str)).collect::<Vec<_>>().join("/")
     }
 
     /// Which others in `parent`, which is at `at`, one of its modules uses with all that is in it, and where;
@@ -282,11 +295,11 @@ impl<'a> Package<'a> {
         let is_within = |path: &[String]| {
             path.strip_prefix(at).is_some_and(|rest| rest.first().is_some_and(|n| n == name))
         };
-        let mut used = Vec::new();
+        let (mut used, there) = (Vec::new(), parent.child_names());
         for (_, module) in self.modules.iter().filter(|(path, _)| is_within(path)) {
             for (line, path) in &module.uses {
                 let Some(first) = path.strip_prefix(at).and_then(|rest| rest.first()) else { continue };
-                let other = parent.module_of(at, first);
+                let other = parent.module_of(at, first, &there);
                 if let Some(other) = other.filter(|other| *other != name) {
                     used.push((other.to_owned(), format!("{}:{line}", module.file)));
                 }
@@ -328,15 +341,14 @@ impl<'a> Module<'a> {
         self.children.iter().filter_map(|child| child.last()).map(String::as_str).collect()
     }
 
-    /// The module in this one, which is at `at`, that a name here leads to; none for what is its own, or a
-    /// test's.
-    fn module_of<'n>(&'n self, at: &[String], name: &'n str) -> Option<&'n str> {
-        let names = self.child_names();
-        if name == "*" || names.contains(name) {
+    /// The one of the modules `there` in this one, which is at `at`, that a name here leads to; none for what
+    /// is its own, or a test's.
+    fn module_of<'n>(&self, at: &[String], name: &'n str, there: &BTreeSet<&'n str>) -> Option<&'n str> {
+        if name == "*" || there.contains(name) {
             return Some(name);
         }
         let first = self.names.get(name)?.strip_prefix(at)?.first()?;
-        names.get(first.as_str()).copied()
+        there.get(first.as_str()).copied()
     }
 
     /// What a path means that begins with `crate`, `self` or `super`; any other begins here, or in another
@@ -471,12 +483,12 @@ mod tests {
 
     #[track_caller]
     fn fine(name: &str, text: &str) {
-        assert_eq!(check(&package(&[(name, text)]), &[THREE]), Complaints::new(), "{text}");
+        assert_eq!(check(&packages(&package(&[(name, text)])), &[THREE]), Complaints::new(), "{text}");
     }
 
     #[track_caller]
     fn complains(name: &str, text: &str, about: &str) {
-        let complaints = check(&package(&[(name, text)]), &[THREE]);
+        let complaints = check(&packages(&package(&[(name, text)])), &[THREE]);
         assert!(matches!(&complaints[..], [one] if one.contains(about)), "{text}: {complaints:?}");
     }
 
@@ -515,7 +527,7 @@ mod tests {
         let mut files = package(&[("low.rs", "#[cfg(test)]\nmod more;\nfn f() { super::more_tests::g() }")]);
         files.push(File::sample("x/src/low/more.rs", "use crate::high::A;"));
         files.push(File::sample("x/src/more_tests.rs", "use crate::high::A;"));
-        assert_eq!(check(&files, &[THREE]), Complaints::new());
+        assert_eq!(check(&packages(&files), &[THREE]), Complaints::new());
     }
 
     #[test]
@@ -523,7 +535,7 @@ mod tests {
         let more = format!("{ROOT}mod other;");
         complains("lib.rs", &more, "other isn't in the table");
         complains("lib.rs", "mod high;\nmod middle;", "there is no module low");
-        assert_eq!(check(&[], &[THREE]).len(), 1, "there is no such crate");
+        assert_eq!(check(&packages(&[]), &[THREE]).len(), 1, "there is no such crate");
     }
 
     #[test]
@@ -536,7 +548,7 @@ mod tests {
                 ("middle/first.rs", first),
                 ("middle/second.rs", "use super::first;"),
             ];
-            check(&package(&files), &[TWO])
+            check(&packages(&package(&files)), &[TWO])
         };
         assert_eq!(complaints("use super::Own;\nuse crate::high::second::A;"), Complaints::new());
         for up in ["use super::second::A;", "use crate::middle::second;", "use crate::middle::S;"] {
@@ -548,15 +560,15 @@ mod tests {
     fn a_circle_is_found_in_any_folder() {
         let files = [("low.rs", "use crate::high::A;"), ("middle/mod.rs", "use crate::high::B;")];
         let one_way = package(&files);
-        assert_eq!(circles(&one_way, &[]), Complaints::new());
-        assert_eq!(circles(&one_way, &["x/src"]).len(), 1, "it is still on the list");
+        assert_eq!(circles(&packages(&one_way), &[]), Complaints::new());
+        assert_eq!(circles(&packages(&one_way), &["x/src"]).len(), 1, "it is still on the list");
         let circle = package(&[files[0], files[1], ("high.rs", "fn f() {\n super::low::g() }")]);
         let told = [
             "x/src/high.rs:2: high uses low, within a circle".to_owned(),
             "x/src/low.rs:1: low uses high, within a circle".to_owned(),
         ];
-        assert_eq!(circles(&circle, &[]), told);
-        assert_eq!(circles(&circle, &["x/src"]), Complaints::new());
+        assert_eq!(circles(&packages(&circle), &[]), told);
+        assert_eq!(circles(&packages(&circle), &["x/src"]), Complaints::new());
     }
 
     #[test]
