@@ -42,13 +42,14 @@ pub(crate) struct Inner {
     gone: Mutex<HashMap<JournalKey, u64>>,
     /// The names whose folders were to be deleted and couldn't even be renamed: nobody wants what is in them.
     undeleted: Mutex<HashSet<TopicPartition>>,
-    /// Held by who makes or removes a partition, while the disk takes its time: who looks one up needs only the map. Whether
-    /// the store is being closed, so that nobody does any more.
+    /// Held by who makes or removes a partition, while the disk takes its time: who looks one up needs only
+    /// the map. Whether the store is being closed, so that nobody does any more.
     making: Mutex<bool>,
     pub(crate) scrub: Mutex<ScrubCursor>,
 }
 
-/// One data directory. Dropping it without [`Store::close`] is like a crash: the next open scans the logs' tails.
+/// One data directory. Dropping it without [`Store::close`] is like a crash: the next open scans the logs'
+/// tails.
 pub struct Store {
     pub(crate) inner: Arc<Inner>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -56,7 +57,8 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens a data directory on the operating system's disk: locks it, checks whose it is, recovers its partitions.
+    /// Opens a data directory on the operating system's disk: locks it, checks whose it is, recovers its
+    /// partitions.
     ///
     /// # Errors
     /// When it is another's, in use, corrupt, or the disk fails.
@@ -229,8 +231,8 @@ impl Store {
         }
     }
 
-    /// Renames a partition's folder to one that is left alone from now on, so that another topic's may have the
-    /// name; nothing of it is lost. Returns the folder; none if the partition isn't here.
+    /// Renames a partition's folder to one that is left alone from now on, so that another topic's may have
+    /// the name; nothing of it is lost. Returns the folder; none if the partition isn't here.
     ///
     /// # Errors
     /// When the disk fails.
@@ -324,8 +326,8 @@ impl Store {
         self.inner.checkpoint()
     }
 
-    /// Checks the next `budget_bytes` or so of all that is durable; the caller says how often. What is damaged is noted
-    /// as [`PartitionLog::damage`], and its hooks are called.
+    /// Checks the next `budget_bytes` or so of all that is durable; the caller says how often. What is
+    /// damaged is noted as [`PartitionLog::damage`], and its hooks are called.
     pub fn scrub_step(&self, budget_bytes: u64) -> ScrubReport {
         let mut cursor = self.inner.scrub.lock();
         cursor.step(self.inner.logs(), budget_bytes)
@@ -338,7 +340,8 @@ impl Store {
         self.inner.logs().iter().map(forget).sum()
     }
 
-    /// Closes the store: everything synced, indexes and snapshots complete, the mark of a clean shutdown left.
+    /// Closes the store: everything synced, indexes and snapshots complete, the mark of a clean shutdown
+    /// left.
     ///
     /// # Errors
     /// When the disk fails; then there is no mark, and the next open scans. A second call does nothing.

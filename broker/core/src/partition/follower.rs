@@ -35,8 +35,8 @@ impl Replica {
     ) -> FollowerStep {
         let Role::Follower(follower) = &self.role else { return FollowerStep::Ignore };
         let asked = &answer.asked;
-        // The log may have been cut since and have grown to the same end again, in another epoch: what the leader said
-        // of the old one would cut acknowledged records.
+        // The log may have been cut since and have grown to the same end again, in another epoch: what the
+        // leader said of the old one would cut acknowledged records.
         let last_epoch = end_offset_for(LeaderEpoch(i32::MAX)).map(|(epoch, _)| epoch);
         let is_current = asked.leader == follower.leader
             && asked.leader_epoch == self.leader_epoch()
@@ -66,8 +66,8 @@ impl Replica {
         }
     }
 
-    /// An answer's records are in the log, or there were none; `log` is the log now. The high watermark follows as far
-    /// as the log is synced, now or by [`Replica::on_synced`].
+    /// An answer's records are in the log, or there were none; `log` is the log now. The high watermark
+    /// follows as far as the log is synced, now or by [`Replica::on_synced`].
     pub fn on_appended(&mut self, answer: &FetchAnswer, log: LogFacts) -> Change {
         let epoch = self.leader_epoch();
         match &mut self.role {
@@ -79,8 +79,8 @@ impl Replica {
         self.progress(log)
     }
 
-    /// Where the log is to begin by the leader's word, if that is later than it does: the leader has let go what is before,
-    /// which all in sync have.
+    /// Where the log is to begin by the leader's word, if that is later than it does: the leader has let go
+    /// what is before, which all in sync have.
     pub fn start_by(&self, answer: &FetchAnswer, log: LogFacts) -> Option<Offset> {
         let follows =
             matches!(&self.role, Role::Follower(follower) if follower.leader == answer.asked.leader);
@@ -88,8 +88,8 @@ impl Replica {
         (follows && answer.asked.leader_epoch == self.leader_epoch() && start > log.start).then_some(start)
     }
 
-    /// The log was cut. Returns whether something below the high watermark is gone, which only an administrator's
-    /// unclean election or damage can bring about.
+    /// The log was cut. Returns whether something below the high watermark is gone, which only an
+    /// administrator's unclean election or damage can bring about.
     pub fn on_truncated(&mut self, log: LogFacts) -> bool {
         let is_lost = log.end < self.high_watermark;
         self.high_watermark = self.high_watermark.min(log.end).max(log.start);
@@ -115,13 +115,14 @@ fn truncation(
     let offset = match end_offset_for(epoch) {
         Some((found, _)) if found == epoch && planted(PlantedBug::KeepBehindOwnEpoch) => end_offset,
         Some((found, own_end)) if found == epoch => own_end.min(end_offset),
-        // Of an epoch that the leader named nothing is here: what is of later ones goes, and it is asked again.
+        // Of an epoch that the leader named nothing is here: what is of later ones goes, and it is asked
+        // again.
         Some((_, own_end)) => own_end,
         None => log.start,
     };
     if offset < log.start {
-        // What both have ends before this log begins, so nothing of it stays; to cut it where it begins would change
-        // nothing, and the leader would say the same again, for ever.
+        // What both have ends before this log begins, so nothing of it stays; to cut it where it begins would
+        // change nothing, and the leader would say the same again, for ever.
         return FollowerStep::Reset(offset);
     }
     FollowerStep::Truncate(offset.min(log.end))

@@ -1,5 +1,5 @@
-//! The leader's side: what a replica does with clients' records and followers' fetches, and which replicas in sync it
-//! proposes.
+//! The leader's side: what a replica does with clients' records and followers' fetches, and which replicas in
+//! sync it proposes.
 
 use ottla_types::{BrokerId, LeaderEpoch, Offset, PlantedBug, planted};
 
@@ -51,8 +51,8 @@ impl Replica {
         }
     }
 
-    /// Whether all that earlier leaders acknowledged is below the high watermark, so that it can be told as the
-    /// newest offset (KIP-207).
+    /// Whether all that earlier leaders acknowledged is below the high watermark, so that it can be told as
+    /// the newest offset (KIP-207).
     pub fn is_high_watermark_current(&self) -> bool {
         match &self.role {
             Role::Leader(leader) => self.high_watermark >= leader.epoch_start,
@@ -144,7 +144,8 @@ impl Replica {
         }
     }
 
-    /// Proposes that members leave that have lagged for too long, and others join that may. Call it now and then.
+    /// Proposes that members leave that have lagged for too long, and others join that may. Call it now and
+    /// then.
     pub fn on_tick(&mut self, log: LogFacts, now_ms: u64) -> Option<IsrProposal> {
         let (me, high_watermark) = (self.me, self.high_watermark);
         let (Role::Leader(leader), Some(assignment)) = (&mut self.role, &self.assignment) else {
@@ -173,9 +174,9 @@ impl Replica {
         leader.pending.clone()
     }
 
-    /// The controller refused a proposal for certain: it is as if it had never been made. Without such a word it stays
-    /// under way, as it may have been committed; a newer image settles it, or it is proposed again by
-    /// [`Self::pending_proposal`].
+    /// The controller refused a proposal for certain: it is as if it had never been made. Without such a word
+    /// it stays under way, as it may have been committed; a newer image settles it, or it is proposed again
+    /// by [`Self::pending_proposal`].
     pub fn on_proposal_refused(&mut self, proposal: &IsrProposal, log: LogFacts) -> Change {
         if let Role::Leader(leader) = &mut self.role
             && leader.pending.as_ref() == Some(proposal)
@@ -224,8 +225,9 @@ fn diverges(
                 return None;
             }
             Some(found) => found,
-            // The leader's log begins in a later epoch: nothing of the follower's is known to be the same, be it that it
-            // ends just there, with records of its own. If it ends before that, it begins anew there in any case.
+            // The leader's log begins in a later epoch: nothing of the follower's is known to be the same, be
+            // it that it ends just there, with records of its own. If it ends before that, it begins anew
+            // there in any case.
             None if fetch.fetch_offset < log.start => return None,
             None if fetch.fetch_offset == log.start && planted(PlantedBug::TrustWhereLogStarts) => {
                 return None;

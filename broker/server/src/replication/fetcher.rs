@@ -1,8 +1,9 @@
-//! Carries the streams from leaders: asks each for the partitions that it leads and this broker follows, and does what it
-//! answers.
+//! Carries the streams from leaders: asks each for the partitions that it leads and this broker follows, and
+//! does what it answers.
 //!
-//! Two requests are on the way at most. The first one mostly waits at the leader; when a partition is synced and can be
-//! asked for again, the second one goes out and the leader answers the first. So no partition waits for another's sync.
+//! Two requests are on the way at most. The first one mostly waits at the leader; when a partition is synced
+//! and can be asked for again, the second one goes out and the leader answers the first. So no partition
+//! waits for another's sync.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::pin::Pin;
@@ -33,7 +34,8 @@ use crate::throttle::Held;
 /// The pause after a connection that failed, at first and at most.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_millis(500);
-/// The pause before a partition is asked for again that the leader refused, as when either side has an older image.
+/// The pause before a partition is asked for again that the leader refused, as when either side has an older
+/// image.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 /// The pause before a log is cut that couldn't be.
 const CUT_AGAIN: Duration = Duration::from_secs(1);
@@ -74,8 +76,8 @@ enum StreamError {
     /// It doesn't go on with the session.
     #[error("it answers {0}")]
     Refused(ErrorCode),
-    /// This broker has registered again: what it said before was said by another registration, which may not join those
-    /// in sync. So all of it is said again.
+    /// This broker has registered again: what it said before was said by another registration, which may not
+    /// join those in sync. So all of it is said again.
     #[error("this broker has registered again")]
     RegisteredAgain,
 }
@@ -257,7 +259,8 @@ impl Fetcher {
             return Ok(());
         }
         let limits = &self.broker.config.replication;
-        // The first answer brings the session's name, without which what is ready meanwhile couldn't be asked for.
+        // The first answer brings the session's name, without which what is ready meanwhile couldn't be asked
+        // for.
         let wait = if epoch == 0 { Duration::ZERO } else { limits.fetch_wait_max };
         let request = FetchRequest {
             replica_state: ReplicaState {
@@ -381,7 +384,8 @@ impl Fetcher {
         stream.again.push(partition.key());
     }
 
-    /// Cuts a log beside the stream, which then asks again, be it that the cut has to wait: for room on the disk, say.
+    /// Cuts a log beside the stream, which then asks again, be it that the cut has to wait: for room on the
+    /// disk, say.
     fn cut(&self, partition: Arc<Partition>, answer: FetchAnswer) {
         let (ready, tasks) = (Arc::clone(&self.ready), self.broker.quorum.tasks().clone());
         let failures = Arc::clone(&self.failures);
@@ -407,7 +411,8 @@ fn keep_start(tasks: &Tasks, partition: Arc<Partition>, answer: FetchAnswer) {
 }
 
 impl Stream {
-    /// Whether another request may go out. The second one needs the name of the session, which the first answer brings.
+    /// Whether another request may go out. The second one needs the name of the session, which the first
+    /// answer brings.
     fn has_room(&self) -> bool {
         match self.in_flight.len() {
             0 => true,
