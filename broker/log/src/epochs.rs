@@ -73,14 +73,14 @@ impl LeaderEpochs {
         self.entries.len() != before
     }
 
-    /// Forgets what lies before `start`; the epoch there begins at it. Returns whether something changed.
+    /// Forgets the epochs that end before `start`, or there. Returns whether something changed.
+    ///
+    /// The one that is left first begins where it did: so a log without records tells the epoch of its last ones from one
+    /// that is yet to begin where it ends.
     pub fn advance_start(&mut self, start: Offset) -> bool {
-        let before = self.entries.clone();
-        if let Some(first) = self.entries.partition_point(|entry| entry.1 <= start).checked_sub(1) {
-            self.entries.drain(..first);
-            self.entries[0].1 = start;
-        }
-        self.entries != before
+        let passed = self.entries.partition_point(|entry| entry.1 <= start).saturating_sub(1);
+        self.entries.drain(..passed);
+        passed > 0
     }
 
     /// The file's text.
@@ -198,7 +198,10 @@ mod tests {
         let mut cut = epochs(&[(1, 0), (3, 10), (4, 20)]);
         assert!(cut.truncate_to(Offset(20)) && !cut.truncate_to(Offset(20)));
         assert!(cut.advance_start(Offset(12)) && !cut.advance_start(Offset(12)));
-        assert_eq!(cut.entries(), [(LeaderEpoch(3), Offset(12))]);
+        assert_eq!(cut.entries(), [(LeaderEpoch(3), Offset(10))]);
+        // All records are gone: what the last ones were is still known.
+        assert!(!cut.advance_start(Offset(20)) && !cut.truncate_to(Offset(20)));
+        assert_eq!(cut.end_offset_for(LeaderEpoch(3), Offset(20)), Some((LeaderEpoch(3), Offset(20))));
     }
 
     #[test]

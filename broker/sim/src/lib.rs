@@ -4,6 +4,8 @@
 //! [`run_store`] lives one broker's store; [`run_cluster`] whole clusters, with network, controller and clients;
 //! [`schedule_for`] names the known schedules that are too rare for chance.
 
+#[cfg(test)]
+mod anew_tests;
 mod bugs;
 mod cluster;
 mod disk;
@@ -12,6 +14,8 @@ mod disk_ops;
 mod disk_tests;
 mod memory;
 mod rng;
+#[cfg(test)]
+mod room_tests;
 mod schedule;
 mod script;
 mod shadow;

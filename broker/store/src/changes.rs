@@ -86,7 +86,7 @@ impl Current {
             changes.iter().zip(0..).map(|(change, number)| seal_change(number, change)).collect();
         let (lines, bytes) = (changes.len() as u64, content.len() as u64);
         (sealed.as_bytes() == content).then(|| {
-            let is_reserved = file.preallocate(RESERVED_BYTES).is_ok();
+            let is_reserved = file.preallocate(bytes + RESERVED_BYTES).is_ok();
             Self { file, path, lines, bytes, is_reserved }
         })
     }
@@ -234,7 +234,9 @@ impl Changes {
         let current = files.note(made)?;
         if !current.is_reserved {
             // The next process must not go on with it instead of the one that has room.
-            if let Err(error) = self.disk.remove_file(&current.path) {
+            let removed =
+                self.disk.remove_file(&current.path).and_then(|()| self.disk.sync_dir(&self.folder));
+            if let Err(error) = removed {
                 tracing::warn!(path = %current.path.display(), %error, "an empty file of changes is left over");
             }
             let no_room = io::Error::from(io::ErrorKind::StorageFull);

@@ -3,6 +3,9 @@
 //! A recovery point that lies behind the cut is lowered on disk first: what is appended there later is not
 //! yet durable, and recovery must look at it.
 //!
+//! Should the process end meanwhile, the log ends no earlier than at the cut, or than it did: who has acknowledged what
+//! lies below may be asked to lead. Where nothing else is left to say so, its start on disk does.
+//!
 //! The disk may take its time, and the log's state is asked for by everyone: it is never held over a sync. While a cut is
 //! under way the log is closed to appends ([`State::closed_at`]), and to those who look it ends at the cut already.
 
@@ -35,6 +38,16 @@ enum Cut {
     At(Offset, u64),
     /// All of it goes, and it begins at this offset.
     Anew(Offset),
+}
+
+impl Cut {
+    /// Where a log that ends at `end` ends at least, however far this came.
+    fn kept(self, end: Offset) -> Offset {
+        match self {
+            Cut::At(offset, _) => offset,
+            Cut::Anew(offset) => offset.min(end),
+        }
+    }
 }
 
 /// What is left to be done on disk once nobody sees what is cut any more.
@@ -146,11 +159,9 @@ impl PartitionLog {
 
     /// With the log closed.
     fn cut(&self, cut: Cut) -> Result<(), StoreError> {
-        let (end, kept) = match cut {
-            Cut::At(offset, _) => (offset, offset),
-            // All the way: should the process end when nothing is left, that is no loss of durable records.
-            Cut::Anew(offset) => (offset, Offset(0)),
-        };
+        let (Cut::At(end, _) | Cut::Anew(end)) = cut;
+        let kept = cut.kept(self.end_offset());
+        let leaves_nothing = matches!(cut, Cut::Anew(_)) || end == self.log_start_offset();
         let keeps_file = self.shared.bug == Some(StoreBug::WriteOverWhatWasCut);
         let shortened = match self.prepare_cut(cut, keeps_file) {
             Err(error) if !error.is_passing() => {
@@ -164,7 +175,7 @@ impl PartitionLog {
             // As with the recovery point: a checkpoint that is written meanwhile must not say again what is taken back.
             self.set_start_at_most(Some(start));
         }
-        self.fence(kept).inspect_err(|_| self.give_up_cut())?;
+        self.fence(kept, leaves_nothing).inspect_err(|_| self.give_up_cut())?;
         let interval_bytes = self.config().index_interval_bytes;
         let doomed = {
             let mut state = self.state.lock();
@@ -212,8 +223,8 @@ impl PartitionLog {
 
     /// Makes the log's entries in the journal void, durably, as a replay must not bring back what is cut now, and takes
     /// back what the disk says of the recovery point: in memory first, as a checkpoint that is written meanwhile takes it
-    /// from there.
-    fn fence(&self, durable_to: Offset) -> Result<(), StoreError> {
+    /// from there. Where nothing may be left of the log, the disk says where it begins.
+    fn fence(&self, durable_to: Offset, leaves_nothing: bool) -> Result<(), StoreError> {
         if self.shared.bug != Some(StoreBug::CutWithoutFence) {
             self.shared.begin_cut(self.journal_key(), durable_to)?;
             let mut state = self.state.lock();
@@ -224,7 +235,9 @@ impl PartitionLog {
         if self.recovery_point().is_some_and(|recovery_point| recovery_point > durable_to) {
             self.set_recovery_point(Some(durable_to));
         }
-        self.shared.lower_offsets(&self.topic_partition(), durable_to)
+        let name = self.topic_partition();
+        self.shared.lower_offsets(&name, durable_to)?;
+        if leaves_nothing { self.shared.raise_log_start(&name, durable_to) } else { Ok(()) }
     }
 
     /// Nothing is cut: what was known has to be said again, here and by the next checkpoint.
@@ -245,7 +258,11 @@ impl PartitionLog {
         shortened: Option<Arc<dyn DiskFile>>,
     ) -> Result<(), StoreError> {
         let (disk, folder) = (&*self.shared.disk, &doomed.folder);
-        for base in &doomed.segments {
+        for (at, base) in doomed.segments.iter().enumerate() {
+            if at > 0 && at + 1 == doomed.segments.len() {
+                // The oldest only once the others are gone for good: what is left of a log must not begin later.
+                self.shared.sync_dir(folder).map_err(StoreError::io("sync", folder))?;
+            }
             // One that stays would be taken for a part of the log.
             self.try_to_remove(folder, *base, &SEGMENT_FILES)?;
         }

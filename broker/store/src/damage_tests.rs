@@ -3,12 +3,13 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use bytes::Bytes;
 use ottla_log::{BatchBuilder, FileKind};
 use ottla_types::{LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId, TopicName};
 use parking_lot::Mutex;
+use rustix::io::Errno;
 
 use crate::test_support::{Act, P0, TOPIC, batch, config, open, open_watched};
 use crate::{AckDurability, LogConfig, PartitionLog, ReadError, RepairError, Store, StoreConfig, UpTo};
@@ -456,4 +457,52 @@ fn a_gap_is_mended_into_segments() {
         }
         assert!(pieces >= 1);
     }
+}
+
+/// A store on a disk with a bad sector in the first segment, as long as the switch is on.
+fn with_a_bad_sector(dir: &Path) -> (Store, Arc<AtomicBool>) {
+    let is_bad = Arc::new(AtomicBool::new(false));
+    let bad = Arc::clone(&is_bad);
+    let watch = move |path: &Path, act: Act| {
+        let is_place = path.ends_with("t-0/00000000000000000000.log");
+        match act {
+            // To write it again mends it, as the disk puts it elsewhere then.
+            Act::Write(_) if is_place => bad.store(false, Ordering::Release),
+            Act::Read(_) if is_place && bad.load(Ordering::Acquire) => {
+                return Err(io::Error::from_raw_os_error(Errno::IO.raw_os_error()));
+            }
+            _ => {}
+        }
+        Ok(())
+    };
+    (open_watched(dir, watch), is_bad)
+}
+
+#[test]
+fn what_the_disk_can_not_read_is_damage_and_is_mended() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let log = create(&store);
+    append(&log, 30);
+    store.commit_now().unwrap();
+    let next = log.read(Offset(0), 10_000, true, UpTo::Durable).unwrap().unwrap().next_offset;
+    let records = log.read_bytes(Offset(0), 10_000, UpTo::Durable).unwrap();
+    store.close().unwrap();
+    drop((store, log));
+    let (store, is_bad) = with_a_bad_sector(dir.path());
+    let log = store.partition(TOPIC, P0).unwrap();
+    let found: Arc<Mutex<Vec<_>>> = Arc::default();
+    let told = Arc::clone(&found);
+    log.on_damage(Arc::new(move |offsets| told.lock().push(offsets)));
+    is_bad.store(true, Ordering::Release);
+    let read = log.read(Offset(1), 10_000, true, UpTo::Durable);
+    assert!(matches!(read, Err(ReadError::Corrupt { .. })), "{read:?}");
+    assert_eq!(log.damage(), [Offset(0)..next]);
+    assert_eq!(*found.lock(), [Offset(0)..next]);
+    // The rest is served, and looked through.
+    assert!(log.read(next, 10_000, true, UpTo::Durable).unwrap().is_some());
+    assert!(store.scrub_step(1 << 30).finished);
+    log.repair(&records).unwrap();
+    assert_eq!((log.damage(), store.has_failed()), (vec![], false));
+    assert_eq!(log.read_bytes(Offset(0), 10_000, UpTo::Durable).unwrap(), records);
 }

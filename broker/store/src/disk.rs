@@ -103,6 +103,12 @@ pub fn is_out_of_files(error: &io::Error) -> bool {
     [Errno::MFILE, Errno::NFILE].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
+/// Whether an error means that the disk can't read what is stored in a place, as a sector of it is bad.
+pub(crate) fn is_unreadable(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    [Errno::IO, Errno::NODATA, Errno::ILSEQ].iter().any(|e| error.raw_os_error() == Some(e.raw_os_error()))
+}
+
 /// Whether an error is gone once there is room: on the disk, or in the table of open files.
 pub(crate) fn is_passing(error: &io::Error) -> bool {
     is_no_space(error) || is_out_of_files(error)

@@ -495,3 +495,44 @@ fn index_files_that_could_not_be_opened_are_synced_the_next_time() {
     assert!(closed >= 2 && synced.len() >= closed, "{synced:?}");
     assert!(synced[0].ends_with("00000000000000000000.index"), "{synced:?}");
 }
+
+/// Some file systems need room for the name of a file.
+#[test]
+fn old_segments_go_where_there_is_no_room_for_a_new_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let is_full = Arc::new(AtomicBool::new(false));
+    let full = Arc::clone(&is_full);
+    let watch = move |path: &Path, act: Act| {
+        let is_new = matches!(act, Act::Open) && !path.exists();
+        if is_new && full.load(Ordering::Acquire) { Err(error(Errno::NOSPC)) } else { Ok(()) }
+    };
+    let store = open_watched(dir.path(), watch);
+    let log = filled(&store);
+    is_full.store(true, Ordering::Release);
+    let is_kept = log.enforce_retention(1 << 50, log.end_offset());
+    assert!(is_kept > 0 && log.log_start_offset() < log.end_offset());
+    is_full.store(false, Ordering::Release);
+    assert_eq!(log.enforce_retention(1 << 50, log.end_offset()), 1);
+    assert_eq!(log.log_start_offset(), log.end_offset());
+}
+
+/// The name of a file that isn't used as it has no room must not come back: the next process would go on with it.
+#[test]
+fn a_file_of_changes_without_room_is_gone_for_good() {
+    let dir = tempfile::tempdir().unwrap();
+    let acts: Arc<parking_lot::Mutex<Vec<String>>> = Arc::default();
+    let (seen, is_full) = (Arc::clone(&acts), Arc::new(AtomicBool::new(false)));
+    let full = Arc::clone(&is_full);
+    let disk: Arc<dyn Disk> = Arc::new(WatchedDisk(Arc::new(move |_, act| {
+        seen.lock().push(format!("{act:?}"));
+        let is_refused = matches!(act, Act::Reserve) && full.load(Ordering::Acquire);
+        if is_refused { Err(error(Errno::NOSPC)) } else { Ok(()) }
+    })));
+    let (changes, _) = Changes::open(&disk, dir.path(), "lines.", true).unwrap();
+    changes.append("a").unwrap();
+    is_full.store(true, Ordering::Release);
+    assert!(matches!(changes.begin_generation(), Err(Unsaved::NotNow(_))));
+    let acts = acts.lock();
+    let removed = acts.iter().rposition(|act| act == "Remove").unwrap();
+    assert!(acts[removed..].iter().any(|act| act == "SyncDir"));
+}

@@ -39,6 +39,9 @@ mod real;
 mod recover;
 #[cfg(test)]
 mod recovery_tests;
+#[cfg(test)]
+mod removal_tests;
+mod removals;
 mod repair;
 mod retain;
 mod scrub;

@@ -109,16 +109,15 @@ pub(crate) fn load_log(recovery: &Recovery<'_>, folder: &Path, known: Known) -> 
     loader.remove_before(log_start)?;
     loader.load_epochs()?;
     let mut segments = loader.load_segments(log_start)?;
-    loader.cover_durable(&mut segments)?;
+    loader.cover_durable(&mut segments, log_start)?;
     durable::finish_closed(&mut segments);
     let end = segments.last().expect("a log always has an active segment").end;
     let start = log_start.max(segments[0].base).min(end);
     loader.epochs_changed |= loader.epochs.truncate_to(end) | loader.epochs.advance_start(start);
-    if start == end && !loader.epochs.entries().is_empty() {
+    if start == end && recovery_point < end && !recovery.clean {
         // Of records that are gone only the epochs' file tells, and it may be older than the last ones were: a follower that
         // names an older epoch than it had is told to cut what is acknowledged. Who has no records need name none.
-        loader.epochs = LeaderEpochs::default();
-        loader.epochs_changed = true;
+        loader.epochs_changed |= !std::mem::take(&mut loader.epochs).entries().is_empty();
     }
     let (producers, snapshot_at) = loader.load_producers(&segments, end)?;
     loader.damaged.sort_by_key(|damage| damage.offsets.start);

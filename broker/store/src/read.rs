@@ -14,7 +14,7 @@ use ottla_log::{
 use ottla_types::{LeaderEpoch, Offset};
 
 use crate::damage::{Damage, Stop};
-use crate::disk::{DiskFile, OpenMode};
+use crate::disk::{DiskFile, OpenMode, is_unreadable};
 use crate::error::ReadError;
 use crate::partition::{PartitionLog, State};
 use crate::segment::Segment;
@@ -73,14 +73,43 @@ impl std::fmt::Debug for ReadSlice {
     }
 }
 
-/// A file as a source for scans.
+/// A file as a source for scans. What the disk can't read of it is zeros, which no checksum fits: so it is damage like any
+/// other, known by its place, and mended alike.
 pub(crate) struct FileSource(pub(crate) Arc<dyn DiskFile>);
+
+/// What disks read and fail to read at once, at the most.
+const PAGE_BYTES: u64 = 4_096;
 
 impl ByteSource for FileSource {
     type Error = io::Error;
 
     fn read_at(&self, position: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read_at(position, buffer)
+        match self.0.read_at(position, buffer) {
+            Err(error) if is_unreadable(&error) => self.read_pages(position, buffer),
+            read => read,
+        }
+    }
+}
+
+impl FileSource {
+    /// Reads page by page.
+    fn read_pages(&self, position: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let wanted = self.0.bytes()?.saturating_sub(position).min(buffer.len() as u64) as usize;
+        let mut done = 0;
+        while done < wanted {
+            let at = position + done as u64;
+            let to_next_page = (PAGE_BYTES - at % PAGE_BYTES) as usize;
+            let page = &mut buffer[done..wanted.min(done + to_next_page)];
+            done += match self.0.read_at(at, page) {
+                Err(error) if is_unreadable(&error) => {
+                    page.fill(0);
+                    page.len()
+                }
+                Ok(0) => break,
+                read => read?,
+            };
+        }
+        Ok(done)
     }
 }
 

@@ -155,10 +155,22 @@ impl Recovery<'_> {
 
 /// Removes a folder and the files in it.
 pub(crate) fn remove_folder(disk: &dyn Disk, folder: &Path) -> Result<(), StoreError> {
+    remove_folder_unless(disk, folder, &|| false)
+}
+
+/// The same, but leaves what is left once `is_stopped` says so.
+pub(crate) fn remove_folder_unless(
+    disk: &dyn Disk,
+    folder: &Path,
+    is_stopped: &dyn Fn() -> bool,
+) -> Result<(), StoreError> {
     for entry in disk.list(folder).map_err(StoreError::io("list", folder))? {
         let path = folder.join(&entry.name);
+        if is_stopped() {
+            return Ok(());
+        }
         if entry.is_dir {
-            remove_folder(disk, &path)?;
+            remove_folder_unless(disk, &path, is_stopped)?;
         } else {
             disk.remove_file(&path).map_err(StoreError::io("remove", &path))?;
         }

@@ -45,15 +45,18 @@ impl PartitionLog {
 
     /// Deletes what the settings don't retain, nothing at `limit` or after: what isn't committed stays. Returns the number
     /// of segments deleted.
+    ///
+    /// A segment of which only an index says how old it is stays, and so do those after it: see [`Self::learn_age`].
     pub fn enforce_retention(self: &Arc<Self>, now_ms: i64, limit: Offset) -> usize {
-        while let Some(base) = self.unread_past_age(now_ms, limit) {
-            if !self.read_latest_time(base) {
-                break;
-            }
-        }
         let deleted = self.delete_old(now_ms, limit);
         self.queue_if_unsynced();
         deleted
+    }
+
+    /// Reads the first segment that would go by its age, if only an index says how old it is. Returns whether that is known
+    /// now, so that [`Self::enforce_retention`] may go on.
+    pub fn learn_age(&self, now_ms: i64, limit: Offset) -> bool {
+        self.unread_past_age(now_ms, limit).is_some_and(|base| self.read_latest_time(base))
     }
 
     fn delete_old(&self, now_ms: i64, limit: Offset) -> usize {
@@ -66,9 +69,12 @@ impl PartitionLog {
         let limit = limit.min(self.durable_end_offset());
         let aged = self.aged(&state, &config, now_ms, limit);
         let unread = state.segments[aged.clone()].iter().position(|segment| !segment.time_is_known);
-        let count = unread.map_or(aged.end, |unread| aged.start + unread);
-        if count == state.segments.len() && self.roll(&mut state, &config, now_ms).is_err() {
-            return 0;
+        let mut count = unread.map_or(aged.end, |unread| aged.start + unread);
+        if count == state.segments.len()
+            && let Err(error) = self.roll(&mut state, &config, now_ms)
+        {
+            tracing::warn!(partition = %self.topic_partition(), %error, "the newest segment is kept though it is old");
+            count -= 1;
         }
         drop(state);
         self.drop_oldest(count)
@@ -104,10 +110,13 @@ impl PartitionLog {
         };
         let mut latest = None;
         let read = file.and_then(|file| {
-            scan(&FileSource(file), 0..bytes, base, Depth::Crc, |batch| {
+            let read = scan(&FileSource(Arc::clone(&file)), 0..bytes, base, Depth::Crc, |batch| {
                 latest = latest.max(Some(batch.header().max_timestamp()).filter(|time| *time >= 0));
                 true
-            })
+            });
+            // What is about to go mustn't push out what is read.
+            let _ = file.drop_cache();
+            read
         });
         match read {
             Ok(end) if end.position == bytes && end.next_offset == next => {}

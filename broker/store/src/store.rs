@@ -24,6 +24,7 @@ use crate::parallel::each;
 use crate::partition::{PartitionLog, Shared};
 use crate::real::RealDisk;
 use crate::recover::{clear_name, create_partition, remove_folder};
+use crate::removals::Removals;
 use crate::scrub::{ScrubCursor, ScrubReport};
 use crate::shared::StoreMemory;
 
@@ -46,6 +47,7 @@ pub(crate) struct Inner {
     /// the map. Whether the store is being closed, so that nobody does any more.
     making: Mutex<bool>,
     pub(crate) scrub: Mutex<ScrubCursor>,
+    pub(crate) removals: Removals,
 }
 
 /// One data directory. Dropping it without [`Store::close`] is like a crash: the next open scans the logs'
@@ -118,6 +120,7 @@ impl Store {
             undeleted: Mutex::default(),
             making: Mutex::new(false),
             scrub: Mutex::default(),
+            removals: Removals::default(),
         });
         let threads = match config.committer {
             Committer::Thread => start_threads(&inner, config.checkpoint_interval)?,
@@ -220,15 +223,18 @@ impl Store {
         }
     }
 
-    /// Deletes a partition: renames its folder, durably, then removes it. One that isn't here is no error.
+    /// Deletes a partition: renames its folder, durably. A thread removes that later, if there are any. One that isn't here
+    /// is no error.
     ///
     /// # Errors
     /// When the disk fails; the partition is gone all the same.
     pub fn delete_partition(&self, topic_id: TopicId, partition: PartitionIndex) -> Result<(), StoreError> {
-        match self.detach(topic_id, partition, DELETE_SUFFIX)? {
-            Some(renamed) => remove_folder(&*self.inner.shared.disk, &renamed),
-            None => Ok(()),
+        let Some(renamed) = self.detach(topic_id, partition, DELETE_SUFFIX)? else { return Ok(()) };
+        if self.threads.lock().is_empty() {
+            return remove_folder(&*self.inner.shared.disk, &renamed);
         }
+        self.inner.removals.add(renamed);
+        Ok(())
     }
 
     /// Renames a partition's folder to one that is left alone from now on, so that another topic's may have
@@ -366,6 +372,7 @@ impl Store {
         self.inner.stop.store(true, Ordering::Release);
         self.inner.shared.wake_all();
         self.inner.shared.stop_upkeep();
+        self.inner.removals.wake_all();
         for thread in self.threads.lock().drain(..) {
             // It ends by itself; a panic in it was reported by then.
             let _ = thread.join();
@@ -395,10 +402,12 @@ fn start_threads(inner: &Arc<Inner>, interval: Duration) -> Result<Vec<JoinHandl
         thread.map_err(StoreError::io("start a thread for", &inner.shared.dir))
     };
     let (committer, syncer, upkeep) = (Arc::clone(inner), Arc::clone(inner), Arc::clone(inner));
+    let remover = Arc::clone(inner);
     Ok(vec![
         start("committer", Box::new(move || committer.commit_loop()))?,
         start("syncer", Box::new(move || syncer.sync_loop()))?,
         start("upkeep", Box::new(move || upkeep.upkeep_loop(interval)))?,
+        start("remover", Box::new(move || remover.removal_loop()))?,
     ])
 }
 

@@ -406,8 +406,35 @@ fn retention_deletes_old_segments_and_a_restart_remembers() {
 /// Records tell of their epoch after a crash, where no checkpoint has. Of those that are gone nothing does.
 #[test]
 fn a_log_without_records_names_no_epoch_that_was_not_its_last() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path());
+    for (ends, named) in [
+        (End::Crash, None),
+        (End::CrashAfterCheckpoint, Some(LeaderEpoch(5))),
+        (End::Close, Some(LeaderEpoch(5))),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = emptied(dir.path());
+        match ends {
+            End::Crash => {}
+            End::CrashAfterCheckpoint => store.checkpoint().unwrap(),
+            End::Close => store.close().unwrap(),
+        }
+        drop(store);
+        let log = open(dir.path()).partition(TOPIC, P0).unwrap();
+        let known = (log.log_start_offset(), log.end_offset(), log.latest_epoch());
+        assert_eq!(known, (Offset(8), Offset(8), named), "{ends:?}");
+    }
+}
+
+#[derive(Debug)]
+enum End {
+    Crash,
+    CrashAfterCheckpoint,
+    Close,
+}
+
+/// A store with a log of two epochs whose records are all let go, of which a checkpoint has told the first.
+fn emptied(dir: &Path) -> Store {
+    let store = open(dir);
     let log = create(&store, LogConfig { retention_ms: Some(1_000), ..small_segments() });
     for epoch in [3, 3, 3, 3, 5, 5, 5, 5] {
         log.append(&timed(1_000, &["a"]), LeaderEpoch(epoch), 1_000).unwrap();
@@ -418,12 +445,9 @@ fn a_log_without_records_names_no_epoch_that_was_not_its_last() {
     }
     log.sync().unwrap();
     assert!(log.enforce_retention(i64::MAX, log.end_offset()) > 0);
-    let known = |log: &PartitionLog| (log.log_start_offset(), log.end_offset(), log.latest_epoch());
-    assert_eq!(known(&log), (Offset(8), Offset(8), Some(LeaderEpoch(5))));
-    drop((store, log));
-    let store = open(dir.path());
-    let log = store.partition(TOPIC, P0).unwrap();
-    assert_eq!(known(&log), (Offset(8), Offset(8), None));
+    let known = (log.log_start_offset(), log.end_offset(), log.latest_epoch());
+    assert_eq!(known, (Offset(8), Offset(8), Some(LeaderEpoch(5))));
+    store
 }
 
 #[test]

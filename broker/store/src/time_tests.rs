@@ -174,8 +174,8 @@ fn retention_goes_by_the_records_and_not_by_what_the_header_claims() {
     append(&log, &claiming(&batch(Codec::Lz4, &[NOW, NOW]), 0));
     append(&log, &claiming(&batch(Codec::None, &[NOW - DAY]), NOW + DAY));
     log.sync().unwrap();
-    assert_eq!(log.enforce_retention(NOW + DAY, log.end_offset()), 0, "the first are from now");
-    assert!(log.enforce_retention(NOW + DAY + 1, log.end_offset()) > 0, "the last are no newer");
+    assert_eq!(retain(&log, NOW + DAY), 0, "the first are from now");
+    assert!(retain(&log, NOW + DAY + 1) > 0, "the last are no newer");
     assert_eq!(log.log_start_offset(), Offset(3));
 }
 
@@ -192,12 +192,8 @@ fn segments_without_a_time_go_by_that_of_their_files() {
     append(&log, &timeless());
     append(&log, &timeless());
     log.sync().unwrap();
-    assert_eq!(log.enforce_retention(NOW + DAY, log.end_offset()), 0);
-    assert_eq!(
-        log.enforce_retention(NOW + DAY + 1, log.end_offset()),
-        2,
-        "the time of the last write is what counts"
-    );
+    assert_eq!(retain(&log, NOW + DAY), 0);
+    assert_eq!(retain(&log, NOW + DAY + 1), 2, "the time of the last write is what counts");
     let kept = append(&log, &timeless());
     append(&log, &timeless());
     log.sync().unwrap();
@@ -209,9 +205,9 @@ fn segments_without_a_time_go_by_that_of_their_files() {
     let store = open(dir.path());
     let log = store.partition(TOPIC, P0).unwrap();
     log.set_config(config);
-    assert_eq!(log.enforce_retention(written_ms - 3_600_000, log.end_offset()), 0);
+    assert_eq!(retain(&log, written_ms - 3_600_000), 0);
     assert_eq!(log.log_start_offset(), kept);
-    assert!(log.enforce_retention(written_ms + 2 * DAY, log.end_offset()) > 0, "they are older than a day");
+    assert!(retain(&log, written_ms + 2 * DAY) > 0, "they are older than a day");
     assert_eq!(log.log_start_offset(), log.end_offset());
 }
 
@@ -234,13 +230,46 @@ fn a_closed_segments_latest_time_is_known_after_any_start() {
         for time in 0..8 {
             assert_eq!(by_time(&log, NOW + time), Some((time, NOW + time)), "start {start}");
         }
-        assert_eq!(log.enforce_retention(NOW + 13, log.end_offset()), 0, "start {start}");
+        assert_eq!(retain(&log, NOW + 13), 0, "start {start}");
         store.checkpoint().unwrap();
     }
     let store = open();
     let log = store.partition(TOPIC, P0).unwrap();
-    assert_eq!(log.enforce_retention(NOW + 14, log.end_offset()), 1);
+    assert_eq!(retain(&log, NOW + 14), 1);
     assert_eq!(log.log_start_offset(), Offset(4));
+}
+
+/// Deletes what is too old. Returns the number of segments.
+fn retain(log: &Arc<PartitionLog>, now_ms: i64) -> usize {
+    let limit = log.end_offset();
+    let mut deleted = log.enforce_retention(now_ms, limit);
+    while log.learn_age(now_ms, limit) {
+        deleted += log.enforce_retention(now_ms, limit);
+    }
+    deleted
+}
+
+/// A segment goes as soon as it has been read: a full disk need not wait for all of a large log.
+#[test]
+fn old_segments_go_one_by_one_as_they_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = small_and_short_lived();
+    let store = open_manual(dir.path(), &config);
+    let log = create(&store, config.clone());
+    for time in 0..12 {
+        append(&log, &batch(Codec::None, &[NOW + time]));
+    }
+    store.close().unwrap();
+    drop((store, log));
+    let store = open_manual(dir.path(), &config);
+    let log = store.partition(TOPIC, P0).unwrap();
+    let (late, limit) = (NOW + DAY, log.end_offset());
+    let mut starts = vec![log.log_start_offset()];
+    while log.learn_age(late, limit) {
+        assert_eq!(log.enforce_retention(late, limit), 1);
+        starts.push(log.log_start_offset());
+    }
+    assert_eq!(starts, [0, 4, 8, 12].map(Offset));
 }
 
 /// What happens to a file.
@@ -288,15 +317,15 @@ fn a_time_index_that_lies_costs_no_records() {
             std::fs::write(&path, bytes).unwrap();
             let store = open();
             let log = store.partition(TOPIC, P0).unwrap();
-            let deleted = log.enforce_retention(NOW + 13, log.end_offset());
+            let deleted = retain(&log, NOW + 13);
             assert_eq!(deleted, 0, "harm {number}, {times:?}: not all are older than 10 ms");
             if is_index(number) {
-                assert_eq!(log.enforce_retention(NOW + 14, log.end_offset()), 1, "harm {number}, {times:?}");
+                assert_eq!(retain(&log, NOW + 14), 1, "harm {number}, {times:?}");
                 assert_eq!(log.log_start_offset(), Offset(4));
             }
             // What goes for its size needn't be read.
             log.set_config(LogConfig { retention_bytes: Some(0), ..config.clone() });
-            assert!(log.enforce_retention(NOW + 13, log.end_offset()) > 0, "harm {number}, {times:?}");
+            assert!(retain(&log, NOW + 13) > 0, "harm {number}, {times:?}");
         }
     }
 }

@@ -51,6 +51,10 @@ impl Inner {
         }
     }
 
+    pub(crate) fn removal_loop(&self) {
+        self.removals.run(&*self.shared.disk, &self.stop);
+    }
+
     pub(crate) fn upkeep_loop(&self, interval: Duration) {
         let _guard = FailOnPanic(&self.shared);
         let mut checkpointed = Instant::now();

@@ -142,6 +142,7 @@ pub const ORDERS: &[Order] = &[
             "recover",
             "cut",
             "scrub",
+            "removals",
             "store",
             "upkeep",
         ],

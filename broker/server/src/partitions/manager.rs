@@ -159,9 +159,17 @@ impl Partitions {
 
     /// Deletes what the topics' settings don't retain. Blocks on the disk. Returns the number of segments deleted.
     ///
-    /// Logs of which the metadata knows nothing aren't touched.
+    /// First what can go at once, as a disk may be full; what must be read before it goes does so segment by segment. Logs
+    /// of which the metadata knows nothing aren't touched.
     pub fn enforce_retention(&self, now_ms: i64) -> usize {
-        self.all().iter().map(|partition| partition.enforce_retention(now_ms)).sum()
+        let partitions = self.all();
+        let mut deleted: usize = partitions.iter().map(|partition| partition.enforce_retention(now_ms)).sum();
+        for partition in &partitions {
+            while partition.learn_age(now_ms) {
+                deleted += partition.enforce_retention(now_ms);
+            }
+        }
+        deleted
     }
 
     /// All that are open. Whoever looks at them does it without the map's lock: a partition may have to be waited for, and

@@ -398,15 +398,25 @@ impl Partition {
         self.replica.lock().on_answer(answer, facts(&self.log), end_offset_for)
     }
 
-    /// Deletes what the topic's settings don't retain, and nothing that isn't acknowledged. Blocks on the disk. Returns the
-    /// number of segments deleted.
+    /// Deletes what the topic's settings don't retain, and nothing that isn't acknowledged, as far as it is known how old it
+    /// is. Blocks on the disk. Returns the number of segments deleted.
     pub fn enforce_retention(&self, now_ms: i64) -> usize {
-        let limit = self.replica.lock().retention_limit(facts(&self.log));
-        let deleted = self.log.enforce_retention(now_ms, limit);
+        // The role, and what is acknowledged, stay until it is done.
+        let _gate = self.gate.read();
+        let deleted = self.log.enforce_retention(now_ms, self.retention_limit());
         if deleted > 0 {
             self.on_log_start();
         }
         deleted
+    }
+
+    /// Reads the next segment of which that must be known; see [`PartitionLog::learn_age`].
+    pub fn learn_age(&self, now_ms: i64) -> bool {
+        self.log.learn_age(now_ms, self.retention_limit())
+    }
+
+    fn retention_limit(&self) -> Offset {
+        self.replica.lock().retention_limit(facts(&self.log))
     }
 
     /// Where the log is to begin by the leader's word, if that is later than it does.

@@ -138,7 +138,7 @@ impl Cluster {
             self.judge.on_truncation(node.id, key, shadow, kept)?;
         }
         let Some(shadow) = node.shadows.get_mut(&key) else { return Ok(()) };
-        shadow.durable = shadow.durable.min(if reset { 0 } else { offset.0 });
+        shadow.durable = shadow.durable.min(offset.0);
         let Some(process) = &mut node.process else { return Ok(()) };
         let Some(hosted) = process.hosted.get_mut(&key) else { return Ok(()) };
         let cut = if reset { hosted.log.reset_to(offset) } else { hosted.log.truncate_to(offset) };

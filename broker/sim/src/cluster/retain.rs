@@ -47,7 +47,11 @@ impl Cluster {
         let Some(hosted) = self.nodes[n].hosted(key) else { return Ok(()) };
         let log = hosted.log.clone();
         let (before, limit) = (log.log_start_offset(), hosted.replica.retention_limit(facts(&log)));
-        if log.enforce_retention(now_ms, limit) == 0 {
+        let mut deleted = log.enforce_retention(now_ms, limit);
+        while log.learn_age(now_ms, limit) {
+            deleted += log.enforce_retention(now_ms, limit);
+        }
+        if deleted == 0 {
             return Ok(());
         }
         let start = log.log_start_offset();

@@ -28,10 +28,21 @@ impl Loader<'_> {
         Segment { time_is_known: false, ..segment }
     }
 
-    /// When durable records are gone or damaged at the log's end, the log goes on behind them.
-    pub(super) fn cover_durable(&mut self, segments: &mut Vec<Segment>) -> Result<(), StoreError> {
+    /// When durable records are gone or damaged at the log's end, the log goes on behind them. Nothing is missing where all
+    /// up to there was let go.
+    pub(super) fn cover_durable(
+        &mut self,
+        segments: &mut Vec<Segment>,
+        log_start: Offset,
+    ) -> Result<(), StoreError> {
         let last = segments.last_mut().expect("a log always has an active segment");
         if last.end >= self.durable_to {
+            return Ok(());
+        }
+        if log_start >= self.durable_to {
+            let gone: Vec<_> = segments.drain(..).map(|segment| (segment.base, segment.bytes)).collect();
+            self.remove_segments(&gone)?;
+            segments.push(self.new_segment(self.durable_to)?);
             return Ok(());
         }
         let damage = self.missing(last, self.durable_to);
