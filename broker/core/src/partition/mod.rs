@@ -32,4 +32,4 @@ pub use leader_state::{
     AppendRefusal, Committed, FetchRefusal, FetchVerdict, FollowerFetch, FollowerProgress, IsrProposal,
 };
 pub use log_facts::LogFacts;
-pub use replica::{Change, Replica, RoleKind};
+pub use replica::{Change, Replica, RoleKind, SavedHighWatermark};

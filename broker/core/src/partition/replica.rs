@@ -57,6 +57,29 @@ impl Change {
     }
 }
 
+/// A high watermark as it is saved for the next start, and by what the log is known again of which it was said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SavedHighWatermark {
+    /// The offset after the last record that was acknowledged.
+    pub offset: Offset,
+    /// That record's epoch; none if it isn't known.
+    pub epoch: Option<LeaderEpoch>,
+}
+
+impl SavedHighWatermark {
+    /// A high watermark of a log that tells of each offset's epoch.
+    pub fn new(offset: Offset, epoch_at: impl Fn(Offset) -> Option<LeaderEpoch>) -> Self {
+        Self { offset, epoch: epoch_at(Offset(offset.0 - 1)) }
+    }
+
+    /// What it says of a log: nothing, which is 0, if there is another record below it. After an unclean election a log may
+    /// have been cut and have grown again since.
+    pub fn in_log(self, epoch_at: impl Fn(Offset) -> Option<LeaderEpoch>) -> Offset {
+        let is_same = self.epoch.is_some() && epoch_at(Offset(self.offset.0 - 1)) == self.epoch;
+        if is_same { self.offset } else { Offset(0) }
+    }
+}
+
 impl Replica {
     /// A replica that was just opened. `high_watermark` is the last one that was saved, which the log may not reach any
     /// more; it counts no further than `log` is synced. Where this leads, who hasn't acknowledged a record that is older

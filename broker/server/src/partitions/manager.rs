@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use ottla_core::config::{AckDurability, BrokerDefaults, ThrottledReplicas, TopicConfig};
 use ottla_core::metadata::{IncarnationId, MetadataImage, PartitionImage, TopicImage};
-use ottla_core::partition::{Assignment, Replica, RoleKind};
+use ottla_core::partition::{Assignment, Replica, RoleKind, SavedHighWatermark};
 use ottla_log::{AckDurability as LogDurability, LogConfig, TimestampType};
 use ottla_store::{Store, StoreError};
 use ottla_types::{BrokerId, DirectoryId, MetadataVersion, Offset, PartitionIndex, TopicId, TopicName};
@@ -39,9 +39,9 @@ pub struct Partitions {
     /// The data folder.
     folder: PathBuf,
     /// The high watermarks that were saved before this process started.
-    saved: HashMap<PartitionKey, Offset>,
+    saved: HashMap<PartitionKey, SavedHighWatermark>,
     /// The ones that were saved last.
-    saved_last: Mutex<BTreeMap<PartitionKey, Offset>>,
+    saved_last: Mutex<BTreeMap<PartitionKey, SavedHighWatermark>>,
     /// Partitions that have something to propose to the controller.
     proposals: Arc<ReadyList>,
     /// Partitions that have more waiters than are woken at once.
@@ -232,8 +232,8 @@ impl Partitions {
     /// Saves the high watermarks, if any has moved. Blocks on the disk.
     pub fn save_high_watermarks(&self) {
         let all = self.all();
-        let now: BTreeMap<PartitionKey, Offset> =
-            all.iter().map(|partition| (partition.key(), partition.high_watermark())).collect();
+        let now: BTreeMap<PartitionKey, SavedHighWatermark> =
+            all.iter().map(|partition| (partition.key(), partition.high_watermark_to_save())).collect();
         let mut last = self.saved_last.lock();
         if *last == now {
             return;
@@ -371,6 +371,7 @@ impl Partitions {
             created => created?,
         };
         let saved = self.saved.get(&(topic.id, index)).copied().unwrap_or_default();
+        let saved = saved.in_log(|offset| log.epoch_at(offset));
         let (proposals, crowds) = (Arc::clone(&self.proposals), Arc::clone(&self.crowds));
         let partition = Partition::new(self.node_id, log, saved, self.lag_max, proposals, crowds);
         self.open.write().insert(partition.key(), Arc::clone(&partition));

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ottla_core::partition::{
     AppendRefusal, Assignment, Change, Committed, FetchAnswer, FetchRefusal, FetchSpec, FetchVerdict,
-    FollowerFetch, FollowerStep, IsrProposal, LogFacts, Replica, RoleKind,
+    FollowerFetch, FollowerStep, IsrProposal, LogFacts, Replica, RoleKind, SavedHighWatermark,
 };
 use ottla_log::{SequenceError, check_fits_segment, up_to_epoch};
 use ottla_store::{AppendError, Appended, Checked, PartitionLog, StoreError};
@@ -174,6 +174,13 @@ impl Partition {
     /// How far records are acknowledged and shown.
     pub fn high_watermark(&self) -> Offset {
         self.replica.lock().high_watermark()
+    }
+
+    /// The same for the next start.
+    pub fn high_watermark_to_save(&self) -> SavedHighWatermark {
+        // Held until the epoch is known: a log that was cut grows again only once the replica has heard of it.
+        let replica = self.replica.lock();
+        SavedHighWatermark::new(replica.high_watermark(), |offset| self.log.epoch_at(offset))
     }
 
     /// Looks at the replica.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ottla_core::metadata::{
     AlterPartition, AlterPartitionError, AlterPartitions, Command, IsrMember, MetadataImage, Rejection, Reply,
 };
-use ottla_core::partition::{Change, FetchAnswer, IsrProposal, LogFacts, Replica};
+use ottla_core::partition::{Change, FetchAnswer, IsrProposal, LogFacts, Replica, SavedHighWatermark};
 use ottla_store::{PartitionLog, Store};
 use ottla_types::{BrokerEpoch, BrokerId, DirectoryId, Offset};
 
@@ -27,7 +27,7 @@ pub(super) struct Node {
     /// What the disk has to hold, by partition.
     pub(super) shadows: BTreeMap<Key, Shadow>,
     /// High watermarks, as they were saved last.
-    pub(super) saved: BTreeMap<Key, Offset>,
+    pub(super) saved: BTreeMap<Key, SavedHighWatermark>,
     /// The newest image whose decisions are on its disk.
     pub(super) metadata: usize,
     /// The identity of the disk that is in it.
@@ -87,6 +87,13 @@ pub(super) struct Hosted {
     pub(super) ends: Vec<(i64, u64)>,
     /// While it leads: the furthest that each follower has said in its epoch.
     pub(super) furthest: BTreeMap<BrokerId, Offset>,
+}
+
+impl Hosted {
+    /// The high watermark for the next start.
+    fn saved(&self) -> SavedHighWatermark {
+        SavedHighWatermark::new(self.replica.high_watermark(), |offset| self.log.epoch_at(offset))
+    }
 }
 
 /// A producer that waits.
@@ -270,8 +277,7 @@ impl Cluster {
             let _ = process.store.checkpoint();
         }
         if watermarks {
-            node.saved =
-                process.hosted.iter().map(|(key, hosted)| (*key, hosted.replica.high_watermark())).collect();
+            node.saved = process.hosted.iter().map(|(key, hosted)| (*key, hosted.saved())).collect();
         }
     }
 

@@ -3,7 +3,7 @@
 use ottla_types::{BrokerEpoch, BrokerId, DirectoryId, LeaderEpoch, Offset, PartitionEpoch};
 
 use super::world::{Node, assignment, members, peer};
-use crate::partition::{AppendRefusal, Committed, FetchRefusal, LogFacts};
+use crate::partition::{AppendRefusal, Committed, FetchRefusal, LogFacts, SavedHighWatermark};
 
 /// Replicas 1 (leading in epoch 1) to 3, all in sync and caught up with nothing.
 fn cluster() -> (Node, Node, Node) {
@@ -204,4 +204,28 @@ fn one_replica_alone_needs_nobody() {
     let _ = one.sync();
     assert_eq!(one.replica.committed(offset, LeaderEpoch(1)), Committed::Yes);
     assert_eq!(one.replica.read_limit(one.log.facts()), Offset(1));
+}
+
+/// An unclean election may have made it another log since.
+#[test]
+fn a_saved_high_watermark_counts_only_in_the_log_of_which_it_was_said() {
+    let log = |epochs: &'static [(i64, i32)]| {
+        move |offset: Offset| {
+            let known = epochs.iter().rev().find(|(start, _)| *start <= offset.0);
+            known.map(|(_, epoch)| LeaderEpoch(*epoch))
+        }
+    };
+    let before = log(&[(0, 0), (4, 2)]);
+    let saved = SavedHighWatermark::new(Offset(5), before);
+    assert_eq!(saved, SavedHighWatermark { offset: Offset(5), epoch: Some(LeaderEpoch(2)) });
+    for (now, trusted) in [
+        (log(&[(0, 0), (4, 2)]), 5),
+        (log(&[(0, 0), (4, 2), (7, 3)]), 5),
+        (log(&[(0, 7)]), 0),
+        (log(&[(0, 0)]), 0),
+        (log(&[]), 0),
+    ] {
+        assert_eq!(saved.in_log(now), Offset(trusted));
+    }
+    assert_eq!(SavedHighWatermark::new(Offset(0), log(&[])).in_log(log(&[])), Offset(0));
 }
