@@ -246,6 +246,67 @@ fn a_log_start_that_was_raised_during_a_checkpoint_is_not_let_go() {
     assert!(!std::fs::read_to_string(dir.path().join(LOG_START_FILE)).unwrap().contains("t 0"));
 }
 
+/// A checkpoint comes while the files of a log that begins anew further on are removed: a crash then leaves it where it
+/// ended.
+#[test]
+fn a_checkpoint_while_a_log_is_begun_anew_does_not_tell_where_it_is_to_begin() {
+    let dir = tempfile::tempdir().unwrap();
+    let hook: Arc<Mutex<Option<Hook>>> = Arc::default();
+    let called = Arc::clone(&hook);
+    let watch = move |path: &Path, act: Act| {
+        let is_segment = path.extension().is_some_and(|extension| extension == "log");
+        if is_segment
+            && matches!(act, Act::Remove)
+            && let Some(hook) = called.lock().take()
+        {
+            hook();
+        }
+        Ok(())
+    };
+    let store = Arc::new(open_watched(dir.path(), watch));
+    let log = create(&store, TOPIC, P0);
+    append(&log, 12);
+    store.commit_now().unwrap();
+    let (saver, mine) = (Arc::clone(&store), Arc::clone(&log));
+    let said = Arc::new(Mutex::new(None));
+    let says = Arc::clone(&said);
+    *hook.lock() = Some(Box::new(move || {
+        saver.inner.shared.save_offsets(&[Arc::clone(&mine)]).unwrap();
+        *says.lock() = Some(saver.inner.shared.saved_start(&mine.topic_partition()));
+    }));
+    log.reset_to(Offset(50)).unwrap();
+    assert_eq!(*said.lock(), Some(Some(Offset(12))));
+    store.checkpoint().unwrap();
+    assert_eq!(store.inner.shared.saved_start(&log.topic_partition()), Some(Offset(50)));
+}
+
+/// Whatever lost the records up to there: those that come in their place stay.
+#[test]
+fn a_log_start_beyond_the_logs_end_lets_go_nothing_that_comes_later() {
+    for is_clean in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path());
+        let log = create(&store, TOPIC, P0);
+        append(&log, 12);
+        store.commit_now().unwrap();
+        store.checkpoint().unwrap();
+        if is_clean {
+            store.close().unwrap();
+        }
+        drop((store, log));
+        std::fs::write(dir.path().join(LOG_START_FILE), "0\n1\nt 0 50\n").unwrap();
+        let store = open(dir.path());
+        let log = store.partition(TOPIC, P0).unwrap();
+        assert_eq!((log.log_start_offset(), log.end_offset()), (Offset(12), Offset(12)));
+        append(&log, 3);
+        store.commit_now().unwrap();
+        store.checkpoint().unwrap();
+        drop((store, log));
+        let log = open(dir.path()).partition(TOPIC, P0).unwrap();
+        assert_eq!((log.log_start_offset(), log.end_offset()), (Offset(12), Offset(15)));
+    }
+}
+
 /// A checkpoint comes while what the disk says of a log that is begun anew is taken back.
 #[test]
 fn a_checkpoint_while_a_log_is_begun_anew_does_not_bring_its_start_back() {

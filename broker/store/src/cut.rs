@@ -171,9 +171,10 @@ impl PartitionLog {
             prepared => prepared?,
         };
         self.state.lock().closed_at = Some(kept);
-        if let Cut::Anew(start) = cut {
-            // As with the recovery point: a checkpoint that is written meanwhile must not say again what is taken back.
-            self.set_start_at_most(Some(start));
+        if matches!(cut, Cut::Anew(_)) {
+            // As with the recovery point: a checkpoint that is written meanwhile must not say again what is taken back, nor
+            // a start that the log hasn't reached on disk.
+            self.set_start_at_most(Some(kept));
         }
         self.fence(kept, leaves_nothing).inspect_err(|_| self.give_up_cut())?;
         let interval_bytes = self.config().index_interval_bytes;
@@ -182,7 +183,6 @@ impl PartitionLog {
             let doomed = state.forget(cut, interval_bytes, keeps_file);
             if matches!(cut, Cut::Anew(_)) {
                 self.set_start(end);
-                self.set_start_at_most(None);
             }
             self.cut_durable(end);
             self.set_end(end);
@@ -192,6 +192,7 @@ impl PartitionLog {
             self.cut_files(cut, &doomed, shortened).and_then(|()| self.load_again(&doomed.folder, end));
         let loaded = loaded.map_err(|error| self.fail(&doomed.folder, "cut", error))?;
         self.install(loaded, end);
+        self.set_start_at_most(None);
         Ok(())
     }
 

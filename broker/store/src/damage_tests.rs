@@ -11,7 +11,7 @@ use ottla_types::{LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId
 use parking_lot::Mutex;
 use rustix::io::Errno;
 
-use crate::test_support::{Act, P0, TOPIC, batch, config, open, open_watched};
+use crate::test_support::{Act, P0, TOPIC, WatchedDisk, batch, config, open, open_watched};
 use crate::{AckDurability, LogConfig, PartitionLog, ReadError, RepairError, Store, StoreConfig, UpTo};
 
 /// A partition whose names are durable, so that what follows may go to the journal.
@@ -505,4 +505,32 @@ fn what_the_disk_can_not_read_is_damage_and_is_mended() {
     log.repair(&records).unwrap();
     assert_eq!((log.damage(), store.has_failed()), (vec![], false));
     assert_eq!(log.read_bytes(Offset(0), 10_000, UpTo::Durable).unwrap(), records);
+    // A volume that was away for a while costs nobody's bytes.
+    is_bad.store(true, Ordering::Release);
+    assert!(store.scrub_step(1 << 30).damaged.len() == 1 && log.damage() == [Offset(0)..next]);
+    is_bad.store(false, Ordering::Release);
+    assert!(store.scrub_step(1 << 30).damaged.is_empty() && log.damage().is_empty());
+    assert_eq!(log.read_bytes(Offset(0), 10_000, UpTo::Durable).unwrap(), records);
+}
+
+/// What can't be read may be what was acknowledged: nothing is cut for that.
+#[test]
+fn a_log_whose_end_can_not_be_read_is_not_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let name = TopicName::new("t").unwrap();
+    let log = store.create_partition(name, TOPIC, P0, LogConfig::default()).unwrap();
+    // Too large for the journal: what it says of that isn't on disk yet.
+    log.append(&batch(&[7; 100_000]), LeaderEpoch(3), 1_000).unwrap();
+    log.sync().unwrap();
+    drop((store, log));
+    let bytes = std::fs::metadata(first_segment(dir.path())).unwrap().len();
+    let watch = |path: &Path, act: Act| {
+        let is_place = path.ends_with("t-0/00000000000000000000.log") && matches!(act, Act::Read(_));
+        if is_place { Err(io::Error::from_raw_os_error(Errno::IO.raw_os_error())) } else { Ok(()) }
+    };
+    let disk = Arc::new(WatchedDisk(Arc::new(watch)));
+    Store::open_on(disk, config(dir.path())).unwrap_err();
+    assert_eq!(std::fs::metadata(first_segment(dir.path())).unwrap().len(), bytes);
+    assert_eq!(open(dir.path()).partition(TOPIC, P0).unwrap().end_offset(), Offset(1));
 }

@@ -7,14 +7,15 @@ use std::io;
 use std::ops::{Range, RangeInclusive};
 
 use ottla_log::{
-    BatchHeader, ByteSource, Depth, HEADER_BYTES, MAGIC, SequenceCheck, SequenceError, check_header, scan,
+    BatchHeader, ByteSource, Depth, FileKind, HEADER_BYTES, MAGIC, SequenceCheck, SequenceError,
+    check_header, scan,
 };
 use ottla_types::Offset;
 
 use crate::damage::{Damage, DamageHook, Stop};
 use crate::error::ReadError;
 use crate::partition::{PartitionLog, State};
-use crate::read::{FileSource, View};
+use crate::read::{FileSource, SeenEpoch, View};
 
 impl State {
     /// Takes note of damage. Returns whether it is news.
@@ -133,6 +134,40 @@ impl PartitionLog {
             self.tell_of_damage(&[damage.missed(start)]);
         }
         Ok(damage)
+    }
+
+    /// Looks at damaged records again, and forgets the damage if they are whole: a volume may have been away when they were
+    /// read. Those that hide producers stay, as these are learnt from what is repaired.
+    pub(crate) fn is_whole_again(&self, damage: &Damage) -> bool {
+        let (path, incarnation) = {
+            let state = self.state.lock();
+            (state.path(FileKind::Log, damage.segment), state.incarnation)
+        };
+        let Ok(file) = self.log_file(damage.segment, &path) else { return false };
+        let _ = file.drop_cache();
+        let mut epochs = Vec::new();
+        let source = FileSource::new(file);
+        let end = scan(&source, damage.positions.clone(), damage.offsets.start, Depth::Crc, |batch| {
+            epochs.push(SeenEpoch::of(batch));
+            true
+        });
+        let is_whole = end
+            .is_ok_and(|end| end.position == damage.positions.end && end.next_offset == damage.offsets.end);
+        let mut state = self.state.lock();
+        let is_known = state.damaged.iter().any(|known| known.offsets == damage.offsets);
+        let is_as_it_was = state.incarnation == incarnation && is_known;
+        if !is_whole
+            || !is_as_it_was
+            || damage.hides_producers
+            || state.first_foreign_epoch(&epochs).is_some()
+        {
+            return false;
+        }
+        state.damaged.retain(|known| known.offsets != damage.offsets);
+        // Views from before must not take it for damage again.
+        state.incarnation += 1;
+        tracing::info!(path = %path.display(), from = %damage.offsets.start, to = %damage.offsets.end, "records that could not be read can be read again");
+        true
     }
 
     /// Calls the hooks; with no lock of the log's held.

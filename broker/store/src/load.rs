@@ -252,7 +252,7 @@ impl Loader<'_> {
         depth: Depth,
         visit: impl FnMut(&ScannedBatch) -> bool,
     ) -> Result<ScanEnd, StoreError> {
-        let source = FileSource(self.open(FileKind::Log, base, OpenMode::Existing)?);
+        let source = FileSource::new(self.open(FileKind::Log, base, OpenMode::Existing)?);
         scan(&source, positions, first_offset, depth, visit)
             .map_err(StoreError::io("read", self.path(FileKind::Log, base)))
     }
@@ -445,7 +445,7 @@ impl Loader<'_> {
         if segment.first_timestamp_ms.is_some() || segment.bytes == 0 {
             return Ok(());
         }
-        let source = FileSource(self.open(FileKind::Log, segment.base, OpenMode::Existing)?);
+        let source = FileSource::new(self.open(FileKind::Log, segment.base, OpenMode::Existing)?);
         let first = scan(&source, 0..segment.bytes, segment.base, Depth::Headers, |batch| {
             segment.first_timestamp_ms = Some(batch.header().max_timestamp());
             false

@@ -215,6 +215,12 @@ impl PartitionLog {
         self.state.lock().epochs.epoch_at(offset)
     }
 
+    /// The same of a record that is here, or was let go; none beyond the log's end.
+    pub fn epoch_of(&self, offset: Offset) -> Option<LeaderEpoch> {
+        let state = self.state.lock();
+        state.epochs.epoch_at(offset).filter(|_| offset < state.end())
+    }
+
     /// The settings.
     pub fn config(&self) -> Arc<LogConfig> {
         Arc::clone(&self.config.read())

@@ -73,9 +73,13 @@ impl std::fmt::Debug for ReadSlice {
     }
 }
 
-/// A file as a source for scans. What the disk can't read of it is zeros, which no checksum fits: so it is damage like any
-/// other, known by its place, and mended alike.
-pub(crate) struct FileSource(pub(crate) Arc<dyn DiskFile>);
+/// A file as a source for scans.
+pub(crate) struct FileSource {
+    pub(crate) file: Arc<dyn DiskFile>,
+    /// Whether what the disk can't read is zeros, which no checksum fits: so it is damage like any other, known by its
+    /// place, and repaired alike. Not where a log ends by what is read.
+    has_bad_sectors_as_zeros: bool,
+}
 
 /// What disks read and fail to read at once, at the most.
 const PAGE_BYTES: u64 = 4_096;
@@ -84,23 +88,34 @@ impl ByteSource for FileSource {
     type Error = io::Error;
 
     fn read_at(&self, position: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        match self.0.read_at(position, buffer) {
-            Err(error) if is_unreadable(&error) => self.read_pages(position, buffer),
+        match self.file.read_at(position, buffer) {
+            Err(error) if self.has_bad_sectors_as_zeros && is_unreadable(&error) => {
+                self.read_pages(position, buffer)
+            }
             read => read,
         }
     }
 }
 
 impl FileSource {
+    pub(crate) fn new(file: Arc<dyn DiskFile>) -> Self {
+        Self { file, has_bad_sectors_as_zeros: false }
+    }
+
+    /// One for who looks for damage.
+    pub(crate) fn with_bad_sectors_as_zeros(file: Arc<dyn DiskFile>) -> Self {
+        Self { file, has_bad_sectors_as_zeros: true }
+    }
+
     /// Reads page by page.
     fn read_pages(&self, position: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let wanted = self.0.bytes()?.saturating_sub(position).min(buffer.len() as u64) as usize;
+        let wanted = self.file.bytes()?.saturating_sub(position).min(buffer.len() as u64) as usize;
         let mut done = 0;
         while done < wanted {
             let at = position + done as u64;
             let to_next_page = (PAGE_BYTES - at % PAGE_BYTES) as usize;
             let page = &mut buffer[done..wanted.min(done + to_next_page)];
-            done += match self.0.read_at(at, page) {
+            done += match self.file.read_at(at, page) {
                 Err(error) if is_unreadable(&error) => {
                     page.fill(0);
                     page.len()
@@ -214,7 +229,7 @@ impl PartitionLog {
         let len = (end - position) as usize;
         let ends_file = end == view.limit;
         Ok(Some(ReadSlice {
-            file: Arc::clone(&view.source.0),
+            file: Arc::clone(&view.source.file),
             position,
             len,
             base_offset,
@@ -289,7 +304,7 @@ impl PartitionLog {
             None if index_written > 0 => self.file(state, FileKind::Index, base, OpenMode::Existing).ok(),
             _ => None,
         };
-        let source = FileSource(file);
+        let source = FileSource::with_bad_sectors_as_zeros(file);
         Ok(Some(View {
             base,
             path,

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -27,11 +27,19 @@ use crate::segment::Segment;
 /// The folder of the cluster's metadata log: named as a partition's, but the quorum keeps it.
 const METADATA_FOLDER: &str = "__cluster_metadata-0";
 
+/// What was found in a data directory.
+pub(crate) struct Recovered {
+    pub(crate) partitions: HashMap<(TopicId, PartitionIndex), Arc<PartitionLog>>,
+    /// The folders of partitions that were being deleted.
+    pub(crate) deleted: Vec<PathBuf>,
+}
+
 impl Recovery<'_> {
-    /// Opens all partitions; removes what was being deleted, puts aside what has no identity.
-    pub(crate) fn run(&self) -> Result<HashMap<(TopicId, PartitionIndex), Arc<PartitionLog>>, StoreError> {
+    /// Opens all partitions, and puts aside what has no identity.
+    pub(crate) fn run(&self) -> Result<Recovered, StoreError> {
         let (disk, dir) = (&*self.shared.disk, &self.shared.dir);
         let partitions = Mutex::new(HashMap::new());
+        let deleted = Mutex::new(Vec::new());
         let entries = disk.list(dir).map_err(StoreError::io("list", dir))?;
         each(&entries, self.threads, |entry| {
             let path = dir.join(&entry.name);
@@ -39,7 +47,7 @@ impl Recovery<'_> {
                 return Ok(());
             }
             match parse_folder(&entry.name) {
-                FolderName::Deleted => remove_folder(disk, &path)?,
+                FolderName::Deleted => deleted.lock().push(path),
                 FolderName::Other => {}
                 FolderName::Partition(topic, partition) => {
                     if let Some(topic_id) = self.identity(&path, &topic, partition)? {
@@ -54,7 +62,7 @@ impl Recovery<'_> {
             // The last process may have ended before its names were synced.
             disk.sync_dir(dir).map_err(StoreError::io("sync", dir))?;
         }
-        Ok(partitions.into_inner())
+        Ok(Recovered { partitions: partitions.into_inner(), deleted: deleted.into_inner() })
     }
 
     fn open(&self, folder: &Path, who: Identity) -> Result<Arc<PartitionLog>, StoreError> {
@@ -77,6 +85,10 @@ impl Recovery<'_> {
         let mut loaded = load_log(self, folder, known)?;
         self.hold_replayed(&mut loaded, replayed, folder)?;
         let end = loaded.state.end();
+        if log_start > end {
+            // Records up to there were lost with all before them. Those that come in their place must not be let go.
+            self.shared.lower_offsets(&name, end)?;
+        }
         if !self.clean && end > known.durable_to {
             // What was found behind the durable end is shown from now on, so it is never a torn tail again.
             let _ = self.shared.journal.mark(key, &mut loaded.state.slot, end);

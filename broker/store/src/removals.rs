@@ -1,12 +1,13 @@
 //! The folders of deleted partitions, removed one after the other while all else goes on: a large one takes minutes.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::disk::Disk;
+use crate::partition::Shared;
+use crate::patient::PatientDisk;
 use crate::recover::remove_folder_unless;
 
 /// The folders that are to go. They have names by which the next start knows them, too.
@@ -23,12 +24,17 @@ impl Removals {
     }
 
     /// Removes what is added until `stop` is set.
-    pub(crate) fn run(&self, disk: &dyn Disk, stop: &AtomicBool) {
+    pub(crate) fn run(&self, shared: &Shared, stop: &AtomicBool) {
         while let Some(folder) = self.next(stop) {
-            let is_stopped = || stop.load(Ordering::Acquire);
-            if let Err(error) = remove_folder_unless(disk, &folder, &is_stopped) {
-                tracing::warn!(folder = %folder.display(), %error, "folder of a deleted partition not removed until the next start");
-            }
+            self.remove(shared, &folder, stop);
+        }
+    }
+
+    /// Removes a folder, or what of it comes before `stop`.
+    pub(crate) fn remove(&self, shared: &Shared, folder: &Path, stop: &AtomicBool) {
+        let is_stopped = || stop.load(Ordering::Acquire);
+        if let Err(error) = remove_folder_unless(&PatientDisk(shared), folder, &is_stopped) {
+            tracing::warn!(folder = %folder.display(), %error, "folder of a deleted partition not removed until the next start");
         }
     }
 

@@ -110,7 +110,7 @@ impl PartitionLog {
         };
         let mut latest = None;
         let read = file.and_then(|file| {
-            let read = scan(&FileSource(Arc::clone(&file)), 0..bytes, base, Depth::Crc, |batch| {
+            let read = scan(&FileSource::new(Arc::clone(&file)), 0..bytes, base, Depth::Crc, |batch| {
                 latest = latest.max(Some(batch.header().max_timestamp()).filter(|time| *time >= 0));
                 true
             });

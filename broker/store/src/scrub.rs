@@ -71,8 +71,12 @@ impl PartitionLog {
             }
             let start = self.log_start_offset();
             let from = cursor.offset.max(start);
-            let known = self.state.lock().damage_at(from).map(|damage| damage.missed(start));
-            if let Some(offsets) = known {
+            let known = self.state.lock().damage_at(from).cloned();
+            if let Some(damage) = known {
+                if self.is_whole_again(&damage) {
+                    continue;
+                }
+                let offsets = damage.missed(start);
                 (cursor.offset, cursor.place) = (offsets.end, None);
                 report.damaged.push((self.topic_id, self.partition, offsets));
                 continue;
@@ -104,7 +108,7 @@ impl PartitionLog {
         let drop_cache = || {
             // The newest segment's end is what consumers read; the others have to come from the disk.
             if is_closed {
-                let _ = view.source.0.drop_cache();
+                let _ = view.source.file.drop_cache();
             }
         };
         let start = match cursor.place {

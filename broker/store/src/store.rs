@@ -23,7 +23,7 @@ use crate::offsets::OffsetFiles;
 use crate::parallel::each;
 use crate::partition::{PartitionLog, Shared};
 use crate::real::RealDisk;
-use crate::recover::{clear_name, create_partition, remove_folder};
+use crate::recover::{Recovered, clear_name, create_partition};
 use crate::removals::Removals;
 use crate::scrub::{ScrubCursor, ScrubReport};
 use crate::shared::StoreMemory;
@@ -103,7 +103,7 @@ impl Store {
             replay,
             threads,
         };
-        let partitions = recovery.run()?;
+        let Recovered { partitions, deleted } = recovery.run()?;
         let gone = recovery.replay.newest().filter(|(key, _)| !partitions.contains_key(key)).collect();
         let count = partitions.len();
         let names = partitions.values().map(|log| (log.topic_partition(), log.topic_id)).collect();
@@ -126,7 +126,18 @@ impl Store {
             Committer::Thread => start_threads(&inner, config.checkpoint_interval)?,
             Committer::Manual => Vec::new(),
         };
-        Ok(Self { inner, threads: Mutex::new(threads), lock: Mutex::new(Some(lock)) })
+        let store = Self { inner, threads: Mutex::new(threads), lock: Mutex::new(Some(lock)) };
+        deleted.into_iter().for_each(|folder| store.remove_later(folder));
+        Ok(store)
+    }
+
+    /// By the thread for that, or at once if there is none. What can't be removed is tried again at the next start.
+    fn remove_later(&self, folder: PathBuf) {
+        if self.threads.lock().is_empty() {
+            self.inner.removals.remove(&self.inner.shared, &folder, &self.inner.stop);
+        } else {
+            self.inner.removals.add(folder);
+        }
     }
 
     /// The durable identity of this disk.
@@ -230,10 +241,7 @@ impl Store {
     /// When the disk fails; the partition is gone all the same.
     pub fn delete_partition(&self, topic_id: TopicId, partition: PartitionIndex) -> Result<(), StoreError> {
         let Some(renamed) = self.detach(topic_id, partition, DELETE_SUFFIX)? else { return Ok(()) };
-        if self.threads.lock().is_empty() {
-            return remove_folder(&*self.inner.shared.disk, &renamed);
-        }
-        self.inner.removals.add(renamed);
+        self.remove_later(renamed);
         Ok(())
     }
 

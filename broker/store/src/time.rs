@@ -241,7 +241,7 @@ impl PartitionLog {
 impl View {
     fn bytes(&self, batch: &ScannedBatch) -> Result<Vec<u8>, ReadError> {
         let mut bytes = vec![0; batch.header().batch_bytes()];
-        let file = Arc::clone(&self.source.0);
+        let file = Arc::clone(&self.source.file);
         let read = file.read_at(batch.position, &mut bytes);
         bytes.truncate(read.map_err(|source| ReadError::Io { path: self.path.clone(), source })?);
         Ok(bytes)

@@ -52,7 +52,7 @@ impl Inner {
     }
 
     pub(crate) fn removal_loop(&self) {
-        self.removals.run(&*self.shared.disk, &self.stop);
+        self.removals.run(&self.shared, &self.stop);
     }
 
     pub(crate) fn upkeep_loop(&self, interval: Duration) {

@@ -118,7 +118,9 @@ fn truncation(
         // Of an epoch that the leader named nothing is here: what is of later ones goes, and it is asked
         // again.
         Some((_, own_end)) => own_end,
-        None => log.start,
+        // All that is here is of later epochs, so nothing of it stays. To cut it where it begins would leave what is known of
+        // those epochs, and the leader would say the same again, for ever.
+        None => return FollowerStep::Reset(end_offset.min(log.start)),
     };
     if offset < log.start {
         // What both have ends before this log begins, so nothing of it stays; to cut it where it begins would

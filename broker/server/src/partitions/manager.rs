@@ -371,7 +371,7 @@ impl Partitions {
             created => created?,
         };
         let saved = self.saved.get(&(topic.id, index)).copied().unwrap_or_default();
-        let saved = saved.in_log(|offset| log.epoch_at(offset));
+        let saved = saved.in_log(|offset| log.epoch_of(offset));
         let (proposals, crowds) = (Arc::clone(&self.proposals), Arc::clone(&self.crowds));
         let partition = Partition::new(self.node_id, log, saved, self.lag_max, proposals, crowds);
         self.open.write().insert(partition.key(), Arc::clone(&partition));

@@ -178,9 +178,9 @@ impl Partition {
 
     /// The same for the next start.
     pub fn high_watermark_to_save(&self) -> SavedHighWatermark {
-        // Held until the epoch is known: a log that was cut grows again only once the replica has heard of it.
+        // Held until the epoch is known: a log that is being cut grows again only once the replica has heard of it.
         let replica = self.replica.lock();
-        SavedHighWatermark::new(replica.high_watermark(), |offset| self.log.epoch_at(offset))
+        SavedHighWatermark::new(replica.high_watermark(), |offset| self.log.epoch_of(offset))
     }
 
     /// Looks at the replica.
@@ -408,8 +408,6 @@ impl Partition {
     /// Deletes what the topic's settings don't retain, and nothing that isn't acknowledged, as far as it is known how old it
     /// is. Blocks on the disk. Returns the number of segments deleted.
     pub fn enforce_retention(&self, now_ms: i64) -> usize {
-        // The role, and what is acknowledged, stay until it is done.
-        let _gate = self.gate.read();
         let deleted = self.log.enforce_retention(now_ms, self.retention_limit());
         if deleted > 0 {
             self.on_log_start();

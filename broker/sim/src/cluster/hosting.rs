@@ -104,7 +104,7 @@ impl Cluster {
             Err(_) => return Ok(false),
         };
         let saved = node.saved.get(&key).copied().unwrap_or_default();
-        let saved = saved.in_log(|offset| log.epoch_at(offset));
+        let saved = saved.in_log(|offset| log.epoch_of(offset));
         let replica = Replica::new(node.id, saved, facts(&log), LAG_MAX_MS);
         let shown = replica.high_watermark().0;
         // What lay here unhosted was synced with all else.

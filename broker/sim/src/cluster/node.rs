@@ -92,7 +92,7 @@ pub(super) struct Hosted {
 impl Hosted {
     /// The high watermark for the next start.
     fn saved(&self) -> SavedHighWatermark {
-        SavedHighWatermark::new(self.replica.high_watermark(), |offset| self.log.epoch_at(offset))
+        SavedHighWatermark::new(self.replica.high_watermark(), |offset| self.log.epoch_of(offset))
     }
 }
 

@@ -116,7 +116,7 @@ impl Loader<'_> {
         positions: Range<u64>,
         offsets: RangeInclusive<Offset>,
     ) -> Result<Option<(u64, Offset)>, StoreError> {
-        let source = FileSource(self.open(FileKind::Log, base, OpenMode::Existing)?);
+        let source = FileSource::new(self.open(FileKind::Log, base, OpenMode::Existing)?);
         find_batch(&source, positions, offsets)
             .map_err(StoreError::io("read", self.path(FileKind::Log, base)))
     }

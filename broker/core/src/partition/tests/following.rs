@@ -3,7 +3,7 @@
 use ottla_types::{LeaderEpoch, Offset};
 
 use super::world::{Log, Node, assignment};
-use crate::partition::{FetchVerdict, FollowerStep};
+use crate::partition::{FetchAnswer, FetchVerdict, FollowerStep, LogFacts};
 
 /// Feeds until the follower has all of the leader's log; at most `rounds` times.
 fn catch_up(leader: &mut Node, follower: &mut Node, rounds: usize) {
@@ -87,6 +87,21 @@ fn a_follower_whose_log_begins_behind_where_the_logs_part_begins_anew() {
     );
     one.feed(&mut two);
     assert_eq!((two.log.start, two.log.epochs.as_slice()), (1, &[2, 2][..]));
+}
+
+/// It may have let go all that it had, and still know of which epoch its last records were.
+#[test]
+fn a_follower_whose_log_is_all_of_later_epochs_than_the_leader_names_begins_anew() {
+    let mut two = Node::new(2);
+    let _ = two.follow(&assignment(1, 7, 7, &[1]));
+    for end in [8, 12] {
+        let log = LogFacts { start: Offset(8), end: Offset(end), synced: Offset(end) };
+        let end_offset_for = |epoch| (epoch >= LeaderEpoch(5)).then_some((LeaderEpoch(5), Offset(end)));
+        let asked = two.replica.fetch_spec(log, Some(LeaderEpoch(5))).unwrap();
+        let verdict = FetchVerdict::Diverging { epoch: LeaderEpoch(3), end_offset: Offset(6) };
+        let answer = FetchAnswer { asked, verdict, high_watermark: Offset(6), log_start: Offset(0) };
+        assert_eq!(two.replica.on_answer(&answer, log, end_offset_for), FollowerStep::Reset(Offset(6)));
+    }
 }
 
 #[test]
