@@ -41,8 +41,8 @@ struct Arguments {
 
 /// Runs a broker until it is told to stop. `arguments` begin with the program's name.
 ///
-/// The exit code is 0 after an orderly stop, 1 when the broker can't start or its disk fails, 2 for arguments that
-/// can't be read.
+/// The exit code is 0 after an orderly stop, 1 when the broker can't start or its disk fails, 2 for arguments
+/// that can't be read.
 pub fn run<T: Into<OsString> + Clone>(arguments: impl IntoIterator<Item = T>) -> ExitCode {
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
@@ -88,7 +88,8 @@ fn runtime(name: &str, threads: usize) -> anyhow::Result<Runtime> {
         .context("cannot start the threads")
 }
 
-/// Connections and segments are files: takes as many as the system allows this process. Shells often give few.
+/// Connections and segments are files: takes as many as the system allows this process. Shells often give
+/// few.
 fn raise_open_files_limit() {
     let limit = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
@@ -112,7 +113,8 @@ fn configuration(arguments: Arguments) -> Result<Config, ConfigError> {
     Config::new(&sources, &host_name)
 }
 
-/// Hears of each panic, also in libraries that would swallow it. Only the decoding of requests may panic by itself.
+/// Hears of each panic, also in libraries that would swallow it. Only the decoding of requests may panic by
+/// itself.
 fn watch_panics() -> watch::Receiver<Option<String>> {
     let (sender, panics) = watch::channel(None);
     let print = std::panic::take_hook();
@@ -131,7 +133,8 @@ fn ended_by(panic: Option<&str>) -> anyhow::Error {
     anyhow::anyhow!("a bug ended a part of the broker: {reason}")
 }
 
-/// Has the part of the broker panic that `PLANTED_PANIC` names: for tests of the process, and not in a release.
+/// Has the part of the broker panic that `PLANTED_PANIC` names: for tests of the process, and not in a
+/// release.
 fn plant_panic(running: &Running) {
     #[cfg(debug_assertions)]
     if let Ok(part) = std::env::var("PLANTED_PANIC") {

@@ -170,8 +170,8 @@ impl Client {
         Ok((brokers.collect(), response.controller_id))
     }
 
-    /// A partition's offset by time: a time in milliseconds since 1970 or one of the `TIMESTAMP_` constants of
-    /// [`ottla_wire::messages`]. Tries again after retriable errors.
+    /// A partition's offset by time: a time in milliseconds since 1970 or one of the `TIMESTAMP_` constants
+    /// of [`ottla_wire::messages`]. Tries again after retriable errors.
     ///
     /// # Errors
     /// What the leader says; or when it can't be reached.

@@ -171,8 +171,8 @@ impl Client {
         self.retry_within(timeout, None, || self.topic(name)).await
     }
 
-    /// Does `attempt` until it succeeds, fails for good, or the time for further tries is over. Between tries it
-    /// asks for `topic` anew.
+    /// Does `attempt` until it succeeds, fails for good, or the time for further tries is over. Between tries
+    /// it asks for `topic` anew.
     pub(crate) async fn retry<T, F: Future<Output = Result<T, ClientError>>>(
         &self,
         topic: Option<&str>,

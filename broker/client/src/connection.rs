@@ -218,14 +218,14 @@ impl Connection {
     /// Sends a request in the newest common version and waits for the response.
     ///
     /// # Errors
-    /// When there is no common version, the connection breaks, or no response comes in time (the connection is
-    /// closed then, as responses come in order).
+    /// When there is no common version, the connection breaks, or no response comes in time (the connection
+    /// is closed then, as responses come in order).
     pub async fn call<A: Api>(&self, request: &A::Request<'_>) -> Result<Reply<A>, ClientError> {
         self.call_within(request, Vec::new(), Duration::ZERO).await
     }
 
-    /// As [`Connection::call`], with bytes for the request's splices (by token), and for requests that the broker
-    /// may hold back: `held_back` is added to the time-out.
+    /// As [`Connection::call`], with bytes for the request's splices (by token), and for requests that the
+    /// broker may hold back: `held_back` is added to the time-out.
     ///
     /// # Errors
     /// As [`Connection::call`].

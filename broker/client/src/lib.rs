@@ -1,8 +1,9 @@
-//! A small asynchronous Kafka client: connections, metadata, a producer, a consumer by assignment, and the calls
-//! of an administrator. It speaks to any Kafka broker.
+//! A small asynchronous Kafka client: connections, metadata, a producer, a consumer by assignment, and the
+//! calls of an administrator. It speaks to any Kafka broker.
 //!
 //! ```no_run
-//! use ottla_client::{Client, ClientConfig, Consumer, ConsumerConfig, NewTopic, Producer, ProducerConfig, Start};
+//! use ottla_client::{Client, ClientConfig, Consumer, ConsumerConfig, NewTopic, Producer, ProducerConfig,
+//! Start};
 //!
 //! # async fn example() -> Result<(), ottla_client::ClientError> {
 //! let client = Client::connect(ClientConfig::new("127.0.0.1:9092")).await?;

@@ -88,8 +88,8 @@ fn by_topic<'a, T>(partitions: impl Iterator<Item = (&'a str, T)>) -> BTreeMap<&
 }
 
 impl Client {
-    /// Makes the first replica of each of these partitions its leader (none: of all). A partition where that is so
-    /// already has the outcome ELECTION_NOT_NEEDED, or none if all are meant.
+    /// Makes the first replica of each of these partitions its leader (none: of all). A partition where that
+    /// is so already has the outcome ELECTION_NOT_NEEDED, or none if all are meant.
     ///
     /// # Errors
     /// When no broker answers.

@@ -1,7 +1,7 @@
 //! control.proto and its tonic code: operator to broker, broker to broker.
 //!
-//! `proto` is what the two services look like to Rust; `view` shows a metadata image as a `ClusterView`. Not here:
-//! who answers (the quorum crate) and who asks.
+//! `proto` is what the two services look like to Rust; `view` shows a metadata image as a `ClusterView`. Not
+//! here: who answers (the quorum crate) and who asks.
 
 #[allow(missing_docs, clippy::all)]
 pub mod proto {

@@ -5,9 +5,9 @@
 //! {"process":"read-0","start":31,"end":33,"outcome":"ok","steps":[{"poll":{"orders-0":[[1000,5],[1001,6]]}}]}
 //! ```
 //!
-//! A file holds one operation a line, and any number of files make a history. Every attempt to send stands in it,
-//! that of a client which was killed too: a value that is read and that nobody sent is a finding. The polls of
-//! one process stand in the order in which it called; how all else is mixed doesn't matter.
+//! A file holds one operation a line, and any number of files make a history. Every attempt to send stands in
+//! it, that of a client which was killed too: a value that is read and that nobody sent is a finding. The
+//! polls of one process stand in the order in which it called; how all else is mixed doesn't matter.
 
 use std::collections::BTreeMap;
 
@@ -55,7 +55,8 @@ pub enum Step {
     Send(String, u64, Option<i64>),
     /// For each key that was asked for, the offsets and values that came, in the order in which they came.
     Poll(BTreeMap<String, Vec<(i64, u64)>>),
-    /// The client gave what was under way new sequence numbers, by itself: what a broker had by then it takes for new.
+    /// The client gave what was under way new sequence numbers, by itself: what a broker had by then it takes
+    /// for new.
     Renumbered,
 }
 

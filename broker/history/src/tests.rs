@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 use crate::{Check, History, Operation, Outcome, Step};
 
 /// A history in a shorthand, one operation a line:
-/// `PROCESS OUTCOME[!] STEP…`, where a step is `key=value@offset` (a send; `@?`: unknown) or `key:offset=value,…`
-/// (a poll), `~key` tells that the process was given another position, and `!` marks the reading at the end.
+/// `PROCESS OUTCOME[!] STEP…`, where a step is `key=value@offset` (a send; `@?`: unknown) or
+/// `key:offset=value,…` (a poll), `~key` tells that the process was given another position, and `!` marks the
+/// reading at the end.
 fn parse(text: &str) -> History {
     let mut history = History::new();
     for (at, line) in text.lines().map(str::trim).filter(|line| !line.is_empty()).enumerate() {

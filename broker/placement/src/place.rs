@@ -44,8 +44,8 @@ impl fmt::Display for PlacementError {
 
 impl std::error::Error for PlacementError {}
 
-/// Counts what each live broker holds: `brokers` with their racks, and the replicas of all partitions that exist.
-/// Replicas on other brokers are left out.
+/// Counts what each live broker holds: `brokers` with their racks, and the replicas of all partitions that
+/// exist. Replicas on other brokers are left out.
 pub fn loads<'a>(
     brokers: impl IntoIterator<Item = (BrokerId, Option<String>)>,
     assignments: impl IntoIterator<Item = &'a [BrokerId]>,
@@ -70,7 +70,8 @@ pub fn loads<'a>(
 /// `existing` are the replicas of the topic's partitions so far. The topic itself is spread first (so that no
 /// broker gets all of a busy topic), then the whole: leaders and replicas of the topic differ by at most one
 /// between brokers where that can be, and what is left goes to the broker that holds least. Replicas of a
-/// partition are on distinct brokers and, if there are enough, in distinct racks. `seed` says where ties start.
+/// partition are on distinct brokers and, if there are enough, in distinct racks. `seed` says where ties
+/// start.
 ///
 /// # Errors
 /// When there are fewer brokers than replicas, none of them is live, or no replicas are asked for.
@@ -110,8 +111,8 @@ struct Node {
     replicas: usize,
 }
 
-/// The broker that should hold the replica of `leaving` instead: not yet among `replicas`, in a rack of its own if that
-/// can be, and with the least to hold. `brokers` are those that may; none, if none may.
+/// The broker that should hold the replica of `leaving` instead: not yet among `replicas`, in a rack of its
+/// own if that can be, and with the least to hold. `brokers` are those that may; none, if none may.
 pub fn substitute(brokers: &[Broker], replicas: &[BrokerId], leaving: BrokerId) -> Option<BrokerId> {
     let rack_of = |id: BrokerId| brokers.iter().find(|broker| broker.id == id).map(Broker::rack);
     let taken: Vec<Rack> =
@@ -185,7 +186,8 @@ fn take_follower(nodes: &mut [Node], partition: &[usize]) -> usize {
     chosen
 }
 
-/// Moves followers from the fullest broker to the emptiest while that evens the topic out and keeps racks apart.
+/// Moves followers from the fullest broker to the emptiest while that evens the topic out and keeps racks
+/// apart.
 fn level(nodes: &mut [Node], partitions: &mut [Vec<usize>]) {
     let limit = partitions.iter().map(Vec::len).sum::<usize>();
     for _ in 0..limit {

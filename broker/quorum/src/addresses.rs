@@ -5,8 +5,9 @@ use std::sync::{Mutex, PoisonError};
 
 use ottla_types::BrokerId;
 
-/// The addresses of nodes. What the configuration gives them with their ids goes first, then what the log says, unless the
-/// node itself has named another address since the log says so: then all nodes may have moved while they were down.
+/// The addresses of nodes. What the configuration gives them with their ids goes first, then what the log
+/// says, unless the node itself has named another address since the log says so: then all nodes may have
+/// moved while they were down.
 #[derive(Default)]
 pub struct Addresses {
     configured: BTreeMap<BrokerId, String>,

@@ -1,6 +1,6 @@
-//! What others act upon is confirmed first: a node may have been the active controller, or up to date, only until a moment
-//! ago. The active controller asks a majority of the voters whether it still is one, and says up to where the metadata is
-//! committed; whoever answers waits until its own image is as far.
+//! What others act upon is confirmed first: a node may have been the active controller, or up to date, only
+//! until a moment ago. The active controller asks a majority of the voters whether it still is one, and says
+//! up to where the metadata is committed; whoever answers waits until its own image is as far.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! This broker's place in the cluster: it registers, and says when it stops. That it lives, it says over its stream to
-//! the active controller (`session`).
+//! This broker's place in the cluster: it registers, and says when it stops. That it lives, it says over its
+//! stream to the active controller (`session`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,8 @@ const REGISTER_LIMIT: Duration = Duration::from_secs(10);
 /// How long a stopping broker waits for the active controller.
 const SHUTDOWN_LIMIT: Duration = Duration::from_millis(1_500);
 
-/// Registers, again whenever the active controller wants that, until the node stops. See `session` for the rest.
+/// Registers, again whenever the active controller wants that, until the node stops. See `session` for the
+/// rest.
 pub async fn run(node: Arc<Node>, registration: Registration, directory_id: DirectoryId) {
     let mut stopping = node.stopping.subscribe();
     let lives = async {

@@ -1,5 +1,5 @@
-//! What the active controller does unasked: see `MetadataImage::chores`. A round a change of the metadata, with a pause
-//! between rounds; the commands are decided as everybody's are.
+//! What the active controller does unasked: see `MetadataImage::chores`. A round a change of the metadata,
+//! with a pause between rounds; the commands are decided as everybody's are.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,8 @@ use crate::node::Node;
 /// The pause between two rounds, as each looks at every partition.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// After this time there is a round even if nothing changed, as this node may only just be the active controller.
+/// After this time there is a round even if nothing changed, as this node may only just be the active
+/// controller.
 const ROUND_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Does the chores while this node is the active controller, until it stops.

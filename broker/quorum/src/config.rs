@@ -18,11 +18,11 @@ pub struct QuorumConfig {
     pub cluster_id: Option<ClusterId>,
     /// `controller.quorum.voters`, or `controller.quorum.bootstrap.servers`.
     pub voters: Voters,
-    /// More addresses of control listeners: those of brokers that didn't form the quorum and may know of it. They are asked
-    /// before this node forms one.
+    /// More addresses of control listeners: those of brokers that didn't form the quorum and may know of it.
+    /// They are asked before this node forms one.
     pub others: Vec<String>,
-    /// The data folder was this broker's before this start: if it has partitions and remembers no quorum, it is from before
-    /// there was [`crate::NEW_FOLDER`] and has lost its metadata log.
+    /// The data folder was this broker's before this start: if it has partitions and remembers no quorum, it
+    /// is from before there was [`crate::NEW_FOLDER`] and has lost its metadata log.
     pub formatted: bool,
     /// The advertised address of this node's CONTROLLER listener, `host:port`.
     pub control_address: String,
@@ -76,7 +76,8 @@ pub struct Registration {
 pub struct Tuning {
     /// How often the active controller tells the others that it is there.
     pub raft_heartbeat: Duration,
-    /// When a voter stands for election: once it heard nothing of the active controller for a time drawn between this …
+    /// When a voter stands for election: once it heard nothing of the active controller for a time drawn
+    /// between this …
     pub election_timeout_min: Duration,
     /// … and this.
     pub election_timeout_max: Duration,
@@ -88,8 +89,9 @@ pub struct Tuning {
     pub snapshot_after_entries: u64,
     /// How many entries before a snapshot stay in the log, so that a slow node needs no snapshot.
     pub entries_kept: u64,
-    /// At which size in bytes a segment of the log ends. Twice as much is allocated for the last one: on a disk that others
-    /// have filled the metadata goes on for at least this much, for topics to be deleted and settings to be changed.
+    /// At which size in bytes a segment of the log ends. Twice as much is allocated for the last one: on a
+    /// disk that others have filled the metadata goes on for at least this much, for topics to be deleted and
+    /// settings to be changed.
     pub log_segment_bytes: u64,
     /// How many commands wait at the active controller; more are refused.
     pub commands_queued_max: usize,

@@ -1,4 +1,5 @@
-//! When the other nodes last answered the active controller. For people and for promoting learners, never for safety.
+//! When the other nodes last answered the active controller. For people and for promoting learners, never for
+//! safety.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};

@@ -1,8 +1,8 @@
 //! The active controller: takes commands, decides, and answers once the decision is committed.
 //!
-//! Runs on every voter and does something only on the leader. One entry is under way at a time; commands that wait
-//! meanwhile go into the next one together. A decision holds only for the image that it was made upon: the state
-//! machine refuses it on any other, and it is made again.
+//! Runs on every voter and does something only on the leader. One entry is under way at a time; commands that
+//! wait meanwhile go into the next one together. A decision holds only for the image that it was made upon:
+//! the state machine refuses it on any other, and it is made again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -136,7 +136,8 @@ impl Task {
         }
     }
 
-    /// Decides the commands one after the other, or the first ones if they lead to much, and commits that in one entry.
+    /// Decides the commands one after the other, or the first ones if they lead to much, and commits that in
+    /// one entry.
     async fn carry_out(
         &self,
         commands: &[Command],
@@ -157,7 +158,8 @@ impl Task {
         Err(Unavailable::Busy)
     }
 
-    /// Answers that change nothing are told only by who is the active controller now, with all that was committed.
+    /// Answers that change nothing are told only by who is the active controller now, with all that was
+    /// committed.
     async fn confirm(&self) -> Result<(), Unavailable> {
         match tokio::time::timeout(CONFIRM_LIMIT, self.raft.ensure_linearizable()).await {
             Ok(Ok(_)) => Ok(()),

@@ -12,8 +12,8 @@ use tokio::sync::Notify;
 
 use crate::raft_types::{LogId, RaftServerMetrics, Vote};
 
-/// For how long after a message of the active controller openraft votes for nobody else, and how long a request for a
-/// vote may take.
+/// For how long after a message of the active controller openraft votes for nobody else, and how long a
+/// request for a vote may take.
 pub const LEASE: Duration = Duration::from_millis(250);
 
 /// How long an election may take before the next one is thought of.

@@ -41,8 +41,8 @@ pub enum StartError {
     Raft(String),
 }
 
-/// This node's consensus has ended, mostly because its disk failed. The node can't go on: it has to end and start
-/// again.
+/// This node's consensus has ended, mostly because its disk failed. The node can't go on: it has to end and
+/// start again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the metadata quorum of this node has stopped: {reason}; start the node again when its disk is well")]
 pub struct QuorumFailed {

@@ -1,8 +1,9 @@
 //! The active controller's side of liveness: who is gone or silent is fenced.
 //!
-//! A broker whose stream ended and whose port refuses connections has crashed: it is fenced at once. Everybody else, frozen
-//! or cut off, is fenced after the session's time without a heartbeat. A new active controller has no streams yet, so
-//! it asks all brokers in service whether they are gone: mostly its predecessor is.
+//! A broker whose stream ended and whose port refuses connections has crashed: it is fenced at once.
+//! Everybody else, frozen or cut off, is fenced after the session's time without a heartbeat. A new active
+//! controller has no streams yet, so it asks all brokers in service whether they are gone: mostly its
+//! predecessor is.
 //!
 //! Fencing somebody who lives costs a moment and no record: it is taken into service by its next heartbeat.
 

@@ -1,10 +1,10 @@
 //! The active controller hands over before it goes, so that nobody has to miss it first.
 //!
-//! openraft 0.9 has no transfer of leadership, so it is put together from what there is. The active controller takes no
-//! more commands, waits until a successor has all of its log, and stands down: it takes the vote of the successor's
-//! next term for higher than its own, as if the successor had answered with it. Then it asks the successor to stand.
-//! Its own vote and the successor's are a majority of three; with more voters the others vote once their promise to the
-//! old one has run out.
+//! openraft 0.9 has no transfer of leadership, so it is put together from what there is. The active
+//! controller takes no more commands, waits until a successor has all of its log, and stands down: it takes
+//! the vote of the successor's next term for higher than its own, as if the successor had answered with it.
+//! Then it asks the successor to stand. Its own vote and the successor's are a majority of three; with more
+//! voters the others vote once their promise to the old one has run out.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -51,8 +51,8 @@ pub enum Standing {
 }
 
 impl Node {
-    /// Hands over, if this node is the active controller and one of `successors` (any voter, if none is named) can be it.
-    /// Returns once there is another active controller, or the time is up.
+    /// Hands over, if this node is the active controller and one of `successors` (any voter, if none is
+    /// named) can be it. Returns once there is another active controller, or the time is up.
     pub async fn hand_over(&self, running: &Running, successors: Option<&BTreeSet<BrokerId>>) {
         if !self.is_active() {
             return;
@@ -102,8 +102,8 @@ impl Node {
         Ok(Some(successor))
     }
 
-    /// The voter that has the most of the log, of those that would take over. Waits for those that stop and are not done
-    /// with it: they need this node.
+    /// The voter that has the most of the log, of those that would take over. Waits for those that stop and
+    /// are not done with it: they need this node.
     async fn willing_successor(
         &self,
         metrics: &RaftMetrics,

@@ -1,10 +1,10 @@
 //! Which log this node has: the disk's id and a name that the log's folder gets once, at random.
 //!
-//! A voter that lost its log must not go on as the one that had it: it may have promised its vote to one candidate and
-//! would give it to another, and its word that an entry is on its disk would be false. So members of the quorum are
-//! known by their identity, every message names its addressee's, and a node takes only what is for the log that it
-//! has. What that leads to is in `membership`: the active controller takes the vote from the lost one and has the new
-//! one learn first.
+//! A voter that lost its log must not go on as the one that had it: it may have promised its vote to one
+//! candidate and would give it to another, and its word that an entry is on its disk would be false. So
+//! members of the quorum are known by their identity, every message names its addressee's, and a node takes
+//! only what is for the log that it has. What that leads to is in `membership`: the active controller takes
+//! the vote from the lost one and has the new one learn first.
 
 use std::io;
 use std::path::Path;

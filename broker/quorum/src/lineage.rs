@@ -1,10 +1,10 @@
-//! Which quorum this node follows: minted when the quorum is formed, named in every message, remembered on every node's
-//! disk beside the data, so that it outlives the quorum's own log.
+//! Which quorum this node follows: minted when the quorum is formed, named in every message, remembered on
+//! every node's disk beside the data, so that it outlives the quorum's own log.
 //!
-//! The rule is: whoever has followed a quorum follows no other one, but for a successor that an administrator made of it
-//! (`recovery`) and that carries at least its metadata on. And nobody forms a quorum who knows of one, by its own disk or
-//! by another broker's word. So the disks of all voters can be lost, and what the others know still isn't replaced by an
-//! empty quorum of the same cluster.
+//! The rule is: whoever has followed a quorum follows no other one, but for a successor that an administrator
+//! made of it (`recovery`) and that carries at least its metadata on. And nobody forms a quorum who knows of
+//! one, by its own disk or by another broker's word. So the disks of all voters can be lost, and what the
+//! others know still isn't replaced by an empty quorum of the same cluster.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,8 +20,8 @@ use serde::{Deserialize, Serialize};
 /// The file in the data folder.
 const FILE: &str = "ottla-quorum";
 
-/// The file and its content in a data folder that follows no quorum yet. It has to be there before the folder counts as
-/// formatted: then a folder without the file is known to be from before there was one.
+/// The file and its content in a data folder that follows no quorum yet. It has to be there before the folder
+/// counts as formatted: then a folder without the file is known to be from before there was one.
 pub const NEW_FOLDER: (&str, &str) = (FILE, r#"{"lost":false}"#);
 
 const FILE_BYTES_MAX: usize = 1 << 20;
@@ -139,8 +139,8 @@ pub enum Next {
     Follow {
         /// That quorum.
         quorum: Lineage,
-        /// The last entry that this node's log may have: with a newer one it stays, as that would be lost. None by an
-        /// administrator's word.
+        /// The last entry that this node's log may have: with a newer one it stays, as that would be lost.
+        /// None by an administrator's word.
         #[serde(default)]
         up_to: Option<LogEnd>,
     },
@@ -204,9 +204,9 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Reads what the data folder `dir`, which may not exist yet, remembers. `has_log` says whether there is a log of a
-    /// quorum: one that was being formed and has none never came about. `formatted` says whether the folder was this
-    /// broker's before.
+    /// Reads what the data folder `dir`, which may not exist yet, remembers. `has_log` says whether there is
+    /// a log of a quorum: one that was being formed and has none never came about. `formatted` says whether
+    /// the folder was this broker's before.
     ///
     /// # Errors
     /// The disk's, and `InvalidData` when the file can't be read.
@@ -259,7 +259,8 @@ impl Memory {
         self.lock().log_is_gone
     }
 
-    /// Remembers durably that the data folder has lost the log of a quorum of which nobody here knows, if it has. Blocks.
+    /// Remembers durably that the data folder has lost the log of a quorum of which nobody here knows, if it
+    /// has. Blocks.
     ///
     /// # Errors
     /// The disk's.
@@ -276,8 +277,9 @@ impl Memory {
         self.lock().remembered.as_ref().and_then(|remembered| remembered.next.clone())
     }
 
-    /// Has something done at the next start, durably, unless something else is to be done then: a second rebuild would pass
-    /// over the successor that this node has heard of since. Only an administrator's word to follow takes its place. Blocks.
+    /// Has something done at the next start, durably, unless something else is to be done then: a second
+    /// rebuild would pass over the successor that this node has heard of since. Only an administrator's word
+    /// to follow takes its place. Blocks.
     ///
     /// # Errors
     /// The disk's, and `AlreadyExists` when something else is to be done.
@@ -304,8 +306,8 @@ impl Memory {
         replace_file(self.disk.as_ref(), &self.dir, FILE, &serde_json::to_vec(content)?)
     }
 
-    /// Remembers durably that this node forms a quorum, and whether it may: it may not once it knows of one, which it may
-    /// have been told of since it asked. Blocks.
+    /// Remembers durably that this node forms a quorum, and whether it may: it may not once it knows of one,
+    /// which it may have been told of since it asked. Blocks.
     ///
     /// # Errors
     /// The disk's.
@@ -320,7 +322,8 @@ impl Memory {
         Ok(true)
     }
 
-    /// Remembers durably that this node follows a quorum, and that there is nothing to be done at the next start. Blocks.
+    /// Remembers durably that this node follows a quorum, and that there is nothing to be done at the next
+    /// start. Blocks.
     ///
     /// # Errors
     /// The disk's.

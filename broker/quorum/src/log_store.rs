@@ -1,7 +1,7 @@
 //! The log, the vote and what is purged, for openraft: one thread writes in order and syncs in groups.
 //!
-//! The files are Kafka's in name and form: segments of record batches, and the vote in `quorum-state`. An append is
-//! answered once it is synced; appends that wait together share a sync.
+//! The files are Kafka's in name and form: segments of record batches, and the vote in `quorum-state`. An
+//! append is answered once it is synced; appends that wait together share a sync.
 
 use std::fmt::Debug;
 use std::io;
@@ -38,8 +38,8 @@ pub struct LogStore {
     thread: Arc<Thread>,
 }
 
-/// The thread that writes, and the way to it. Gone with the last handle of the log, and with it, at once, the thread: no
-/// write comes after that, so that the log can be opened again.
+/// The thread that writes, and the way to it. Gone with the last handle of the log, and with it, at once, the
+/// thread: no write comes after that, so that the log can be opened again.
 struct Thread {
     jobs: Option<mpsc::SyncSender<Job>>,
     handle: Option<std::thread::JoinHandle<()>>,
@@ -120,8 +120,8 @@ pub fn begin_after(disk: &dyn Disk, folder: &Path, last: LogId, vote: Vote) -> i
 }
 
 impl LogStore {
-    /// Opens the log in `folder`, which exists, and starts its thread. The thread ends with the last handle. On a full
-    /// disk it waits in `room`.
+    /// Opens the log in `folder`, which exists, and starts its thread. The thread ends with the last handle.
+    /// On a full disk it waits in `room`.
     ///
     /// # Errors
     /// The disk's, and `InvalidData` when a file is damaged.
@@ -204,8 +204,8 @@ struct Writer {
 }
 
 impl Writer {
-    /// Does the jobs in order until all handles are gone or something fails: after a failed write or sync nobody
-    /// knows what is on the disk, so nothing more is acknowledged.
+    /// Does the jobs in order until all handles are gone or something fails: after a failed write or sync
+    /// nobody knows what is on the disk, so nothing more is acknowledged.
     fn run(&self, jobs: &mpsc::Receiver<Job>) {
         let mut unsynced = Vec::new();
         while let Ok(job) = jobs.recv() {

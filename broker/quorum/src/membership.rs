@@ -1,10 +1,10 @@
 //! Safe to do once, and by one: forming a quorum, agreeing on its cluster's id, joining it.
 //!
-//! The rule is: the voter with the lowest id forms the cluster. It does so only with an empty log, and after all of the
-//! voters said that they know of no cluster and which log they have: voters that lost theirs, even most of them, never
-//! form another cluster beside one that still knows. The other brokers that it is told of are asked too, as far as they
-//! are there: a quorum may have lost all of its voters. It mints the cluster's id if none is configured. Everybody else
-//! learns the id by asking and waits to be told the rest.
+//! The rule is: the voter with the lowest id forms the cluster. It does so only with an empty log, and after
+//! all of the voters said that they know of no cluster and which log they have: voters that lost theirs, even
+//! most of them, never form another cluster beside one that still knows. The other brokers that it is told of
+//! are asked too, as far as they are there: a quorum may have lost all of its voters. It mints the cluster's
+//! id if none is configured. Everybody else learns the id by asking and waits to be told the rest.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -150,8 +150,8 @@ impl Node {
         }
     }
 
-    /// The quorum that this node follows, as others are told: one that it is only forming may never come about, and whoever
-    /// was told of it would wait for it.
+    /// The quorum that this node follows, as others are told: one that it is only forming may never come
+    /// about, and whoever was told of it would wait for it.
     fn followed(&self) -> Option<proto::Lineage> {
         self.memory.followed().as_ref().map(Into::into)
     }
@@ -173,8 +173,8 @@ impl Node {
         }
     }
 
-    /// The cluster's id: the configured one, else the one that other voters have, else a new one if this node forms
-    /// the cluster. Asks until there is one.
+    /// The cluster's id: the configured one, else the one that other voters have, else a new one if this node
+    /// forms the cluster. Asks until there is one.
     pub async fn learn_cluster_id(&self) -> Result<ClusterId, StartError> {
         let (mut backoff, began) = (Backoff::for_peers(), Instant::now());
         loop {
@@ -261,8 +261,8 @@ impl Node {
         );
     }
 
-    /// Says of which quorum this node is, to whom it misses: somebody may have come back without knowing of it, and be
-    /// about to form another one. Ends with the node.
+    /// Says of which quorum this node is, to whom it misses: somebody may have come back without knowing of
+    /// it, and be about to form another one. Ends with the node.
     pub async fn tell_the_missed(self: Arc<Self>) {
         let mut stopping = self.stopping.subscribe();
         loop {
@@ -278,8 +278,8 @@ impl Node {
         }
     }
 
-    /// The addresses of whom this node misses: as the active controller, members that don't answer; else all whom it knows,
-    /// once it hears nothing of an active controller.
+    /// The addresses of whom this node misses: as the active controller, members that don't answer; else all
+    /// whom it knows, once it hears nothing of an active controller.
     fn missed(&self) -> BTreeSet<String> {
         let Some(running) = self.running.get() else { return BTreeSet::new() };
         let server = running.raft.server_metrics().borrow().clone();
@@ -306,8 +306,8 @@ impl Node {
         missed
     }
 
-    /// Asks the active controller for the metadata until this node is a member of the quorum with the log that it
-    /// has, at its address.
+    /// Asks the active controller for the metadata until this node is a member of the quorum with the log
+    /// that it has, at its address.
     pub async fn join(&self, running: &Running) -> Result<(), StartError> {
         let metrics = running.raft.metrics();
         let mut backoff = Backoff::for_peers();
@@ -349,9 +349,9 @@ impl Node {
 
     /// Makes a node a member that learns, or notes its new address. Only the active controller can.
     ///
-    /// A member that comes with another log lost the one that it had. That one is removed first, its vote included,
-    /// which takes a majority that has its logs; then the new one learns, and `voters` gives it the vote again. One that is
-    /// new only learns: whether it gets the vote too is for `voters`.
+    /// A member that comes with another log lost the one that it had. That one is removed first, its vote
+    /// included, which takes a majority that has its logs; then the new one learns, and `voters` gives it the
+    /// vote again. One that is new only learns: whether it gets the vote too is for `voters`.
     pub async fn let_join(&self, id: BrokerId, joining: Member) -> Result<(), Status> {
         let running = self.running()?;
         let _one_at_a_time = running.membership_changes.lock().await;
@@ -453,8 +453,8 @@ impl Survey {
     }
 }
 
-/// Whether the active controller of the quorum `theirs` is one for a node that follows `ours`. Nodes from before quorums had
-/// identities say none.
+/// Whether the active controller of the quorum `theirs` is one for a node that follows `ours`. Nodes from
+/// before quorums had identities say none.
 pub fn is_for(ours: Option<&Lineage>, theirs: Option<&Lineage>) -> bool {
     let (Some(ours), Some(theirs)) = (ours, theirs) else { return true };
     matches!(ours.relation(theirs), Relation::Same | Relation::Successor(_))

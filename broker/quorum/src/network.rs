@@ -107,9 +107,9 @@ type Appended = Result<AppendEntriesResponse<BrokerId>, CallError<Infallible>>;
 
 /// Entries that are under way to a node.
 ///
-/// openraft gives a message the time between two heartbeats, then sends it again. Entries can have megabytes, and the
-/// network or the disk be slow: they would be sent again and again and never be taken. So they stay under way, and to
-/// send them again is to wait for the answer.
+/// openraft gives a message the time between two heartbeats, then sends it again. Entries can have megabytes,
+/// and the network or the disk be slow: they would be sent again and again and never be taken. So they stay
+/// under way, and to send them again is to wait for the answer.
 struct UnderWay {
     vote: Vote,
     /// The entry before them.
@@ -128,8 +128,8 @@ impl UnderWay {
 }
 
 impl Connection {
-    /// Has entries taken, the last of which is `last`. Those that are under way aren't sent again; then it may be only
-    /// the first ones that were taken.
+    /// Has entries taken, the last of which is `last`. Those that are under way aren't sent again; then it
+    /// may be only the first ones that were taken.
     async fn carry(&mut self, message: &AppendEntriesRequest<TypeConfig>, last: LogId) -> Appended {
         if !self.under_way.as_ref().is_some_and(|under_way| under_way.begins(message)) {
             let (line, payload) = (self.line.clone(), encode(message)?);

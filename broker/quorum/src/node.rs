@@ -125,8 +125,9 @@ impl Node {
         Some(self.running.get()?.raft.metrics().borrow().clone())
     }
 
-    /// Who leads the consensus, by the vote that this node follows. openraft updates this first, and `metrics` a moment
-    /// later: whoever is woken by the one and looks at the other would miss the change for good.
+    /// Who leads the consensus, by the vote that this node follows. openraft updates this first, and
+    /// `metrics` a moment later: whoever is woken by the one and looks at the other would miss the change for
+    /// good.
     pub fn server(&self) -> Option<RaftServerMetrics> {
         Some(self.running.get()?.raft.server_metrics().borrow().clone())
     }
@@ -196,11 +197,12 @@ impl Node {
         }
     }
 
-    /// Whether a message of the consensus is of the quorum that this node follows. If it follows none, it does so from now
-    /// on, which is on its disk when this returns.
+    /// Whether a message of the consensus is of the quorum that this node follows. If it follows none, it
+    /// does so from now on, which is on its disk when this returns.
     ///
     /// # Errors
-    /// `FailedPrecondition` when it is of another one, with what to do; `Unavailable` when the disk has no room.
+    /// `FailedPrecondition` when it is of another one, with what to do; `Unavailable` when the disk has no
+    /// room.
     pub async fn follow_quorum(&self, theirs: Option<&proto::Lineage>) -> Result<(), Status> {
         let Some(theirs) = self.lineage_of(theirs) else {
             return Err(Status::unavailable("this node does not know its cluster yet: try again"));
@@ -239,7 +241,8 @@ impl Node {
         ))
     }
 
-    /// A lineage as it came in a message. Nodes from before there were any say none; all of a cluster have the same one.
+    /// A lineage as it came in a message. Nodes from before there were any say none; all of a cluster have
+    /// the same one.
     fn lineage_of(&self, theirs: Option<&proto::Lineage>) -> Option<Lineage> {
         match theirs {
             Some(theirs) => lineage::from_proto(Some(theirs)),
@@ -257,8 +260,8 @@ impl Node {
         Sender { cluster_id: self.known_cluster_id(), quorum: self.quorum() }
     }
 
-    /// Refuses what would have openraft write while it stands still for lack of room: it would wait with the rest, without
-    /// limit.
+    /// Refuses what would have openraft write while it stands still for lack of room: it would wait with the
+    /// rest, without limit.
     pub fn check_room(&self, running: &Running) -> Result<(), Status> {
         if running.room.is_short() {
             return Err(unavailable(&Unavailable::NoRoom(self.config.node_id)));
@@ -266,8 +269,8 @@ impl Node {
         Ok(())
     }
 
-    /// Refuses messages of the consensus once this node is to leave its quorum: what it took or promised from then on, it
-    /// would take along.
+    /// Refuses messages of the consensus once this node is to leave its quorum: what it took or promised from
+    /// then on, it would take along.
     ///
     /// # Errors
     /// `Unavailable`.
@@ -290,7 +293,8 @@ impl Node {
         self.cluster_id.borrow().unwrap_or_default().to_string()
     }
 
-    /// Asks the active controller until it answers or the time is up: at its address, or here if that is none.
+    /// Asks the active controller until it answers or the time is up: at its address, or here if that is
+    /// none.
     pub async fn at_the_active_controller<T, F>(
         &self,
         limit: Duration,
@@ -318,12 +322,12 @@ impl Node {
         tokio::time::timeout(limit, attempts).await.map_err(|_| SubmitError::TimedOut(limit))
     }
 
-    /// Carries a command to the active controller until there is an outcome or the time is up, then waits for this
-    /// node's image to have it.
+    /// Carries a command to the active controller until there is an outcome or the time is up, then waits for
+    /// this node's image to have it.
     ///
-    /// A command whose answer got lost may have been carried out and is sent again. All commands bear that: decided
-    /// again, they change nothing more, but for registrations and blocks of producer ids, of which one is then unused.
-    /// What is told the second time may be that it is so already.
+    /// A command whose answer got lost may have been carried out and is sent again. All commands bear that:
+    /// decided again, they change nothing more, but for registrations and blocks of producer ids, of which
+    /// one is then unused. What is told the second time may be that it is so already.
     pub async fn submit(&self, command: &Command, limit: Duration) -> Result<Reply, SubmitError> {
         let deadline = tokio::time::Instant::now() + limit;
         let running = self.running.get().ok_or(SubmitError::NotRunning)?;
@@ -392,7 +396,8 @@ impl Node {
         Ok((outcome, MetadataVersion(response.metadata_version)))
     }
 
-    /// A node says that it lives; only the active controller answers. A broker that is fenced is taken into service.
+    /// A node says that it lives; only the active controller answers. A broker that is fenced is taken into
+    /// service.
     pub async fn heartbeat(
         &self,
         id: BrokerId,
@@ -408,8 +413,8 @@ impl Node {
         }
         let image = self.image.borrow().clone();
         let Some(broker) = image.broker(id).filter(|broker| broker.epoch == epoch) else {
-            // A broker's registration is in its own image before it sends this, but perhaps not yet in that of an
-            // active controller that was just elected: asked again, it either is or never will be.
+            // A broker's registration is in its own image before it sends this, but perhaps not yet in that
+            // of an active controller that was just elected: asked again, it either is or never will be.
             self.check_room(running)?;
             let confirmed = running.raft.ensure_linearizable().await.is_ok();
             let known = self.image.borrow().broker(id).is_some_and(|broker| broker.epoch == epoch);
@@ -431,8 +436,8 @@ impl Node {
     }
 }
 
-/// A command as it is sent again: it deletes the topics that had these names when it was sent first, and none that were
-/// created since.
+/// A command as it is sent again: it deletes the topics that had these names when it was sent first, and none
+/// that were created since.
 fn pinned(mut command: Command, image: &MetadataImage) -> Command {
     if let Command::DeleteTopics(delete) = &mut command {
         for selector in &mut delete.topics {

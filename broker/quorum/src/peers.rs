@@ -14,7 +14,8 @@ use tonic::{Code, Status};
 
 use crate::raft_types::Identity;
 
-/// The largest message between nodes, in bytes: an entry that moves all leaders of a large cluster takes 30 MB.
+/// The largest message between nodes, in bytes: an entry that moves all leaders of a large cluster takes 30
+/// MB.
 pub const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
 /// For how long a connection may take to come about.

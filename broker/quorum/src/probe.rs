@@ -1,8 +1,8 @@
 //! Whether a process is gone: nobody listens where it listened.
 //!
-//! A refused connection comes from the machine that the process ran on (or something before it that knows no better),
-//! so it is a hint that is nearly always right and comes at once. Silence, an unreachable address and a connection that
-//! comes about say nothing: then only time tells.
+//! A refused connection comes from the machine that the process ran on (or something before it that knows no
+//! better), so it is a hint that is nearly always right and comes at once. Silence, an unreachable address
+//! and a connection that comes about say nothing: then only time tells.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -19,11 +19,11 @@ const CONNECT_LIMIT: Duration = Duration::from_millis(500);
 const PAUSE_MIN: Duration = Duration::from_millis(2);
 const PAUSE_MAX: Duration = Duration::from_millis(50);
 
-/// Whether nobody listens at `address` (`host:port`) any more. Asks for at most so long, and not once `answered` says
-/// that it isn't needed any more, as the process was heard from.
+/// Whether nobody listens at `address` (`host:port`) any more. Asks for at most so long, and not once
+/// `answered` says that it isn't needed any more, as the process was heard from.
 ///
-/// A process that dies closes its connections one after the other, in any order, and its port perhaps much later: the
-/// kernel waits first for each of its threads that is busy with the disk.
+/// A process that dies closes its connections one after the other, in any order, and its port perhaps much
+/// later: the kernel waits first for each of its threads that is busy with the disk.
 pub async fn is_gone(address: &str, for_at_most: Duration, answered: impl Fn() -> bool) -> bool {
     let began = Instant::now();
     let mut backoff = Backoff::new(PAUSE_MIN, PAUSE_MAX);

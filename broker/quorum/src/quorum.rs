@@ -55,7 +55,8 @@ impl Quorum {
     /// Checks the configuration. Nothing runs yet, but [`Self::services`] answers who this node is.
     ///
     /// Connections to other nodes are carried by the runtime that this is called in, whoever uses them. Call
-    /// [`Self::start`] in it too, and serve [`Self::services`] there: a heartbeat that waits for a thread is as good as lost.
+    /// [`Self::start`] in it too, and serve [`Self::services`] there: a heartbeat that waits for a thread is
+    /// as good as lost.
     ///
     /// # Errors
     /// When the configuration contradicts itself.
@@ -95,8 +96,9 @@ impl Quorum {
         routes.routes()
     }
 
-    /// The cluster's id, for formatting the data directory: the configured one, else the one that the voters have,
-    /// else a new one if this node is the one to form the cluster. Asks until there is one, so give it a deadline.
+    /// The cluster's id, for formatting the data directory: the configured one, else the one that the voters
+    /// have, else a new one if this node is the one to form the cluster. Asks until there is one, so give it
+    /// a deadline.
     ///
     /// # Errors
     /// When the voters belong to different clusters.
@@ -186,9 +188,9 @@ impl Quorum {
         self.node.image.subscribe()
     }
 
-    /// Carries a command to the active controller. Returns once it is committed and in this node's image, after
-    /// 10 seconds at the latest. A command whose answer got lost is sent again: one with ids (new topics) is known
-    /// again then, others may answer that it is already so.
+    /// Carries a command to the active controller. Returns once it is committed and in this node's image,
+    /// after 10 seconds at the latest. A command whose answer got lost is sent again: one with ids (new
+    /// topics) is known again then, others may answer that it is already so.
     ///
     /// # Errors
     /// See [`SubmitError`].
@@ -212,8 +214,8 @@ impl Quorum {
         self.node.describe(SUBMIT_LIMIT).await
     }
 
-    /// Gives the vote to a node that has joined (all brokers do), on the disk `directory_id` if one is named, and waits
-    /// until it has caught up and votes: for AddRaftVoter.
+    /// Gives the vote to a node that has joined (all brokers do), on the disk `directory_id` if one is named,
+    /// and waits until it has caught up and votes: for AddRaftVoter.
     ///
     /// # Errors
     /// See [`VotersError`].
@@ -257,13 +259,14 @@ impl Quorum {
         self.node.memory.lineage().map(|lineage| lineage.id)
     }
 
-    /// What is wrong with the metadata quorum as far as this node knows, for people, with what to do; none if nothing is.
+    /// What is wrong with the metadata quorum as far as this node knows, for people, with what to do; none if
+    /// nothing is.
     pub fn trouble(&self) -> Option<String> {
         self.node.trouble()
     }
 
-    /// What is wrong if this node is the active controller of a quorum that no other broker follows, while others of this
-    /// cluster follow another one: what it says of the cluster isn't to be believed.
+    /// What is wrong if this node is the active controller of a quorum that no other broker follows, while
+    /// others of this cluster follow another one: what it says of the cluster isn't to be believed.
     pub fn leads_beside_another(&self) -> Option<String> {
         let alone = self.node.image.borrow().brokers.len() <= 1 && self.node.is_active();
         self.trouble().filter(|_| alone && self.node.memory.conflict().is_some())
@@ -293,8 +296,8 @@ impl Quorum {
         std::future::pending().await
     }
 
-    /// Waits until this node has to start again, to follow another quorum or to rebuild its own, and says why. It mostly
-    /// never has to.
+    /// Waits until this node has to start again, to follow another quorum or to rebuild its own, and says
+    /// why. It mostly never has to.
     pub async fn has_to_start_again(&self) -> String {
         let mut reasons = self.node.start_again.subscribe();
         match reasons.wait_for(Option::is_some).await {
@@ -304,15 +307,15 @@ impl Quorum {
         }
     }
 
-    /// Tells the active controller that this broker is about to stop, while it still serves: its leaderships move to
-    /// replicas in sync, so that clients are told of the new leaders before connections end. Says how many partitions it
-    /// still leads, as nobody else can; none if nobody answered in time.
+    /// Tells the active controller that this broker is about to stop, while it still serves: its leaderships
+    /// move to replicas in sync, so that clients are told of the new leaders before connections end. Says how
+    /// many partitions it still leads, as nobody else can; none if nobody answered in time.
     pub async fn step_aside(&self) -> Option<usize> {
         broker::step_aside(&self.node).await
     }
 
-    /// Tells the active controller that this broker stops, so that its leaderships end or move at once, hands over if
-    /// this node is the active controller, then stops the quorum's tasks.
+    /// Tells the active controller that this broker stops, so that its leaderships end or move at once, hands
+    /// over if this node is the active controller, then stops the quorum's tasks.
     pub async fn stop(&self) {
         self.node.departure.send_replace(Departure::SayingGoodbye);
         broker::say_goodbye(&self.node).await;
@@ -431,8 +434,8 @@ fn raft_config(tuning: &Tuning) -> openraft::Config {
     }
 }
 
-/// Keeps openraft's clock from ticking while openraft waits for room, as ticks that it doesn't take pile up. Ends with the
-/// consensus.
+/// Keeps openraft's clock from ticking while openraft waits for room, as ticks that it doesn't take pile up.
+/// Ends with the consensus.
 async fn stop_the_clock_without_room(raft: Raft, room: Arc<Room>) {
     let (mut waiting, mut metrics) = (room.waiting(), raft.metrics());
     let ended = metrics.wait_for(|metrics| metrics.running_state.is_err());

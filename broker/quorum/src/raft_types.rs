@@ -59,8 +59,8 @@ pub struct Member {
     pub dismissed: bool,
 }
 
-/// Which log a node has. A node that lost its log comes back as another one, with the same id and another identity:
-/// what the old one promised and acknowledged, the new one knows nothing of.
+/// Which log a node has. A node that lost its log comes back as another one, with the same id and another
+/// identity: what the old one promised and acknowledged, the new one knows nothing of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// The disk.
@@ -70,7 +70,8 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Whether a message for `addressee` is for this log. Members from before there were identities have none.
+    /// Whether a message for `addressee` is for this log. Members from before there were identities have
+    /// none.
     pub fn is(&self, addressee: &Self) -> bool {
         self == addressee || *addressee == Self::default()
     }

@@ -1,13 +1,15 @@
-//! A quorum that lost the disks of its voters is rebuilt from the metadata that one broker has, by an administrator's word.
+//! A quorum that lost the disks of its voters is rebuilt from the metadata that one broker has, by an
+//! administrator's word.
 //!
-//! The broker becomes the sole voter of another quorum, which carries its metadata on and names the old one as that which
-//! it succeeds. Whoever followed the old one follows it if it has no newer metadata itself, or by an administrator's word
-//! too; nobody else does. What is to be done is written down beside the data, and done when the broker starts again: it
-//! can't be done to a log that is in use. It can be begun again after a crash at any moment.
+//! The broker becomes the sole voter of another quorum, which carries its metadata on and names the old one
+//! as that which it succeeds. Whoever followed the old one follows it if it has no newer metadata itself, or
+//! by an administrator's word too; nobody else does. What is to be done is written down beside the data, and
+//! done when the broker starts again: it can't be done to a log that is in use. It can be begun again after a
+//! crash at any moment.
 //!
-//! Entries may be carried on that were never committed, which is no harm: nothing else was in their place. Others may be
-//! lost that were: see `MetadataImage::carried_on`. The new log begins with a snapshot that is later, in term and in index,
-//! than anything that anybody may have.
+//! Entries may be carried on that were never committed, which is no harm: nothing else was in their place.
+//! Others may be lost that were: see `MetadataImage::carried_on`. The new log begins with a snapshot that is
+//! later, in term and in index, than anything that anybody may have.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -61,12 +63,13 @@ impl Node {
         })
     }
 
-    /// Makes this node the sole voter of a quorum that carries its metadata on, when it starts again, which is at once.
+    /// Makes this node the sole voter of a quorum that carries its metadata on, when it starts again, which
+    /// is at once.
     ///
     /// # Errors
     /// `AlreadyExists` when the quorum lives; `Aborted` when something else is to be done at the next start;
-    /// `FailedPrecondition` when a majority of the voters is there with their logs, or this node has something else than the
-    /// administrator saw.
+    /// `FailedPrecondition` when a majority of the voters is there with their logs, or this node has
+    /// something else than the administrator saw.
     pub async fn recover(&self, request: &proto::RecoverQuorumRequest) -> Result<QuorumId, Status> {
         self.check_cluster(&request.cluster_id)?;
         let running = self.running()?;
@@ -100,8 +103,8 @@ impl Node {
         Ok(id)
     }
 
-    /// Refuses a rebuild while voters that could elect an active controller answer with their logs: they may have committed
-    /// more than this node has, and go on.
+    /// Refuses a rebuild while voters that could elect an active controller answer with their logs: they may
+    /// have committed more than this node has, and go on.
     async fn check_majority_is_lost(&self, running: &Running) -> Result<(), Status> {
         let server = running.raft.server_metrics().borrow().clone();
         let membership = server.membership_config.membership();
@@ -126,8 +129,9 @@ impl Node {
     /// Leaves the quorum `leaves` for another one, by an administrator's word.
     ///
     /// # Errors
-    /// `FailedPrecondition` when this node follows something else than the administrator saw; `AlreadyExists` when its own
-    /// quorum lives, and it is told to follow one that was rebuilt from it, or one that it was itself rebuilt from.
+    /// `FailedPrecondition` when this node follows something else than the administrator saw; `AlreadyExists`
+    /// when its own quorum lives, and it is told to follow one that was rebuilt from it, or one that it was
+    /// itself rebuilt from.
     pub async fn follow_as_told(&self, request: &proto::FollowQuorumRequest) -> Result<(), Status> {
         self.check_cluster(&request.cluster_id)?;
         let me = self.config.node_id;
@@ -153,7 +157,8 @@ impl Node {
         self.start_again_for(Next::Follow { quorum: theirs, up_to: None }).await
     }
 
-    /// A message came of a quorum that carries this node's on up to `end`: it is followed, unless something would be lost.
+    /// A message came of a quorum that carries this node's on up to `end`: it is followed, unless something
+    /// would be lost.
     pub async fn follow_successor(&self, theirs: Lineage, carried_on: LogEnd) -> Status {
         let me = self.config.node_id;
         let Ok(running) = self.running() else {
@@ -184,8 +189,8 @@ impl Node {
     }
 }
 
-/// Writes down what is to be done at the next start, and has the node start again. Both happen even if the caller doesn't
-/// wait for it: what is written down and not begun would be done at some start years later.
+/// Writes down what is to be done at the next start, and has the node start again. Both happen even if the
+/// caller doesn't wait for it: what is written down and not begun would be done at some start years later.
 fn begin_to_start_again(
     next: Next,
     tasks: &Tasks,
@@ -315,7 +320,8 @@ fn rebuild(
     Ok(())
 }
 
-/// This node votes. The others that were members learn, so that they are told, and vote again as the quorum grows.
+/// This node votes. The others that were members learn, so that they are told, and vote again as the quorum
+/// grows.
 fn alone(
     config: &QuorumConfig,
     identity: Identity,

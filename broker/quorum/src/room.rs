@@ -1,8 +1,8 @@
 //! Room on the disk for the metadata: who writes waits for it.
 //!
-//! A full disk is no failure: nothing was acknowledged, and there will be room again. Meanwhile openraft stands still, as
-//! it waits for its log; so nothing more is handed to it than it was waiting for (see [`Room::is_short`]), and others
-//! take over what this node did.
+//! A full disk is no failure: nothing was acknowledged, and there will be room again. Meanwhile openraft
+//! stands still, as it waits for its log; so nothing more is handed to it than it was waiting for (see
+//! [`Room::is_short`]), and others take over what this node did.
 
 use std::io;
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -46,8 +46,8 @@ impl Room {
         self.closing.notify_all();
     }
 
-    /// Does the work, for which openraft waits, again and again as long as it finds no room. So it must be of a kind that
-    /// can be begun again; a sync is not. Blocks.
+    /// Does the work, for which openraft waits, again and again as long as it finds no room. So it must be of
+    /// a kind that can be begun again; a sync is not. Blocks.
     ///
     /// # Errors
     /// The work's, that there is no room only once this is closed.

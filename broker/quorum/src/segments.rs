@@ -1,7 +1,7 @@
 //! The metadata log's files: segments of record batches as Kafka writes them, one batch an entry.
 //!
-//! A batch's offset is the entry's index and its leader epoch the term. Not here: what an entry means, and who calls
-//! (`log_store`). All calls block; reads may come from any thread.
+//! A batch's offset is the entry's index and its leader epoch the term. Not here: what an entry means, and
+//! who calls (`log_store`). All calls block; reads may come from any thread.
 
 use std::collections::VecDeque;
 use std::io;
@@ -66,8 +66,8 @@ fn damaged(path: &Path, what: &str) -> io::Error {
 }
 
 impl Segments {
-    /// Opens the log in `folder`, checks every entry, and cuts off a last one that was torn by a crash before it was
-    /// synced.
+    /// Opens the log in `folder`, checks every entry, and cuts off a last one that was torn by a crash before
+    /// it was synced.
     ///
     /// # Errors
     /// The disk's, and `InvalidData` when entries are missing or damaged before the end.
@@ -190,7 +190,8 @@ impl Segments {
         let file = self.disk.open(&path, OpenMode::CreateIfMissing)?;
         file.truncate(0)?;
         self.disk.sync_dir(&self.folder).map_err(sync_failed)?;
-        // From here on there must be no error for lack of space: the log would go on before a segment that exists.
+        // From here on there must be no error for lack of space: the log would go on before a segment that
+        // exists.
         if let Some(before) = self.segments.last()
             && let Err(error) = before.file.truncate(before.bytes)
         {
@@ -211,8 +212,8 @@ impl Segments {
         Ok(())
     }
 
-    /// The file to sync for everything appended to be durable, so that it can be done without holding the log. Only
-    /// the last segment can hold something unsynced.
+    /// The file to sync for everything appended to be durable, so that it can be done without holding the
+    /// log. Only the last segment can hold something unsynced.
     pub fn unsynced(&self) -> Option<Arc<dyn DiskFile>> {
         self.segments.last().filter(|_| self.dirty).map(|segment| segment.file.clone())
     }
@@ -268,7 +269,8 @@ impl Segments {
         Ok(())
     }
 
-    /// Removes the segments that hold no entry from `index` on. If that is all of them, the log starts anew there.
+    /// Removes the segments that hold no entry from `index` on. If that is all of them, the log starts anew
+    /// there.
     ///
     /// # Errors
     /// The disk's.

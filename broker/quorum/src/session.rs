@@ -1,7 +1,7 @@
 //! This node's stream to the active controller: says that the node lives, and ends when either side does.
 //!
-//! Every node holds one, brokers and mere voters. Its end is what makes a crash known at once, on both sides: the active
-//! controller sees that a broker is gone (`fencing`), the voters that the active controller is.
+//! Every node holds one, brokers and mere voters. Its end is what makes a crash known at once, on both sides:
+//! the active controller sees that a broker is gone (`fencing`), the voters that the active controller is.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -36,11 +36,11 @@ impl Sessions {
         self.lock().heard.get(&id).is_some_and(|(heard, at)| *heard == epoch && *at > since)
     }
 
-    /// The brokers in service of which nothing was heard for too long. Call it often while this node is the active
-    /// controller.
+    /// The brokers in service of which nothing was heard for too long. Call it often while this node is the
+    /// active controller.
     ///
-    /// A broker that is new to this node, and everybody after this node itself was stopped for a while (or wasn't the
-    /// active controller), gets the whole time from now on: the silence was here.
+    /// A broker that is new to this node, and everybody after this node itself was stopped for a while (or
+    /// wasn't the active controller), gets the whole time from now on: the silence was here.
     pub fn silent(&self, image: &MetadataImage, now: Instant) -> Vec<(BrokerId, BrokerEpoch)> {
         let mut state = self.lock();
         if now.saturating_duration_since(state.checked) > self.limit / 2 {

@@ -1,7 +1,7 @@
 //! Snapshots: the records that make an image, in record batches, in a file named as Kafka names it.
 //!
-//! The first record says what the snapshot covers; the others are metadata records. Every batch has its checksum, so
-//! a damaged snapshot is refused, never half believed.
+//! The first record says what the snapshot covers; the others are metadata records. Every batch has its
+//! checksum, so a damaged snapshot is refused, never half believed.
 
 use std::io;
 use std::path::Path;

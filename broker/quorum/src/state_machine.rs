@@ -33,8 +33,8 @@ pub struct StateMachine {
 }
 
 impl StateMachine {
-    /// Starts from the newest snapshot in `folder`, or from a new cluster's image. On a full disk snapshots wait in
-    /// `room`.
+    /// Starts from the newest snapshot in `folder`, or from a new cluster's image. On a full disk snapshots
+    /// wait in `room`.
     ///
     /// # Errors
     /// The disk's, and `InvalidData` for a damaged snapshot.

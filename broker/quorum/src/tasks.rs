@@ -1,7 +1,9 @@
-//! Through this everything is begun that runs beside its caller: a task or thread that panics ends the broker.
+//! Through this everything is begun that runs beside its caller: a task or thread that panics ends the
+//! broker.
 //!
-//! A part that is gone without a word is worse than a broker that is gone: others take over what that one led. So a
-//! panic is told to whoever holds [`Tasks::panicked`], with the task's name. Not here: what is to be done about it.
+//! A part that is gone without a word is worse than a broker that is gone: others take over what that one
+//! led. So a panic is told to whoever holds [`Tasks::panicked`], with the task's name. Not here: what is to
+//! be done about it.
 
 use std::any::Any;
 use std::future::{Future, poll_fn};
@@ -80,8 +82,8 @@ impl Tasks {
         tokio::task::spawn_blocking(move || tasks.run(name, work))
     }
 
-    /// Does work that blocks, among the runtime's threads for that, and waits for it. Its panic goes on in the
-    /// caller; none if the runtime ends.
+    /// Does work that blocks, among the runtime's threads for that, and waits for it. Its panic goes on in
+    /// the caller; none if the runtime ends.
     ///
     /// # Panics
     /// When `work` does.
@@ -153,7 +155,8 @@ impl Tasks {
 
 #[cfg(debug_assertions)]
 impl Tasks {
-    /// Has the tasks of this name panic, those that run and those that begin later: for tests, and not in a release.
+    /// Has the tasks of this name panic, those that run and those that begin later: for tests, and not in a
+    /// release.
     pub fn plant(&self, name: &str) {
         self.planted.send_replace(name.to_owned());
     }

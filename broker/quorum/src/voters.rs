@@ -1,12 +1,13 @@
 //! Who votes: changed online, one committed step at a time.
 //!
-//! Each member of the quorum carries a mark that it is to vote. A change of the voters only sets the marks; the active
-//! controller then brings the voters in line with them, whoever that is by then: a marked learner votes once it has
-//! caught up, and the vote is taken from unmarked ones when all that are marked have it. So a change that adds and
-//! removes never passes through fewer voters than it begins or ends with.
+//! Each member of the quorum carries a mark that it is to vote. A change of the voters only sets the marks;
+//! the active controller then brings the voters in line with them, whoever that is by then: a marked learner
+//! votes once it has caught up, and the vote is taken from unmarked ones when all that are marked have it. So
+//! a change that adds and removes never passes through fewer voters than it begins or ends with.
 //!
-//! A quorum grows by itself, from one voter to three and from three to five, one voter at a time: as soon as there are two
-//! more nodes with the role controller that are in service and have caught up. It never shrinks by itself.
+//! A quorum grows by itself, from one voter to three and from three to five, one voter at a time: as soon as
+//! there are two more nodes with the role controller that are in service and have caught up. It never shrinks
+//! by itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -193,8 +194,8 @@ impl View<'_> {
     }
 }
 
-/// Who is to vote next, unasked; `ready` are in service and have caught up. Two voters are no safer than one, so the
-/// first of two more is only taken while the second one is there too.
+/// Who is to vote next, unasked; `ready` are in service and have caught up. Two voters are no safer than one,
+/// so the first of two more is only taken while the second one is there too.
 fn next_voter(
     members: &BTreeMap<BrokerId, Member>,
     configs: &[BTreeSet<BrokerId>],

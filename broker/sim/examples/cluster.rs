@@ -1,6 +1,6 @@
-//! Runs seeds of the cluster simulator: `cluster [--seeds N] [--from S] [--threads T]`, or one with its trace:
-//! `cluster --seed X --trace`. Ends at the first broken promise. `cluster --bugs` plants each bug and prints the seed
-//! that finds it.
+//! Runs seeds of the cluster simulator: `cluster [--seeds N] [--from S] [--threads T]`, or one with its
+//! trace: `cluster --seed X --trace`. Ends at the first broken promise. `cluster --bugs` plants each bug and
+//! prints the seed that finds it.
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -1,4 +1,5 @@
-//! A log that begins anew, and a machine that goes down meanwhile: who has acknowledged its records may be asked to lead.
+//! A log that begins anew, and a machine that goes down meanwhile: who has acknowledged its records may be
+//! asked to lead.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -49,8 +50,8 @@ fn filled(disk: &SimDisk) -> (Store, Arc<PartitionLog>) {
 
 type Act = fn(&Arc<PartitionLog>, Offset) -> Result<(), StoreError>;
 
-/// Has a log end at `offset` without records, with a crash after so many operations of the disk. Returns whether it came
-/// to that.
+/// Has a log end at `offset` without records, with a crash after so many operations of the disk. Returns
+/// whether it came to that.
 fn crashes(act: Act, offset: Offset, after: u64, seed: u64, power_loss: bool) -> bool {
     let disk = SimDisk::new(seed * 1_000 + after, None);
     let (store, log) = filled(&disk);
@@ -104,7 +105,8 @@ fn crash_everywhere(act: Act, offset: i64) -> u64 {
     operations
 }
 
-/// Before the log's start, at it, within the log and a segment, between two segments, at its end, and behind it.
+/// Before the log's start, at it, within the log and a segment, between two segments, at its end, and behind
+/// it.
 #[test]
 fn a_log_that_begins_anew_never_ends_before_what_both_have() {
     for offset in [0, 3, 5, 7, 8, 12, 50] {

@@ -101,8 +101,8 @@ impl Planted {
         result.unwrap_or_else(|_| Err(Violation("an assertion failed".to_owned())))
     }
 
-    /// The schedule that was written for it, or the first seed from `first` on that finds it, of as many as a bug is
-    /// given.
+    /// The schedule that was written for it, or the first seed from `first` on that finds it, of as many as a
+    /// bug is given.
     pub fn find(self, first: u64) -> Option<Finder> {
         if let Self::Cluster(bug) = self
             && schedule_for(bug).is_some()
@@ -118,8 +118,8 @@ impl Planted {
 mod tests {
     use super::*;
 
-    /// What finds each bug. A bug without a line here doesn't compile; `cargo xtask sim --bugs` looks for another seed
-    /// when the schedule of all seeds has changed.
+    /// What finds each bug. A bug without a line here doesn't compile; `cargo xtask sim --bugs` looks for
+    /// another seed when the schedule of all seeds has changed.
     fn finder(planted: Planted) -> Finder {
         match planted {
             Planted::Cluster(bug) => cluster_finder(bug),

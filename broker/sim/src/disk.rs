@@ -1,9 +1,10 @@
-//! A simulated disk: what isn't synced may be lost, torn by the sector or reordered in a crash, names in folders too.
+//! A simulated disk: what isn't synced may be lost, torn by the sector or reordered in a crash, names in
+//! folders too.
 //!
 //! A crash comes at any operation ([`SimDisk::crash_after`]); from there on all operations fail until
-//! [`SimDisk::restart`] decides, by the seed, what of the unsynced has reached the platter. Beside that: a full disk,
-//! a sync that fails (the kernel then forgets the pages, as Linux does), flipped bits, and the planted bugs that prove
-//! that the schedule finds them.
+//! [`SimDisk::restart`] decides, by the seed, what of the unsynced has reached the platter. Beside that: a
+//! full disk, a sync that fails (the kernel then forgets the pages, as Linux does), flipped bits, and the
+//! planted bugs that prove that the schedule finds them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -149,7 +150,8 @@ impl SimDisk {
         self.world().operations
     }
 
-    /// Ends the process, with the machine (`power_loss`) or alone: then the kernel keeps all that was written.
+    /// Ends the process, with the machine (`power_loss`) or alone: then the kernel keeps all that was
+    /// written.
     pub fn restart(&self, power_loss: bool) {
         let mut world = self.world();
         world.crash_after = None;
@@ -520,8 +522,8 @@ impl DiskFile for SimFile {
             }
             match &mut world.sync_fails_after {
                 Some(0) => {
-                    // The kernel marks the pages clean: they can be read until they are dropped, and are never written.
-                    // Sizes are in the file system's journal, which tries again.
+                    // The kernel marks the pages clean: they can be read until they are dropped, and are
+                    // never written. Sizes are in the file system's journal, which tries again.
                     unsynced.retain(|op| matches!(op, FileOp::Truncate(_)));
                     let swallowed = world.bug == Some(PlantedBug::SwallowSyncErrors);
                     world.sync_fails_after = None;

@@ -1,8 +1,8 @@
 //! A seeded world for the store and the state machines: simulated disk and time.
 //!
 //! The shipped code runs on it; nothing here is in the broker. The same seed gives the same bytes.
-//! [`run_store`] lives one broker's store; [`run_cluster`] whole clusters, with network, controller and clients;
-//! [`schedule_for`] names the known schedules that are too rare for chance.
+//! [`run_store`] lives one broker's store; [`run_cluster`] whole clusters, with network, controller and
+//! clients; [`schedule_for`] names the known schedules that are too rare for chance.
 
 #[cfg(test)]
 mod anew_tests;

@@ -1,7 +1,8 @@
-//! A seeded life of one store: appends, reads, crashes, full disks, failing syncs, flipped bits; checked at every step.
+//! A seeded life of one store: appends, reads, crashes, full disks, failing syncs, flipped bits; checked at
+//! every step.
 //!
-//! The promises: what was shown as durable is there with the same bytes after any crash; an offset never has two
-//! values; what isn't durable isn't shown; what is damaged isn't served.
+//! The promises: what was shown as durable is there with the same bytes after any crash; an offset never has
+//! two values; what isn't durable isn't shown; what is damaged isn't served.
 
 mod damage;
 
@@ -193,7 +194,8 @@ impl Life {
             }
             Err(AppendError::NoSpace { .. }) => self.note("no space"),
             Err(AppendError::Failed) => self.note("append failed"),
-            // What a damaged batch said of its producer may be gone, when there was no room for a snapshot either.
+            // What a damaged batch said of its producer may be gone, when there was no room for a snapshot
+            // either.
             Err(AppendError::Sequence(_)) if !self.shadows[partition].damaged.is_empty() => {
                 self.note("sequence unknown");
             }

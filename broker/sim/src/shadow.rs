@@ -1,4 +1,5 @@
-//! What a partition has to hold: every batch that was appended, how far it was acknowledged, what was damaged.
+//! What a partition has to hold: every batch that was appended, how far it was acknowledged, what was
+//! damaged.
 
 use std::collections::BTreeSet;
 use std::fmt;

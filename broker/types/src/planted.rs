@@ -1,6 +1,7 @@
 //! Bugs that can be switched on to prove that the simulator finds them.
 //!
-//! Without the feature `planted-bugs`, which only the simulator has, no bug can be on and the compiler drops all of it.
+//! Without the feature `planted-bugs`, which only the simulator has, no bug can be on and the compiler drops
+//! all of it.
 
 macro_rules! bugs {
     ($($(#[doc = $doc:literal])+ $name:ident,)+) => {

@@ -7,8 +7,8 @@ use crate::codec::{DecodeError, Decoder, Message};
 
 /// An API: one key with its request and response.
 ///
-/// The implementations are the empty types of [`crate::apis`], so that a handler or a client call can be generic
-/// over them: `A::Request<'a>`, `A::Response<'a>`.
+/// The implementations are the empty types of [`crate::apis`], so that a handler or a client call can be
+/// generic over them: `A::Request<'a>`, `A::Response<'a>`.
 pub trait Api: 'static {
     /// The key.
     const KEY: ApiKey;
@@ -26,13 +26,14 @@ pub trait Api: 'static {
         if version >= Self::FLEXIBLE_FROM { 2 } else { 1 }
     }
 
-    /// The version of the response's header. For ApiVersions it is always 0, as its client can't know more yet.
+    /// The version of the response's header. For ApiVersions it is always 0, as its client can't know more
+    /// yet.
     fn response_header_version(version: i16) -> i16 {
         i16::from(version >= Self::FLEXIBLE_FROM && Self::KEY != ApiKey::ApiVersions)
     }
 
-    /// Reads a request body from `decoder`. Bytes that follow it are passed over, as Kafka does: librdkafka 2.16
-    /// ends its request for the metadata of all topics with three of them.
+    /// Reads a request body from `decoder`. Bytes that follow it are passed over, as Kafka does: librdkafka
+    /// 2.16 ends its request for the metadata of all topics with three of them.
     ///
     /// # Errors
     /// When the version isn't ours, or the bytes don't begin with such a request.

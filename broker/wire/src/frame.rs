@@ -54,8 +54,8 @@ pub struct RequestHeader<'a> {
 }
 
 impl<'a> RequestHeader<'a> {
-    /// Reads the header. Of an API that we don't speak only the first three fields can be read, as nobody knows
-    /// its header's version; the decoder then stands behind those.
+    /// Reads the header. Of an API that we don't speak only the first three fields can be read, as nobody
+    /// knows its header's version; the decoder then stands behind those.
     ///
     /// # Errors
     /// When the bytes aren't a header.

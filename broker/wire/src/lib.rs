@@ -1,15 +1,15 @@
 //! The Kafka wire protocol: messages, codecs, versions, error codes.
 //!
-//! Each message is a plain struct in [`messages`], one file for each API; the derive macro of `ottla-wire-derive`
-//! writes its codec from the attributes on its fields. Requests borrow their text from the frame (`&str`), responses
-//! hold `Cow<str>`, so that a broker can put in words of its own. A struct's `Default` has Kafka's defaults, so
-//! write `..Default::default()` for what you don't set.
+//! Each message is a plain struct in [`messages`], one file for each API; the derive macro of
+//! `ottla-wire-derive` writes its codec from the attributes on its fields. Requests borrow their text from
+//! the frame (`&str`), responses hold `Cow<str>`, so that a broker can put in words of its own. A struct's
+//! `Default` has Kafka's defaults, so write `..Default::default()` for what you don't set.
 //!
 //! Not here: sockets, and what is inside a record batch: records are opaque bytes ([`Records`]).
 //!
-//! Two promises: decoding allocates nothing before the counts are known to fit in the bytes that are left, and
-//! its arrays stay below [`codec::Decoder::MEMORY_LIMIT_BYTES`]; no message nests itself, so its depth is bounded
-//! by its type. Encoding never panics for a value that doesn't fit; it returns [`EncodeError`].
+//! Two promises: decoding allocates nothing before the counts are known to fit in the bytes that are left,
+//! and its arrays stay below [`codec::Decoder::MEMORY_LIMIT_BYTES`]; no message nests itself, so its depth is
+//! bounded by its type. Encoding never panics for a value that doesn't fit; it returns [`EncodeError`].
 //!
 //! What a server does with a frame:
 //!

@@ -1,5 +1,5 @@
-//! Versions that the oracle doesn't know yet, against the bytes that Apache Kafka 4.3.1's own classes write for the same
-//! values.
+//! Versions that the oracle doesn't know yet, against the bytes that Apache Kafka 4.3.1's own classes write
+//! for the same values.
 
 #![allow(clippy::unwrap_used, reason = "a panic is a test's report")]
 

@@ -1,5 +1,5 @@
-//! Frames that are cut off, absurd or against the rules: each is an error that names the field, and none costs
-//! more memory than it may.
+//! Frames that are cut off, absurd or against the rules: each is an error that names the field, and none
+//! costs more memory than it may.
 
 use std::borrow::Cow;
 
@@ -20,7 +20,8 @@ fn body<'a>(message: &impl Message<'a>, version: i16) -> Vec<u8> {
     encoder.finish().expect("a value that fits").bytes.to_vec()
 }
 
-/// Cuts a body after each of its bytes; none of the pieces is a body. One more byte is passed over or one too many.
+/// Cuts a body after each of its bytes; none of the pieces is a body. One more byte is passed over or one too
+/// many.
 fn check_cuts<'a, M: Message<'a> + Generate<'a>>(
     passes_over: bool,
     decodes: impl Fn(&[u8], i16) -> Result<(), DecodeError>,
@@ -51,7 +52,8 @@ fn every_message_notices_every_cut() {
     });
 }
 
-/// What is passed over is what would be read: to the same place, with the same memory, or with the same error.
+/// What is passed over is what would be read: to the same place, with the same memory, or with the same
+/// error.
 fn check_skip<'a, M: Message<'a>>(bytes: &'a [u8], version: i16, limit: usize) {
     let (mut read, mut passed) =
         (Decoder::with_memory_limit(bytes, limit), Decoder::with_memory_limit(bytes, limit));

@@ -119,8 +119,8 @@ oracle! {
     remove_raft_voter_response: RemoveRaftVoterResponse is RemoveRaftVoterResponse;
 }
 
-/// The APIs of which we have a version that the oracle doesn't know yet, and the newest. What Apache Kafka 4.3.1
-/// writes in it stands in `kafka.rs`.
+/// The APIs of which we have a version that the oracle doesn't know yet, and the newest. What Apache Kafka
+/// 4.3.1 writes in it stands in `kafka.rs`.
 const NEWER: &[(&str, i16)] = &[("ListOffsets", 11), ("DescribeLogDirs", 5), ("AddRaftVoter", 1)];
 
 /// Both sides of an API have the versions and headers that the oracle has.

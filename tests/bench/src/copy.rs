@@ -14,7 +14,8 @@ use crate::report::Report;
 
 const BUFFER_BYTES: usize = 256 * 1024;
 
-/// Receives one connection's bytes into a file, syncs it, and prints the port before and the CPU seconds after.
+/// Receives one connection's bytes into a file, syncs it, and prints the port before and the CPU seconds
+/// after.
 ///
 /// # Errors
 /// When the system refuses.

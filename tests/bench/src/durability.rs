@@ -1,5 +1,5 @@
-//! What "synced" costs beside "written": throughput and latency, with few and many active partitions, with one
-//! replica and with three.
+//! What "synced" costs beside "written": throughput and latency, with few and many active partitions, with
+//! one replica and with three.
 
 use std::path::Path;
 
@@ -74,9 +74,9 @@ fn throughput(report: &mut Report, port: u16, partitions: i32, replicas: i16, lo
     Ok(())
 }
 
-/// Takes as much memory as the page cache is about to, and gives it back. The host of a virtual machine may have taken
-/// back what was free, and then each first touch of a page costs more than the write that is measured: up to two seconds
-/// for a gigabyte, now in one turn and now in the next.
+/// Takes as much memory as the page cache is about to, and gives it back. The host of a virtual machine may
+/// have taken back what was free, and then each first touch of a page costs more than the write that is
+/// measured: up to two seconds for a gigabyte, now in one turn and now in the next.
 fn touch_memory(bytes: usize) {
     drop(std::hint::black_box(vec![1_u8; bytes]));
 }

@@ -1,4 +1,5 @@
-//! How long writes pause when a leader, or the active controller, goes: real brokers in namespaces of their own.
+//! How long writes pause when a leader, or the active controller, goes: real brokers in namespaces of their
+//! own.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +11,8 @@ use crate::report::Report;
 /// Measures and prints it. As root: it goes on in namespaces of its own.
 ///
 /// # Errors
-/// A tool is missing, or the cluster loses something. Then, or with `keep`, what there is to read stays in `folder`.
+/// A tool is missing, or the cluster loses something. Then, or with `keep`, what there is to read stays in
+/// `folder`.
 pub fn run(folder: &Path, python: PathBuf, jars: Option<PathBuf>, keep: bool) -> Result<()> {
     ottla_it::ottla();
     enter()?;

@@ -1,5 +1,6 @@
-//! Measurements that print their figures: start, size, memory, throughput and CPU, what durability and replication
-//! cost, restarts; beside the raw limit of the machine and, if asked, beside Apache Kafka in the same run.
+//! Measurements that print their figures: start, size, memory, throughput and CPU, what durability and
+//! replication cost, restarts; beside the raw limit of the machine and, if asked, beside Apache Kafka in the
+//! same run.
 //!
 //! `cargo xtask bench` runs it. Nothing here passes or fails: a shared machine makes no promise.
 

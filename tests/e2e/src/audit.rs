@@ -42,7 +42,8 @@ pub struct Call {
     pub object: String,
     /// The HTTP status of the answer.
     pub code: i64,
-    /// Whether no role allowed it. A status of 403 can have another reason, as a namespace that is being deleted.
+    /// Whether no role allowed it. A status of 403 can have another reason, as a namespace that is being
+    /// deleted.
     pub forbidden: bool,
 }
 

@@ -1,4 +1,5 @@
-//! The Kubernetes that the test runs on: brought up by the scripts of `bed/`, and taken down whatever happens.
+//! The Kubernetes that the test runs on: brought up by the scripts of `bed/`, and taken down whatever
+//! happens.
 
 use std::env;
 use std::fs;

@@ -1,4 +1,5 @@
-//! Records sent and read by kcat: from a pod, or from this machine, which is outside of the cluster's network.
+//! Records sent and read by kcat: from a pod, or from this machine, which is outside of the cluster's
+//! network.
 
 use std::collections::BTreeMap;
 use std::process::Command;

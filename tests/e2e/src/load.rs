@@ -1,5 +1,5 @@
-//! Load on a topic while something is done to the cluster: librdkafka's idempotent producer and a consumer write a
-//! history, which is judged at the end, and which says how long writes paused.
+//! Load on a topic while something is done to the cluster: librdkafka's idempotent producer and a consumer
+//! write a history, which is judged at the end, and which says how long writes paused.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -161,8 +161,8 @@ fn read(path: &PathBuf, history: &mut History) -> Result<Sends> {
     Ok(sends)
 }
 
-/// For each fault and partition, the time until a record was acknowledged that was sent after it, in order of size;
-/// and how many partitions acknowledged nothing after the last.
+/// For each fault and partition, the time until a record was acknowledged that was sent after it, in order of
+/// size; and how many partitions acknowledged nothing after the last.
 fn pauses(sends: Sends, faults: &[u64]) -> (Vec<u64>, usize) {
     let (mut pauses, mut silent) = (Vec::new(), 0);
     for sends in sends.values() {

@@ -102,7 +102,8 @@ const STAGES: &[Stage] = &[
     Stage { name: "uninstall", needs: &["install"], run: install::uninstall },
 ];
 
-/// Runs the stages (`only` these, if any are named), except those that need one that failed; true if all passed.
+/// Runs the stages (`only` these, if any are named), except those that need one that failed; true if all
+/// passed.
 pub fn run_all(world: &World, only: &[String], fail_fast: bool) -> bool {
     let mut failed: Vec<&str> = Vec::new();
     let mut passed = 0;

@@ -1,4 +1,5 @@
-//! `ottla quorum`, `elect-leader`, `reassign` and `drain` on a running cluster: what they print, and how they refuse.
+//! `ottla quorum`, `elect-leader`, `reassign` and `drain` on a running cluster: what they print, and how they
+//! refuse.
 
 use std::time::{Duration, Instant};
 

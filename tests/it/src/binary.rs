@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// The path of `ottla`: `$OTTLA_BIN` (the file, or the folder that it is in), else what cargo builds of this tree now, in the profile of the
-/// tests themselves.
+/// The path of `ottla`: `$OTTLA_BIN` (the file, or the folder that it is in), else what cargo builds of this
+/// tree now, in the profile of the tests themselves.
 ///
 /// # Panics
 /// When it can't be built.

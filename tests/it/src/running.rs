@@ -269,7 +269,8 @@ impl Drop for Up {
     }
 }
 
-/// Sends a signal to a process that this test started, itself or through `up`. One that just ended is no matter.
+/// Sends a signal to a process that this test started, itself or through `up`. One that just ended is no
+/// matter.
 ///
 /// # Panics
 /// When the system refuses.

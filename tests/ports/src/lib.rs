@@ -1,7 +1,7 @@
 //! Ports that nobody uses and nobody else is given.
 //!
-//! Not what the system picks for port 0: it gives those to outgoing connections too, so that such a port may be taken
-//! again between being found free and being listened on.
+//! Not what the system picks for port 0: it gives those to outgoing connections too, so that such a port may
+//! be taken again between being found free and being listened on.
 
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -25,7 +25,8 @@ fn start() -> u16 {
     (std::process::id() % 97) as u16
 }
 
-/// A first port for `ottla up --port`, such that the ports of ten brokers are free. No two calls get the same.
+/// A first port for `ottla up --port`, such that the ports of ten brokers are free. No two calls get the
+/// same.
 ///
 /// # Panics
 /// When there are none left.

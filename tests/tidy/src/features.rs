@@ -1,6 +1,6 @@
-//! No shipped binary has the planted bugs. Cargo joins the features of all packages that are built together, so it takes
-//! two things: only the simulator asks for them, on which nothing that is shipped may depend ([`crate::direction`]); and
-//! what is shipped is never built together with it.
+//! No shipped binary has the planted bugs. Cargo joins the features of all packages that are built together,
+//! so it takes two things: only the simulator asks for them, on which nothing that is shipped may depend
+//! ([`crate::direction`]); and what is shipped is never built together with it.
 
 use crate::Complaints;
 use crate::tree::File;

@@ -72,7 +72,7 @@ fn compare(found: &[(String, usize)], limit: usize, exceptions: &[Exception]) ->
 }
 
 /// Each function of a file with its length, tests included.
-fn functions(file: &File) -> Vec<(String, usize)> {
+pub fn functions(file: &File) -> Vec<(String, usize)> {
     let Ok(parsed) = syn::parse_file(&file.text) else {
         return Vec::new(); // The compiler says it better.
     };

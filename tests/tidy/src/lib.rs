@@ -5,6 +5,7 @@
 pub mod direction;
 pub mod dockerfile;
 pub mod features;
+pub mod house;
 pub mod length;
 pub mod modules;
 pub mod purity;

@@ -42,8 +42,8 @@ pub fn check(files: &[File]) -> Complaints {
 }
 
 /// The key and the handler's module of a line such as
-/// `serve::<apis::Fetch>(4, 18, Operation::ReadTopic, 14, fetch::begin),`, which may say what its answer costs:
-/// `.telling_of(…)` so many topics and partitions, or `.answered_with(…)` so many bytes.
+/// `serve::<apis::Fetch>(4, 18, Operation::ReadTopic, 14, fetch::begin),`, which may say what its answer
+/// costs: `.telling_of(…)` so many topics and partitions, or `.answered_with(…)` so many bytes.
 fn parse(line: &str) -> Option<(&str, &str)> {
     let (key, rest) = line.strip_prefix("serve::<apis::")?.split_once(">(")?;
     let arguments = rest.strip_suffix("),")?;

@@ -64,24 +64,37 @@ pub fn error_enums_are_small(file: &File) -> Complaints {
     let Ok(parsed) = syn::parse_file(&file.text) else {
         return Complaints::new();
     };
-    let mut found = Enums { path: &file.path, complaints: Complaints::new() };
-    found.visit_file(&parsed);
-    found.complaints
-}
-
-struct Enums<'a> {
-    path: &'a str,
-    complaints: Complaints,
-}
-
-impl<'ast> Visit<'ast> for Enums<'_> {
-    fn visit_item_enum(&mut self, item: &'ast syn::ItemEnum) {
-        let (name, variants) = (item.ident.to_string(), item.variants.len());
-        if name.ends_with("Error") && variants > ERROR_VARIANTS_MAX {
-            self.complaints.push(format!(
+    let mut complaints = Complaints::new();
+    for (variants, name) in error_enums(&parsed) {
+        if variants > ERROR_VARIANTS_MAX {
+            complaints.push(format!(
                 "{}: {name} has {variants} variants; at most {ERROR_VARIANTS_MAX} are one operation's",
-                self.path
+                file.path
             ));
+        }
+    }
+    complaints
+}
+
+/// The largest enum of errors of a file: its number of variants and its name.
+pub fn largest_error_enum(file: &File) -> Option<(usize, String)> {
+    error_enums(&syn::parse_file(&file.text).ok()?).into_iter().max()
+}
+
+fn error_enums(parsed: &syn::File) -> Vec<(usize, String)> {
+    let mut found = Enums(Vec::new());
+    found.visit_file(parsed);
+    found.0
+}
+
+/// The number of variants and the name of each enum of errors.
+struct Enums(Vec<(usize, String)>);
+
+impl<'ast> Visit<'ast> for Enums {
+    fn visit_item_enum(&mut self, item: &'ast syn::ItemEnum) {
+        let name = item.ident.to_string();
+        if name.ends_with("Error") {
+            self.0.push((item.variants.len(), name));
         }
         visit::visit_item_enum(self, item);
     }

@@ -1,5 +1,6 @@
-//! `cargo xtask chart`: lints the charts, renders them with each values file in `tests/e2e/chart/`, and compares
-//! with what they rendered before. Values that the schema must refuse lie in `tests/e2e/chart/refused/`.
+//! `cargo xtask chart`: lints the charts, renders them with each values file in `tests/e2e/chart/`, and
+//! compares with what they rendered before. Values that the schema must refuse lie in
+//! `tests/e2e/chart/refused/`.
 
 use std::fs;
 use std::path::{Path, PathBuf};

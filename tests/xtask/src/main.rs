@@ -48,6 +48,8 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Print the figures by which the code is compared with that of others, each with its target
+    House,
     /// Print the figures of tests/bench: speed, size, memory
     Bench {
         /// Only how long writes pause when brokers fail (as root; some ten minutes)
@@ -99,6 +101,7 @@ fn run(chore: Chore) -> Result<bool> {
         Chore::Faults(options) => faults::run(&options),
         Chore::Fuzz(options) => fuzz::run(&options),
         Chore::Sim { arguments } => sim(&arguments),
+        Chore::House => house(),
         Chore::Bench { failover, arguments } => bench(failover, &arguments),
         Chore::Crds(options) => generate("crds", &options),
         Chore::Docs(options) => generate("docs", &options),
@@ -129,6 +132,13 @@ fn sim(arguments: &[String]) -> Result<bool> {
     cargo.args(["run", "--quiet", "--release", "--locked", "-p", "ottla-sim", "--example", "cluster", "--"]);
     cargo.args(arguments).current_dir(paths::root());
     Ok(process::run(&mut cargo, Instant::now() + Duration::from_secs(48 * 3600))?.success())
+}
+
+/// The table, counted by the crate that holds the rules.
+fn house() -> Result<bool> {
+    let mut cargo = Command::new("cargo");
+    cargo.args(["run", "--quiet", "--locked", "-p", "ottla-tidy"]).current_dir(paths::root());
+    Ok(process::run(&mut cargo, Instant::now() + Duration::from_secs(3600))?.success())
 }
 
 /// The release build, measured.

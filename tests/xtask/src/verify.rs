@@ -1,5 +1,6 @@
 //! `cargo xtask verify`: all checks and tests, each timed, in an order that fails early; slow set-up of
-//! tools goes on beside them, then the fuzzing. Whatever fails, the rest still runs, unless it needs what failed.
+//! tools goes on beside them, then the fuzzing. Whatever fails, the rest still runs, unless it needs what
+//! failed.
 
 mod board;
 mod steps;

@@ -34,7 +34,8 @@ pub struct Fetched {
 }
 
 impl Fetched {
-    /// Reads a partition's part of a response, which may be an error: checks each whole batch, leaves out control batches.
+    /// Reads a partition's part of a response, which may be an error: checks each whole batch, leaves out
+    /// control batches.
     pub(super) fn read(
         asked: &Asked,
         data: &PartitionData<'_>,

@@ -142,8 +142,8 @@ impl Consumer {
     /// retry time-out.
     ///
     /// # Errors
-    /// When nothing is assigned, an offset is out of range, a batch is corrupt, or brokers can't be reached for
-    /// too long. The positions stand at what was handed out, so `poll` can be called again.
+    /// When nothing is assigned, an offset is out of range, a batch is corrupt, or brokers can't be reached
+    /// for too long. The positions stand at what was handed out, so `poll` can be called again.
     pub async fn poll(&mut self) -> Result<Vec<Fetched>, ClientError> {
         if self.positions.is_empty() {
             return Err(ClientError::Invalid("no partition is assigned to the consumer".into()));
@@ -246,7 +246,8 @@ impl Consumer {
         self.take_reply(&result, &reply)
     }
 
-    /// Takes what came of each partition. A failure of one doesn't cost the records of another: it is told next.
+    /// Takes what came of each partition. A failure of one doesn't cost the records of another: it is told
+    /// next.
     fn take_reply(
         &mut self,
         result: &FetchResult,

@@ -1,5 +1,5 @@
-//! What went wrong lately: topics whose leaders are to be looked up, leaders that are left alone for a while, and
-//! an error that the caller hasn't heard of yet.
+//! What went wrong lately: topics whose leaders are to be looked up, leaders that are left alone for a while,
+//! and an error that the caller hasn't heard of yet.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -26,7 +26,8 @@ pub(super) struct Trouble {
 }
 
 impl Trouble {
-    /// Notes a failure with a topic. One that can't pass, or has lasted for `retry_timeout`, is kept to be told.
+    /// Notes a failure with a topic. One that can't pass, or has lasted for `retry_timeout`, is kept to be
+    /// told.
     pub(super) fn note(&mut self, topic: &Arc<str>, error: ClientError, retry_timeout: Duration) {
         let since = *self.since.get_or_insert_with(Instant::now);
         if !error.is_retriable() || since.elapsed() > retry_timeout {

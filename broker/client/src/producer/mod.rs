@@ -1,7 +1,7 @@
 //! A producer: records are gathered in batches per partition and sent by one task a partition.
 //!
-//! Idempotent by default: each batch carries a sequence number, so that a batch sent twice is stored once, and
-//! in order.
+//! Idempotent by default: each batch carries a sequence number, so that a batch sent twice is stored once,
+//! and in order.
 
 mod delivery;
 mod sender;
@@ -152,8 +152,8 @@ impl Producer {
         self.send_with(topic, partition, now.as_millis() as i64, key, value, &[]).await
     }
 
-    /// Puts a record into a batch: of `partition`, else of its key's partition, else of the one that is filled
-    /// now. Waits only for room; await the returned [`Delivery`] for the acknowledgment.
+    /// Puts a record into a batch: of `partition`, else of its key's partition, else of the one that is
+    /// filled now. Waits only for room; await the returned [`Delivery`] for the acknowledgment.
     ///
     /// # Errors
     /// When the topic or partition doesn't exist, no broker answers, or the record is larger than the buffer.

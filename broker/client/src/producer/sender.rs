@@ -46,8 +46,9 @@ pub(super) struct Sender {
     in_flight: VecDeque<(Batch, Response)>,
     /// What failed and is sent again, before anything new.
     again: VecDeque<Batch>,
-    /// Whether a batch was acknowledged since the last failure. Until then only one is on its way at a time: if it is
-    /// refused, a leader that doesn't know the producer yet would take the next one, whatever its sequence number.
+    /// Whether a batch was acknowledged since the last failure. Until then only one is on its way at a time:
+    /// if it is refused, a leader that doesn't know the producer yet would take the next one, whatever its
+    /// sequence number.
     is_known: bool,
     /// The pause before the next further try; short again after a success.
     pause: Pause,
@@ -240,7 +241,8 @@ impl Sender {
         loop {
             self.pause.wait().await;
             match self.shared.lane.client.refresh_topic(&self.topic).await {
-                // A topic that the broker doesn't know may be one that it doesn't know yet: say so by sending.
+                // A topic that the broker doesn't know may be one that it doesn't know yet: say so by
+                // sending.
                 Ok(_) => return,
                 Err(error) if error.is_retriable() && Instant::now() < deadline => {}
                 Err(error) => {

@@ -102,8 +102,8 @@ impl Sink {
         (delivery, is_too_much || is_full)
     }
 
-    /// The next batch to send: a full one, or the open one once `linger` is over; none when the sink is closed
-    /// and empty. Losing the race against another future loses no batch.
+    /// The next batch to send: a full one, or the open one once `linger` is over; none when the sink is
+    /// closed and empty. Losing the race against another future loses no batch.
     pub(super) async fn next(&self, linger: Duration) -> Option<Gathered> {
         loop {
             let deadline = {

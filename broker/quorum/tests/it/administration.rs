@@ -1,5 +1,5 @@
-//! What administrators ask over the control API and Kafka's protocol has no words for: emptying a broker, and the
-//! election of a replica that they name.
+//! What administrators ask over the control API and Kafka's protocol has no words for: emptying a broker, and
+//! the election of a replica that they name.
 
 use ottla_control::proto::{self, control_client::ControlClient};
 use ottla_core::metadata::{MetadataImage, PartitionImage};

@@ -163,8 +163,8 @@ async fn the_last_ones_that_stop_wait_for_nobody() {
     println!("three nodes stopped together in {} ms", began.elapsed().as_millis());
 }
 
-/// What clients miss when the active controller is killed, fifty times. Figures, no limits: those are for real
-/// processes on a quiet machine.
+/// What clients miss when the active controller is killed, fifty times. Figures, no limits: those are for
+/// real processes on a quiet machine.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fifty_kills_of_the_active_controller() {
     let (places, mut nodes) = three(Tuning::default()).await;
@@ -199,7 +199,8 @@ async fn fifty_kills_of_the_active_controller() {
     stop(nodes).await;
 }
 
-/// Cuts, one-way ones too, drawn from a seed, while commands go to all nodes: what was acknowledged stays, everywhere.
+/// Cuts, one-way ones too, drawn from a seed, while commands go to all nodes: what was acknowledged stays,
+/// everywhere.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acknowledged_commands_survive_cuts_in_any_order() {
     let (places, ways, nodes) = three_apart(Tuning::default()).await;

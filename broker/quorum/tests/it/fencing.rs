@@ -44,7 +44,8 @@ async fn a_broker_that_crashed_is_fenced_without_waiting_for_silence() {
     }
 }
 
-/// The kernel closes a dying process's port when it comes to it: after threads that are busy with the disk, for one.
+/// The kernel closes a dying process's port when it comes to it: after threads that are busy with the disk,
+/// for one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_whose_port_outlives_its_stream_is_fenced_once_the_port_closes() {
     let places = places(3);

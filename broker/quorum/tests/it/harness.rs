@@ -110,8 +110,8 @@ impl Place {
         }
     }
 
-    /// Starts the node; it keeps its port and data from its last life. It runs on a thread of its own, which is stopped
-    /// or held for all of it at once.
+    /// Starts the node; it keeps its port and data from its last life. It runs on a thread of its own, which
+    /// is stopped or held for all of it at once.
     pub async fn start(&self, config: QuorumConfig) -> Running {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -275,7 +275,8 @@ pub async fn in_service(nodes: &[Running], count: usize) {
     }
 }
 
-/// Waits until each of these nodes knows all brokers in service with registrations that `before` doesn't have.
+/// Waits until each of these nodes knows all brokers in service with registrations that `before` doesn't
+/// have.
 pub async fn registered_again(nodes: &[Running], before: &MetadataImage) {
     let again = |image: &MetadataImage| {
         live(image) == nodes.len()

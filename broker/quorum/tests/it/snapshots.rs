@@ -56,7 +56,8 @@ async fn a_newcomer_gets_a_snapshot_and_a_restart_starts_from_one() {
     node.crash().await;
     let node = first.start(short_log(&first, &voters)).await;
     node.until("the last change", |image| {
-        // The newcomer may have been fenced before the crash: then one broker is live until this one registers.
+        // The newcomer may have been fenced before the crash: then one broker is live until this one
+        // registers.
         let again = image.broker(first.id).is_some_and(|me| me.epoch >= before.next_broker_epoch);
         let topic = image.topic("t");
         again && topic.is_some_and(|topic| topic.config["retention.ms"] == "1099") && live(image) == 1

@@ -1,4 +1,5 @@
-//! People: topics are created, deleted and created again, partitions move, brokers are emptied, minimums change.
+//! People: topics are created, deleted and created again, partitions move, brokers are emptied, minimums
+//! change.
 
 use ottla_core::metadata::{
     AlterTopicConfigs, Command, ConfigChange, ConfigOperation, CreateTopics, DeleteTopics, DrainBroker,

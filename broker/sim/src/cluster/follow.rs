@@ -143,7 +143,8 @@ impl Cluster {
         let Some(hosted) = process.hosted.get_mut(&key) else { return Ok(()) };
         let cut = if reset { hosted.log.reset_to(offset) } else { hosted.log.truncate_to(offset) };
         if cut.is_err() {
-            // The store has failed, or there was no room to begin: nothing was cut then, and what was synced still is.
+            // The store has failed, or there was no room to begin: nothing was cut then, and what was synced
+            // still is.
             if !process.store.has_failed() {
                 shadow.durable = facts(&hosted.log).synced.0;
             }

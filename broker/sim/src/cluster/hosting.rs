@@ -1,7 +1,7 @@
 //! What a broker makes of an image: logs are opened, replicas get their roles, partitions go.
 //!
-//! A broker acts only upon images that hold its present registration: what an older one says of it was said of
-//! another process.
+//! A broker acts only upon images that hold its present registration: what an older one says of it was said
+//! of another process.
 
 use std::collections::BTreeMap;
 

@@ -1,8 +1,8 @@
 //! The judge sees all brokers and all disks at once and checks the promises at every step.
 //!
-//! What any replica's high watermark has passed is *true* from then on: it may have been acknowledged and seen. It stays
-//! at its offset with its bytes, on the disk of everybody who may lead. Only an administrator's unclean election takes
-//! something back, and only what the named replica hasn't on its disk.
+//! What any replica's high watermark has passed is *true* from then on: it may have been acknowledged and
+//! seen. It stays at its offset with its bytes, on the disk of everybody who may lead. Only an
+//! administrator's unclean election takes something back, and only what the named replica hasn't on its disk.
 
 use std::collections::BTreeMap;
 
@@ -206,9 +206,9 @@ impl Judge {
         Ok(())
     }
 
-    /// Two unclean elections in a row may bring back what the first has given up: the second's replica was away
-    /// meanwhile, and what it had shown before, and shows again as the leader, is true again. Without such elections
-    /// no leader begins with more than is true.
+    /// Two unclean elections in a row may bring back what the first has given up: the second's replica was
+    /// away meanwhile, and what it had shown before, and shows again as the leader, is true again. Without
+    /// such elections no leader begins with more than is true.
     fn take_back(&mut self, node: &Node, key: Key, epoch: i32, shown: i64) -> Result<(), Violation> {
         let truth = self.truths.entry(key).or_default();
         let shadow = &node.shadows[&key];

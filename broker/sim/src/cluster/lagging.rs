@@ -1,5 +1,5 @@
-//! Who lags: members leave just if a record that they haven't acknowledged is too old, and nobody joins who would have to
-//! leave at once.
+//! Who lags: members leave just if a record that they haven't acknowledged is too old, and nobody joins who
+//! would have to leave at once.
 
 use ottla_core::partition::{IsrProposal, RoleKind};
 use ottla_types::{BrokerId, Offset};
@@ -43,14 +43,16 @@ impl Hosted {
         self.ends.get(at).map_or(0, |(_, at)| now - at)
     }
 
-    /// The age of the oldest record that a follower lacks by its last word; none if it hasn't said yet what it has.
+    /// The age of the oldest record that a follower lacks by its last word; none if it hasn't said yet what
+    /// it has.
     fn lag(&self, follower: BrokerId, now: u64) -> Option<u64> {
         Some(self.age(self.acknowledged(follower)?, now))
     }
 
-    /// The age of the oldest record that a follower has never said that it has. An older question that comes late, say when
-    /// a leader goes on that was stopped, takes a word back, and the leader may have forgotten how old the records are that
-    /// all had: by the last word it may seem to lag by any time, though it doesn't.
+    /// The age of the oldest record that a follower has never said that it has. An older question that comes
+    /// late, say when a leader goes on that was stopped, takes a word back, and the leader may have forgotten
+    /// how old the records are that all had: by the last word it may seem to lag by any time, though it
+    /// doesn't.
     fn certain_lag(&self, follower: BrokerId, now: u64) -> Option<u64> {
         Some(self.age(*self.furthest.get(&follower)?, now))
     }

@@ -1,9 +1,11 @@
-//! Whole clusters under seeded schedules: the shipped replicas, metadata and stores over a simulated network, disks and
-//! time, with kills, power losses, pauses, cuts and people's commands; the promises are checked at every step.
+//! Whole clusters under seeded schedules: the shipped replicas, metadata and stores over a simulated network,
+//! disks and time, with kills, power losses, pauses, cuts and people's commands; the promises are checked at
+//! every step.
 //!
-//! One thread and one source of numbers: the same seed gives the same trace. The metadata quorum is modelled as a log that
-//! commits, stalls and changes its leader (openraft itself runs with real processes); everything else that decides is
-//! the code that is shipped. Not here: sockets, sessions and tokio, which the server adds around the same calls.
+//! One thread and one source of numbers: the same seed gives the same trace. The metadata quorum is modelled
+//! as a log that commits, stalls and changes its leader (openraft itself runs with real processes);
+//! everything else that decides is the code that is shipped. Not here: sockets, sessions and tokio, which the
+//! server adds around the same calls.
 
 mod admin;
 mod batch;

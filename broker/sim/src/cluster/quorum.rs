@@ -1,5 +1,6 @@
-//! The metadata quorum as a model: a log that commits in order, stalls, and changes its leader; what isn't committed
-//! then may go. Decisions are the shipped `MetadataImage::decide`, on the newest state, committed or not.
+//! The metadata quorum as a model: a log that commits in order, stalls, and changes its leader; what isn't
+//! committed then may go. Decisions are the shipped `MetadataImage::decide`, on the newest state, committed
+//! or not.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -75,7 +76,8 @@ impl Cluster {
         self.quorum.is_lost || self.now < self.quorum.stalled_until
     }
 
-    /// Its leader goes; what wasn't committed does too, or is committed by the next without a word to who asked.
+    /// Its leader goes; what wasn't committed does too, or is committed by the next without a word to who
+    /// asked.
     pub(super) fn change_controller(&mut self, stall_ms: u64) -> Result<(), Violation> {
         if self.quorum.is_lost {
             return Ok(());

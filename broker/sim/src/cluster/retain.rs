@@ -1,4 +1,5 @@
-//! Retention: records become old, or are from the start, and brokers delete them, as far as they are acknowledged.
+//! Retention: records become old, or are from the start, and brokers delete them, as far as they are
+//! acknowledged.
 
 use ottla_core::partition::FetchAnswer;
 
@@ -16,8 +17,8 @@ const BEGIN_MS: i64 = 1_000_000_000;
 pub(super) const SEGMENT_MS: i64 = 120_000;
 
 impl Cluster {
-    /// The time that a producer gives its records: the present one, or a very old one. Old ones lie so far apart that
-    /// segments are closed by time.
+    /// The time that a producer gives its records: the present one, or a very old one. Old ones lie so far
+    /// apart that segments are closed by time.
     pub(super) fn record_time(&mut self) -> i64 {
         let Some(retention) = self.plan.retention else { return BEGIN_MS };
         if !self.aging.percent(retention.old_percent) {

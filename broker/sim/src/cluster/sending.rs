@@ -1,5 +1,5 @@
-//! What a broker sends of its logs: answers name places in files, and the bytes are read when they are sent, which may be
-//! much later. The log may have been cut meanwhile, and have grown again.
+//! What a broker sends of its logs: answers name places in files, and the bytes are read when they are sent,
+//! which may be much later. The log may have been cut meanwhile, and have grown again.
 
 use bytes::Bytes;
 use ottla_core::partition::FetchAnswer;

@@ -1,9 +1,10 @@
-//! A metadata quorum whose only voter loses its disk. What it had decided is on the other brokers' disks, which remember the
-//! quorum: the voter that comes back empty forms no new one, nothing is decided any more, and an administrator has
-//! the newest metadata that any broker has carried on.
+//! A metadata quorum whose only voter loses its disk. What it had decided is on the other brokers' disks,
+//! which remember the quorum: the voter that comes back empty forms no new one, nothing is decided any more,
+//! and an administrator has the newest metadata that any broker has carried on.
 //!
-//! That nobody forms a quorum or follows another one against such a memory is `ottla-quorum`'s, and tested with real
-//! processes there; here it is what the model does, so that brokers live through the time without a controller.
+//! That nobody forms a quorum or follows another one against such a memory is `ottla-quorum`'s, and tested
+//! with real processes there; here it is what the model does, so that brokers live through the time without a
+//! controller.
 
 use ottla_types::MetadataVersion;
 
@@ -16,7 +17,8 @@ use crate::shadow::demand;
 const LOOK_AGAIN_MS: u64 = 300;
 
 impl Cluster {
-    /// Whether this broker's disk is all that the quorum's log is on, and some other broker has read all of it.
+    /// Whether this broker's disk is all that the quorum's log is on, and some other broker has read all of
+    /// it.
     pub(super) fn may_lose_quorum(&self, n: usize) -> bool {
         let newest = self.quorum.images.len() - 1;
         let has_all = |other: usize| other != n && self.nodes[other].metadata == newest;
@@ -31,7 +33,8 @@ impl Cluster {
         self.after(delay, Event::Recover);
     }
 
-    /// An administrator looks for the newest metadata, once all brokers say what they have, and has it carried on.
+    /// An administrator looks for the newest metadata, once all brokers say what they have, and has it
+    /// carried on.
     pub(super) fn recover_quorum(&mut self) -> Result<(), Violation> {
         let answers = |n: &usize| self.nodes[*n].process.is_some() && self.nodes[*n].paused_until <= self.now;
         let answered: Vec<usize> = (0..self.nodes.len()).filter(answers).collect();

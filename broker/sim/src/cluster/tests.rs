@@ -19,16 +19,17 @@ fn a_seed_gives_the_same_trace_again() {
 #[test]
 fn seeds_that_once_broke_a_promise_hold() {
     let options = ClusterOptions::default();
-    // In the product: an ISR change that was refused and came true later; a leader's late word that cut acknowledged
-    // records; after a cut that was cut short, epochs of what was cut, believed of what came in its place; a deposed
-    // leader whose log ended where the next one's began, all before having been let go, and was taken for the same; a
-    // follower whose log began behind where it parted from its leader's; segments that went before their time, as their
-    // last record's wasn't in the index that a recovery had made; a replica that was added and joined while it lacked
-    // what the others had long had; an epoch that nothing told of after a power loss, as retention had let all of its
-    // records go; a log that was at nothing while it began anew, and might lead then; a high watermark that was saved of
-    // a log that an unclean election made another one. In the judge: an unclean election that brings back what another
-    // one gave up; a cut for which there was no room, so that what was synced still is; a follower's word that an older
-    // question took back, which came late, after the leader had forgotten how old the records are.
+    // In the product: an ISR change that was refused and came true later; a leader's late word that cut
+    // acknowledged records; after a cut that was cut short, epochs of what was cut, believed of what came in
+    // its place; a deposed leader whose log ended where the next one's began, all before having been let go,
+    // and was taken for the same; a follower whose log began behind where it parted from its leader's;
+    // segments that went before their time, as their last record's wasn't in the index that a recovery had
+    // made; a replica that was added and joined while it lacked what the others had long had; an epoch that
+    // nothing told of after a power loss, as retention had let all of its records go; a log that was at
+    // nothing while it began anew, and might lead then; a high watermark that was saved of a log that an
+    // unclean election made another one. In the judge: an unclean election that brings back what another one
+    // gave up; a cut for which there was no room, so that what was synced still is; a follower's word that an
+    // older question took back, which came late, after the leader had forgotten how old the records are.
     for seed in [
         223, 768, 1_749, 1_883, 2_886, 8_301, 24_117, 152_538, 153_520, 201_670, 300_665, 1_000_511,
         1_002_038, 1_012_800, 1_022_305, 1_064_179,

@@ -161,8 +161,8 @@ impl Life {
         }
     }
 
-    /// Flips a bit of what is durable, and ends the process as it is: what was acknowledged must not be taken for a
-    /// torn tail.
+    /// Flips a bit of what is durable, and ends the process as it is: what was acknowledged must not be taken
+    /// for a torn tail.
     pub(super) fn damage_and_kill(&mut self) -> Result<(), Violation> {
         self.commit()?;
         if self.was_full {

@@ -1,9 +1,9 @@
-//! Known schedules, step by step: the shipped controller and replicas of one partition, with every message and every
-//! loss in the script's hand. For what random schedules hardly ever come upon, as several rare things have to meet, and
-//! for what Kafka learned (KIP-101, 279, 320, 903, 966).
+//! Known schedules, step by step: the shipped controller and replicas of one partition, with every message
+//! and every loss in the script's hand. For what random schedules hardly ever come upon, as several rare
+//! things have to meet, and for what Kafka learned (KIP-101, 279, 320, 903, 966).
 //!
-//! Logs are lists of values here; what is written is acknowledged, and `lose` says what a power loss takes. Not here:
-//! time, stores and networks, which [`crate::run_cluster`] has.
+//! Logs are lists of values here; what is written is acknowledged, and `lose` says what a power loss takes.
+//! Not here: time, stores and networks, which [`crate::run_cluster`] has.
 
 mod schedules;
 
@@ -83,8 +83,8 @@ fn directory(id: i32, disk: u8) -> DirectoryId {
 }
 
 impl Script {
-    /// Live brokers, and a partition on them that the first one leads. Topics acknowledge what is only written, so that
-    /// a power loss may take what was acknowledged.
+    /// Live brokers, and a partition on them that the first one leads. Topics acknowledge what is only
+    /// written, so that a power loss may take what was acknowledged.
     fn new(replicas: &[i32], minimum: usize) -> Self {
         let image = MetadataImage::new(ClusterId([1; 16]));
         let mut script =
@@ -273,7 +273,8 @@ impl Script {
         }
     }
 
-    /// A follower fetches until there is nothing more, which the leader hears of; what the leader proposes last.
+    /// A follower fetches until there is nothing more, which the leader hears of; what the leader proposes
+    /// last.
     fn fetch(&mut self, follower: i32, leader: i32) -> Option<IsrProposal> {
         let mut proposed = None;
         for _ in 0..4 {
@@ -342,8 +343,8 @@ impl Script {
         }
     }
 
-    /// Everybody who may lead has what was acknowledged, and if something was, a disk of theirs is left. No schedule
-    /// takes more disks than the minimum allows for.
+    /// Everybody who may lead has what was acknowledged, and if something was, a disk of theirs is left. No
+    /// schedule takes more disks than the minimum allows for.
     fn judge(&self) -> Result<(), Violation> {
         let partition = self.partition();
         let mut holders = 0;

@@ -24,9 +24,9 @@ pub(super) const ALL: &[(PlantedBug, Schedule)] = &[
     (PlantedBug::CompleteMoveTooEarly, move_before_a_disk_dies),
 ];
 
-/// Broker 1 leads, is cut off, and leads again without having heard of the leader between. Meanwhile broker 2 has cut
-/// what it had acknowledged to broker 1, as that leader lacked it. Returns a copy of the question with which broker 2
-/// acknowledged it.
+/// Broker 1 leads, is cut off, and leads again without having heard of the leader between. Meanwhile broker 2
+/// has cut what it had acknowledged to broker 1, as that leader lacked it. Returns a copy of the question
+/// with which broker 2 acknowledged it.
 fn until_the_leader_returns() -> (Script, Question) {
     // With a minimum of all three, whoever leaves stays eligible.
     let mut script = Script::new(&[1, 3, 2], 3);
@@ -48,8 +48,8 @@ fn until_the_leader_returns() -> (Script, Question) {
     (script, question)
 }
 
-/// Broker 2 was away while its leader, broker 1, appended this many records, and has them now; the leader's word that it
-/// joins is on its way.
+/// Broker 2 was away while its leader, broker 1, appended this many records, and has them now; the leader's
+/// word that it joins is on its way.
 fn until_it_may_join(records: usize) -> (Script, IsrProposal) {
     let mut script = Script::new(&[1, 2], 1);
     script.fence(2);
@@ -63,7 +63,8 @@ fn until_it_may_join(records: usize) -> (Script, IsrProposal) {
     (script, join)
 }
 
-/// Broker 1 has heard something of broker 2; if it counts that, two records are acknowledged that broker 2 lacks.
+/// Broker 1 has heard something of broker 2; if it counts that, two records are acknowledged that broker 2
+/// lacks.
 fn count_what_was_heard(script: &mut Script, proposal: Option<IsrProposal>) -> Result<(), Violation> {
     if let Some(proposal) = proposal {
         script.propose(1, &proposal);
@@ -91,7 +92,8 @@ fn fetch_of_an_old_epoch() -> Result<(), Violation> {
     count_what_was_heard(&mut script, proposal)
 }
 
-/// KIP-101: a follower doesn't know yet that what it has is acknowledged, and its next leader has less than it.
+/// KIP-101: a follower doesn't know yet that what it has is acknowledged, and its next leader has less than
+/// it.
 fn follower_that_knows_little() -> Result<(), Violation> {
     let mut script = Script::new(&[1, 3, 2], 2);
     script.append(1);
@@ -111,8 +113,8 @@ fn follower_that_knows_little() -> Result<(), Violation> {
     script.judge()
 }
 
-/// KIP-279: broker 2 leads so briefly that nobody hears of its epoch. Its record stands where broker 3, which leads
-/// next, has one of the epoch before.
+/// KIP-279: broker 2 leads so briefly that nobody hears of its epoch. Its record stands where broker 3, which
+/// leads next, has one of the epoch before.
 fn elections_in_quick_succession() -> Result<(), Violation> {
     let mut script = Script::new(&[1, 2, 3], 1);
     script.append(1);
@@ -146,8 +148,8 @@ fn last_replica_standing() -> Result<(), Violation> {
     script.judge()
 }
 
-/// KIP-966: the last replica in sync comes back without what it had only written. The one that was in sync before it
-/// has that.
+/// KIP-966: the last replica in sync comes back without what it had only written. The one that was in sync
+/// before it has that.
 fn last_replica_without_power() -> Result<(), Violation> {
     let mut script = Script::new(&[1, 2], 2);
     script.append(1);
@@ -158,7 +160,8 @@ fn last_replica_without_power() -> Result<(), Violation> {
     script.judge()
 }
 
-/// A follower's question arrives after the follower has lost what it acknowledged with it, and has joined again.
+/// A follower's question arrives after the follower has lost what it acknowledged with it, and has joined
+/// again.
 fn fetch_from_before_a_power_loss() -> Result<(), Violation> {
     let mut script = Script::new(&[1, 2, 3], 2);
     script.append(1);
@@ -180,7 +183,8 @@ fn fetch_from_before_a_power_loss() -> Result<(), Violation> {
     script.judge()
 }
 
-/// KIP-903: the delayed word of a leader that a follower is in sync, which has started again without what it had.
+/// KIP-903: the delayed word of a leader that a follower is in sync, which has started again without what it
+/// had.
 fn join_from_before_a_power_loss() -> Result<(), Violation> {
     let (mut script, late) = until_it_may_join(2);
     script.lose(2, 0);
@@ -188,7 +192,8 @@ fn join_from_before_a_power_loss() -> Result<(), Violation> {
     script.judge()
 }
 
-/// A leader's word that a follower joins arrives a second time, after the follower has lagged and was left behind.
+/// A leader's word that a follower joins arrives a second time, after the follower has lagged and was left
+/// behind.
 fn join_that_comes_twice() -> Result<(), Violation> {
     let mut script = Script::new(&[1, 2, 3], 2);
     script.fence(3);
@@ -208,8 +213,8 @@ fn join_that_comes_twice() -> Result<(), Violation> {
     script.judge()
 }
 
-/// The controller refuses that a follower joins, as it is out of service, and the leader goes on without it. Then a
-/// copy of the leader's word arrives, when the follower is in service again.
+/// The controller refuses that a follower joins, as it is out of service, and the leader goes on without it.
+/// Then a copy of the leader's word arrives, when the follower is in service again.
 fn join_that_was_refused() -> Result<(), Violation> {
     let (mut script, join) = until_it_may_join(1);
     script.fence(2);
@@ -221,8 +226,8 @@ fn join_that_was_refused() -> Result<(), Violation> {
     script.judge()
 }
 
-/// A broker has come back with an empty disk, and its leader hasn't heard of that. Counted as in sync, it would let
-/// through what only one disk has of those that may lead; that one dies.
+/// A broker has come back with an empty disk, and its leader hasn't heard of that. Counted as in sync, it
+/// would let through what only one disk has of those that may lead; that one dies.
 fn fetch_with_another_disk() -> Result<(), Violation> {
     let mut script = Script::new(&[1, 2], 2);
     script.destroy(2);
@@ -245,8 +250,9 @@ fn move_before_a_disk_dies() -> Result<(), Violation> {
     script.judge()
 }
 
-/// KAFKA-18723: a leader's answer waits for its turn, as a place in a file. The leader is deposed meanwhile, and has what its
-/// successor wrote in that place when the answer is sent; the follower hasn't heard of the successor.
+/// KAFKA-18723: a leader's answer waits for its turn, as a place in a file. The leader is deposed meanwhile,
+/// and has what its successor wrote in that place when the answer is sent; the follower hasn't heard of the
+/// successor.
 fn answer_that_waits_for_its_turn() -> Result<(), Violation> {
     let mut script = Script::new(&[1, 3, 2], 2);
     script.append(1);
@@ -272,7 +278,8 @@ fn answer_that_waits_for_its_turn() -> Result<(), Violation> {
     script.judge()
 }
 
-/// Broker 1 has led, has a record that the others don't have, and is back; nobody has heard of the new leader, 2, yet.
+/// Broker 1 has led, has a record that the others don't have, and is back; nobody has heard of the new
+/// leader, 2, yet.
 fn deposed_with_a_record_of_its_own() -> Script {
     let mut script = Script::new(&[1, 2, 3], 2);
     script.append(1);
@@ -284,8 +291,8 @@ fn deposed_with_a_record_of_its_own() -> Script {
     script
 }
 
-/// A leader's word to cut the log comes twice. In between the follower has cut it, has got as much again from the leader, and
-/// has joined those in sync.
+/// A leader's word to cut the log comes twice. In between the follower has cut it, has got as much again from
+/// the leader, and has joined those in sync.
 fn word_that_comes_twice() -> Result<(), Violation> {
     let mut script = deposed_with_a_record_of_its_own();
     script.learn(&[1, 2, 3]);
@@ -302,8 +309,8 @@ fn word_that_comes_twice() -> Result<(), Violation> {
     script.judge()
 }
 
-/// A leader has let go all that a follower has, and more of what it hasn't: the follower's log ends just where the leader's
-/// begins, with a record that was never acknowledged.
+/// A leader has let go all that a follower has, and more of what it hasn't: the follower's log ends just
+/// where the leader's begins, with a record that was never acknowledged.
 fn log_that_begins_where_another_ends() -> Result<(), Violation> {
     let mut script = deposed_with_a_record_of_its_own();
     script.learn(&[2, 3]);

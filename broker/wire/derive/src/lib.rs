@@ -1,8 +1,8 @@
 //! The derive macro of the wire codec: `#[derive(Message)]` over a plain struct writes its decoder, its
 //! encoder, its `Default` and, with the feature `generate`, its generator of random values.
 //!
-//! Not here: how a string or an array is written; that is `codec` in `ottla-wire`. The macro is meant for that
-//! crate alone and names its paths from `crate::`.
+//! Not here: how a string or an array is written; that is `codec` in `ottla-wire`. The macro is meant for
+//! that crate alone and names its paths from `crate::`.
 //!
 //! Attributes, all inside `#[kafka(…)]`:
 //!

@@ -288,8 +288,8 @@ impl<'a> Decoder<'a> {
         self.memory_limit_bytes - self.memory_left_bytes
     }
 
-    /// Reads the tagged section of a struct: `read` gets each tag, reads its value and says true, or leaves it
-    /// to be skipped and says false.
+    /// Reads the tagged section of a struct: `read` gets each tag, reads its value and says true, or leaves
+    /// it to be skipped and says false.
     ///
     /// # Errors
     /// When a tag is out of order, a size is wrong, or `read` fails.

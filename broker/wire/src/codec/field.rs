@@ -41,7 +41,8 @@ pub trait Field<'a>: Sized {
     /// When the bytes at hand aren't one.
     fn decode(decoder: &mut Decoder<'a>, context: Context) -> Result<Self, DecodeError>;
 
-    /// Passes over a value without keeping it, and has the decoder count what its arrays would take and how long its texts are.
+    /// Passes over a value without keeping it, and has the decoder count what its arrays would take and how
+    /// long its texts are.
     ///
     /// # Errors
     /// The same as those of [`Self::decode`].

@@ -1,5 +1,5 @@
-//! Random values of every message, for tests and as the seeds of the fuzz targets: the same seed gives the same
-//! value.
+//! Random values of every message, for tests and as the seeds of the fuzz targets: the same seed gives the
+//! same value.
 //!
 //! Only with the feature `generate`; the product has none of this.
 

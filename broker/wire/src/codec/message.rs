@@ -27,8 +27,9 @@ pub trait Message<'a>: Field<'a> {
         Self::decode(decoder, context)
     }
 
-    /// Passes over a body in `version` and keeps nothing of it; [`Decoder::memory_bytes`] and [`Decoder::text_bytes`] then
-    /// tell what the arrays of the decoded body take, and how long its texts are.
+    /// Passes over a body in `version` and keeps nothing of it; [`Decoder::memory_bytes`] and
+    /// [`Decoder::text_bytes`] then tell what the arrays of the decoded body take, and how long its texts
+    /// are.
     ///
     /// # Errors
     /// The same as those of [`Self::decode_body`].

@@ -1,5 +1,5 @@
-//! How Kafka's types are written: numbers, strings, bytes, arrays, structs, and the tagged section at the end of
-//! a flexible struct.
+//! How Kafka's types are written: numbers, strings, bytes, arrays, structs, and the tagged section at the end
+//! of a flexible struct.
 //!
 //! Not here: any message; those are in [`crate::messages`].
 

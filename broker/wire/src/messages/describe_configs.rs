@@ -72,7 +72,8 @@ pub struct DescribeConfigsResourceResult<'a> {
     pub is_sensitive: bool,
     /// Where else it is set.
     pub synonyms: Vec<DescribeConfigsSynonym<'a>>,
-    /// Its type: 1 boolean, 2 string, 3 int, 4 short, 5 long, 6 double, 7 list, 8 class, 9 password; 0 unknown.
+    /// Its type: 1 boolean, 2 string, 3 int, 4 short, 5 long, 6 double, 7 list, 8 class, 9 password; 0
+    /// unknown.
     #[kafka(versions = "3+")]
     pub config_type: i8,
     /// What it means.

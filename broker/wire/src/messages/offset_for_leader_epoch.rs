@@ -1,4 +1,5 @@
-//! OffsetForLeaderEpoch: where a leader's epoch ends, so that a consumer notices that records it read are gone.
+//! OffsetForLeaderEpoch: where a leader's epoch ends, so that a consumer notices that records it read are
+//! gone.
 
 use std::borrow::Cow;
 

@@ -1,8 +1,8 @@
-//! Brings what `{:?}` prints of our messages and of the oracle's to one form: the names of the fields and their
-//! plain values, so that a field under a wrong name is noticed even where the bytes agree.
+//! Brings what `{:?}` prints of our messages and of the oracle's to one form: the names of the fields and
+//! their plain values, so that a field under a wrong name is noticed even where the bytes agree.
 
-/// Fields that only the oracle has (version 6 of InitProducerId is unstable), that it doesn't have yet, and ids, which it
-/// prints otherwise.
+/// Fields that only the oracle has (version 6 of InitProducerId is unstable), that it doesn't have yet, and
+/// ids, which it prints otherwise.
 const LEFT_OUT: [&str; 10] = [
     "ack_when_committed",
     "is_cordoned",
@@ -18,8 +18,8 @@ const LEFT_OUT: [&str; 10] = [
 
 /// The form that both are compared in.
 ///
-/// Left out: newtypes' names, `Some`, how bytes, ids and empty or null values are printed (the bytes on the wire
-/// tell those apart).
+/// Left out: newtypes' names, `Some`, how bytes, ids and empty or null values are printed (the bytes on the
+/// wire tell those apart).
 pub fn normal(debug: &str) -> String {
     let mut out = String::new();
     let mut rest = debug;

@@ -49,7 +49,8 @@ pub fn outside(world: &World) -> Result<()> {
     read.has_each_once(&from_inside())
 }
 
-/// A broker's pod is deleted while a client sends: it is back with its volume, and nothing is lost or doubled.
+/// A broker's pod is deleted while a client sends: it is back with its volume, and nothing is lost or
+/// doubled.
 pub fn pod_deleted(world: &World) -> Result<()> {
     let kube = &world.kube;
     let uid = |pod: &str| -> Result<String> {

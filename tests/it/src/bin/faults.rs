@@ -26,7 +26,8 @@ struct Arguments {
     /// Replicas of each partition
     #[arg(long, default_value_t = 3)]
     replicas: usize,
-    /// A setting of the topic under load, such as ack.durability=written, which must fail under power_loss_all
+    /// A setting of the topic under load, such as ack.durability=written, which must fail under
+    /// power_loss_all
     #[arg(long, value_name = "NAME=VALUE")]
     topic_config: Vec<String>,
     /// Records a second, of each client

@@ -121,8 +121,9 @@ impl Cluster {
         }
     }
 
-    /// Waits until all brokers are there, and each partition of the topic has all its replicas in sync. A broker that
-    /// was started again has to be there with a new epoch: until then it only hasn't been missed yet.
+    /// Waits until all brokers are there, and each partition of the topic has all its replicas in sync. A
+    /// broker that was started again has to be there with a new epoch: until then it only hasn't been missed
+    /// yet.
     ///
     /// # Errors
     /// It isn't in time.

@@ -1,5 +1,5 @@
-//! Whether all replicas of the topic under load hold the same bytes on their disks: whatever was damaged, cut short or lost
-//! has to be mended by then, also what no client ever read.
+//! Whether all replicas of the topic under load hold the same bytes on their disks: whatever was damaged, cut
+//! short or lost has to be mended by then, also what no client ever read.
 
 use super::broker::Broker;
 use super::disk::Volume;

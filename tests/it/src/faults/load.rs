@@ -125,8 +125,8 @@ impl Load {
         self.histories.iter().map(read).collect::<Vec<_>>().join("\n")
     }
 
-    /// Stops the clients, which first wait for what they sent; then reads everything with a fresh one. Returns
-    /// the files of the history.
+    /// Stops the clients, which first wait for what they sent; then reads everything with a fresh one.
+    /// Returns the files of the history.
     ///
     /// # Errors
     /// A client fails, or the topic can't be read to its end.

@@ -1,8 +1,8 @@
-//! The matrix of faults: real brokers in network namespaces, on disks that can lose power, under load from librdkafka
-//! and Apache Kafka's own client, judged by the history that these write.
+//! The matrix of faults: real brokers in network namespaces, on disks that can lose power, under load from
+//! librdkafka and Apache Kafka's own client, judged by the history that these write.
 //!
-//! A program rather than a `cargo test` target, as it needs root and takes minutes (`cargo xtask faults`). The seed
-//! chooses what is done when, not what the brokers make of it: real time can't be repeated.
+//! A program rather than a `cargo test` target, as it needs root and takes minutes (`cargo xtask faults`).
+//! The seed chooses what is done when, not what the brokers make of it: real time can't be repeated.
 
 mod random;
 mod shell;
@@ -67,7 +67,8 @@ pub struct Options {
 /// What a cluster's start, the last round and the final reading take besides the faults themselves.
 const OVERHEAD: Duration = Duration::from_secs(10);
 
-/// How long an acknowledged record may stay unread where nothing fails: far more than it takes on any machine.
+/// How long an acknowledged record may stay unread where nothing fails: far more than it takes on any
+/// machine.
 const LAG_MAX: Duration = Duration::from_secs(10);
 
 /// Runs scenarios, in lanes side by side; tells how many passed and failed. [`enter`] comes first.

@@ -6,7 +6,8 @@ use anyhow::Result;
 
 use super::shell::{feed, read, run};
 
-/// The bridge and the namespaces on it, one of several side by side. All is gone with the namespaces of the run itself.
+/// The bridge and the namespaces on it, one of several side by side. All is gone with the namespaces of the
+/// run itself.
 #[derive(Debug, Clone, Copy)]
 pub struct Net {
     lane: usize,

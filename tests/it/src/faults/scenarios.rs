@@ -369,8 +369,8 @@ fn wiped_disk(world: &mut World) -> Result<()> {
     })
 }
 
-/// Topics that are made, deleted and made again while a broker is away. None may be left half made, and the broker
-/// that returns must not take the new one for the old.
+/// Topics that are made, deleted and made again while a broker is away. None may be left half made, and the
+/// broker that returns must not take the new one for the old.
 fn admin_churn(world: &mut World) -> Result<()> {
     let id = world.any_leader()?;
     let (all, others) = (world.cluster.ids(), world.cluster.others(id));

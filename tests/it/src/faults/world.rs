@@ -105,7 +105,8 @@ impl World {
         eprintln!("{:18} {:6.1} s  {what}", self.plan.name, self.began.elapsed().as_secs_f64());
     }
 
-    /// Tells after which faults writes paused for long, and when that was: where to look in the brokers' logs.
+    /// Tells after which faults writes paused for long, and when that was: where to look in the brokers'
+    /// logs.
     pub fn tell_slow(&self, verdict: &Verdict) {
         for (client, pauses) in &verdict.pauses {
             for (number, event) in self.events.iter().enumerate() {
@@ -145,7 +146,8 @@ impl World {
         self.random.pick(&ids)
     }
 
-    /// The one broker whose disk is damaged, chosen once: damage on more disks than the promise allows proves nothing.
+    /// The one broker whose disk is damaged, chosen once: damage on more disks than the promise allows proves
+    /// nothing.
     pub fn damaged_broker(&mut self) -> usize {
         if let Some(id) = self.damaged {
             return id;

@@ -1,5 +1,5 @@
-//! What single chores need, set up by the same code as in `verify`: just that, when it isn't there, with a word about
-//! how far it is.
+//! What single chores need, set up by the same code as in `verify`: just that, when it isn't there, with a
+//! word about how far it is.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,7 +14,8 @@ use super::{go, install, is_root, java, lacking, python};
 use crate::paths;
 use crate::verify::Env;
 
-/// How long making a thing may take. Kubernetes takes from 6 to 36 minutes, by the machine and what else it does.
+/// How long making a thing may take. Kubernetes takes from 6 to 36 minutes, by the machine and what else it
+/// does.
 const LIMIT: Duration = Duration::from_secs(2 * 3600);
 /// What is done sooner needs no word.
 const QUIET: Duration = Duration::from_secs(2);
@@ -63,7 +64,8 @@ pub const KUBERNETES: Need =
 /// Sets up what isn't there of `needs`.
 ///
 /// # Errors
-/// Something is missing that only root can install, or making a thing fails; its output is in the log that is named.
+/// Something is missing that only root can install, or making a thing fails; its output is in the log that is
+/// named.
 pub fn provide(needs: &[&Need]) -> Result<()> {
     if needs.is_empty() {
         return Ok(());

@@ -250,8 +250,8 @@ pub const STEPS: &[Step] = &[
         name: "fuzz",
         about: "each fuzz target for one minute",
         fast: false,
-        // A minute each however fast they go, and four at once: what is tested beside them mostly waits, and goes
-        // first.
+        // A minute each however fast they go, and four at once: what is tested beside them mostly waits, and
+        // goes first.
         lane: Lane::Aside,
         minutes: 45,
         needs: &["packages"],
@@ -283,7 +283,8 @@ pub const STEPS: &[Step] = &[
         minutes: 20,
         needs: &["release", "python", "kafka-tools"],
         runner: Runner::Plain,
-        // Last, when little is built or fuzzed beside it. It stands that, but its figures are of how long writes pause.
+        // Last, when little is built or fuzzed beside it. It stands that, but its figures are of how long
+        // writes pause.
         run: |env| env.xtask(&["faults", "--seed", "1", "--minutes", "6", "--lanes", "2"]),
         ..CHECK
     },

@@ -61,13 +61,15 @@ impl Disk {
         self.volume().powered = false;
     }
 
-    /// Unmounts it, so that no cache survives, changes it, and mounts it again. No process may use it meanwhile.
+    /// Unmounts it, so that no cache survives, changes it, and mounts it again. No process may use it
+    /// meanwhile.
     ///
     /// # Errors
     /// It is in use, or can't be mounted again.
     pub fn remount(&mut self, change: impl FnOnce(&mut Volume)) -> io::Result<()> {
         if let Some(session) = self.session.take() {
-            // The kernel tells the end of a connection by one of two errors, and the library knows only the other.
+            // The kernel tells the end of a connection by one of two errors, and the library knows only the
+            // other.
             session.umount_and_join().or_else(|error| match Errno::from_io_error(&error) {
                 Some(Errno::CONNABORTED) => Ok(()),
                 _ => Err(error),

@@ -20,8 +20,8 @@ pub enum Node {
     Folder(Folder),
 }
 
-/// Names, and the changes to them that weren't synced, in order. Each is atomic, and a later one never survives
-/// an earlier one of the same folder, as with any file system that keeps a journal.
+/// Names, and the changes to them that weren't synced, in order. Each is atomic, and a later one never
+/// survives an earlier one of the same folder, as with any file system that keeps a journal.
 #[derive(Debug, Clone, Default)]
 pub struct Folder {
     names: BTreeMap<OsString, u64>,
