@@ -1,5 +1,5 @@
-//! What the active controller does unasked, now and then: it gives preferred leaders their partitions back, empties
-//! brokers, and completes what is left lying.
+//! What the active controller does unasked, now and then: it gives preferred leaders their partitions back,
+//! empties brokers, and completes what is left lying.
 
 use ottla_placement as placement;
 use ottla_types::BrokerId;
@@ -55,8 +55,8 @@ impl MetadataImage {
         unsettled
     }
 
-    /// The next moves off the brokers that are being emptied: each replica goes to the broker that holds least, and
-    /// only so many at a time.
+    /// The next moves off the brokers that are being emptied: each replica goes to the broker that holds
+    /// least, and only so many at a time.
     fn moves_off_draining_brokers(&self) -> Vec<Reassignment> {
         let is_draining = |id: &BrokerId| self.broker(*id).is_some_and(|broker| broker.draining);
         if !self.brokers.values().any(|broker| broker.draining) {
@@ -79,7 +79,8 @@ impl MetadataImage {
     }
 }
 
-/// `replicas` with others in the place of those on draining brokers; none if nothing has to move, or nobody can take it.
+/// `replicas` with others in the place of those on draining brokers; none if nothing has to move, or nobody
+/// can take it.
 fn without_draining(
     loads: &mut [placement::Broker],
     replicas: &[BrokerId],

@@ -52,8 +52,9 @@ impl Draft {
 
     /// Gives a topic this configuration, which was checked.
     ///
-    /// When `min.insync.replicas` falls, an ISR may be large enough at once: the high watermark may then move past the
-    /// replicas that were eligible, so their eligibility ends in the same entry of the log, before any leader knows.
+    /// When `min.insync.replicas` falls, an ISR may be large enough at once: the high watermark may then move
+    /// past the replicas that were eligible, so their eligibility ends in the same entry of the log, before
+    /// any leader knows.
     pub(super) fn configure(&mut self, topic: &TopicImage, config: BTreeMap<String, String>) {
         if config == topic.config {
             return;
@@ -140,8 +141,8 @@ fn invalid_config(message: String) -> TopicError {
     TopicError::new(TopicErrorKind::InvalidConfig, message)
 }
 
-/// Does one operation on the configuration `key`, whose definition may be unknown: to take away what isn't there is no
-/// mistake, whatever it is called.
+/// Does one operation on the configuration `key`, whose definition may be unknown: to take away what isn't
+/// there is no mistake, whatever it is called.
 fn operate(
     mut config: BTreeMap<String, String>,
     key: &str,

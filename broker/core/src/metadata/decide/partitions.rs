@@ -76,10 +76,13 @@ impl MetadataImage {
     /// A new partition with these replicas, which were checked. Those that aren't live join the ISR later.
     pub(super) fn new_partition(&self, replicas: &[BrokerId]) -> PartitionImage {
         let isr: Vec<BrokerId> = replicas.iter().copied().filter(|id| self.brokers[id].is_active()).collect();
+        assert!(replicas.len() <= REPLICATION_FACTOR_MAX, "the number of replicas was checked: {replicas:?}");
         PartitionImage {
             replicas: replicas.to_vec(),
             directories: replicas.iter().map(|id| self.brokers[id].directory_id).collect(),
-            leader: Some(*isr.first().expect("one of the replicas was checked to be live")),
+            leader: Some(
+                *isr.first().expect("`check_replicas` and the placement see to it that one is live"),
+            ),
             isr,
             elr: vec![],
             last_known_leader: None,
@@ -92,8 +95,8 @@ impl MetadataImage {
         }
     }
 
-    /// What each broker holds that isn't being emptied. Those that are out of service are among them: a topic may be
-    /// created while a broker restarts.
+    /// What each broker holds that isn't being emptied. Those that are out of service are among them: a topic
+    /// may be created while a broker restarts.
     pub(super) fn loads(&self) -> Vec<placement::Broker> {
         let steady = self.brokers.values().filter(|broker| !broker.draining);
         let load = |broker: &Arc<BrokerImage>| {

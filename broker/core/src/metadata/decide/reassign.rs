@@ -49,7 +49,8 @@ impl MetadataImage {
 
     /// `present` on its way to `target`.
     ///
-    /// A reassignment that is under way is replaced: what it has added so far goes, what it would remove may stay.
+    /// A reassignment that is under way is replaced: what it has added so far goes, what it would remove may
+    /// stay.
     pub(super) fn moved(
         &self,
         topic: &TopicImage,
@@ -77,6 +78,7 @@ impl MetadataImage {
         if !next.is_reassigning() {
             next.original.clear();
         }
+        assert_eq!(next.target(), target, "what is being removed stands at the end of the replicas");
         if !self.may_drop(topic, present, &next) {
             return wrong(format!(
                 "the replicas that the reassignment has added hold what too few others have: wait until more \
@@ -111,8 +113,8 @@ impl MetadataImage {
 }
 
 impl Draft {
-    /// Cancels the reassignments that take replicas off a broker. Where what was added can't be given up any more, the
-    /// move goes on.
+    /// Cancels the reassignments that take replicas off a broker. Where what was added can't be given up any
+    /// more, the move goes on.
     pub(super) fn cancel_moves_off(&mut self, broker: BrokerId) {
         let mut changes = Vec::new();
         let moving = self.image.every_partition().filter(|(_, _, p)| p.removing.contains(&broker));
