@@ -116,8 +116,8 @@ impl Blocks for SnappyBlocks<'_> {
     }
 }
 
-/// The blocks of an LZ4 frame. Like Kafka's Java client it reads the first frame only, and each block for itself, whatever
-/// the frame says of its blocks being linked.
+/// The blocks of an LZ4 frame. Like Kafka's Java client it reads the first frame only, and each block for
+/// itself, whatever the frame says of its blocks being linked.
 pub(crate) struct Lz4Blocks<'a> {
     rest: &'a [u8],
     block_bytes_max: usize,

@@ -1,8 +1,9 @@
 //! Changes of single partitions since a file of all partitions was written: a line each.
 //!
-//! The files of all partitions are Kafka's, or as long; to write one for each partition that changes is quadratic. So a
-//! change is a line that is appended to a file of changes. Lines are numbered, and have a checksum of their own. Each is
-//! written twice: so one that is torn, and was never believed, differs from one that was damaged since.
+//! The files of all partitions are Kafka's, or as long; to write one for each partition that changes is
+//! quadratic. So a change is a line that is appended to a file of changes. Lines are numbered, and have a
+//! checksum of their own. Each is written twice: so one that is torn, and was never believed, differs from
+//! one that was damaged since.
 
 use ottla_types::{Offset, PartitionIndex, TopicName, TopicPartition};
 
@@ -27,8 +28,8 @@ pub enum OffsetChange {
 }
 
 impl SavedOffsets {
-    /// What is said after a change. To repeat changes upon what came of them, or of later ones, takes no recovery point
-    /// past where it is.
+    /// What is said after a change. To repeat changes upon what came of them, or of later ones, takes no
+    /// recovery point past where it is.
     #[must_use]
     pub fn after(self, change: OffsetChange) -> Self {
         match change {
@@ -78,7 +79,8 @@ pub fn seal_change(number: u64, change: &str) -> String {
     line.repeat(2)
 }
 
-/// The changes in a file, in their order; `None` when one is missing that others follow. What is torn at the end is none.
+/// The changes in a file, in their order; `None` when one is missing that others follow. What is torn at the
+/// end is none.
 pub fn unseal_changes(file: &[u8]) -> Option<Vec<&str>> {
     let mut changes: Vec<&str> = Vec::new();
     for (number, change) in file.split(|byte| *byte == b'\n').filter_map(unseal) {

@@ -1,7 +1,8 @@
-//! The four compressions of record batches: whole batches, and the records of one as a stream in bounded memory.
+//! The four compressions of record batches: whole batches, and the records of one as a stream in bounded
+//! memory.
 //!
-//! Snappy is written in the frames that Kafka's Java client uses; read are those and the raw form, which librdkafka
-//! and Go clients send.
+//! Snappy is written in the frames that Kafka's Java client uses; read are those and the raw form, which
+//! librdkafka and Go clients send.
 
 use std::io::{Read, Write};
 
@@ -13,7 +14,8 @@ const SNAPPY_FRAME_BYTES: usize = 32 << 10;
 /// What a frame of Zstandard starts with, little-endian.
 const ZSTD_MAGIC: [u8; 4] = 0xFD2F_B528_u32.to_le_bytes();
 
-/// Windows of 8 MiB are what every reader of Zstandard has to bear, and 128 MiB are what Kafka's Java client bears.
+/// Windows of 8 MiB are what every reader of Zstandard has to bear, and 128 MiB are what Kafka's Java client
+/// bears.
 const ZSTD_WINDOW_LOG_FREE: u32 = 23;
 const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 
@@ -25,8 +27,8 @@ pub const DECODER_BYTES_MAX: usize = BLOCK_BYTES_MAX + DECODER_BYTES_MIN;
 
 /// A batch may always grow to so many bytes when it is decompressed.
 const INFLATED_BYTES_FREE: usize = 32 << 20;
-/// Beyond those, to so many times its compressed size: what LZ4 can reach. More of it is an attack, or one value
-/// repeated for ever, which a client sends again in smaller batches.
+/// Beyond those, to so many times its compressed size: what LZ4 can reach. More of it is an attack, or one
+/// value repeated for ever, which a client sends again in smaller batches.
 const INFLATED_RATIO_MAX: usize = 256;
 /// And never to more than this.
 const INFLATED_BYTES_MAX: usize = 1 << 30;
@@ -97,7 +99,8 @@ pub fn decompress(codec: Codec, records: &[u8], bytes_max: usize) -> Result<Vec<
     if inflated.len() > bytes_max { Err(too_long()) } else { Ok(inflated) }
 }
 
-/// Reads a batch's records as they are decompressed. It takes about [`decoder_bytes`] of memory, however many there are.
+/// Reads a batch's records as they are decompressed. It takes about [`decoder_bytes`] of memory, however many
+/// there are.
 ///
 /// # Errors
 /// When the bytes don't even begin as they should; the rest is found by reading.
@@ -121,8 +124,8 @@ pub(crate) fn decoder<'a>(codec: Codec, records: &'a [u8]) -> Result<Box<dyn Rea
     })
 }
 
-/// What it takes in memory to read compressed records, in bytes: the greatest block or window that they speak of.
-/// What isn't compressed takes nothing.
+/// What it takes in memory to read compressed records, in bytes: the greatest block or window that they speak
+/// of. What isn't compressed takes nothing.
 pub fn decoder_bytes(codec: Codec, records: &[u8]) -> usize {
     let bytes = match codec {
         Codec::None => return 0,

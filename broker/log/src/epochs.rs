@@ -1,4 +1,5 @@
-//! Where each leader's epoch begins in a partition, and `leader-epoch-checkpoint`, its file in Kafka's format.
+//! Where each leader's epoch begins in a partition, and `leader-epoch-checkpoint`, its file in Kafka's
+//! format.
 
 use ottla_types::{LeaderEpoch, Offset};
 
@@ -38,8 +39,8 @@ impl LeaderEpochs {
         true
     }
 
-    /// Takes note of a batch of `epoch` at `start` that comes to stand between others: later epochs stay. Returns
-    /// whether that is news; an epoch that doesn't fit between its neighbours is none.
+    /// Takes note of a batch of `epoch` at `start` that comes to stand between others: later epochs stay.
+    /// Returns whether that is news; an epoch that doesn't fit between its neighbours is none.
     pub fn fill_in(&mut self, epoch: LeaderEpoch, start: Offset) -> bool {
         let at = self.entries.partition_point(|entry| entry.0 < epoch);
         let follows = at.checked_sub(1).is_none_or(|before| self.entries[before].1 < start);
@@ -58,8 +59,8 @@ impl LeaderEpochs {
         Some(self.entries[count.checked_sub(1)?].0)
     }
 
-    /// The greatest epoch up to `epoch` and the offset after its last record, as OffsetForLeaderEpoch answers;
-    /// `None` when no epoch that old is known.
+    /// The greatest epoch up to `epoch` and the offset after its last record, as OffsetForLeaderEpoch
+    /// answers; `None` when no epoch that old is known.
     pub fn end_offset_for(&self, epoch: LeaderEpoch, log_end: Offset) -> Option<(LeaderEpoch, Offset)> {
         let count = self.entries.partition_point(|entry| entry.0 <= epoch);
         let found = self.entries[count.checked_sub(1)?].0;
@@ -75,8 +76,8 @@ impl LeaderEpochs {
 
     /// Forgets the epochs that end before `start`, or there. Returns whether something changed.
     ///
-    /// The one that is left first begins where it did: so a log without records tells the epoch of its last ones from one
-    /// that is yet to begin where it ends.
+    /// The one that is left first begins where it did: so a log without records tells the epoch of its last
+    /// ones from one that is yet to begin where it ends.
     pub fn advance_start(&mut self, start: Offset) -> bool {
         let passed = self.entries.partition_point(|entry| entry.1 <= start).saturating_sub(1);
         self.entries.drain(..passed);
@@ -113,8 +114,8 @@ impl LeaderEpochs {
     }
 }
 
-/// The length of the first of `records`' batches, up to the first one of a later epoch than `latest`. What is malformed
-/// is of no epoch.
+/// The length of the first of `records`' batches, up to the first one of a later epoch than `latest`. What is
+/// malformed is of no epoch.
 pub fn up_to_epoch(records: &[u8], latest: LeaderEpoch) -> usize {
     let mut at = 0;
     while let Some(header) = BatchHeader::new(&records[at..]).filter(|header| check_header(*header).is_ok()) {

@@ -1,6 +1,8 @@
-//! The header of a record batch, format version 2: a view over its bytes and the patched copy that is written.
+//! The header of a record batch, format version 2: a view over its bytes and the patched copy that is
+//! written.
 //!
-//! Not here: checks ([`crate::validate_produce`], [`crate::check_batch`]) and single records ([`crate::Records`]).
+//! Not here: checks ([`crate::validate_produce`], [`crate::check_batch`]) and single records
+//! ([`crate::Records`]).
 
 use std::fmt;
 
@@ -70,7 +72,8 @@ pub struct BatchHeader<'a> {
 }
 
 impl<'a> BatchHeader<'a> {
-    /// Views the header at the start of `bytes`; `None` when there are fewer than [`HEADER_BYTES`]. Checks nothing else.
+    /// Views the header at the start of `bytes`; `None` when there are fewer than [`HEADER_BYTES`]. Checks
+    /// nothing else.
     pub fn new(bytes: &'a [u8]) -> Option<Self> {
         Some(Self { bytes: bytes.first_chunk()? })
     }
@@ -226,8 +229,8 @@ pub fn patch_header(batch: &[u8], base_offset: Offset, leader_epoch: LeaderEpoch
     header
 }
 
-/// The header of `batch`, which holds all of it, with this greatest timestamp. Where something changes by that, the CRC
-/// is computed again.
+/// The header of `batch`, which holds all of it, with this greatest timestamp. Where something changes by
+/// that, the CRC is computed again.
 ///
 /// # Panics
 /// When `batch` is shorter than a header; it has been checked before.

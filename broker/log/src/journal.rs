@@ -1,12 +1,13 @@
 //! The journal's format: groups of small writes to many partitions, in one sequential file.
 //!
-//! It is our own, as Kafka has no such file. A group begins at a multiple of [`BLOCK_BYTES`] with a header (big-endian:
-//! magic, CRC-32C of all that follows, generation u64, number of the first entry u64, entries u32, bytes of the entries
-//! u32) and is padded with zeros. An entry is a head (kind u8, topic id, partition i32, next offset i64, segment i64,
-//! position u64, length u32) and as many bytes. Entries are numbered without a gap within a group.
+//! It is our own, as Kafka has no such file. A group begins at a multiple of [`BLOCK_BYTES`] with a header
+//! (big-endian: magic, CRC-32C of all that follows, generation u64, number of the first entry u64, entries
+//! u32, bytes of the entries u32) and is padded with zeros. An entry is a head (kind u8, topic id, partition
+//! i32, next offset i64, segment i64, position u64, length u32) and as many bytes. Entries are numbered
+//! without a gap within a group.
 //!
-//! A file that is used again still holds groups of its old generation: a group counts only in a file of its own
-//! generation, and only if its numbers rise.
+//! A file that is used again still holds groups of its old generation: a group counts only in a file of its
+//! own generation, and only if its numbers rise.
 
 use std::ops::Range;
 
@@ -34,7 +35,8 @@ pub struct JournalWrite {
     pub bytes: Range<usize>,
 }
 
-/// What a group says of one partition: everything below `next_offset` is durable, by this write or by earlier ones.
+/// What a group says of one partition: everything below `next_offset` is durable, by this write or by earlier
+/// ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JournalEntry {
     /// Its number; numbers rise over all files.
@@ -140,7 +142,8 @@ impl JournalGroup {
 pub struct JournalContent {
     /// The entries, by rising number.
     pub entries: Vec<JournalEntry>,
-    /// Bytes between whole groups that are no group: damage, as a group is written after the one before was synced.
+    /// Bytes between whole groups that are no group: damage, as a group is written after the one before was
+    /// synced.
     pub damaged: Vec<Range<usize>>,
 }
 

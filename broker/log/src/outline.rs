@@ -1,7 +1,8 @@
-//! The outline of a batch's records: where they stand and when, whether they have keys, and whether all is well-formed.
+//! The outline of a batch's records: where they stand and when, whether they have keys, and whether all is
+//! well-formed.
 //!
-//! Records are read as they are decompressed, with nothing copied but a small buffer; keys and values are stepped over.
-//! Uncompressed ones are walked where they lie.
+//! Records are read as they are decompressed, with nothing copied but a small buffer; keys and values are
+//! stepped over. Uncompressed ones are walked where they lie.
 
 use std::io::Read;
 
@@ -37,8 +38,8 @@ pub enum OutlineError {
     },
 }
 
-/// Reads the records that follow `header` in a batch and shows each to `visit`, until it says no. What follows the last
-/// one is malformed, too.
+/// Reads the records that follow `header` in a batch and shows each to `visit`, until it says no. What
+/// follows the last one is malformed, too.
 ///
 /// # Errors
 /// When they aren't what the header says, or have more than `bytes_max` bytes once they are decompressed.

@@ -35,8 +35,8 @@ pub struct Incoming {
 
 /// Whether the segment has to be closed before `incoming` goes in; Kafka's rule.
 ///
-/// Its age is that of the records: from its first batch's to those that come (KAFKA-4099), so that records from long ago
-/// fill segments like others.
+/// Its age is that of the records: from its first batch's to those that come (KAFKA-4099), so that records
+/// from long ago fill segments like others.
 pub fn must_roll(segment: &ActiveSegment, config: &LogConfig, incoming: &Incoming, now_ms: i64) -> bool {
     let Incoming { bytes, last_offset, max_timestamp_ms } = *incoming;
     if segment.bytes == 0 {

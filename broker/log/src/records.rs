@@ -1,6 +1,7 @@
 //! Single records of an uncompressed batch: building a batch from records and reading them back, bounded.
 //!
-//! Not here: compression. Who compresses does it over the bytes after the header and builds with [`BatchBuilder::build_compressed`].
+//! Not here: compression. Who compresses does it over the bytes after the header and builds with
+//! [`BatchBuilder::build_compressed`].
 
 use ottla_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId};
 

@@ -1,4 +1,5 @@
-//! Walking the batches of a segment over any source of bytes: with CRCs after a crash, by headers alone otherwise.
+//! Walking the batches of a segment over any source of bytes: with CRCs after a crash, by headers alone
+//! otherwise.
 
 use ottla_types::Offset;
 
@@ -111,11 +112,12 @@ impl<S: ByteSource + ?Sized> Window<'_, S> {
 const WINDOW_BYTES_CRC: usize = 256 << 10;
 const WINDOW_BYTES_HEADERS: usize = 4 << 10;
 
-/// Walks the batches in `positions` of the source and shows each good one to `visit`, which says whether to go on.
+/// Walks the batches in `positions` of the source and shows each good one to `visit`, which says whether to
+/// go on.
 ///
-/// Stops at the first batch that is torn, corrupt, or doesn't follow on the one before; the first one has to begin at
-/// `first_offset`. The base offset isn't covered by the CRC, so this is what finds it changed. Memory is bounded,
-/// whatever the length fields say.
+/// Stops at the first batch that is torn, corrupt, or doesn't follow on the one before; the first one has to
+/// begin at `first_offset`. The base offset isn't covered by the CRC, so this is what finds it changed.
+/// Memory is bounded, whatever the length fields say.
 ///
 /// # Errors
 /// Those of the source.

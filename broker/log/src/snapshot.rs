@@ -1,9 +1,9 @@
 //! The file of the producers' state, `<offset>.snapshot`, in Kafka's format (version 1).
 //!
-//! Kafka keeps one entry a producer: its last batch. We write one for each batch that is remembered, the last one
-//! last: Kafka's reader lets the last entry of a producer win, ours joins them, so retries of all five are still
-//! recognized after a restart. The last batch is written once more, with the time at which the producer was last heard
-//! in the place of the batch's: a reader takes that field for the producer's age.
+//! Kafka keeps one entry a producer: its last batch. We write one for each batch that is remembered, the last
+//! one last: Kafka's reader lets the last entry of a producer win, ours joins them, so retries of all five
+//! are still recognized after a restart. The last batch is written once more, with the time at which the
+//! producer was last heard in the place of the batch's: a reader takes that field for the producer's age.
 
 use std::fmt;
 

@@ -229,10 +229,11 @@ impl ValidBatch {
     }
 }
 
-/// Checks what a client sends for one partition: exactly one batch that a client may write, and each of its records.
+/// Checks what a client sends for one partition: exactly one batch that a client may write, and each of its
+/// records.
 ///
-/// The header that comes back has the greatest timestamp as the records say it, or the time of the append where the topic
-/// wants that. Compressed records are read as a stream, up to `inflated_max` bytes.
+/// The header that comes back has the greatest timestamp as the records say it, or the time of the append
+/// where the topic wants that. Compressed records are read as a stream, up to `inflated_max` bytes.
 ///
 /// # Errors
 /// Says the first rule that it breaks, in the order in which Kafka looks.
@@ -274,7 +275,8 @@ pub fn validate_produce(
     Ok(ValidBatch { header: with_times(payload, config.timestamp_type, time) })
 }
 
-/// Checks that a client's batch fits into a segment. A log takes others too, such as a leader took with other settings.
+/// Checks that a client's batch fits into a segment. A log takes others too, such as a leader took with other
+/// settings.
 ///
 /// # Errors
 /// When it doesn't.

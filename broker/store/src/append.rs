@@ -58,8 +58,8 @@ enum Committed {
 }
 
 impl PartitionLog {
-    /// Checks one batch of a client: its structure, each of its records, what the topic takes. No lock is held meanwhile,
-    /// and compressed records are read up to `inflated_max` bytes, which takes its time.
+    /// Checks one batch of a client: its structure, each of its records, what the topic takes. No lock is
+    /// held meanwhile, and compressed records are read up to `inflated_max` bytes, which takes its time.
     ///
     /// # Errors
     /// The batch can't be appended then.
@@ -178,8 +178,8 @@ impl PartitionLog {
     }
 
     /// Decides how what was just written becomes durable: a small append through the journal, unless it would
-    /// overtake what isn't durable yet. Only the size decides, which wins with many partitions and loses with few;
-    /// see docs/decisions/acknowledgement-and-sync.md for the figures.
+    /// overtake what isn't durable yet. Only the size decides, which wins with many partitions and loses with
+    /// few; see docs/decisions/acknowledgement-and-sync.md for the figures.
     fn commit_by(self: &Arc<Self>, state: &mut State, position: u64, parts: &[&[u8]]) -> Committed {
         let overtakes = state.direct && self.shared.bug != Some(StoreBug::OvertakeUnsynced);
         let written_is_enough = self.is_written_enough();
@@ -209,7 +209,8 @@ impl PartitionLog {
         let max_timestamp_ms = headers.iter().map(BatchHeader::max_timestamp).max().unwrap_or(NO_TIMESTAMP);
         check_epochs(state, headers)?;
         let incoming = Incoming { bytes, last_offset, max_timestamp_ms };
-        // What was cut may still be on its way to someone, as a place in the file: nothing else is ever written there.
+        // What was cut may still be on its way to someone, as a place in the file: nothing else is ever
+        // written there.
         let was_cut = state.active().was_cut && self.shared.bug != Some(StoreBug::WriteOverWhatWasCut);
         if was_cut || must_roll(&active_segment(state), config, &incoming, now_ms) {
             self.roll(state, config, now_ms)?;
@@ -306,8 +307,8 @@ impl PartitionLog {
         Ok(())
     }
 
-    /// Writes the producers' snapshot at `offset`, which is the log's end. It is not synced: losing it costs time at
-    /// the next start only, and its checksum tells.
+    /// Writes the producers' snapshot at `offset`, which is the log's end. It is not synced: losing it costs
+    /// time at the next start only, and its checksum tells.
     pub(crate) fn save_producers(&self, state: &mut State, offset: Offset) {
         assert_eq!(offset, state.end(), "the producers' state is that of the log's end");
         if state.damaged.iter().any(|damage| damage.hides_producers) {

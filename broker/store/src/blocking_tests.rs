@@ -85,7 +85,8 @@ fn look(store: &Store, log: &PartitionLog, other: &Arc<PartitionLog>) {
     }
 }
 
-/// Holds up each sync of `act` in turn, until there is none more, and looks around meanwhile. Returns how many there were.
+/// Holds up each sync of `act` in turn, until there is none more, and looks around meanwhile. Returns how
+/// many there were.
 fn nobody_waits(prepare: impl Fn(&Path), act: impl Fn(&Store, &PartitionLog) + Send + Sync + Copy) -> u32 {
     for sync in 0.. {
         let dir = tempfile::tempdir().unwrap();

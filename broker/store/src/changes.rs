@@ -1,8 +1,9 @@
-//! A file of changes beside a file of all partitions: one partition's change costs one line and one sync, however many
-//! there are.
+//! A file of changes beside a file of all partitions: one partition's change costs one line and one sync,
+//! however many there are.
 //!
-//! Lines go to the newest generation's file. Who writes all anew begins a generation first; once all is written, durably,
-//! the older generations go. So after a crash the lines may be repeated upon what they are already in.
+//! Lines go to the newest generation's file. Who writes all anew begins a generation first; once all is
+//! written, durably, the older generations go. So after a crash the lines may be repeated upon what they are
+//! already in.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -79,8 +80,8 @@ struct Current {
 }
 
 impl Current {
-    /// The newest file of the process before, if all that is in it is whole: on a full disk it may be the only one that has
-    /// room.
+    /// The newest file of the process before, if all that is in it is whole: on a full disk it may be the
+    /// only one that has room.
     fn go_on(file: Arc<dyn DiskFile>, path: PathBuf, content: &[u8], changes: &[&str]) -> Option<Self> {
         let sealed: String =
             changes.iter().zip(0..).map(|(change, number)| seal_change(number, change)).collect();
@@ -93,7 +94,8 @@ impl Current {
 }
 
 impl Changes {
-    /// Opens the changes called `name` in a folder, and reads them in their order: `None` when a file is damaged.
+    /// Opens the changes called `name` in a folder, and reads them in their order: `None` when a file is
+    /// damaged.
     pub(crate) fn open(
         disk: &Arc<dyn Disk>,
         folder: &Path,
@@ -181,7 +183,8 @@ impl Changes {
         Err(Unsaved::Fatal(FatalError { action: "write", path: self.folder.clone(), reason }))
     }
 
-    /// Makes the file of a generation, durably named before anything is in it. Until it is begun nobody relies on it.
+    /// Makes the file of a generation, durably named before anything is in it. Until it is begun nobody
+    /// relies on it.
     fn make_file(&self, generation: u64) -> Result<Current, Unsaved> {
         let path = self.folder.join(format!("{}{generation}", self.name));
         let made = (|| {
@@ -212,8 +215,8 @@ impl Changes {
         self.files.lock().current.as_ref().map_or(0, |current| current.bytes)
     }
 
-    /// From here on changes go to a newer file, which is made first, with room set aside: without any, they go to the one
-    /// before. Returns its generation, for [`Self::remove_before`].
+    /// From here on changes go to a newer file, which is made first, with room set aside: without any, they
+    /// go to the one before. Returns its generation, for [`Self::remove_before`].
     pub(crate) fn begin_generation(&self) -> Result<u64, Unsaved> {
         let mut files = self.files.lock();
         self.check(&files)?;
@@ -247,7 +250,8 @@ impl Changes {
         Ok(())
     }
 
-    /// Begins a file where there is none that could be kept. If that can't be done now, the first change tries again.
+    /// Begins a file where there is none that could be kept. If that can't be done now, the first change
+    /// tries again.
     fn begin_first(&self, files: &mut Files) -> Result<(), Unsaved> {
         files.generation = files.generation.max(files.newest() + 1);
         let made = self.make_file(files.generation);
@@ -259,8 +263,8 @@ impl Changes {
         Ok(())
     }
 
-    /// Removes the older files, durably: all that they say is written elsewhere. The oldest goes first, for good: whatever
-    /// stays after a power loss, nothing older is repeated upon what newer ones have said.
+    /// Removes the older files, durably: all that they say is written elsewhere. The oldest goes first, for
+    /// good: whatever stays after a power loss, nothing older is repeated upon what newer ones have said.
     pub(crate) fn remove_before(&self, generation: u64) -> Result<(), Unsaved> {
         let older: Vec<u64> = {
             let files = self.files.lock();
@@ -284,8 +288,8 @@ impl Changes {
         Ok(())
     }
 
-    /// Removes the newest file if nothing is in it, so that a folder that was closed has none. Whoever has a change
-    /// meanwhile waits, and makes another.
+    /// Removes the newest file if nothing is in it, so that a folder that was closed has none. Whoever has a
+    /// change meanwhile waits, and makes another.
     pub(crate) fn remove_unused(&self) {
         let mut files = self.files.lock();
         if files.has_failed {

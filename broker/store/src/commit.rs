@@ -1,8 +1,9 @@
 //! Making appended records durable: what one commit of one partition does, in its order.
 //!
-//! In place: 1. new files' content, then the segments' bytes, oldest first; 2. the names of new files, and of the
-//! folder; 3. only then the durable end advances and hooks are called; 4. index entries follow, never ahead of the
-//! records. Through the journal, 1 and 2 are one sync for all partitions; the segments follow later.
+//! In place: 1. new files' content, then the segments' bytes, oldest first; 2. the names of new files, and of
+//! the folder; 3. only then the durable end advances and hooks are called; 4. index entries follow, never
+//! ahead of the records. Through the journal, 1 and 2 are one sync for all partitions; the segments follow
+//! later.
 
 use std::path::PathBuf;
 use std::sync::Arc;

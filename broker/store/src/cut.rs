@@ -1,13 +1,16 @@
-//! Cutting a log: its tail when a leader says so, or all of it. Its head goes by retention, which has a file of its own.
+//! Cutting a log: its tail when a leader says so, or all of it. Its head goes by retention, which has a file
+//! of its own.
 //!
 //! A recovery point that lies behind the cut is lowered on disk first: what is appended there later is not
 //! yet durable, and recovery must look at it.
 //!
-//! Should the process end meanwhile, the log ends no earlier than at the cut, or than it did: who has acknowledged what
-//! lies below may be asked to lead. Where nothing else is left to say so, its start on disk does.
+//! Should the process end meanwhile, the log ends no earlier than at the cut, or than it did: who has
+//! acknowledged what lies below may be asked to lead. Where nothing else is left to say so, its start on disk
+//! does.
 //!
-//! The disk may take its time, and the log's state is asked for by everyone: it is never held over a sync. While a cut is
-//! under way the log is closed to appends ([`State::closed_at`]), and to those who look it ends at the cut already.
+//! The disk may take its time, and the log's state is asked for by everyone: it is never held over a sync.
+//! While a cut is under way the log is closed to appends ([`State::closed_at`]), and to those who look it
+//! ends at the cut already.
 
 use std::collections::HashSet;
 use std::io;
@@ -62,9 +65,9 @@ struct Doomed {
 impl State {
     /// Forgets what is cut.
     ///
-    /// Bytes of a segment are never written twice, as they may be on their way as a place in its file: a segment of which
-    /// nothing is left goes, and is another file when it comes again; one that is cut takes nothing more. `keeps_file`
-    /// plants the bug that doesn't.
+    /// Bytes of a segment are never written twice, as they may be on their way as a place in its file: a
+    /// segment of which nothing is left goes, and is another file when it comes again; one that is cut takes
+    /// nothing more. `keeps_file` plants the bug that doesn't.
     fn forget(&mut self, cut: Cut, interval_bytes: u32, keeps_file: bool) -> Doomed {
         let (end, mut gone, shortened) = match cut {
             Cut::At(offset, position) => {
@@ -103,10 +106,12 @@ impl State {
 }
 
 impl PartitionLog {
-    /// Removes all records from `offset` on, or from the batch on that holds it. The durable end goes back too.
+    /// Removes all records from `offset` on, or from the batch on that holds it. The durable end goes back
+    /// too.
     ///
     /// # Errors
-    /// When the disk fails; the store has failed then. Without room to begin, or with too many open files, nothing is cut.
+    /// When the disk fails; the store has failed then. Without room to begin, or with too many open files,
+    /// nothing is cut.
     pub fn truncate_to(&self, offset: Offset) -> Result<(), StoreError> {
         let _one = self.commit_lock.lock();
         if offset >= self.end_offset() || self.is_gone()? {
@@ -142,8 +147,8 @@ impl PartitionLog {
         if state.finished { Err(StoreError::Closed) } else { Ok(state.deleted) }
     }
 
-    /// Does what needs a log that stays as it is: all of it is synced, and it takes no appends meanwhile. With the commit
-    /// lock held.
+    /// Does what needs a log that stays as it is: all of it is synced, and it takes no appends meanwhile.
+    /// With the commit lock held.
     pub(crate) fn closed<T, E: From<StoreError>>(&self, act: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
         {
             let mut state = self.state.lock();
@@ -172,7 +177,8 @@ impl PartitionLog {
         };
         self.state.lock().closed_at = Some(kept);
         if let Cut::Anew(start) = cut {
-            // As with the recovery point: a checkpoint that is written meanwhile must not say again what is taken back.
+            // As with the recovery point: a checkpoint that is written meanwhile must not say again what is
+            // taken back.
             self.set_start_at_most(Some(start));
         }
         self.fence(kept, leaves_nothing).inspect_err(|_| self.give_up_cut())?;
@@ -195,8 +201,8 @@ impl PartitionLog {
         Ok(())
     }
 
-    /// Does what may find no room or too many open files while nothing is cut yet: the epochs that are left are written
-    /// beside their file. Returns the file of the segment in which it is cut.
+    /// Does what may find no room or too many open files while nothing is cut yet: the epochs that are left
+    /// are written beside their file. Returns the file of the segment in which it is cut.
     fn prepare_cut(&self, cut: Cut, keeps_file: bool) -> Result<Option<Arc<dyn DiskFile>>, StoreError> {
         let (folder, base, epochs) = {
             let state = self.state.lock();
@@ -221,9 +227,10 @@ impl PartitionLog {
         self.log_file(base, &path).map(Some).map_err(StoreError::io("open", path))
     }
 
-    /// Makes the log's entries in the journal void, durably, as a replay must not bring back what is cut now, and takes
-    /// back what the disk says of the recovery point: in memory first, as a checkpoint that is written meanwhile takes it
-    /// from there. Where nothing may be left of the log, the disk says where it begins.
+    /// Makes the log's entries in the journal void, durably, as a replay must not bring back what is cut now,
+    /// and takes back what the disk says of the recovery point: in memory first, as a checkpoint that is
+    /// written meanwhile takes it from there. Where nothing may be left of the log, the disk says where it
+    /// begins.
     fn fence(&self, durable_to: Offset, leaves_nothing: bool) -> Result<(), StoreError> {
         if self.shared.bug != Some(StoreBug::CutWithoutFence) {
             self.shared.begin_cut(self.journal_key(), durable_to)?;
@@ -260,7 +267,8 @@ impl PartitionLog {
         let (disk, folder) = (&*self.shared.disk, &doomed.folder);
         for (at, base) in doomed.segments.iter().enumerate() {
             if at > 0 && at + 1 == doomed.segments.len() {
-                // The oldest only once the others are gone for good: what is left of a log must not begin later.
+                // The oldest only once the others are gone for good: what is left of a log must not begin
+                // later.
                 self.shared.sync_dir(folder).map_err(StoreError::io("sync", folder))?;
             }
             // One that stays would be taken for a part of the log.
@@ -363,7 +371,8 @@ impl PartitionLog {
         self.flush_indexes();
     }
 
-    /// Where the batch that holds `offset` begins, or the damage that does: its offset, and its position in the segment.
+    /// Where the batch that holds `offset` begins, or the damage that does: its offset, and its position in
+    /// the segment.
     fn boundary(&self, offset: Offset) -> Result<(Offset, u64), StoreError> {
         let (view, path) = {
             let state = self.state.lock();

@@ -1,4 +1,5 @@
-//! The journal and damage on the operating system's disk: what is restored, what is named, scrubbed and mended.
+//! The journal and damage on the operating system's disk: what is restored, what is named, scrubbed and
+//! mended.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -410,8 +411,8 @@ fn damage_is_mended_piece_by_piece() {
     assert_eq!((again.duplicate, again.base_offset), (true, Offset(29)));
 }
 
-/// Whole segments are gone, at the end of the log or in its midst. The broker ends after any piece of any size, and all is
-/// there again in segments of the usual size.
+/// Whole segments are gone, at the end of the log or in its midst. The broker ends after any piece of any
+/// size, and all is there again in segments of the usual size.
 #[test]
 fn a_gap_is_mended_into_segments() {
     for (lost, piece) in [(1..4, 1), (1..4, 5), (1..4, 1_000), (1..5, 7), (2..3, 1), (0..1, 3), (0..5, 1_000)]

@@ -65,8 +65,8 @@ fn no_line_is_written_after_a_sync_that_failed() {
     assert_eq!(unseal_changes(&before).unwrap()[0], "a");
 }
 
-/// A store on a disk that has room for nothing from when the switch is on, but in files of changes for which it was set
-/// aside.
+/// A store on a disk that has room for nothing from when the switch is on, but in files of changes for which
+/// it was set aside.
 fn filling(dir: &Path) -> (Store, Arc<AtomicBool>) {
     let is_full = Arc::new(AtomicBool::new(false));
     (filling_with(dir, &is_full, &Arc::default()), is_full)
@@ -169,7 +169,8 @@ fn releasing_the_journal_on_a_full_disk_ends_nothing() {
     is_full.store(true, Ordering::Release);
     log.truncate_to(Offset(10)).unwrap();
     for _ in 0..2 {
-        // The files of the process before go, and with them what the cuts made void. There is no room for newer entries.
+        // The files of the process before go, and with them what the cuts made void. There is no room for
+        // newer entries.
         store.commit_now().unwrap();
         journal.release(journal.boundary(), u64::MAX, |path| store.inner.shared.sync_dir(path)).unwrap();
     }
@@ -360,8 +361,8 @@ fn refusing(dir: &Path) -> (Store, Arc<Refusal>) {
     (open_watched(dir, watch), refusal)
 }
 
-/// Refuses each opening that `act` needs in turn: it is done, or not at all and then the next time. Returns how many there
-/// were.
+/// Refuses each opening that `act` needs in turn: it is done, or not at all and then the next time. Returns
+/// how many there were.
 fn none_ends_the_store(
     act: impl Fn(&Arc<PartitionLog>) -> bool,
     prepare: impl Fn(&Path, &Store),
@@ -516,7 +517,8 @@ fn old_segments_go_where_there_is_no_room_for_a_new_one() {
     assert_eq!(log.log_start_offset(), log.end_offset());
 }
 
-/// The name of a file that isn't used as it has no room must not come back: the next process would go on with it.
+/// The name of a file that isn't used as it has no room must not come back: the next process would go on with
+/// it.
 #[test]
 fn a_file_of_changes_without_room_is_gone_for_good() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,9 +1,10 @@
-//! Opening one partition's folder: segments, indexes, epochs and producers, with a scan where the disk may hold
-//! less than was written.
+//! Opening one partition's folder: segments, indexes, epochs and producers, with a scan where the disk may
+//! hold less than was written.
 //!
-//! Two offsets say what is known. Below the recovery point the files beside the segments are complete too. Below the
-//! durable end, which the journal may have raised since, the records were durable, so nothing there is ever cut: if it
-//! is damaged, it stays, is named as damage, and reads there say so. What lies past both may be torn, and is cut there.
+//! Two offsets say what is known. Below the recovery point the files beside the segments are complete too.
+//! Below the durable end, which the journal may have raised since, the records were durable, so nothing there
+//! is ever cut: if it is damaged, it stays, is named as damage, and reads there say so. What lies past both
+//! may be torn, and is cut there.
 
 mod durable;
 mod producers;
@@ -115,8 +116,9 @@ pub(crate) fn load_log(recovery: &Recovery<'_>, folder: &Path, known: Known) -> 
     let start = log_start.max(segments[0].base).min(end);
     loader.epochs_changed |= loader.epochs.truncate_to(end) | loader.epochs.advance_start(start);
     if start == end && recovery_point < end && !recovery.clean {
-        // Of records that are gone only the epochs' file tells, and it may be older than the last ones were: a follower that
-        // names an older epoch than it had is told to cut what is acknowledged. Who has no records need name none.
+        // Of records that are gone only the epochs' file tells, and it may be older than the last ones were:
+        // a follower that names an older epoch than it had is told to cut what is acknowledged. Who has no
+        // records need name none.
         loader.epochs_changed |= !std::mem::take(&mut loader.epochs).entries().is_empty();
     }
     let (producers, snapshot_at) = loader.load_producers(&segments, end)?;
@@ -203,7 +205,8 @@ impl Loader<'_> {
         Ok(())
     }
 
-    /// Removes segments that retention let go: their removal may not have reached the disk, or only some of it.
+    /// Removes segments that retention let go: their removal may not have reached the disk, or only some of
+    /// it.
     fn remove_before(&mut self, log_start: Offset) -> Result<(), StoreError> {
         let passed = self.files.logs.windows(2).take_while(|two| two[1].0 <= log_start).count();
         let gone: Vec<_> = self.files.logs.drain(..passed).collect();
@@ -237,8 +240,8 @@ impl Loader<'_> {
 
     /// The epochs may be newer than what is known of the log; its batches say them again.
     ///
-    /// So may those from before a cut, if their file wasn't replaced in time. The log may have grown past the cut since,
-    /// in an epoch that is older than what was cut.
+    /// So may those from before a cut, if their file wasn't replaced in time. The log may have grown past the
+    /// cut since, in an epoch that is older than what was cut.
     fn forget_unknown_epochs(&mut self) -> bool {
         let cut_to = self.cut_to.map_or(self.durable_to, |cut_to| cut_to.max(self.recovery_point));
         !self.recovery.clean && self.epochs.truncate_to(self.durable_to.min(cut_to))
@@ -257,8 +260,8 @@ impl Loader<'_> {
             .map_err(StoreError::io("read", self.path(FileKind::Log, base)))
     }
 
-    /// Opens all segments; after a crash those that reach past the recovery point are scanned, and what follows the
-    /// first torn batch goes.
+    /// Opens all segments; after a crash those that reach past the recovery point are scanned, and what
+    /// follows the first torn batch goes.
     fn load_segments(&mut self, log_start: Offset) -> Result<Vec<Segment>, StoreError> {
         let logs = std::mem::take(&mut self.files.logs);
         let mut segments: Vec<Segment> = Vec::with_capacity(logs.len().max(1));
@@ -361,8 +364,8 @@ impl Loader<'_> {
         Ok(segment)
     }
 
-    /// The active segment, or one that may be torn: walked from the last index entry that can be trusted, up to
-    /// the durable end, and then as far as it is whole.
+    /// The active segment, or one that may be torn: walked from the last index entry that can be trusted, up
+    /// to the durable end, and then as far as it is whole.
     fn scanned_segment(
         &mut self,
         base: Offset,
@@ -392,7 +395,8 @@ impl Loader<'_> {
             return Ok(segment);
         }
         if !self.recovery.clean && segment.bytes < bytes {
-            // What the page cache holds past the durable end may be on disk or not: look at what the disk has.
+            // What the page cache holds past the durable end may be on disk or not: look at what the disk
+            // has.
             file.sync().map_err(StoreError::io("sync", &path))?;
             file.drop_cache().map_err(StoreError::io("read", &path))?;
             bytes = file.bytes().map_err(StoreError::io("read", &path))?.max(segment.bytes);
@@ -453,8 +457,8 @@ impl Loader<'_> {
         first.map(|_| ()).map_err(StoreError::io("read", self.path(FileKind::Log, segment.base)))
     }
 
-    /// Where the scan of a segment begins: at the batch of the last index entry up to the recovery point, if the
-    /// indexes are sound; entries behind it are dropped. Otherwise at the segment's beginning.
+    /// Where the scan of a segment begins: at the batch of the last index entry up to the recovery point, if
+    /// the indexes are sound; entries behind it are dropped. Otherwise at the segment's beginning.
     fn trusted_start(
         &self,
         segment: &mut Segment,

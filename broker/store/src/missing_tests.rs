@@ -93,8 +93,8 @@ fn nothing_is_changed_in_a_store_that_is_closed() {
     assert_eq!((log.log_start_offset(), log.end_offset()), (Offset(0), Offset(10)));
 }
 
-/// What is missing behind the newest snapshot is missing after the next start too, when the segment lies below the
-/// recovery point and isn't looked through.
+/// What is missing behind the newest snapshot is missing after the next start too, when the segment lies
+/// below the recovery point and isn't looked through.
 #[test]
 fn a_restart_knows_that_damage_hides_what_a_producer_has_written() {
     let harms: [(Harm, i64); 3] = [
@@ -317,7 +317,8 @@ fn damage_that_the_logs_start_lies_in_is_mended_from_there_on() {
     let within: Harm = |bytes, batch| (4..8).for_each(|at| bytes[at * batch + 80] ^= 1);
     let to_the_end: Harm = |bytes, batch| bytes[4 * batch..].fill(0);
     let all_of_it: Harm = |bytes, _| bytes.fill(0);
-    // Of ten batches of three records: how many a segment takes, what becomes of the first, and what is missed then.
+    // Of ten batches of three records: how many a segment takes, what becomes of the first, and what is
+    // missed then.
     for (per_segment, harm, damaged, piece) in [
         (10, within, 4..8, 10),
         (20, within, 4..8, 10),

@@ -1,5 +1,5 @@
-//! What the disk says of each log's recovery point and start: Kafka's two checkpoint files, written as a whole at each
-//! checkpoint, and the changes since, a line each.
+//! What the disk says of each log's recovery point and start: Kafka's two checkpoint files, written as a
+//! whole at each checkpoint, and the changes since, a line each.
 
 use std::collections::HashMap;
 use std::io;
@@ -36,8 +36,8 @@ pub(crate) struct OffsetFiles {
     dir: PathBuf,
     changes: Changes,
     known: Mutex<Known>,
-    /// Held for reading while a change is written and noted, and for writing while stock is taken: so what is in an older
-    /// file of changes is in the stock too.
+    /// Held for reading while a change is written and noted, and for writing while stock is taken: so what is
+    /// in an older file of changes is in the stock too.
     stock: RwLock<()>,
     /// Held by who writes the files.
     saving: Mutex<()>,
@@ -49,10 +49,12 @@ struct Known {
     files: Checkpoints,
     /// The bytes of those.
     file_bytes: u64,
-    /// The changes that the files don't say yet, of each log in their order: those before stock was taken, and since.
+    /// The changes that the files don't say yet, of each log in their order: those before stock was taken,
+    /// and since.
     older: HashMap<TopicPartition, Vec<OffsetChange>>,
     newer: HashMap<TopicPartition, Vec<OffsetChange>>,
-    /// Whether the files may say something else already: they are being written, or an older process has changed them.
+    /// Whether the files may say something else already: they are being written, or an older process has
+    /// changed them.
     is_unsure: bool,
 }
 
@@ -69,8 +71,8 @@ impl Known {
 }
 
 impl OffsetFiles {
-    /// Reads what the disk says; the changes lie in `folder`. Where it can't be read, nothing is said: that costs time, no
-    /// records.
+    /// Reads what the disk says; the changes lie in `folder`. Where it can't be read, nothing is said: that
+    /// costs time, no records.
     pub(crate) fn open(
         disk: &Arc<dyn Disk>,
         dir: &Path,
@@ -129,7 +131,8 @@ impl OffsetFiles {
         self.changes.bytes() > limit
     }
 
-    /// Writes a change of one log, durably, unless the disk says that already. Whoever changes one log does it alone.
+    /// Writes a change of one log, durably, unless the disk says that already. Whoever changes one log does
+    /// it alone.
     pub(crate) fn change(&self, name: &TopicPartition, change: OffsetChange) -> Result<(), Unsaved> {
         let _stock = self.stock.read();
         {
@@ -192,7 +195,8 @@ impl OffsetFiles {
             }
             offsets.0.insert(name, recovery_point);
         }
-        // A partition that was made since has changes that go with the older files; what lies below its start is gone.
+        // A partition that was made since has changes that go with the older files; what lies below its start
+        // is gone.
         for name in known.older.keys().filter(|name| !offsets.0.contains_key(name)) {
             if let Some(start) = known.get(name).start.filter(|start| *start > Offset(0)) {
                 offsets.1.insert(name.clone(), start);

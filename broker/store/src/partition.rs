@@ -1,4 +1,5 @@
-//! One partition's log: its state, offsets and hooks. Appending, committing, reading and cutting have their own files.
+//! One partition's log: its state, offsets and hooks. Appending, committing, reading and cutting have their
+//! own files.
 
 use std::io;
 use std::path::PathBuf;
@@ -19,7 +20,8 @@ use crate::shared::{self, FileKey};
 /// Called with the new durable end offset each time it has advanced; must not block.
 pub type DurableHook = Arc<dyn Fn(Offset) + Send + Sync>;
 
-/// One partition's log on disk. Cheap to share; all methods may be called from any thread, and block only for the disk.
+/// One partition's log on disk. Cheap to share; all methods may be called from any thread, and block only for
+/// the disk.
 pub struct PartitionLog {
     pub(crate) topic: TopicName,
     pub(crate) topic_id: TopicId,
@@ -82,7 +84,8 @@ pub(crate) struct State {
     pub(crate) finished: bool,
     /// Changes whenever the log is cut: what was known of its tail before says nothing any more.
     pub(crate) incarnation: u64,
-    /// Whether the end isn't durable and not in the journal either: all that follows has to wait for a sync in place.
+    /// Whether the end isn't durable and not in the journal either: all that follows has to wait for a sync
+    /// in place.
     pub(crate) direct: bool,
     /// The newest entry in the journal.
     pub(crate) slot: Slot,
@@ -189,7 +192,8 @@ impl PartitionLog {
         Offset(self.durable.load(Ordering::Acquire))
     }
 
-    /// Calls `hook` each time the durable end offset has advanced, from the committer's thread or the appender's.
+    /// Calls `hook` each time the durable end offset has advanced, from the committer's thread or the
+    /// appender's.
     pub fn on_durable(&self, hook: DurableHook) {
         self.hooks.write().push(hook);
     }
@@ -235,7 +239,8 @@ impl PartitionLog {
         self.start.store(start.0, Ordering::Release);
     }
 
-    /// Says that the log is about to begin at `start`, be that earlier, or with `None` that it isn't any more.
+    /// Says that the log is about to begin at `start`, be that earlier, or with `None` that it isn't any
+    /// more.
     pub(crate) fn set_start_at_most(&self, start: Option<Offset>) {
         self.start_at_most.store(start.map_or(i64::MAX, |start| start.0), Ordering::Release);
     }

@@ -1,4 +1,5 @@
-//! Places in files that outlive the log that they were told of: what is read there later is what was there, or nothing.
+//! Places in files that outlive the log that they were told of: what is read there later is what was there,
+//! or nothing.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! Reading: file ranges of whole batches, found through the index, never past what may be shown, never corrupt.
+//! Reading: file ranges of whole batches, found through the index, never past what may be shown, never
+//! corrupt.
 
 use std::io;
 use std::ops::Range;
@@ -73,8 +74,8 @@ impl std::fmt::Debug for ReadSlice {
     }
 }
 
-/// A file as a source for scans. What the disk can't read of it is zeros, which no checksum fits: so it is damage like any
-/// other, known by its place, and mended alike.
+/// A file as a source for scans. What the disk can't read of it is zeros, which no checksum fits: so it is
+/// damage like any other, known by its place, and mended alike.
 pub(crate) struct FileSource(pub(crate) Arc<dyn DiskFile>);
 
 /// What disks read and fail to read at once, at the most.

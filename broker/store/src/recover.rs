@@ -1,5 +1,5 @@
-//! Opening the partitions of a data directory: what a clean shutdown left is trusted, after a crash the tails are
-//! scanned, torn ones cut, indexes rebuilt.
+//! Opening the partitions of a data directory: what a clean shutdown left is trusted, after a crash the tails
+//! are scanned, torn ones cut, indexes rebuilt.
 
 use std::collections::HashMap;
 use std::io;
@@ -84,8 +84,8 @@ impl Recovery<'_> {
         Ok(PartitionLog::new(Arc::clone(self.shared), who, self.config.clone(), loaded))
     }
 
-    /// What was repeated from the journal stays in it until the segments are synced: by the next checkpoint, unless too
-    /// many files would be held open until then.
+    /// What was repeated from the journal stays in it until the segments are synced: by the next checkpoint,
+    /// unless too many files would be held open until then.
     fn hold_replayed(
         &self,
         loaded: &mut Loaded,
@@ -112,8 +112,8 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    /// The topic id of a folder. One without is a leftover: nothing in it was acknowledged, as the id is synced
-    /// before anything is.
+    /// The topic id of a folder. One without is a leftover: nothing in it was acknowledged, as the id is
+    /// synced before anything is.
     fn identity(
         &self,
         folder: &Path,
@@ -178,8 +178,9 @@ pub(crate) fn remove_folder_unless(
     disk.remove_dir(folder).map_err(StoreError::io("remove", folder))
 }
 
-/// Frees the name of a partition that isn't there from a folder that is: one that nobody wants any more goes, and so does
-/// one without records. Any other may be all that there is of a log that couldn't be put aside, and gets another name.
+/// Frees the name of a partition that isn't there from a folder that is: one that nobody wants any more goes,
+/// and so does one without records. Any other may be all that there is of a log that couldn't be put aside,
+/// and gets another name.
 pub(crate) fn clear_name(
     shared: &Arc<Shared>,
     name: &TopicPartition,

@@ -1,10 +1,10 @@
 //! Mending: a peer's bytes take the place of damaged ones, a piece at a time, however much is damaged.
 //!
-//! What is missing within a segment has its place there, byte for byte. Where a segment's end is missing, and perhaps
-//! whole segments after it, the log is written on, and closed into segments as an append would.
+//! What is missing within a segment has its place there, byte for byte. Where a segment's end is missing, and
+//! perhaps whole segments after it, the log is written on, and closed into segments as an append would.
 //!
-//! The log's state is held over no sync. Only with the last piece the log is closed to appends, as its files are read again
-//! then, and where the log's own end is mended.
+//! The log's state is held over no sync. Only with the last piece the log is closed to appends, as its files
+//! are read again then, and where the log's own end is mended.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -67,14 +67,16 @@ enum Next {
 
 impl PartitionLog {
     /// Puts a peer's bytes in the place of damaged ones: whole batches, from the beginning of a range of
-    /// [`Self::damage`] on; the first may begin before the log's start. Returns what is mended, and synced, of it: what was
-    /// given, or as much as there was room for in a segment. What is left is still damaged, and can be mended next.
+    /// [`Self::damage`] on; the first may begin before the log's start. Returns what is mended, and synced,
+    /// of it: what was given, or as much as there was room for in a segment. What is left is still damaged,
+    /// and can be mended next.
     ///
-    /// Where the log's start lies in the damage and good batches follow in the segment, all up to these has to be given.
+    /// Where the log's start lies in the damage and good batches follow in the segment, all up to these has
+    /// to be given.
     ///
     /// # Errors
-    /// When the bytes aren't what is missing, or the disk fails; the damage stays then, as it does when there is no room or
-    /// too many files are open.
+    /// When the bytes aren't what is missing, or the disk fails; the damage stays then, as it does when there
+    /// is no room or too many files are open.
     pub fn repair(&self, records: &Bytes) -> Result<Range<Offset>, RepairError> {
         let headers =
             Batches::new(records).map(|batch| Ok(batch?.0)).collect::<Result<Vec<_>, BatchError>>()?;
@@ -99,8 +101,8 @@ impl PartitionLog {
         Ok(given.start.max(start)..mended_to.max(start))
     }
 
-    /// Returns the offset up to which it is mended. The files are read again only if the log is closed, and if nothing else
-    /// is left to be mended in that segment.
+    /// Returns the offset up to which it is mended. The files are read again only if the log is closed, and
+    /// if nothing else is left to be mended in that segment.
     fn mend(
         &self,
         records: &Bytes,
@@ -190,7 +192,8 @@ impl PartitionLog {
         if piece.is_last
             && let Some(segment) = self.state.lock().segments.iter_mut().find(|segment| segment.base == base)
         {
-            // What was there may be on its way to someone who was given its place before it was known to be damaged.
+            // What was there may be on its way to someone who was given its place before it was known to be
+            // damaged.
             segment.was_cut = true;
         }
         written.map_err(|error| self.not_written(&piece.folder, path, error))
@@ -202,8 +205,8 @@ impl PartitionLog {
         if error.is_passing() { error } else { self.fail(folder, "repair", error) }
     }
 
-    /// The segment that ends in the damage ends where that begins, and the damage from `base` on is that of a new one: the
-    /// segment is full, or what comes before was let go.
+    /// The segment that ends in the damage ends where that begins, and the damage from `base` on is that of a
+    /// new one: the segment is full, or what comes before was let go.
     fn begin_segment(&self, damage: &Damage, base: Offset) -> Result<(), RepairError> {
         let position = damage.positions.start;
         let folder = self.state.lock().folder.clone();
@@ -249,8 +252,8 @@ impl PartitionLog {
         Ok(())
     }
 
-    /// Takes note of what the producers of mended batches have written: a snapshot may lack it. Returns the snapshot, which
-    /// is to be synced.
+    /// Takes note of what the producers of mended batches have written: a snapshot may lack it. Returns the
+    /// snapshot, which is to be synced.
     fn note_producers(&self, damage: &Damage) -> Option<Offset> {
         let mut state = self.state.lock();
         for known in state.damaged.iter_mut().filter(|known| known.offsets == damage.offsets) {
@@ -297,16 +300,16 @@ impl PartitionLog {
 }
 
 impl State {
-    /// Whether a repair with what is given needs a log that stays as it is: where its own end is mended, and where its files
-    /// are read again.
+    /// Whether a repair with what is given needs a log that stays as it is: where its own end is mended, and
+    /// where its files are read again.
     fn needs_closed(&self, given: &Range<Offset>, start: Offset) -> Result<bool, RepairError> {
         let damage = self.damage_for(given, start)?;
         let is_active = self.segments.last().is_some_and(|active| active.base == damage.segment);
         Ok(is_active || (given.end == damage.offsets.end && self.is_last_to_mend(damage, start)))
     }
 
-    /// Whether nothing else in its segment is missed by a log that begins at `start`. What is missing at a segment's end
-    /// always counts as the last.
+    /// Whether nothing else in its segment is missed by a log that begins at `start`. What is missing at a
+    /// segment's end always counts as the last.
     fn is_last_to_mend(&self, damage: &Damage, start: Offset) -> bool {
         let is_other =
             |known: &Damage| known.segment == damage.segment && known.offsets.start != damage.offsets.start;
@@ -349,8 +352,8 @@ impl State {
         Ok(damage.positions.end >= segment.bytes)
     }
 
-    /// The damage that begins with what is given, and doesn't end before it. A log that begins at `start`, within it, needs
-    /// only what holds that offset and what comes behind.
+    /// The damage that begins with what is given, and doesn't end before it. A log that begins at `start`,
+    /// within it, needs only what holds that offset and what comes behind.
     fn damage_for(&self, given: &Range<Offset>, start: Offset) -> Result<&Damage, RepairError> {
         let holds = |damage: &&Damage| {
             let begins_later = damage.offsets.start < given.start && given.contains(&start);
@@ -362,8 +365,8 @@ impl State {
     }
 }
 
-/// How many of the batches have room in the damaged place's segment, if that is to have no more than `segment_bytes`: one
-/// at least at its beginning. Their bytes, or those of the first one if there is none.
+/// How many of the batches have room in the damaged place's segment, if that is to have no more than
+/// `segment_bytes`: one at least at its beginning. Their bytes, or those of the first one if there is none.
 fn fitting(headers: &[BatchHeader<'_>], damage: &Damage, segment_bytes: u64) -> (usize, u64) {
     let (mut count, mut bytes) = (0, 0);
     for header in headers {
@@ -394,8 +397,8 @@ fn check_chain(state: &State, headers: &[BatchHeader<'_>], damage: &Damage) -> R
         if header.base_offset() != expected {
             return Err(RepairError::NotDamaged { given: header.base_offset()..header.next_offset() });
         }
-        // The table may lack epochs that began in the damage, but has none too early. It begins at the log's start, which
-        // may lie within a batch.
+        // The table may lack epochs that began in the damage, but has none too early. It begins at the log's
+        // start, which may lie within a batch.
         let known = state.epochs.epoch_at(header.last_offset()).unwrap_or(epoch);
         if given < epoch.max(known) || after.is_some_and(|after| given > after) {
             return Err(RepairError::Epoch { given });

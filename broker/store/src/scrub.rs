@@ -1,4 +1,5 @@
-//! The scrub: reads what is stored again, slowly, from the disk itself, and names what is damaged before anyone needs it.
+//! The scrub: reads what is stored again, slowly, from the disk itself, and names what is damaged before
+//! anyone needs it.
 
 use std::ops::Range;
 use std::sync::Arc;

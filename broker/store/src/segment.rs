@@ -1,4 +1,5 @@
-//! One segment in memory: sizes, and which index entries are still to be written. Its files are opened when needed.
+//! One segment in memory: sizes, and which index entries are still to be written. Its files are opened when
+//! needed.
 
 use std::ops::Range;
 
@@ -43,7 +44,8 @@ pub(crate) struct Segment {
     /// Whether the index files have writes that weren't synced.
     pub(crate) index_unsynced: bool,
     pub(crate) pacer: IndexPacer,
-    /// Whether this process wrote or read all of it, so that its greatest timestamp is known without its time index.
+    /// Whether this process wrote or read all of it, so that its greatest timestamp is known without its time
+    /// index.
     pub(crate) time_is_known: bool,
     /// The greatest timestamp that was found when it was read for that.
     pub(crate) read_max_ms: Option<i64>,

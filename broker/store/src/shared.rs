@@ -1,4 +1,5 @@
-//! What all partitions of a store share: the disk, the open files, the state "failed", the list of dirty partitions.
+//! What all partitions of a store share: the disk, the open files, the state "failed", the list of dirty
+//! partitions.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -22,7 +23,8 @@ use crate::offsets::{OffsetFiles, SavedLog};
 /// What may be written between two checkpoints: a recovery looks at the headers of that much.
 const CHECKPOINT_BYTES: u64 = 512 << 20;
 
-/// How long one waits for files to be closed elsewhere, and how often. Others may have them open: connections.
+/// How long one waits for files to be closed elsewhere, and how often. Others may have them open:
+/// connections.
 const OUT_OF_FILES_WAIT: Duration = Duration::from_millis(20);
 const OUT_OF_FILES_WAITS_MAX: u32 = 3_000;
 
@@ -247,7 +249,8 @@ impl<L: GroupLog + SavedLog> Shared<L> {
         self.upkeep_wake.notify_all();
     }
 
-    /// Waits until something is wanted or `interval` has passed. Returns whether something is wanted; `None` at the end.
+    /// Waits until something is wanted or `interval` has passed. Returns whether something is wanted; `None`
+    /// at the end.
     pub(crate) fn wait_upkeep(&self, interval: Duration) -> Option<bool> {
         let mut upkeep = self.upkeep.lock();
         while !upkeep.stop && !upkeep.wanted {
@@ -282,7 +285,8 @@ impl<L: GroupLog + SavedLog> Shared<L> {
         self.patiently(path, || self.disk.sync_dir(path))
     }
 
-    /// Does what needs a file to be opened. Too many open files pass: those that are only kept open are closed.
+    /// Does what needs a file to be opened. Too many open files pass: those that are only kept open are
+    /// closed.
     pub(crate) fn patiently<T>(&self, path: &Path, act: impl Fn() -> io::Result<T>) -> io::Result<T> {
         let mut waits = 0;
         loop {

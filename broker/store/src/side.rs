@@ -1,5 +1,5 @@
-//! The files beside the segments: indexes, snapshots, leader epochs. They are synced at checkpoints, before the
-//! recovery point passes what they tell about; until then recovery makes them again from the log.
+//! The files beside the segments: indexes, snapshots, leader epochs. They are synced at checkpoints, before
+//! the recovery point passes what they tell about; until then recovery makes them again from the log.
 
 use ottla_log::{FileKind, LeaderEpochs};
 use ottla_types::Offset;
@@ -13,7 +13,8 @@ use crate::segment::Segment;
 const SNAPSHOTS_MAX: usize = 2;
 
 impl PartitionLog {
-    /// Syncs indexes, snapshots and epochs, so that the recovery point may advance to what is synced of the log.
+    /// Syncs indexes, snapshots and epochs, so that the recovery point may advance to what is synced of the
+    /// log.
     pub(crate) fn sync_side_files(&self) -> Result<(), StoreError> {
         let _one = self.commit_lock.lock();
         if self.shared.has_failed() {
@@ -80,8 +81,8 @@ impl PartitionLog {
         Ok(files)
     }
 
-    /// Completes all files for a clean shutdown: the next open needs no scan. Nothing is appended any more, be it by who
-    /// hasn't heard yet that the store is being closed.
+    /// Completes all files for a clean shutdown: the next open needs no scan. Nothing is appended any more,
+    /// be it by who hasn't heard yet that the store is being closed.
     pub(crate) fn finish(&self) -> Result<(), StoreError> {
         {
             let _one = self.commit_lock.lock();

@@ -223,8 +223,8 @@ impl Store {
         }
     }
 
-    /// Deletes a partition: renames its folder, durably. A thread removes that later, if there are any. One that isn't here
-    /// is no error.
+    /// Deletes a partition: renames its folder, durably. A thread removes that later, if there are any. One
+    /// that isn't here is no error.
     ///
     /// # Errors
     /// When the disk fails; the partition is gone all the same.

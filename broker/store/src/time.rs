@@ -25,8 +25,8 @@ pub struct TimestampOffset {
 }
 
 impl PartitionLog {
-    /// The first durable record with a timestamp of `timestamp_ms` or later; `None` when there is none. Compressed batches
-    /// are opened, so it takes its time.
+    /// The first durable record with a timestamp of `timestamp_ms` or later; `None` when there is none.
+    /// Compressed batches are opened, so it takes its time.
     ///
     /// # Errors
     /// When the log can't be read there.
@@ -51,8 +51,8 @@ impl PartitionLog {
         Ok(None)
     }
 
-    /// The durable record with the greatest timestamp, the first of them; `None` when there is none. Compressed batches
-    /// are opened, so it takes its time.
+    /// The durable record with the greatest timestamp, the first of them; `None` when there is none.
+    /// Compressed batches are opened, so it takes its time.
     ///
     /// # Errors
     /// When the log can't be read there.
@@ -104,7 +104,8 @@ impl PartitionLog {
         self.latest_by_headers(base, start)
     }
 
-    /// The same where what is so late isn't durable yet, or gone. The headers of the rest say which batch to open.
+    /// The same where what is so late isn't durable yet, or gone. The headers of the rest say which batch to
+    /// open.
     fn latest_by_headers(&self, base: Offset, start: Offset) -> Result<Option<TimestampOffset>, ReadError> {
         let mut at = base.max(start);
         let mut latest: Option<(View, ScannedBatch)> = None;

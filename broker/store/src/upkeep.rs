@@ -87,8 +87,8 @@ impl Inner {
         if self.release_with_marks()? { Ok(()) } else { self.checkpoint() }
     }
 
-    /// Syncs the segments that the journal speaks of, and lets its files go. Returns whether there was room to write
-    /// down how far the segments are synced.
+    /// Syncs the segments that the journal speaks of, and lets its files go. Returns whether there was room
+    /// to write down how far the segments are synced.
     pub(crate) fn release_with_marks(&self) -> Result<bool, StoreError> {
         self.shared.journal.take_wants_release();
         let boundary = self.shared.journal.boundary();
@@ -121,8 +121,9 @@ impl Inner {
         self.release_before(boundary, &logs).map(drop)
     }
 
-    /// Lets the journal's files before `boundary` go, the segments being synced. What the recovery points don't say of
-    /// how far the logs are durable is marked in the newest file first. Returns whether there was room for that.
+    /// Lets the journal's files before `boundary` go, the segments being synced. What the recovery points
+    /// don't say of how far the logs are durable is marked in the newest file first. Returns whether there
+    /// was room for that.
     fn release_before(&self, boundary: u64, logs: &[Arc<PartitionLog>]) -> Result<bool, StoreError> {
         let journal = &self.shared.journal;
         let seen_to = journal.next_number();

@@ -1,6 +1,8 @@
-//! The journal's files: one is written, the one before is kept until its segments are synced, then used again.
+//! The journal's files: one is written, the one before is kept until its segments are synced, then used
+//! again.
 //!
-//! A file is filled with zeros in steps before groups go there, so that a sync of it changes no size and no extent.
+//! A file is filled with zeros in steps before groups go there, so that a sync of it changes no size and no
+//! extent.
 
 use std::collections::VecDeque;
 use std::io;
@@ -140,15 +142,15 @@ impl Files {
         self.current.as_ref().is_some_and(fits)
     }
 
-    /// Where groups of the current file have to end. The last one keeps some of it for the marks without which no file
-    /// can be released.
+    /// Where groups of the current file have to end. The last one keeps some of it for the marks without
+    /// which no file can be released.
     fn room_end(&self, is_marks: bool) -> u64 {
         let reserved = (self.file_bytes / 16).next_multiple_of(BLOCK_BYTES as u64);
         if self.is_last() && !is_marks { self.file_bytes.saturating_sub(reserved) } else { self.file_bytes }
     }
 
-    /// Makes room for a group, `is_marks` if it holds nothing else: fills more of the file, or begins the next one.
-    /// Returns whether that was possible.
+    /// Makes room for a group, `is_marks` if it holds nothing else: fills more of the file, or begins the
+    /// next one. Returns whether that was possible.
     pub(super) fn make_room(&mut self, bytes: usize, is_marks: bool) -> Result<bool, FatalError> {
         let needed = bytes as u64;
         let room_end = self.room_end(is_marks);
@@ -199,7 +201,8 @@ impl Files {
         Ok(true)
     }
 
-    /// Writes a group where room was made for it, and syncs it. Returns false when the disk is full after all.
+    /// Writes a group where room was made for it, and syncs it. Returns false when the disk is full after
+    /// all.
     pub(super) fn write(&mut self, group: &mut JournalGroup, first_number: u64) -> Result<bool, FatalError> {
         let current = self.current.as_mut().expect("there is room");
         let bytes = group.seal(self.generation, first_number);
@@ -228,8 +231,8 @@ impl Files {
         self.live.iter().find_map(|live| live.first_number).unwrap_or(unwritten)
     }
 
-    /// Lets the files before `boundary` go. Returns what to tell [`Self::names_synced`] once the folder is synced, if it has
-    /// to be.
+    /// Lets the files before `boundary` go. Returns what to tell [`Self::names_synced`] once the folder is
+    /// synced, if it has to be.
     pub(super) fn let_go(&mut self, boundary: u64) -> io::Result<Option<u64>> {
         while let Some(generation) = self.next_to_go(boundary) {
             let path = self.folder.join(file_name(generation));

@@ -1,21 +1,23 @@
-//! The journal: small appends of all partitions in one sequential file, with one sync for all that came meanwhile.
+//! The journal: small appends of all partitions in one sequential file, with one sync for all that came
+//! meanwhile.
 //!
-//! Syncing each dirty segment doesn't scale past some dozens of active partitions, and each such sync waits for the
-//! file system's own journal, as a segment grows. So a small append is written to its segment through the page cache
-//! and, a second time, to this journal, whose blocks were written before: its sync is one write to the disk and is
-//! cheaper than that of a segment even for a single partition. Segments are synced later, before the journal's file is
-//! used again. A large append is not worth writing twice: its segment is synced in place.
+//! Syncing each dirty segment doesn't scale past some dozens of active partitions, and each such sync waits
+//! for the file system's own journal, as a segment grows. So a small append is written to its segment through
+//! the page cache and, a second time, to this journal, whose blocks were written before: its sync is one
+//! write to the disk and is cheaper than that of a segment even for a single partition. Segments are synced
+//! later, before the journal's file is used again. A large append is not worth writing twice: its segment is
+//! synced in place.
 //!
 //! The order that makes it safe:
 //! 1. An append goes to the journal only if all before it is durable or in the journal (`State::direct`).
 //! 2. The durable end advances once the group is synced.
-//! 3. A file is released only when the segments that it speaks of are synced *and* how far they are durable is
-//!    written down elsewhere: in the recovery points, or as marks in a newer file.
-//! 4. A log is cut only after it was written down, durably, that its entries up to now are void (`cuts`, and a line in a
-//!    file of changes for each since that was written).
+//! 3. A file is released only when the segments that it speaks of are synced *and* how far they are durable
+//!    is written down elsewhere: in the recovery points, or as marks in a newer file.
+//! 4. A log is cut only after it was written down, durably, that its entries up to now are void (`cuts`, and
+//!    a line in a file of changes for each since that was written).
 //!
-//! When there is no room (the disk is full, or segments are synced slower than the journal fills), appends are synced
-//! in place; nothing is refused. A write or sync that fails ends the store.
+//! When there is no room (the disk is full, or segments are synced slower than the journal fills), appends
+//! are synced in place; nothing is refused. A write or sync that fails ends the store.
 
 mod files;
 mod replay;
@@ -53,7 +55,8 @@ const CUT_CHANGES_BYTES_MAX: u64 = 1 << 20;
 /// A larger append is synced in place.
 const SMALL_BYTES_MAX: usize = 64 << 10;
 
-/// What one partition may put into one group: with so much, one sync of its segment is as good as the group's.
+/// What one partition may put into one group: with so much, one sync of its segment is as good as the
+/// group's.
 const MEMBER_BYTES_MAX: usize = 1 << 20;
 
 /// What a group holds at most.
@@ -170,8 +173,8 @@ pub(crate) struct Journal<L> {
 }
 
 impl<L> Journal<L> {
-    /// Opens the journal of a data directory, and reads what the last process left, unless it ended cleanly: then
-    /// everything is in the segments.
+    /// Opens the journal of a data directory, and reads what the last process left, unless it ended cleanly:
+    /// then everything is in the segments.
     pub(crate) fn open(
         disk: &Arc<dyn Disk>,
         dir: &Path,
@@ -212,8 +215,8 @@ impl<L> Journal<L> {
         Ok((journal, found.replay))
     }
 
-    /// Puts what was written to a segment into the group. Returns whether it was taken; otherwise the segment has to
-    /// be synced.
+    /// Puts what was written to a segment into the group. Returns whether it was taken; otherwise the segment
+    /// has to be synced.
     pub(crate) fn append(&self, log: &Arc<L>, slot: &mut Slot, written: &Written<'_>) -> bool {
         let Written { key, incarnation, segment, position, parts, bytes: segment_bytes, end } = *written;
         let bytes: usize = parts.iter().map(|part| part.len()).sum();
@@ -249,8 +252,8 @@ impl<L> Journal<L> {
         true
     }
 
-    /// Notes that a partition's segments are synced up to `end`: recovery then knows that nothing below it is a torn
-    /// tail. Returns the entry's number; `None` when there is no room.
+    /// Notes that a partition's segments are synced up to `end`: recovery then knows that nothing below it is
+    /// a torn tail. Returns the entry's number; `None` when there is no room.
     pub(crate) fn mark(&self, key: JournalKey, slot: &mut Slot, end: Offset) -> Option<u64> {
         self.push_mark(key, slot, end, Takes::Everything)
     }
@@ -348,7 +351,8 @@ impl<L> Journal<L> {
         Ok(Flushed { members, durable, told })
     }
 
-    /// The bytes of the group that is being filled, and their limit: that of appends, and the heads of one entry more.
+    /// The bytes of the group that is being filled, and their limit: that of appends, and the heads of one
+    /// entry more.
     pub(crate) fn memory(&self) -> (usize, usize) {
         (self.open.lock().group.padded_bytes(), self.group_bytes_max + BLOCK_BYTES)
     }
@@ -374,7 +378,8 @@ impl<L> Journal<L> {
             && self.files.try_lock().is_some_and(|files| files.wants_spare())
     }
 
-    /// Fills a file for later, so that no group has to wait for that. Without it files grow as they are written.
+    /// Fills a file for later, so that no group has to wait for that. Without it files grow as they are
+    /// written.
     pub(crate) fn prepare_spare(&self) {
         let filled = files::fill_spare(&*self.disk, &self.folder, self.file_bytes)
             .and_then(|()| self.files.lock().take_filled());
@@ -390,8 +395,9 @@ impl<L> Journal<L> {
         self.files.lock().boundary()
     }
 
-    /// Lets the files before `boundary` go: the caller has seen to what they are kept for, and to what is known of logs
-    /// that were cut before entry `seen_to`. Appends are taken again. `sync_dir` makes names durable, with patience.
+    /// Lets the files before `boundary` go: the caller has seen to what they are kept for, and to what is
+    /// known of logs that were cut before entry `seen_to`. Appends are taken again. `sync_dir` makes names
+    /// durable, with patience.
     ///
     /// # Errors
     /// When the disk fails: the store has to stop.
@@ -405,7 +411,8 @@ impl<L> Journal<L> {
             if !is_passing(&error) {
                 return Err(FatalError::new("release", &self.folder, &error));
             }
-            // Until the names are durable, what they were kept for is kept too. The next checkpoint tries again.
+            // Until the names are durable, what they were kept for is kept too. The next checkpoint tries
+            // again.
             tracing::warn!(%error, "journal files are not released yet");
             return Ok(());
         }
@@ -464,8 +471,8 @@ impl<L> Journal<L> {
         cuts.changes.remove_before(generation)
     }
 
-    /// Makes the entries so far of a log void, durably, before it is cut to `durable_to`: what is replayed after a crash
-    /// is what comes later. [`Self::cut_done`] has to follow once the cut is on disk.
+    /// Makes the entries so far of a log void, durably, before it is cut to `durable_to`: what is replayed
+    /// after a crash is what comes later. [`Self::cut_done`] has to follow once the cut is on disk.
     ///
     /// # Errors
     /// When there is no room for that, or the disk fails; nothing may be cut then.
@@ -489,7 +496,8 @@ impl<L> Journal<L> {
         self.cuts_under_way.lock().remove(&key);
     }
 
-    /// Makes the entries of a partition void that was deleted, before it is made again. `newest` is its last one.
+    /// Makes the entries of a partition void that was deleted, before it is made again. `newest` is its last
+    /// one.
     ///
     /// # Errors
     /// When there is no room for that, or the disk fails; it must not be made then.
@@ -506,7 +514,8 @@ impl<L> Journal<L> {
         Ok(())
     }
 
-    /// Removes the journal, when all is in the segments and the recovery points: before a clean shutdown is marked.
+    /// Removes the journal, when all is in the segments and the recovery points: before a clean shutdown is
+    /// marked.
     ///
     /// # Errors
     /// When the disk fails.
@@ -528,7 +537,8 @@ impl<L> Open<L> {
         self.takes = self.takes.min(Takes::ReleaseMarks);
     }
 
-    /// Takes the group out and puts an empty one in its place: group, members, the first entry's number, `has_room`.
+    /// Takes the group out and puts an empty one in its place: group, members, the first entry's number,
+    /// `has_room`.
     fn take(&mut self, idle: &mut JournalGroup, has_room: bool) -> (JournalGroup, Vec<Member<L>>, u64, bool) {
         let first_number = self.first_number();
         let group = std::mem::replace(&mut self.group, std::mem::take(idle));

@@ -1,4 +1,5 @@
-//! What the journal says after an unclean stop: for each partition the writes to repeat, and how far it was durable.
+//! What the journal says after an unclean stop: for each partition the writes to repeat, and how far it was
+//! durable.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
@@ -36,7 +37,8 @@ pub(crate) struct Ignore {
 pub(crate) struct Replay {
     /// The logs that were cut lately, perhaps not to the end.
     cuts: JournalCuts,
-    /// What is to be written stays there until its partition asks for it: a journal may be larger than the memory.
+    /// What is to be written stays there until its partition asks for it: a journal may be larger than the
+    /// memory.
     files: Vec<(PathBuf, Arc<dyn DiskFile>)>,
     entries: HashMap<JournalKey, Vec<(usize, JournalEntry)>>,
 }
@@ -88,8 +90,8 @@ pub(super) fn read(
     }
     let newest_file = files.iter().copied().max().unwrap_or(0);
     let Some((mut cuts, added)) = read_cuts(disk, folder)?.zip(added) else {
-        // Old entries may be void, and repeating them would harm what was written since: now, and at a later start, when
-        // the cuts are those that came since.
+        // Old entries may be void, and repeating them would harm what was written since: now, and at a later
+        // start, when the cuts are those that came since.
         tracing::error!(path = %folder.join(CUTS_FILE).display(), "corrupt; the journal can't be used");
         remove(disk, folder)?;
         let (replay, cuts, cut_changes) = (Replay::default(), JournalCuts::new(), open_changes()?.0);
@@ -112,8 +114,8 @@ pub(super) fn read(
     Ok(Found { replay, cuts, cut_changes, generation, files })
 }
 
-/// Removes all files: those of cuts last, as the others are worth nothing without them. Changes of offsets stay: they are
-/// the checkpoints'.
+/// Removes all files: those of cuts last, as the others are worth nothing without them. Changes of offsets
+/// stay: they are the checkpoints'.
 pub(super) fn remove(disk: &dyn Disk, folder: &Path) -> Result<(), StoreError> {
     let mut names = disk.list(folder).map_err(StoreError::io("list", folder))?;
     names.retain(|entry| !entry.name.starts_with(OFFSET_CHANGES));
@@ -222,8 +224,8 @@ impl Replay {
         Ok(replayed)
     }
 
-    /// The bytes of an entry. They were looked at when the file was opened; what the disk does to them since, the
-    /// batches' own checksums find.
+    /// The bytes of an entry. They were looked at when the file was opened; what the disk does to them since,
+    /// the batches' own checksums find.
     fn read(&self, file: usize, range: &Range<usize>) -> Result<Vec<u8>, StoreError> {
         let (path, file) = &self.files[file];
         let mut bytes = vec![0; range.len()];

@@ -45,8 +45,8 @@ impl Loader<'_> {
         Ok((states, snapshot_at))
     }
 
-    /// Takes in what producers have written to a segment from `from` on. What is passed over there is damage, known or not:
-    /// a segment that is known to be whole isn't looked through when it is opened.
+    /// Takes in what producers have written to a segment from `from` on. What is passed over there is damage,
+    /// known or not: a segment that is known to be whole isn't looked through when it is opened.
     fn replay_producers(
         &mut self,
         segment: &Segment,
