@@ -47,6 +47,7 @@ impl<B: Blocks> Read for BlockReader<B> {
                 return Ok(0);
             }
         }
+        assert!(self.at < self.block.len(), "bytes of the block are left");
         let count = buffer.len().min(self.block.len() - self.at);
         buffer[..count].copy_from_slice(&self.block[self.at..self.at + count]);
         self.at += count;

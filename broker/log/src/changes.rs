@@ -51,6 +51,7 @@ pub fn encode_offset_change(name: &TopicPartition, change: OffsetChange) -> Stri
         OffsetChange::Lowered(offset) => ("lowered", offset),
         OffsetChange::Forgotten => ("forgotten", Offset(0)),
     };
+    assert!(offset.0 >= 0, "{offset} would be read as no change at all");
     format!("{kind} {topic} {partition} {offset}")
 }
 
@@ -73,6 +74,7 @@ pub fn decode_offset_change(text: &str) -> Option<(TopicPartition, OffsetChange)
 
 /// The lines of a change, the `number`th one of its file, from 0 on.
 pub fn seal_change(number: u64, change: &str) -> String {
+    assert!(!change.contains('\n'), "a change is one line: {change:?}");
     let text = format!("{number} {change}");
     // Twice its end as well, so that one flipped bit doesn't make one line of both.
     let line = format!("{text} {:08x}\n\n", crc32c::crc32c(text.as_bytes()));

@@ -33,6 +33,9 @@ const INFLATED_RATIO_MAX: usize = 256;
 /// And never to more than this.
 const INFLATED_BYTES_MAX: usize = 1 << 30;
 
+const _: () = assert!(INFLATED_BYTES_FREE <= INFLATED_BYTES_MAX, "what is free is within the limit");
+const _: () = assert!(1 << ZSTD_WINDOW_LOG_MAX <= BLOCK_BYTES_MAX, "a window takes no more than a block may");
+
 /// The bytes that so many compressed ones may become.
 pub fn inflated_bytes_max(compressed_bytes: usize) -> usize {
     compressed_bytes.saturating_mul(INFLATED_RATIO_MAX).clamp(INFLATED_BYTES_FREE, INFLATED_BYTES_MAX)

@@ -7,9 +7,10 @@ use crate::header::BatchHeader;
 use crate::text::{TextError, checkpoint_lines};
 use crate::validate::check_header;
 
-/// The start offsets of the leader epochs in a log; both only rise.
+/// The start offsets of the leader epochs in a log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LeaderEpochs {
+    /// Invariant: epochs rise from entry to entry, and offsets don't fall.
     entries: Vec<(LeaderEpoch, Offset)>,
 }
 
@@ -36,7 +37,14 @@ impl LeaderEpochs {
         }
         self.entries.retain(|entry| entry.0 < epoch && entry.1 < start);
         self.entries.push((epoch, start));
+        self.assert_rises_around(self.entries.len() - 1);
         true
+    }
+
+    fn assert_rises_around(&self, at: usize) {
+        let around = &self.entries[at.saturating_sub(1)..self.entries.len().min(at + 2)];
+        assert!(around.windows(2).all(|two| two[0].0 < two[1].0), "epochs rise: {around:?}");
+        assert!(around.windows(2).all(|two| two[0].1 <= two[1].1), "their starts don't fall: {around:?}");
     }
 
     /// Takes note of a batch of `epoch` at `start` that comes to stand between others: later epochs stay.
@@ -50,6 +58,7 @@ impl LeaderEpochs {
             None if !follows => return false,
             _ => self.entries.insert(at, (epoch, start)),
         }
+        self.assert_rises_around(at);
         true
     }
 
@@ -71,6 +80,7 @@ impl LeaderEpochs {
     pub fn truncate_to(&mut self, end: Offset) -> bool {
         let before = self.entries.len();
         self.entries.retain(|entry| entry.1 < end);
+        assert!(self.entries.last().is_none_or(|last| last.1 < end), "no epoch begins where the log ends");
         self.entries.len() != before
     }
 
@@ -80,6 +90,7 @@ impl LeaderEpochs {
     /// ones from one that is yet to begin where it ends.
     pub fn advance_start(&mut self, start: Offset) -> bool {
         let passed = self.entries.partition_point(|entry| entry.1 <= start).saturating_sub(1);
+        assert!(passed == 0 || passed < self.entries.len(), "the epoch of the last records stays");
         self.entries.drain(..passed);
         passed > 0
     }

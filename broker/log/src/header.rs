@@ -223,6 +223,7 @@ pub fn sequence_plus(sequence: i32, delta: i32) -> i32 {
 /// # Panics
 /// When `batch` is shorter than a header; it has been checked before.
 pub fn patch_header(batch: &[u8], base_offset: Offset, leader_epoch: LeaderEpoch) -> [u8; HEADER_BYTES] {
+    assert!(base_offset.0 >= 0, "a log has no offset {base_offset}");
     let mut header: [u8; HEADER_BYTES] = *batch.first_chunk().expect("a checked batch holds its header");
     header[0..8].copy_from_slice(&base_offset.0.to_be_bytes());
     header[12..16].copy_from_slice(&leader_epoch.0.to_be_bytes());
@@ -237,6 +238,7 @@ pub fn patch_header(batch: &[u8], base_offset: Offset, leader_epoch: LeaderEpoch
 pub fn with_times(batch: &[u8], kind: TimestampType, max_timestamp_ms: i64) -> [u8; HEADER_BYTES] {
     let mut header: [u8; HEADER_BYTES] = *batch.first_chunk().expect("a checked batch holds its header");
     let old = BatchHeader { bytes: &header };
+    assert_eq!(old.batch_bytes(), batch.len(), "the checksum is that of all of the batch");
     if old.timestamp_type() == kind && old.max_timestamp() == max_timestamp_ms {
         return header;
     }

@@ -86,6 +86,7 @@ pub fn partition_point<E>(count: usize, mut holds: impl FnMut(usize) -> Result<b
             high = middle;
         }
     }
+    assert!(low <= count, "{low} entries of {count}");
     Ok(low)
 }
 
@@ -120,6 +121,10 @@ impl IndexPacer {
         max_timestamp: Option<TimeIndexEntry>,
     ) -> Self {
         let last_timestamp = last_written.map_or(-1, |entry| entry.timestamp_ms);
+        assert!(
+            max_timestamp.map_or(-1, |entry| entry.timestamp_ms) >= last_timestamp,
+            "the greatest timestamp is no less than that of an entry"
+        );
         Self { interval_bytes, bytes_since_entry: 0, max_timestamp, last_timestamp }
     }
 

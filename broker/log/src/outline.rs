@@ -115,6 +115,7 @@ impl Source for Inflated<'_> {
         if self.at == self.end {
             self.at = 0;
             self.end = self.reader.read(&mut self.buffer).map_err(|_| NOT_COMPRESSED)?;
+            assert!(self.end <= self.buffer.len(), "a reader fills no more than the buffer");
             self.bytes += self.end;
             if self.bytes > self.bytes_max {
                 return Err(Stop::TooLong(self.bytes_max));
@@ -124,6 +125,7 @@ impl Source for Inflated<'_> {
     }
 
     fn consume(&mut self, count: usize) {
+        assert!(count <= self.end - self.at, "only what was seen is stepped over");
         self.at += count;
     }
 }

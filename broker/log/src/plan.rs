@@ -39,6 +39,7 @@ pub struct Incoming {
 /// from long ago fill segments like others.
 pub fn must_roll(segment: &ActiveSegment, config: &LogConfig, incoming: &Incoming, now_ms: i64) -> bool {
     let Incoming { bytes, last_offset, max_timestamp_ms } = *incoming;
+    assert!(bytes > 0 && last_offset >= segment.base_offset, "{incoming:?} comes after {segment:?}");
     if segment.bytes == 0 {
         // An empty segment stays, unless its base offset is too far behind to be relative to.
         return relative_offset(segment.base_offset, last_offset).is_none();
@@ -79,6 +80,7 @@ pub fn retention(
     limit: Offset,
     now_ms: i64,
 ) -> usize {
+    debug_assert!(segments.is_sorted_by_key(|segment| segment.end_offset), "oldest first: {segments:?}");
     let total: u64 = segments.iter().map(|segment| segment.bytes).sum();
     let mut excess = match config.retention_bytes {
         Some(bytes_max) if config.delete => total.saturating_sub(bytes_max),
@@ -101,6 +103,8 @@ pub fn retention(
         excess = excess.saturating_sub(segment.bytes);
         count += 1;
     }
+    let newest_gone = segments[..count].last();
+    assert!(newest_gone.is_none_or(|gone| gone.end_offset <= limit), "what isn't committed stays");
     count
 }
 

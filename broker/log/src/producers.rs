@@ -51,7 +51,7 @@ impl BatchMeta {
 pub struct ProducerEntry {
     /// Its newest epoch.
     pub epoch: ProducerEpoch,
-    /// Its last batches in that epoch, oldest first, five at most.
+    /// Its last batches in that epoch, oldest first. Invariant: five at most.
     pub batches: VecDeque<BatchMeta>,
     /// How many sequence numbers, ending with the newest, are known to be in the log without a gap; it stops
     /// at [`RUN_MAX`]. A snapshot doesn't hold it: then it is those of the remembered batches.
@@ -79,7 +79,12 @@ impl ProducerEntry {
             self.batches.pop_front();
         }
         self.batches.push_back(batch);
-        assert!(self.batches.len() <= BATCHES_MAX);
+        assert!(self.batches.len() <= BATCHES_MAX, "{} batches are remembered", self.batches.len());
+        assert!(
+            self.run <= RUN_MAX,
+            "a run of {} is too long to tell older numbers from newer ones",
+            self.run
+        );
     }
 
     fn next_sequence(&self) -> i32 {
@@ -280,6 +285,7 @@ impl ProducerStates {
         if entry.batches.len() > BATCHES_MAX {
             entry.batches.pop_front();
         }
+        assert!(entry.batches.len() <= BATCHES_MAX, "{} batches are remembered", entry.batches.len());
     }
 
     /// Takes note that a producer has sent something again at `heard_ms`. Returns whether it is known.

@@ -198,6 +198,7 @@ impl<'a> Iterator for Batches<'a> {
         let bytes = self.rest;
         self.rest = &[];
         Some(check_batch(bytes).map(|header| {
+            assert!(header.batch_bytes() >= HEADER_BYTES, "a checked batch holds its header");
             let (batch, rest) = bytes.split_at(header.batch_bytes());
             self.rest = rest;
             (header, batch)
