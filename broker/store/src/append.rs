@@ -181,9 +181,9 @@ impl PartitionLog {
     /// overtake what isn't durable yet. Only the size decides, which wins with many partitions and loses with
     /// few; see docs/decisions/acknowledgement-and-sync.md for the figures.
     fn commit_by(self: &Arc<Self>, state: &mut State, position: u64, parts: &[&[u8]]) -> Committed {
-        let overtakes = state.direct && self.shared.bug != Some(StoreBug::OvertakeUnsynced);
+        assert!(state.active().unsynced.is_some(), "a file with unsynced bytes is held open");
         let written_is_enough = self.is_written_enough();
-        if !written_is_enough && !overtakes {
+        if !written_is_enough && !self.would_overtake(state) {
             let (key, incarnation) = (self.journal_key(), state.incarnation);
             let Segment { base: segment, bytes, end, .. } = *state.active();
             let written = Written { key, incarnation, segment, position, parts, bytes, end };
@@ -195,6 +195,17 @@ impl PartitionLog {
         if written_is_enough { Committed::Written } else { Committed::InPlace }
     }
 
+    /// Whether an append through the journal would be durable before what was appended earlier.
+    fn would_overtake(&self, state: &State) -> bool {
+        state.direct && self.shared.bug != Some(StoreBug::OvertakeUnsynced)
+    }
+
+    /// Whether the active segment was cut: what was there may still be on its way to someone, as a place in the file,
+    /// so nothing else is ever written there.
+    fn takes_no_more(&self, state: &mut State) -> bool {
+        state.active().was_cut && self.shared.bug != Some(StoreBug::WriteOverWhatWasCut)
+    }
+
     /// Writes checked batches to the active segment, a new one if need be, and takes note of them.
     fn write(
         self: &Arc<Self>,
@@ -204,15 +215,16 @@ impl PartitionLog {
         headers: &[BatchHeader<'_>],
         now_ms: i64,
     ) -> Result<Committed, AppendError> {
+        let is_open = state.closed_at.is_none() && !state.finished && !state.deleted;
+        assert!(is_open, "callers have checked, under the same lock, that the log is open");
         let bytes: u64 = parts.iter().map(|part| part.len() as u64).sum();
-        let last_offset = headers.last().expect("a write has a batch").last_offset();
+        let (first, last) = headers.first().zip(headers.last()).expect("both callers write a batch or more");
+        assert_eq!(first.base_offset(), state.end(), "batches follow each other without a gap");
+        let last_offset = last.last_offset();
         let max_timestamp_ms = headers.iter().map(BatchHeader::max_timestamp).max().unwrap_or(NO_TIMESTAMP);
         check_epochs(state, headers)?;
         let incoming = Incoming { bytes, last_offset, max_timestamp_ms };
-        // What was cut may still be on its way to someone, as a place in the file: nothing else is ever
-        // written there.
-        let was_cut = state.active().was_cut && self.shared.bug != Some(StoreBug::WriteOverWhatWasCut);
-        if was_cut || must_roll(&active_segment(state), config, &incoming, now_ms) {
+        if self.takes_no_more(state) || must_roll(&active_segment(state), config, &incoming, now_ms) {
             self.roll(state, config, now_ms)?;
         }
         if state.active().bytes == 0 {
@@ -255,6 +267,7 @@ impl PartitionLog {
             position + bytes,
             "the headers' lengths add up to the bytes written"
         );
+        assert_eq!(state.end(), last.next_offset(), "the log ends with what was written last");
         self.set_end(state.end());
         Ok(self.commit_by(state, position, parts))
     }
@@ -291,6 +304,7 @@ impl PartitionLog {
             // Still empty: its base offset is too far back. It can't be, as the end is its base.
             return Ok(());
         }
+        assert!(state.active().base < base, "segments rise");
         let path = state.path(FileKind::Log, base);
         match self.shared.disk.open(&path, OpenMode::CreateNew) {
             Ok(file) => drop(file),

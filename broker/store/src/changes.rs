@@ -151,7 +151,7 @@ impl Changes {
             let current = files.note(made)?;
             self.begin(&mut files, current);
         }
-        let current = files.current.as_mut().expect("it was begun");
+        let current = files.current.as_mut().expect("it was begun just before if there was none");
         let done = self.append_to(current, change);
         files.note(done)
     }
@@ -206,6 +206,7 @@ impl Changes {
 
     fn begin(&self, files: &mut Files, current: Current) {
         let generation = files.generation;
+        assert!(files.newest() < generation, "generations rise: {generation} after {}", files.newest());
         files.live.push(generation);
         files.current = Some(current);
     }

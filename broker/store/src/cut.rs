@@ -72,7 +72,6 @@ impl State {
         let (end, mut gone, shortened) = match cut {
             Cut::At(offset, position) => {
                 let at = self.segment_of(offset);
-                let keeps_file = position > 0 || keeps_file;
                 let gone = self.segments.split_off(at + usize::from(keeps_file));
                 self.epochs.truncate_to(offset);
                 self.damaged.retain(|damage| damage.offsets.end <= offset);
@@ -123,7 +122,9 @@ impl PartitionLog {
             if offset >= self.end_offset() {
                 return Ok(());
             }
-            let (offset, position) = self.boundary(offset)?;
+            let wanted = offset;
+            let (offset, position) = self.boundary(wanted)?;
+            assert!(offset <= wanted, "nothing from {wanted} on stays, a cut at {offset} would leave some");
             // The batch may also hold records that were let go: nothing of it remains.
             self.cut(if offset < start { Cut::Anew(start) } else { Cut::At(offset, position) })
         })
@@ -152,6 +153,8 @@ impl PartitionLog {
     pub(crate) fn closed<T, E: From<StoreError>>(&self, act: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
         {
             let mut state = self.state.lock();
+            assert!(self.commit_lock.is_locked(), "one cut or repair at a time");
+            assert_eq!(state.closed_at, None, "after each cut or repair the log is opened again");
             state.closed_at = Some(state.end());
         }
         let done = match self.sync_locked() {
@@ -167,7 +170,7 @@ impl PartitionLog {
         let (Cut::At(end, _) | Cut::Anew(end)) = cut;
         let kept = cut.kept(self.end_offset());
         let leaves_nothing = matches!(cut, Cut::Anew(_)) || end == self.log_start_offset();
-        let keeps_file = self.shared.bug == Some(StoreBug::WriteOverWhatWasCut);
+        let keeps_file = self.keeps_file(cut);
         let shortened = match self.prepare_cut(cut, keeps_file) {
             Err(error) if !error.is_passing() => {
                 let folder = self.state.lock().folder.clone();
@@ -175,7 +178,8 @@ impl PartitionLog {
             }
             prepared => prepared?,
         };
-        self.state.lock().closed_at = Some(kept);
+        let closed_at = self.state.lock().closed_at.replace(kept);
+        assert!(closed_at.is_some_and(|end| kept <= end), "only a closed log is cut, and none gets longer");
         if let Cut::Anew(start) = cut {
             // As with the recovery point: a checkpoint that is written meanwhile must not say again what is
             // taken back.
@@ -190,6 +194,7 @@ impl PartitionLog {
                 self.set_start(end);
                 self.set_start_at_most(None);
             }
+            assert_eq!(state.end(), end, "what is left ends where the log is cut");
             self.cut_durable(end);
             self.set_end(end);
             doomed
@@ -208,8 +213,7 @@ impl PartitionLog {
             let state = self.state.lock();
             let mut epochs = state.epochs.clone();
             let base = match cut {
-                Cut::At(offset, position) => {
-                    let keeps_file = position > 0 || keeps_file;
+                Cut::At(offset, _) => {
                     epochs.truncate_to(offset);
                     keeps_file.then(|| state.segments[state.segment_of(offset)].base)
                 }
@@ -227,24 +231,43 @@ impl PartitionLog {
         self.log_file(base, &path).map(Some).map_err(StoreError::io("open", path))
     }
 
+    /// Whether the segment in which the log is cut stays, shorter: where something is left of it.
+    fn keeps_file(&self, cut: Cut) -> bool {
+        match cut {
+            Cut::At(_, position) => position > 0 || self.shared.bug == Some(StoreBug::WriteOverWhatWasCut),
+            Cut::Anew(_) => false,
+        }
+    }
+
     /// Makes the log's entries in the journal void, durably, as a replay must not bring back what is cut now,
     /// and takes back what the disk says of the recovery point: in memory first, as a checkpoint that is
     /// written meanwhile takes it from there. Where nothing may be left of the log, the disk says where it
     /// begins.
     fn fence(&self, durable_to: Offset, leaves_nothing: bool) -> Result<(), StoreError> {
-        if self.shared.bug != Some(StoreBug::CutWithoutFence) {
-            self.shared.begin_cut(self.journal_key(), durable_to)?;
-            let mut state = self.state.lock();
-            // What a group says of the log from before isn't true any more.
-            state.incarnation += 1;
-            state.direct = true;
-        }
+        assert!(
+            durable_to <= self.end_offset(),
+            "{durable_to} lies past the log's end {}",
+            self.end_offset()
+        );
+        self.void_journal_entries(durable_to)?;
         if self.recovery_point().is_some_and(|recovery_point| recovery_point > durable_to) {
             self.set_recovery_point(Some(durable_to));
         }
         let name = self.topic_partition();
         self.shared.lower_offsets(&name, durable_to)?;
         if leaves_nothing { self.shared.raise_log_start(&name, durable_to) } else { Ok(()) }
+    }
+
+    fn void_journal_entries(&self, durable_to: Offset) -> Result<(), StoreError> {
+        if self.shared.bug == Some(StoreBug::CutWithoutFence) {
+            return Ok(());
+        }
+        self.shared.begin_cut(self.journal_key(), durable_to)?;
+        let mut state = self.state.lock();
+        // What a group says of the log from before isn't true any more.
+        state.incarnation += 1;
+        state.direct = true;
+        Ok(())
     }
 
     /// Nothing is cut: what was known has to be said again, here and by the next checkpoint.
@@ -333,6 +356,7 @@ impl PartitionLog {
 
     /// Takes what was loaded for the log from now on, and tells of damage that was found by that.
     pub(crate) fn install(&self, loaded: Loaded, end: Offset) {
+        assert!(loaded.start <= end && loaded.recovery_point <= end, "all that is known of a log lies in it");
         let mut state = self.state.lock();
         let (incarnation, slot, closed_at) = (state.incarnation, state.slot, state.closed_at);
         let before = std::mem::replace(&mut *state, loaded.state);
@@ -386,7 +410,8 @@ impl PartitionLog {
             (self.view_locked(&state, offset, UpTo::End), state.path(FileKind::Log, segment.base))
         };
         let wrong = |error: ReadError| StoreError::io("read", &path)(io::Error::other(error));
-        let view = view.map_err(wrong)?.expect("the offset is before the log's end");
+        let view =
+            view.map_err(wrong)?.expect("callers ask for an offset from the log's start to before its end");
         let mut from = view.start(offset);
         loop {
             let stop = match view.locate_from(from, offset).map_err(wrong)? {

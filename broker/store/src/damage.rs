@@ -32,6 +32,7 @@ impl Damage {
 
     /// What a log that begins at `start` misses of it.
     pub(crate) fn missed(&self, start: Offset) -> Range<Offset> {
+        assert!(self.is_missed(start), "{self:?} lies before {start}");
         self.offsets.start.max(start)..self.offsets.end
     }
 }

@@ -25,6 +25,7 @@ struct Count(Arc<AtomicUsize>);
 
 impl Drop for Count {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+        let before = self.0.fetch_sub(1, Ordering::AcqRel);
+        debug_assert!(before > 0, "each file that is let go was counted");
     }
 }

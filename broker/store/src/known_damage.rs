@@ -19,6 +19,8 @@ use crate::read::{FileSource, View};
 impl State {
     /// Takes note of damage. Returns whether it is news.
     pub(crate) fn add_damage(&mut self, mut damage: Damage) -> bool {
+        assert!(damage.offsets.start < damage.offsets.end, "{damage:?} is none");
+        assert!(damage.positions.start <= damage.positions.end, "{damage:?} goes backwards");
         if self.damaged.iter().any(|known| known.offsets == damage.offsets) {
             return false;
         }
@@ -176,7 +178,8 @@ pub(crate) fn find_batch(
     while at + HEADER_BYTES as u64 <= positions.end {
         let read = source.read_at(at, &mut window)?;
         for (index, head) in window[..read].windows(HEADER_BYTES).enumerate() {
-            let offset = Offset(i64::from_be_bytes(*head.first_chunk().expect("a header is longer")));
+            let offset =
+                Offset(i64::from_be_bytes(*head.first_chunk().expect("a window is as long as a header")));
             if head[16] != MAGIC as u8 || !offsets.contains(&offset) {
                 continue;
             }

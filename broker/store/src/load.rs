@@ -112,7 +112,7 @@ pub(crate) fn load_log(recovery: &Recovery<'_>, folder: &Path, known: Known) -> 
     let mut segments = loader.load_segments(log_start)?;
     loader.cover_durable(&mut segments, log_start)?;
     durable::finish_closed(&mut segments);
-    let end = segments.last().expect("a log always has an active segment").end;
+    let end = segments.last().expect("`load_segments` makes one where there is none").end;
     let start = log_start.max(segments[0].base).min(end);
     loader.epochs_changed |= loader.epochs.truncate_to(end) | loader.epochs.advance_start(start);
     if start == end && recovery_point < end && !recovery.clean {
@@ -128,7 +128,7 @@ pub(crate) fn load_log(recovery: &Recovery<'_>, folder: &Path, known: Known) -> 
         recovery.shared.sync_dir(folder).map_err(StoreError::io("sync", folder))?;
     }
     // Names that were made since the checkpoint may not have been synced.
-    let base = segments.last().expect("a log always has an active segment").base;
+    let base = segments.last().expect("`load_segments` makes one where there is none").base;
     let folder_unsynced = !recovery.clean && base > Offset(0) && base >= recovery_point;
     let has_news = |segment: &Segment| segment.index_unsynced || segment.has_pending_entries();
     let touched = loader.epochs_changed || end > recovery_point || segments.iter().any(has_news);
@@ -155,6 +155,8 @@ pub(crate) fn load_log(recovery: &Recovery<'_>, folder: &Path, known: Known) -> 
         slot: Slot::default(),
         damaged: loader.damaged,
     };
+    state.assert_chain();
+    assert!(state.segments[0].base <= start && start <= end, "the log begins in its oldest segment");
     state.note_hidden_producers(start);
     Ok(Loaded { state, start, recovery_point: if recovery.clean { end } else { recovery_point.min(end) } })
 }
@@ -290,7 +292,7 @@ impl Loader<'_> {
 
     /// A segment that ends before the next one begins: below the durable end it is damaged and stays.
     fn keep_after_gap(&mut self, segments: &mut [Segment], next: Offset) -> bool {
-        let last = segments.last_mut().expect("one was just pushed");
+        let last = segments.last_mut().expect("the caller has just pushed one");
         let keep = next <= self.durable_to && last.end < next;
         if keep {
             let damage = self.missing(last, next);

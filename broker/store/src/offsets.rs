@@ -87,8 +87,7 @@ impl OffsetFiles {
             None => Checkpoints::default(),
         };
         let read = read.unwrap_or_default();
-        let read = read.iter().filter_map(|change| decode_offset_change(change));
-        for (name, change) in read.filter(|_| !ignore.changes) {
+        for (name, change) in ignore.added(&read).iter().filter_map(|change| decode_offset_change(change)) {
             let before = SavedOffsets {
                 recovery_point: said.0.get(&name).copied(),
                 start: said.1.get(&name).copied(),
@@ -190,6 +189,10 @@ impl OffsetFiles {
             let Some((name, recovery_point, start)) = log.to_save() else { continue };
             // Never back by itself: a removal under way has written its log start here first.
             let start = start.max(known.get(&name).start.unwrap_or_default());
+            assert!(
+                recovery_point.0 >= 0 && start.0 >= 0,
+                "{name:?} has no such offsets: {recovery_point}, {start}"
+            );
             if start > Offset(0) {
                 offsets.1.insert(name.clone(), start);
             }

@@ -70,7 +70,8 @@ pub(crate) struct State {
     pub(crate) folder_unsynced: bool,
     /// The change of the data directory that made the folder's own name, while it isn't synced.
     pub(crate) parent_unsynced: Option<u64>,
-    /// Up to here the segments are on disk.
+    /// Up to here the segments themselves are on disk, be more of the log durable by the journal or not. Invariant: not
+    /// past the log's end.
     pub(crate) synced_end: Offset,
     /// Whether something was written since the folder was last known to be complete.
     pub(crate) touched: bool,
@@ -95,11 +96,20 @@ pub(crate) struct State {
 
 impl State {
     pub(crate) fn active(&mut self) -> &mut Segment {
-        self.segments.last_mut().expect("a log always has an active segment")
+        self.segments.last_mut().expect("`State::segments` is never empty")
     }
 
     pub(crate) fn end(&self) -> Offset {
-        self.segments.last().expect("a log always has an active segment").end
+        self.segments.last().expect("`State::segments` is never empty").end
+    }
+
+    /// Asserts what is true of all segments together, where they were made, cut or put in between.
+    #[track_caller]
+    pub(crate) fn assert_chain(&self) {
+        assert!(!self.segments.is_empty(), "a log always has an active segment");
+        for two in self.segments.windows(2) {
+            assert_eq!(two[0].end, two[1].base, "the next segment begins where one ends");
+        }
     }
 
     pub(crate) fn path(&self, kind: FileKind, base: Offset) -> PathBuf {
@@ -132,6 +142,8 @@ impl PartitionLog {
         let Loaded { state, start, recovery_point } = loaded;
         let end = state.end();
         assert!(start <= end, "the log start is not past the log end");
+        assert!(recovery_point <= end, "{recovery_point} can't be on disk of a log that ends at {end}");
+        assert!(state.synced_end <= end, "{} can't be synced of a log that ends at {end}", state.synced_end);
         Arc::new(Self {
             topic: who.topic,
             topic_id: who.topic_id,
@@ -236,6 +248,7 @@ impl PartitionLog {
     }
 
     pub(crate) fn set_start(&self, start: Offset) {
+        assert!(start.0 >= 0, "a log has no offset {start}");
         self.start.store(start.0, Ordering::Release);
     }
 
@@ -274,6 +287,10 @@ impl PartitionLog {
 
     /// Sets the recovery point; `None` when the partition is deleted.
     pub(crate) fn set_recovery_point(&self, recovery_point: Option<Offset>) {
+        assert!(
+            recovery_point.is_none_or(|offset| offset.0 >= 0),
+            "{recovery_point:?} would say that it is deleted"
+        );
         self.recovery_point.store(recovery_point.map_or(-1, |offset| offset.0), Ordering::Release);
     }
 

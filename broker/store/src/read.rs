@@ -212,6 +212,11 @@ impl PartitionLog {
         };
         let (end, next_offset) = self.verify(view, position..end, base_offset, next_offset)?;
         self.remember(view, next_offset, end);
+        assert!(
+            position < end && base_offset < next_offset,
+            "what is read is whole batches, and one at least"
+        );
+        assert!(end <= view.limit, "{end} lies behind what may be read, {}", view.limit);
         let len = (end - position) as usize;
         let ends_file = end == view.limit;
         Ok(Some(ReadSlice {
@@ -271,6 +276,8 @@ impl PartitionLog {
         if from >= until {
             return Ok(None);
         }
+        assert!(segment.base <= from, "{from} lies in segment {}", segment.base);
+        assert!(limit <= segment.bytes && limit_offset <= segment.end, "what may be read was written");
         let base = segment.base;
         let (index_written, index_pending) = (segment.index.written, segment.index.pending.clone());
         let path = state.path(FileKind::Log, base);

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use ottla_log::{
-    DELETE_SUFFIX, FileKind, FolderName, LeaderEpochs, LogConfig, PartitionMetadata, ProducerStates,
-    STRAY_SUFFIX, parse_folder, partition_folder, renamed_folder,
+    DELETE_SUFFIX, FileKind, FolderName, JournalKey, LeaderEpochs, LogConfig, PartitionMetadata,
+    ProducerStates, STRAY_SUFFIX, parse_folder, partition_folder, renamed_folder,
 };
 use ottla_types::{Offset, PartitionIndex, TopicId, TopicName, TopicPartition};
 
@@ -62,12 +62,8 @@ impl Recovery<'_> {
         let recovery_point = self.recovery_points.get(&name).copied().unwrap_or_default();
         let log_start = self.log_starts.get(&name).copied().unwrap_or_default();
         let key = (who.topic_id, who.partition);
-        let disk = &*self.shared.disk;
-        let replayed = if self.shared.bug == Some(StoreBug::SkipReplay) {
-            Replayed { durable_to: recovery_point, ..Replayed::default() }
-        } else {
-            self.replay.apply(disk, folder, key, recovery_point, log_start)?
-        };
+        let replayed = self.replayed(folder, key, recovery_point, log_start)?;
+        assert!(replayed.durable_to >= recovery_point, "the journal takes nothing back");
         let known = Known {
             recovery_point,
             durable_to: replayed.durable_to,
@@ -82,6 +78,20 @@ impl Recovery<'_> {
             let _ = self.shared.journal.mark(key, &mut loaded.state.slot, end);
         }
         Ok(PartitionLog::new(Arc::clone(self.shared), who, self.config.clone(), loaded))
+    }
+
+    /// Repeats what the journal says of a log.
+    fn replayed(
+        &self,
+        folder: &Path,
+        key: JournalKey,
+        recovery_point: Offset,
+        log_start: Offset,
+    ) -> Result<Replayed, StoreError> {
+        if self.shared.bug == Some(StoreBug::SkipReplay) {
+            return Ok(Replayed { durable_to: recovery_point, ..Replayed::default() });
+        }
+        self.replay.apply(&*self.shared.disk, folder, key, recovery_point, log_start)
     }
 
     /// What was repeated from the journal stays in it until the segments are synced: by the next checkpoint,

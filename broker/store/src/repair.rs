@@ -173,12 +173,18 @@ impl PartitionLog {
         if filled {
             state.epochs_unsaved = false;
         }
-        let bytes = usize::try_from(bytes).expect("it is in memory");
+        let bytes = usize::try_from(bytes).expect("the records are in memory, so their length fits");
         let folder = state.folder.clone();
         Ok(Next::Piece(Piece { folder, damage, offsets, position, bytes, is_last, epochs }))
     }
 
     fn write_piece(&self, piece: &Piece, records: &[u8]) -> Result<(), StoreError> {
+        assert!(self.commit_lock.is_locked(), "one cut or repair at a time");
+        assert_eq!(records.len(), piece.bytes, "a piece is whole batches");
+        assert!(
+            piece.is_last || piece.end_position() <= piece.damage.positions.end,
+            "good batches behind the damage stay"
+        );
         let base = piece.damage.segment;
         let path = piece.folder.join(FileKind::Log.file_name(base));
         let written = (|| {
@@ -240,10 +246,12 @@ impl PartitionLog {
         segment.set_recovered(0, damage.offsets.end);
         let at = state.segments.partition_point(|segment| segment.base < base);
         let full = &mut state.segments[at - 1];
+        assert_eq!(full.base, damage.segment, "the damage reaches to its segment's end");
         full.set_recovered(position, base);
         full.forget_indexes();
         full.was_cut = true;
         state.segments.insert(at, segment);
+        state.assert_chain();
         state.move_damage(damage, base);
         state.incarnation += 1;
         drop(state);
@@ -280,6 +288,7 @@ impl PartitionLog {
     fn end_repair(&self, piece: &Piece) -> Result<(), StoreError> {
         let end = {
             let mut state = self.state.lock();
+            assert!(state.closed_at.is_some(), "nothing is appended while the files are read again");
             state.take_off(piece);
             // The files are read anew; nobody may write index entries meanwhile.
             state.segments.iter_mut().for_each(Segment::forget_pending_entries);

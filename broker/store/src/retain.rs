@@ -151,8 +151,14 @@ impl PartitionLog {
         if count == 0 {
             return 0;
         }
+        assert!(self.commit_lock.is_locked(), "the oldest segments stay the same");
         let (folder, start, snapshot) = {
             let state = self.state.lock();
+            assert!(
+                count < state.segments.len(),
+                "the active segment stays: {count} of {}",
+                state.segments.len()
+            );
             let start = self.log_start_offset().max(state.segments[count].base);
             (state.folder.clone(), start, state.snapshot_to_sync())
         };
@@ -168,6 +174,7 @@ impl PartitionLog {
             state.touched = true;
             state.epochs_unsaved |= state.epochs.advance_start(start);
             let gone = state.segments.drain(..count).collect();
+            assert!(state.segments[0].base <= start, "the log begins within its oldest segment");
             state.forget_damage_before(start);
             gone
         };

@@ -32,10 +32,10 @@ impl<E> IndexState<E> {
 
 pub(crate) struct Segment {
     pub(crate) base: Offset,
-    /// The offset after its last record.
+    /// The offset after its last record. Invariant: where the next segment begins, if there is one.
     pub(crate) end: Offset,
     pub(crate) bytes: u64,
-    /// The bytes that are known to be on disk, here or in the journal.
+    /// The bytes that are known to be on disk, here or in the journal. Invariant: no more than `bytes`.
     pub(crate) durable_bytes: u64,
     /// The offset after the last record of those.
     pub(crate) durable_end: Offset,
@@ -91,9 +91,10 @@ impl Segment {
     /// Takes note of a batch at the segment's end: index entries, timestamps, sizes.
     pub(crate) fn push_batch(&mut self, header: BatchHeader<'_>, base_offset: Offset, max_timestamp_ms: i64) {
         let last_offset = Offset(base_offset.0 + i64::from(header.last_offset_delta()));
-        let relative =
-            relative_offset(self.base, last_offset).expect("a segment is closed before offsets grow too far");
-        let position = u32::try_from(self.bytes).expect("a segment is closed before it passes 2 GiB");
+        let relative = relative_offset(self.base, last_offset)
+            .expect("`must_roll` closes a segment before its offsets grow too far");
+        let position = u32::try_from(self.bytes)
+            .expect("`segment.bytes`, up to which it takes a batch, is less than 2 GiB");
         assert_eq!(base_offset, self.end, "batches follow each other without a gap");
         let entries = self.pacer.on_batch(relative, position, header.batch_bytes() as u64, max_timestamp_ms);
         self.push_entries(entries);
@@ -115,6 +116,11 @@ impl Segment {
 
     /// Takes note that it ends at `end` from now on, after its first `bytes`, which are on disk.
     pub(crate) fn cut(&mut self, bytes: u64, end: Offset) {
+        assert!(
+            bytes <= self.bytes && end <= self.end,
+            "{end} at {bytes} isn't before the end of segment {}",
+            self.base
+        );
         (self.bytes, self.durable_bytes) = (bytes, bytes);
         (self.end, self.durable_end) = (end, end);
         self.own_from = self.own_from.min(bytes);
@@ -136,6 +142,11 @@ impl Segment {
 
     /// Takes note that its first `bytes`, up to `end`, are on disk.
     pub(crate) fn set_durable(&mut self, bytes: u64, end: Offset) {
+        assert!(
+            bytes <= self.bytes && end <= self.end,
+            "what is durable of segment {} was written",
+            self.base
+        );
         if bytes > self.durable_bytes {
             (self.durable_bytes, self.durable_end) = (bytes, end);
         }
@@ -169,6 +180,11 @@ impl Segment {
 
     /// Takes note that the CRCs in `range` are right.
     pub(crate) fn set_verified(&mut self, range: Range<u64>) {
+        assert!(
+            range.start <= range.end && range.end <= self.bytes,
+            "{range:?} lies in segment {}",
+            self.base
+        );
         let touches = range.start <= self.verified.end && self.verified.start <= range.end;
         if touches && !self.verified.is_empty() {
             self.verified = self.verified.start.min(range.start)..self.verified.end.max(range.end);

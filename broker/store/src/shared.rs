@@ -317,13 +317,18 @@ impl<L: GroupLog + SavedLog> Shared<L> {
         }
         let file = self.disk.open(path, mode)?;
         open.files.insert(key, (Arc::clone(&file), now));
-        if open.files.len() > self.open_files_max && self.bug != Some(StoreBug::KeepFilesOpen) {
+        if self.has_too_many(&open) {
             let mut used: Vec<u64> = open.files.values().map(|(_, used)| *used).collect();
             let keep_from = used.len() / 8;
             let oldest_kept = *used.select_nth_unstable(keep_from).1;
             open.files.retain(|_, (_, used)| *used >= oldest_kept);
+            assert!(open.files.len() <= self.open_files_max, "each use has another time, so some are closed");
         }
         Ok(file)
+    }
+
+    fn has_too_many(&self, open: &OpenFiles) -> bool {
+        open.files.len() > self.open_files_max && self.bug != Some(StoreBug::KeepFilesOpen)
     }
 
     /// Closes the files of a partition, or one of its segments.
@@ -372,6 +377,7 @@ impl<L: GroupLog + SavedLog> Shared<L> {
         let mut synced = self.root_synced.lock();
         if *synced < change {
             let made = self.root_changes.load(Ordering::Acquire);
+            assert!(made >= change, "a name is made before it is made durable: {change} of {made}");
             self.sync_dir(&self.dir)?;
             *synced = made;
         }

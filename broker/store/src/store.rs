@@ -106,7 +106,9 @@ impl Store {
         let partitions = recovery.run()?;
         let gone = recovery.replay.newest().filter(|(key, _)| !partitions.contains_key(key)).collect();
         let count = partitions.len();
-        let names = partitions.values().map(|log| (log.topic_partition(), log.topic_id)).collect();
+        let names: HashMap<_, _> =
+            partitions.values().map(|log| (log.topic_partition(), log.topic_id)).collect();
+        assert_eq!(names.len(), count, "of a name there is one partition, as there is one folder");
         tracing::info!(dir = %shared.dir.display(), partitions = count, clean, ms = started.elapsed().as_millis() as u64, "store opened");
         let inner = Arc::new(Inner {
             shared,
@@ -211,7 +213,8 @@ impl Store {
         let log = create_partition(&self.inner.shared, topic, topic_id, partition, config)?;
         log.queue();
         let mut partitions = self.inner.partitions.write();
-        partitions.insert((topic_id, partition), Arc::clone(&log));
+        let before = partitions.insert((topic_id, partition), Arc::clone(&log));
+        assert!(before.is_none(), "who makes a partition holds the lock, and has looked for it");
         self.inner.names.lock().insert(name, topic_id);
         Ok(log)
     }

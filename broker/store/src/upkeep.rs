@@ -93,14 +93,18 @@ impl Inner {
         self.shared.journal.take_wants_release();
         let boundary = self.shared.journal.boundary();
         let logs = self.logs();
-        if self.shared.bug != Some(StoreBug::ReleaseBeforeSync) {
-            let synced = |log: &Arc<PartitionLog>| {
-                // What is good enough when it is written waits for a checkpoint.
-                if log.is_written_enough() { Ok(()) } else { log.sync_in_place() }
-            };
-            each(&logs, self.sync_threads, synced).map_err(|_| StoreError::Failed)?;
-        }
+        self.sync_for_release(&logs)?;
         self.release_before(boundary, &logs)
+    }
+
+    /// Syncs segments. What is good enough when it is written waits for a checkpoint.
+    fn sync_for_release(&self, logs: &[Arc<PartitionLog>]) -> Result<(), StoreError> {
+        if self.shared.bug == Some(StoreBug::ReleaseBeforeSync) {
+            return Ok(());
+        }
+        let is_needed = |log: &&Arc<PartitionLog>| !log.is_written_enough();
+        let logs: Vec<_> = logs.iter().filter(is_needed).collect();
+        each(&logs, self.sync_threads, |log| log.sync_in_place()).map_err(|_| StoreError::Failed)
     }
 
     pub(crate) fn checkpoint(&self) -> Result<(), StoreError> {
@@ -127,8 +131,25 @@ impl Inner {
     fn release_before(&self, boundary: u64, logs: &[Arc<PartitionLog>]) -> Result<bool, StoreError> {
         let journal = &self.shared.journal;
         let seen_to = journal.next_number();
+        if !self.mark_for_release(logs)? {
+            return Ok(false);
+        }
+        journal.release(boundary, seen_to, |path| self.shared.sync_dir(path)).map_err(|error| {
+            self.shared.fail(&error);
+            StoreError::Failed
+        })?;
+        Ok(true)
+    }
+
+    /// Marks in the journal, durably, how far the segments of logs are synced that the recovery points don't say it of.
+    /// Returns whether there was room for that.
+    fn mark_for_release(&self, logs: &[Arc<PartitionLog>]) -> Result<bool, StoreError> {
+        if self.shared.bug == Some(StoreBug::ReleaseWithoutMarks) {
+            return Ok(true);
+        }
+        let journal = &self.shared.journal;
         let mut newest = None;
-        for log in logs.iter().filter(|_| self.shared.bug != Some(StoreBug::ReleaseWithoutMarks)) {
+        for log in logs {
             // Before the state's lock, as the checkpoint's files may be being written.
             let saved = self.shared.saved_recovery_point(&log.topic_partition());
             let mut state = log.state.lock();
@@ -137,6 +158,7 @@ impl Inner {
             if state.deleted || saved >= synced_end {
                 continue;
             }
+            assert!(synced_end <= state.end(), "what is synced was written");
             newest = journal.mark_for_release(log.journal_key(), &mut state.slot, synced_end);
             if newest.is_none() {
                 return Ok(false);
@@ -144,14 +166,8 @@ impl Inner {
         }
         if let Some(newest) = newest {
             self.shared.commit_journal().map_err(|_| StoreError::Failed)?;
-            if !journal.is_durable(newest) {
-                return Ok(false);
-            }
+            return Ok(journal.is_durable(newest));
         }
-        journal.release(boundary, seen_to, |path| self.shared.sync_dir(path)).map_err(|error| {
-            self.shared.fail(&error);
-            StoreError::Failed
-        })?;
         Ok(true)
     }
 }

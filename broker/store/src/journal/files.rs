@@ -163,7 +163,7 @@ impl Files {
             }
         }
         let file_bytes = self.file_bytes;
-        let current = self.current.as_mut().expect("a file was just begun");
+        let current = self.current.as_mut().expect("there is one with room, or the next was just begun");
         while current.position + needed > current.filled {
             let step = current.filled.clamp(GROW_BYTES_MIN, GROW_BYTES_MAX);
             let to = (current.filled + step).min(file_bytes);
@@ -195,6 +195,8 @@ impl Files {
             Err(error) if is_no_space(&error) || is_out_of_files(&error) => return Ok(false),
             Err(error) => return Err(FatalError::new("create", path, &error)),
         };
+        assert!(filled <= self.file_bytes, "{filled} bytes are there of {}", self.file_bytes);
+        assert!(self.live.len() < FILES_MAX, "a file is let go before another is begun");
         self.generation += 1;
         self.live.push_back(Live { generation: self.generation, first_number: None });
         self.current = Some(Current { file, path, position: 0, filled });
@@ -204,8 +206,12 @@ impl Files {
     /// Writes a group where room was made for it, and syncs it. Returns false when the disk is full after
     /// all.
     pub(super) fn write(&mut self, group: &mut JournalGroup, first_number: u64) -> Result<bool, FatalError> {
-        let current = self.current.as_mut().expect("there is room");
+        let current = self.current.as_mut().expect("`make_room` begins a file where there is none");
         let bytes = group.seal(self.generation, first_number);
+        assert!(
+            current.position + bytes.len() as u64 <= current.filled,
+            "room was made: a group never makes its file longer"
+        );
         match current.file.write_at(current.position, &[bytes]) {
             Ok(()) => {}
             // A file system that never overwrites. What was written of the group is no group.
@@ -214,8 +220,9 @@ impl Files {
         }
         current.file.sync().map_err(|error| FatalError::new("sync", &current.path, &error))?;
         current.position += bytes.len() as u64;
-        let live = self.live.back_mut().expect("the current file is live");
-        live.first_number.get_or_insert(first_number);
+        let live = self.live.back_mut().expect("`begin_file` puts the current file there, and it goes last");
+        let file_begins_with = *live.first_number.get_or_insert(first_number);
+        assert!(file_begins_with <= first_number, "numbers rise within a file");
         Ok(true)
     }
 
@@ -256,6 +263,7 @@ impl Files {
     }
 
     pub(super) fn names_synced(&mut self, let_go: u64) {
+        assert!(let_go <= self.let_go, "files are let go before that is on disk");
         self.let_go_synced = self.let_go_synced.max(let_go);
     }
 }

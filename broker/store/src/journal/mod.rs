@@ -224,12 +224,10 @@ impl<L> Journal<L> {
         let is_new = slot.group != open.group_number;
         let before = if is_new { 0 } else { slot.bytes };
         let half = self.group_bytes_max / 2;
-        let is_full = before + bytes > MEMBER_BYTES_MAX.min(half)
-            || open.group.padded_bytes() + bytes > self.group_bytes_max;
-        if open.takes != Takes::Everything
-            || bytes > SMALL_BYTES_MAX.min(half)
-            || (is_full && !self.has_no_limit)
-        {
+        let is_small = bytes <= SMALL_BYTES_MAX.min(half);
+        let is_member_full = before + bytes > MEMBER_BYTES_MAX.min(half);
+        let is_full = is_member_full || open.group.padded_bytes() + bytes > self.group_bytes_max;
+        if open.takes != Takes::Everything || !is_small || self.counts_limit(is_full) {
             return false;
         }
         open.group.push_write(key, segment, position, end, parts);
@@ -240,16 +238,21 @@ impl<L> Journal<L> {
             open.members.push(Member { log, incarnation, segment, bytes: segment_bytes, end });
         } else {
             let member = &mut open.members[slot.index];
+            assert!(Arc::ptr_eq(&member.log, log), "a log's slot is that of its own entry in the group");
             (member.segment, member.bytes, member.end) = (segment, segment_bytes, end);
             member.incarnation = incarnation;
         }
         slot.bytes = before + bytes;
-        slot.newest = open.next_number;
-        open.next_number += 1;
+        open.give_number(slot);
         if is_new && open.members.len() == 1 {
             self.wake.notify_all();
         }
         true
+    }
+
+    /// A group takes no more than its limit.
+    fn counts_limit(&self, is_full: bool) -> bool {
+        is_full && !self.has_no_limit
     }
 
     /// Notes that a partition's segments are synced up to `end`: recovery then knows that nothing below it is
@@ -269,8 +272,7 @@ impl<L> Journal<L> {
             return None;
         }
         open.group.push_mark(key, end);
-        slot.newest = open.next_number;
-        open.next_number += 1;
+        open.give_number(slot);
         if open.group.entries() == 1 {
             self.wake.notify_all();
         }
@@ -339,9 +341,17 @@ impl<L> Journal<L> {
         let entries = u64::from(group.entries());
         let durable = has_room && files.write(&mut group, first_number)?;
         if durable {
-            self.durable.store(first_number + entries, Ordering::Release);
+            let before = self.durable.swap(first_number + entries, Ordering::AcqRel);
+            assert!(
+                before <= first_number,
+                "groups end in the order of their numbers: {first_number} after {before}"
+            );
         } else {
-            self.lost.store(first_number + entries, Ordering::Release);
+            let before = self.lost.swap(first_number + entries, Ordering::AcqRel);
+            assert!(
+                before <= first_number,
+                "groups end in the order of their numbers: {first_number} after {before}"
+            );
             self.open.lock().close_to_appends();
         }
         group.clear();
@@ -479,6 +489,8 @@ impl<L> Journal<L> {
     pub(crate) fn begin_cut(&self, key: JournalKey, durable_to: Offset) -> Result<(), Unsaved> {
         let cut = JournalCut { number: self.next_number(), durable_to };
         let mut cuts = self.cuts.lock();
+        let before = cuts.saved.get(&key);
+        assert!(before.is_none_or(|before| before.number <= cut.number), "{cut:?} comes after {before:?}");
         cuts.changes.append(&encode_cut(key, cut))?;
         cuts.saved.insert(key, cut);
         // While the cuts are held, so that no release comes between.
@@ -529,7 +541,16 @@ impl<L> Journal<L> {
 impl<L> Open<L> {
     /// The number of the group's first entry, or of the next one.
     fn first_number(&self) -> u64 {
-        self.next_number - u64::from(self.group.entries())
+        let entries = u64::from(self.group.entries());
+        assert!(entries <= self.next_number, "each entry has a number");
+        self.next_number - entries
+    }
+
+    /// Numbers the entry that was just pushed; it is its log's newest.
+    fn give_number(&mut self, slot: &mut Slot) {
+        assert!(slot.newest < self.next_number, "numbers rise: {} after {}", self.next_number, slot.newest);
+        slot.newest = self.next_number;
+        self.next_number += 1;
     }
 
     /// There is no room for appends until files are released.

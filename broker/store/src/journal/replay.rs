@@ -32,6 +32,23 @@ pub(crate) struct Ignore {
     pub(crate) syncs_of_changes: bool,
 }
 
+impl Ignore {
+    /// The generation that the groups of a file have to be of.
+    fn expected(self, of_file: u64) -> Option<u64> {
+        if self.generation { None } else { Some(of_file) }
+    }
+
+    /// The number from which on a log's entries count: what came before was cut off.
+    fn counts_from(self, cuts: &JournalCuts, key: JournalKey) -> u64 {
+        if self.cuts { 0 } else { cuts.get(&key).map_or(0, |cut| cut.number) }
+    }
+
+    /// What was added, in files of changes, to a file that speaks of all logs.
+    pub(crate) fn added<T>(self, changes: &[T]) -> &[T] {
+        if self.changes { &[] } else { changes }
+    }
+}
+
 /// The journal's entries, for each partition in their order.
 #[derive(Default)]
 pub(crate) struct Replay {
@@ -97,8 +114,7 @@ pub(super) fn read(
         let (replay, cuts, cut_changes) = (Replay::default(), JournalCuts::new(), open_changes()?.0);
         return Ok(Found { replay, cuts, cut_changes, generation: newest_file, files: Vec::new() });
     };
-    let added = added.iter().filter_map(|cut| decode_cut(cut));
-    for (key, cut) in added.filter(|_| !ignore.changes) {
+    for (key, cut) in ignore.added(&added).iter().filter_map(|cut| decode_cut(cut)) {
         // A file of changes may be older than what was written anew of all.
         let known = cuts.entry(key).or_insert(cut);
         if cut.number >= known.number {
@@ -157,14 +173,13 @@ impl Replay {
         // A sync that failed must not deceive: what the cache holds may never have reached the disk.
         file.sync().and_then(|()| file.drop_cache()).map_err(StoreError::io("sync", &path))?;
         let bytes = read_file(disk, &path, FILE_BYTES_MAX).map_err(StoreError::io("read", &path))?;
-        let content = read_journal(&bytes, (!ignore.generation).then_some(generation));
+        let content = read_journal(&bytes, ignore.expected(generation));
         for damaged in &content.damaged {
             tracing::error!(path = %path.display(), from = damaged.start, to = damaged.end, "journal damaged");
         }
         let at = self.files.len();
         for entry in content.entries {
-            let counts_from = cuts.get(&entry.key).map_or(0, |cut| cut.number);
-            if entry.number >= counts_from || ignore.cuts {
+            if entry.number >= ignore.counts_from(cuts, entry.key) {
                 self.entries.entry(entry.key).or_default().push((at, entry));
             }
         }

@@ -36,7 +36,7 @@ impl Loader<'_> {
         segments: &mut Vec<Segment>,
         log_start: Offset,
     ) -> Result<(), StoreError> {
-        let last = segments.last_mut().expect("a log always has an active segment");
+        let last = segments.last_mut().expect("`load_segments` makes one where there is none");
         if last.end >= self.durable_to {
             return Ok(());
         }
@@ -55,6 +55,7 @@ impl Loader<'_> {
             return Ok(());
         }
         segments.push(segment);
+        assert!(segments.last().is_some_and(|last| last.end >= self.durable_to), "nothing durable is cut");
         Ok(())
     }
 
@@ -106,6 +107,7 @@ impl Loader<'_> {
             error: NOTHING_THERE,
             hides_producers: false,
         });
+        assert!(position > segment.bytes && offset > segment.end, "damage takes bytes and offsets");
         segment.set_recovered(position, offset);
         Ok(true)
     }
