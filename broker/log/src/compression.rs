@@ -92,8 +92,7 @@ pub fn compress(codec: Codec, records: &[u8]) -> Result<Vec<u8>, CompressionErro
 pub fn decompress(codec: Codec, records: &[u8], bytes_max: usize) -> Result<Vec<u8>, CompressionError> {
     let too_long =
         || failed(codec, format!("a batch has more than {bytes_max} bytes once it is decompressed"));
-    let block_bytes = || SnappyBlocks::new(records).map_or(0, SnappyBlocks::block_bytes);
-    if codec == Codec::Snappy && block_bytes() > bytes_max {
+    if codec == Codec::Snappy && snappy_block_bytes(records) > bytes_max {
         return Err(too_long());
     }
     let mut inflated = Vec::new();
@@ -133,11 +132,15 @@ pub fn decoder_bytes(codec: Codec, records: &[u8]) -> usize {
     let bytes = match codec {
         Codec::None => return 0,
         Codec::Gzip => 0,
-        Codec::Snappy => SnappyBlocks::new(records).map_or(0, SnappyBlocks::block_bytes),
+        Codec::Snappy => snappy_block_bytes(records),
         Codec::Lz4 => Lz4Blocks::new(records).map_or(0, |blocks| blocks.block_bytes()),
         Codec::Zstd => zstd_window_bytes(records),
     };
     bytes.saturating_add(DECODER_BYTES_MIN)
+}
+
+fn snappy_block_bytes(records: &[u8]) -> usize {
+    SnappyBlocks::new(records).map_or(0, SnappyBlocks::block_bytes)
 }
 
 /// The window that a frame's header asks for; see RFC 8878, 3.1.1.1.

@@ -94,8 +94,8 @@ pub fn retention(
         }
         let passed = segment.end_offset <= log_start;
         let newest_ms = segment.max_timestamp_ms.unwrap_or(segment.modified_ms);
-        let is_past = |retention_ms| now_ms.saturating_sub(newest_ms) > retention_ms;
-        let old = config.delete && config.retention_ms.is_some_and(is_past);
+        let age_ms = now_ms.saturating_sub(newest_ms);
+        let old = config.delete && config.retention_ms.is_some_and(|retention_ms| age_ms > retention_ms);
         let surplus = excess >= segment.bytes && excess > 0;
         if !(passed || old || surplus) {
             break;

@@ -91,6 +91,11 @@ impl ProducerEntry {
         self.batches.back().map_or(0, |last| sequence_plus(last.last_sequence, 1))
     }
 
+    /// The batch of just these sequence numbers, if it is one of the last.
+    fn remembered(&self, base: i32, last: i32) -> Option<&BatchMeta> {
+        self.batches.iter().find(|batch| batch.base_sequence == base && batch.last_sequence == last)
+    }
+
     /// Below which offset all of the sequence numbers from `base` to `last` stand, if they lie within the run
     /// before the remembered batches.
     fn appended_below(&self, base: i32, last: i32) -> Option<Offset> {
@@ -221,10 +226,7 @@ impl ProducerStates {
         let expected = if given_epoch > entry.epoch {
             0
         } else {
-            let same = |batch: &&BatchMeta| {
-                batch.base_sequence == given && batch.last_sequence == header.last_sequence()
-            };
-            if let Some(batch) = entry.batches.iter().find(same) {
+            if let Some(batch) = entry.remembered(given, header.last_sequence()) {
                 return Ok(SequenceCheck::Duplicate(*batch));
             }
             if let Some(below) = entry.appended_below(given, header.last_sequence()) {

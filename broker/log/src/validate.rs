@@ -244,11 +244,11 @@ pub fn validate_produce(
     now_ms: i64,
     inflated_max: usize,
 ) -> Result<ValidBatch, BatchError> {
-    let too_large = |limit, bytes, bytes_max| Err(BatchError::TooLarge { limit, bytes, bytes_max });
     if payload.len() >= HEADER_BYTES {
         let bytes = BatchHeader::new(payload).map_or(0, |header| header.batch_bytes());
-        if bytes > config.max_message_bytes as usize {
-            return too_large(SizeLimit::Message, bytes, config.max_message_bytes as usize);
+        let bytes_max = config.max_message_bytes as usize;
+        if bytes > bytes_max {
+            return Err(BatchError::TooLarge { limit: SizeLimit::Message, bytes, bytes_max });
         }
     }
     let header = check_batch(payload)?;

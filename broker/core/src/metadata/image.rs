@@ -145,9 +145,10 @@ impl MetadataImage {
     }
 
     pub(super) fn configured_min_insync_replicas(&self, topic: &TopicImage) -> usize {
-        let own = topic.config.get("min.insync.replicas").and_then(|value| value.trim().parse().ok());
-        let of_all = || self.broker_configs.get(&None)?.get("min.insync.replicas")?.trim().parse().ok();
-        own.or_else(of_all).unwrap_or(self.defaults.min_insync_replicas)
+        let set_on_brokers = self.broker_configs.get(&None);
+        min_insync_replicas_in(&topic.config)
+            .or_else(|| min_insync_replicas_in(set_on_brokers?))
+            .unwrap_or(self.defaults.min_insync_replicas)
     }
 
     /// Whether acks=all of `topic` promises the page cache only: `ack.durability` is `written`.
@@ -202,8 +203,8 @@ impl MetadataImage {
 
     /// The replicas of `partition` that can't be reached or whose disk is gone.
     pub fn offline_replicas(&self, partition: &PartitionImage) -> Vec<BrokerId> {
-        let offline = |&(position, _): &(usize, &BrokerId)| !self.is_online(partition, position);
-        partition.replicas.iter().enumerate().filter(offline).map(|(_, id)| *id).collect()
+        let replicas = partition.replicas.iter().enumerate();
+        replicas.filter(|(position, _)| !self.is_online(partition, *position)).map(|(_, id)| *id).collect()
     }
 
     /// The partitions that have a replica on this disk of this broker: exactly those that it must hold logs
@@ -218,6 +219,11 @@ impl MetadataImage {
     ) -> impl Iterator<Item = (&Arc<TopicImage>, PartitionIndex, &PartitionImage)> {
         self.every_partition().filter(move |(_, _, partition)| partition.is_on(broker, directory))
     }
+}
+
+/// What a configuration says of `min.insync.replicas`.
+fn min_insync_replicas_in(config: &BTreeMap<String, String>) -> Option<usize> {
+    config.get("min.insync.replicas")?.trim().parse().ok()
 }
 
 /// A registered broker.
@@ -387,17 +393,17 @@ pub struct UncleanElection {
 
 impl fmt::Display for UncleanElection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let list = |ids: &[BrokerId]| ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let Self { replica, leader_epoch, given_up, empty } = self;
         let what = if *empty { "all records that were here" } else { "the records that it lacks" };
         write!(
             f,
             "broker {replica} leads from epoch {leader_epoch} by an administrator's word: {what} are lost"
         )?;
-        match given_up.as_slice() {
-            [] => Ok(()),
-            some => write!(f, "; broker {} had all that was acknowledged", list(some)),
+        if given_up.is_empty() {
+            return Ok(());
         }
+        let given_up: Vec<String> = given_up.iter().map(ToString::to_string).collect();
+        write!(f, "; broker {} had all that was acknowledged", given_up.join(", "))
     }
 }
 

@@ -73,8 +73,9 @@ impl MetadataImage {
                 assert!(old_topic.is_none(), "topic id {id} is used again");
             }
             Record::PartitionsCreated { topic, partitions } => {
-                let has_disks = |new: &PartitionImage| new.replicas.len() == new.directories.len();
-                assert!(partitions.iter().all(has_disks), "each replica is on a disk");
+                for new in partitions {
+                    assert_eq!(new.replicas.len(), new.directories.len(), "each replica is on a disk");
+                }
                 self.topic_mut(*topic).partitions.extend_from_slice(partitions);
                 self.partition_count += partitions.len();
                 partitions.iter().for_each(|partition| self.index.add_partition(partition.target()));

@@ -150,13 +150,17 @@ impl Replica {
         if leader.pending.is_some() {
             return None;
         }
-        let stays = |peer: &&Peer| match assignment.isr.contains(&peer.broker) {
-            _ if peer.broker == me => true,
-            true => !leader.lags(peer.broker, now_ms),
-            false => leader.may_join(peer, high_watermark, now_ms),
-        };
-        let members: Vec<BrokerId> =
-            assignment.replicas.iter().filter(stays).map(|peer| peer.broker).collect();
+        let mut members: Vec<BrokerId> = Vec::new();
+        for peer in &assignment.replicas {
+            let is_member = match assignment.isr.contains(&peer.broker) {
+                _ if peer.broker == me => true,
+                true => !leader.lags(peer.broker, now_ms),
+                false => leader.may_join(peer, high_watermark, now_ms),
+            };
+            if is_member {
+                members.push(peer.broker);
+            }
+        }
         let same =
             members.len() == assignment.isr.len() && members.iter().all(|id| assignment.isr.contains(id));
         if same {
@@ -189,11 +193,10 @@ impl Replica {
 
 /// Members whose registration isn't known are left out: they can't be in sync.
 fn proposal(assignment: &Assignment, members: impl Iterator<Item = BrokerId>) -> Option<IsrProposal> {
-    let known = |id: BrokerId| Some((id, assignment.peer(id)?.broker_epoch?));
     Some(IsrProposal {
         leader_epoch: assignment.leader_epoch,
         partition_epoch: assignment.partition_epoch,
-        isr: members.filter_map(known).collect(),
+        isr: members.filter_map(|id| Some((id, assignment.peer(id)?.broker_epoch?))).collect(),
     })
 }
 

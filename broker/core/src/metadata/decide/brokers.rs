@@ -61,8 +61,8 @@ impl MetadataImage {
         draft.settle(
             |partition| new_defaults || partition.replicas.contains(&id),
             |topic, partition| {
-                let has_another = || partition.isr.iter().chain(&partition.elr).any(|other| *other != id);
-                if lost_writes && image.acks_written(topic) && has_another() {
+                let has_another = partition.isr.iter().chain(&partition.elr).any(|other| *other != id);
+                if lost_writes && image.acks_written(topic) && has_another {
                     partition.isr.retain(|other| *other != id);
                     partition.elr.retain(|other| *other != id);
                 }

@@ -5,7 +5,7 @@ use ottla_placement as placement;
 use ottla_types::BrokerId;
 
 use super::super::command::Command;
-use super::super::image::{MetadataImage, PartitionImage};
+use super::super::image::MetadataImage;
 use super::super::replica_command::{ElectLeaders, Election, ElectionKind, ReassignPartitions, Reassignment};
 
 /// How many partitions move off brokers that are being emptied at the same time.
@@ -62,9 +62,9 @@ impl MetadataImage {
         if !self.brokers.values().any(|broker| broker.draining) {
             return Vec::new();
         }
-        let is_leaving = |partition: &PartitionImage| partition.removing.iter().any(is_draining);
-        let leaving = self.every_partition().filter(|(_, _, partition)| is_leaving(partition)).count();
-        let room = DRAIN_MOVES_MAX.saturating_sub(leaving);
+        let partitions = self.every_partition();
+        let leaving = partitions.filter(|(_, _, partition)| partition.removing.iter().any(is_draining));
+        let room = DRAIN_MOVES_MAX.saturating_sub(leaving.count());
         let mut loads = self.loads();
         let mut moves = Vec::new();
         for (topic, index, partition) in self.every_partition() {

@@ -37,10 +37,10 @@ impl Draft {
             ConfigChange::Incremental(operations) => operations
                 .iter()
                 .try_fold(topic.config.clone(), |config, (key, operation)| {
-                    let unknown = || {
+                    let definition = config::definition(key).ok_or_else(|| {
                         format!("topics have no configuration {key:?}: see the list of topic configurations")
-                    };
-                    operate(config, key, config::definition(key).ok_or_else(unknown), operation)
+                    });
+                    operate(config, key, definition, operation)
                 })
                 .map_err(invalid_config)?,
         };
@@ -99,9 +99,10 @@ impl Draft {
             ConfigChange::Incremental(operations) => operations
                 .iter()
                 .try_fold(present.clone(), |config, (key, operation)| {
-                    let unknown =
-                        || format!("brokers have no configuration {key:?} that can be set while they run");
-                    operate(config, key, config::broker_definition(key).ok_or_else(unknown), operation)
+                    let definition = config::broker_definition(key).ok_or_else(|| {
+                        format!("brokers have no configuration {key:?} that can be set while they run")
+                    });
+                    operate(config, key, definition, operation)
                 })
                 .map_err(invalid_config)?,
         };

@@ -1,7 +1,6 @@
 //! Partitions are placed, added and assigned.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use ottla_placement as placement;
 use ottla_types::{BrokerId, LeaderEpoch, PartitionEpoch, PartitionIndex, TopicId};
@@ -99,12 +98,13 @@ impl MetadataImage {
     /// may be created while a broker restarts.
     pub(super) fn loads(&self) -> Vec<placement::Broker> {
         let steady = self.brokers.values().filter(|broker| !broker.draining);
-        let load = |broker: &Arc<BrokerImage>| {
-            let BrokerLoad { replicas, leaders } = self.index.load(broker.id);
-            let (id, rack, live) = (broker.id, broker.rack.clone(), broker.is_active());
-            placement::Broker { id, rack, replicas, leaders, live }
-        };
-        steady.map(load).collect()
+        steady.map(|broker| self.placement_broker(broker)).collect()
+    }
+
+    fn placement_broker(&self, broker: &BrokerImage) -> placement::Broker {
+        let BrokerLoad { replicas, leaders } = self.index.load(broker.id);
+        let (id, rack, live) = (broker.id, broker.rack.clone(), broker.is_active());
+        placement::Broker { id, rack, replicas, leaders, live }
     }
 
     /// Checks the replicas of new partitions, which are to have `factor` each.

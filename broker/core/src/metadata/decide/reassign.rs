@@ -60,7 +60,6 @@ impl MetadataImage {
         if target == present.target() {
             return Ok(present.clone());
         }
-        let wrong = |message: String| Err(TopicError::new(TopicErrorKind::InvalidReplicaAssignment, message));
         let original =
             if present.is_reassigning() { present.original.clone() } else { present.replicas.clone() };
         let added: Vec<BrokerId> = target.iter().copied().filter(|id| !original.contains(id)).collect();
@@ -80,11 +79,12 @@ impl MetadataImage {
         }
         assert_eq!(next.target(), target, "what is being removed stands at the end of the replicas");
         if !self.may_drop(topic, present, &next) {
-            return wrong(format!(
+            let message = format!(
                 "the replicas that the reassignment has added hold what too few others have: wait until more \
                  than {:?} are in sync",
                 next.isr
-            ));
+            );
+            return Err(TopicError::new(TopicErrorKind::InvalidReplicaAssignment, message));
         }
         Ok(next)
     }

@@ -128,9 +128,9 @@ impl MetadataImage {
         partition: &PartitionImage,
         next: &PartitionImage,
     ) -> bool {
-        let is_dropped = |id: &BrokerId| partition.is_complete(*id) && !next.replicas.contains(id);
-        let drops = partition.replicas.iter().any(is_dropped);
-        !drops || next.isr.len() >= self.min_insync_replicas(topic, next)
+        let mut dropped = partition.replicas.iter().filter(|id| !next.replicas.contains(id));
+        let drops_records = dropped.any(|id| partition.is_complete(*id));
+        !drops_records || next.isr.len() >= self.min_insync_replicas(topic, next)
     }
 
     /// Whether a broker means to go on leading what it leads.
