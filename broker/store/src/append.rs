@@ -48,7 +48,7 @@ impl Checked {
 }
 
 /// How an append becomes durable.
-enum Committed {
+enum DurableBy {
     /// With the journal's group.
     InJournal,
     /// By a sync of its segment.
@@ -164,12 +164,12 @@ impl PartitionLog {
         if state.closed_at.is_some() || state.finished { Err(AppendError::Busy) } else { Ok(()) }
     }
 
-    fn after_append(self: &Arc<Self>, committed: Committed) {
+    fn after_append(self: &Arc<Self>, committed: DurableBy) {
         match committed {
-            Committed::InJournal => {}
-            Committed::InPlace => self.queue(),
+            DurableBy::InJournal => {}
+            DurableBy::InPlace => self.queue(),
             // The next checkpoint syncs it.
-            Committed::Written => {
+            DurableBy::Written => {
                 if self.advance_durable(self.end_offset()) {
                     self.call_hooks();
                 }
@@ -180,7 +180,7 @@ impl PartitionLog {
     /// Decides how what was just written becomes durable: a small append through the journal, unless it would
     /// overtake what isn't durable yet. Only the size decides, which wins with many partitions and loses with
     /// few; see docs/decisions/acknowledgement-and-sync.md for the figures.
-    fn commit_by(self: &Arc<Self>, state: &mut State, position: u64, parts: &[&[u8]]) -> Committed {
+    fn commit_by(self: &Arc<Self>, state: &mut State, position: u64, parts: &[&[u8]]) -> DurableBy {
         assert!(state.active().unsynced.is_some(), "a file with unsynced bytes is held open");
         let written_is_enough = self.is_written_enough();
         if !written_is_enough && !self.would_overtake(state) {
@@ -188,11 +188,11 @@ impl PartitionLog {
             let Segment { base: segment, bytes, end, .. } = *state.active();
             let written = Written { key, incarnation, segment, position, parts, bytes, end };
             if self.shared.journal.append(self, &mut state.slot, &written) {
-                return Committed::InJournal;
+                return DurableBy::InJournal;
             }
         }
         state.direct = true;
-        if written_is_enough { Committed::Written } else { Committed::InPlace }
+        if written_is_enough { DurableBy::Written } else { DurableBy::InPlace }
     }
 
     /// Whether an append through the journal would be durable before what was appended earlier.
@@ -214,7 +214,7 @@ impl PartitionLog {
         parts: &[&[u8]],
         headers: &[BatchHeader<'_>],
         now_ms: i64,
-    ) -> Result<Committed, AppendError> {
+    ) -> Result<DurableBy, AppendError> {
         let is_open = state.closed_at.is_none() && !state.finished && !state.deleted;
         assert!(is_open, "callers have checked, under the same lock, that the log is open");
         let bytes: u64 = parts.iter().map(|part| part.len() as u64).sum();

@@ -45,19 +45,19 @@ pub(crate) struct Changes {
     name: &'static str,
     /// Unless the simulation plants the bug that it isn't.
     is_synced: bool,
-    files: Mutex<Files>,
+    files: Mutex<ChangeFiles>,
 }
 
-struct Files {
+struct ChangeFiles {
     generation: u64,
     /// The generations whose files are there, oldest first.
     live: Vec<u64>,
-    current: Option<Current>,
+    current: Option<ChangeFile>,
     /// A write or sync has failed: nobody knows what is on disk, so the files stay as they are.
     has_failed: bool,
 }
 
-impl Files {
+impl ChangeFiles {
     /// The newest generation whose file is there; 0 if there is none.
     fn newest(&self) -> u64 {
         self.live.last().copied().unwrap_or(0)
@@ -70,7 +70,7 @@ impl Files {
     }
 }
 
-struct Current {
+struct ChangeFile {
     file: Arc<dyn DiskFile>,
     path: PathBuf,
     lines: u64,
@@ -79,7 +79,7 @@ struct Current {
     is_reserved: bool,
 }
 
-impl Current {
+impl ChangeFile {
     /// The newest file of the process before, if all that is in it is whole: on a full disk it may be the
     /// only one that has room.
     fn go_on(file: Arc<dyn DiskFile>, path: PathBuf, content: &[u8], changes: &[&str]) -> Option<Self> {
@@ -118,7 +118,7 @@ impl Changes {
             if read.is_none() {
                 tracing::error!(path = %path.display(), "corrupt: what it says of logs isn't known any more");
             }
-            current = read.as_ref().and_then(|read| Current::go_on(file, path.clone(), &bytes, read));
+            current = read.as_ref().and_then(|read| ChangeFile::go_on(file, path.clone(), &bytes, read));
             let read = read.map(|read| read.into_iter().map(str::to_owned));
             changes = changes.zip(read).map(|(before, read)| before.into_iter().chain(read).collect());
         }
@@ -127,7 +127,7 @@ impl Changes {
             disk.sync_dir(folder).map_err(StoreError::io("sync", folder))?;
         }
         let generation = live.last().map_or(1, |newest| newest + u64::from(current.is_none()));
-        let files = Mutex::new(Files { generation, live, current, has_failed: false });
+        let files = Mutex::new(ChangeFiles { generation, live, current, has_failed: false });
         Ok((Self { disk: Arc::clone(disk), folder: folder.to_owned(), name, is_synced, files }, changes))
     }
 
@@ -156,9 +156,9 @@ impl Changes {
         files.note(done)
     }
 
-    fn append_to(&self, current: &mut Current, change: &str) -> Result<(), Unsaved> {
+    fn append_to(&self, current: &mut ChangeFile, change: &str) -> Result<(), Unsaved> {
         let line = seal_change(current.lines, change);
-        let Current { file, path, bytes, .. } = &*current;
+        let ChangeFile { file, path, bytes, .. } = &*current;
         if let Err(error) = file.write_at(*bytes, &[line.as_bytes()]) {
             // What was written of it must not be taken for a line by anyone.
             let cut = file.truncate(*bytes);
@@ -175,7 +175,7 @@ impl Changes {
         Ok(())
     }
 
-    fn check(&self, files: &Files) -> Result<(), Unsaved> {
+    fn check(&self, files: &ChangeFiles) -> Result<(), Unsaved> {
         if !files.has_failed {
             return Ok(());
         }
@@ -185,7 +185,7 @@ impl Changes {
 
     /// Makes the file of a generation, durably named before anything is in it. Until it is begun nobody
     /// relies on it.
-    fn make_file(&self, generation: u64) -> Result<Current, Unsaved> {
+    fn make_file(&self, generation: u64) -> Result<ChangeFile, Unsaved> {
         let path = self.folder.join(format!("{}{generation}", self.name));
         let made = (|| {
             let file = self.disk.open(&path, OpenMode::CreateIfMissing)?;
@@ -198,13 +198,13 @@ impl Changes {
             Ok((file, is_reserved))
         })();
         match made {
-            Ok((file, is_reserved)) => Ok(Current { file, path, lines: 0, bytes: 0, is_reserved }),
+            Ok((file, is_reserved)) => Ok(ChangeFile { file, path, lines: 0, bytes: 0, is_reserved }),
             Err(error) if is_passing(&error) => Err(Unsaved::NotNow(StoreError::io("create", &path)(error))),
             Err(error) => Err(Unsaved::Fatal(FatalError::new("create", &path, &error))),
         }
     }
 
-    fn begin(&self, files: &mut Files, current: Current) {
+    fn begin(&self, files: &mut ChangeFiles, current: ChangeFile) {
         let generation = files.generation;
         assert!(files.newest() < generation, "generations rise: {generation} after {}", files.newest());
         files.live.push(generation);
@@ -232,7 +232,7 @@ impl Changes {
     }
 
     /// Begins a file after one that has room, as the next must have.
-    fn begin_next(&self, files: &mut Files) -> Result<(), Unsaved> {
+    fn begin_next(&self, files: &mut ChangeFiles) -> Result<(), Unsaved> {
         let next = files.newest() + 1;
         let made = self.make_file(next);
         let current = files.note(made)?;
@@ -253,7 +253,7 @@ impl Changes {
 
     /// Begins a file where there is none that could be kept. If that can't be done now, the first change
     /// tries again.
-    fn begin_first(&self, files: &mut Files) -> Result<(), Unsaved> {
+    fn begin_first(&self, files: &mut ChangeFiles) -> Result<(), Unsaved> {
         files.generation = files.generation.max(files.newest() + 1);
         let made = self.make_file(files.generation);
         match files.note(made) {

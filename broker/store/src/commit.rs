@@ -212,8 +212,8 @@ impl State {
 
     /// Nothing was cut meanwhile, as the commit lock is held.
     fn mark_synced(&mut self, dirty: &Dirty) {
-        self.synced_end = self.synced_end.max(dirty.end);
-        assert!(self.synced_end <= self.end(), "what is synced was written");
+        self.segments_synced_to = self.segments_synced_to.max(dirty.end);
+        assert!(self.segments_synced_to <= self.end(), "what is synced was written");
         for (base, bytes, end) in &dirty.segments {
             let Some(segment) = self.segments.iter_mut().find(|segment| segment.base == *base) else {
                 continue;

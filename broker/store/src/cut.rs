@@ -22,11 +22,10 @@ use ottla_log::{FileKind, LeaderEpochs, OffsetCheckpoint};
 use ottla_types::Offset;
 
 use crate::config::StoreBug;
-use crate::damage::Damage;
 use crate::disk::{Disk, DiskFile, OpenMode, replace_file, take_beside, write_beside};
 use crate::error::{FatalError, ReadError, StoreError};
 use crate::journal::Replay;
-use crate::load::{Known, Recovery, load_log};
+use crate::load::{KnownBounds, Recovery, load_log};
 use crate::partition::{Loaded, PartitionLog, State};
 use crate::patient::PatientDisk;
 use crate::read::UpTo;
@@ -91,7 +90,7 @@ impl State {
         }
         // The files are read anew; nobody may write index entries meanwhile.
         self.segments.iter_mut().for_each(Segment::forget_pending_entries);
-        self.synced_end = self.synced_end.min(end);
+        self.segments_synced_to = self.segments_synced_to.min(end);
         self.read_hints = Default::default();
         // A view from before must not take what is being cut for damage.
         self.incarnation += 1;
@@ -276,8 +275,8 @@ impl PartitionLog {
         self.shared.journal.cut_done(self.journal_key());
         let mut state = self.state.lock();
         state.touched = true;
-        let synced_end = state.synced_end;
-        let _ = self.shared.journal.mark(self.journal_key(), &mut state.slot, synced_end);
+        let segments_synced_to = state.segments_synced_to;
+        let _ = self.shared.journal.mark(self.journal_key(), &mut state.slot, segments_synced_to);
     }
 
     /// Opens nothing, and writes nothing that needs room.
@@ -343,7 +342,7 @@ impl PartitionLog {
             replay: Replay::default(),
             threads: 1,
         };
-        let known = Known {
+        let known = KnownBounds {
             recovery_point: self.recovery_point().unwrap_or_default().min(end),
             durable_to: end,
             log_start: self.log_start_offset(),
@@ -380,9 +379,9 @@ impl PartitionLog {
             }
         }
         state.note_hidden_producers(loaded.start);
-        let is_news = |damage: &&Damage| damage.is_missed(loaded.start) && !known.contains(&damage.offsets);
-        let news: Vec<_> =
-            state.damaged.iter().filter(is_news).map(|damage| damage.missed(loaded.start)).collect();
+        let missed = state.damaged.iter().filter(|damage| damage.is_missed(loaded.start));
+        let news = missed.filter(|damage| !known.contains(&damage.offsets));
+        let news: Vec<_> = news.map(|damage| damage.missed(loaded.start)).collect();
         assert_eq!(state.end(), end, "the log was cut there");
         self.shared.journal.cut_done(self.journal_key());
         // Its older entries, which said so before, are void.

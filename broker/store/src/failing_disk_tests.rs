@@ -410,7 +410,7 @@ fn too_many_open_files_delay_a_cut_and_do_not_end_the_store() {
 }
 
 #[test]
-fn too_many_open_files_delay_mending_and_do_not_end_the_store() {
+fn too_many_open_files_delay_a_repair_and_do_not_end_the_store() {
     let harm = |dir: &Path, store: &Store| {
         let path = dir.join("t-0/00000000000000000000.log");
         let mut bytes = std::fs::read(&path).unwrap();
@@ -418,12 +418,12 @@ fn too_many_open_files_delay_mending_and_do_not_end_the_store() {
         std::fs::write(path, bytes).unwrap();
         while !store.scrub_step(1 << 20).finished {}
     };
-    let mend = |log: &Arc<PartitionLog>| {
+    let repair = |log: &Arc<PartitionLog>| {
         let batch = BatchBuilder::new(Offset(0), LeaderEpoch(3)).record(1_000, None, Some(&[7; 100]));
         log.repair(&batch.build().into()).is_ok()
     };
-    let check = |log: &PartitionLog, is_mended: bool| assert_eq!(log.damage().is_empty(), is_mended);
-    assert!(none_ends_the_store(mend, harm, check) > 2);
+    let check = |log: &PartitionLog, is_repaired: bool| assert_eq!(log.damage().is_empty(), is_repaired);
+    assert!(none_ends_the_store(repair, harm, check) > 2);
 }
 
 #[test]

@@ -51,7 +51,7 @@ pub(crate) struct Recovery<'a> {
 
 /// What is known of a log before it is opened.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Known {
+pub(crate) struct KnownBounds {
     pub(crate) recovery_point: Offset,
     /// Not below the recovery point.
     pub(crate) durable_to: Offset,
@@ -62,7 +62,7 @@ pub(crate) struct Known {
 
 /// A folder's files, by kind.
 #[derive(Default)]
-struct Files {
+struct FolderFiles {
     logs: Vec<(Offset, u64)>,
     modified_ms: BTreeMap<Offset, i64>,
     snapshots: Vec<Offset>,
@@ -76,7 +76,7 @@ struct Loader<'a> {
     folder: &'a Path,
     recovery_point: Offset,
     durable_to: Offset,
-    files: Files,
+    files: FolderFiles,
     epochs: LeaderEpochs,
     epochs_changed: bool,
     damaged: Vec<Damage>,
@@ -88,9 +88,13 @@ struct Loader<'a> {
 }
 
 /// Opens a folder: its state and the log start offset.
-pub(crate) fn load_log(recovery: &Recovery<'_>, folder: &Path, known: Known) -> Result<Loaded, StoreError> {
+pub(crate) fn load_log(
+    recovery: &Recovery<'_>,
+    folder: &Path,
+    known: KnownBounds,
+) -> Result<Loaded, StoreError> {
     let disk = &PatientDisk(recovery.shared);
-    let Known { recovery_point, durable_to, log_start, cut_to } = known;
+    let KnownBounds { recovery_point, durable_to, log_start, cut_to } = known;
     assert!(recovery_point <= durable_to, "what is complete is durable");
     let mut loader = Loader {
         recovery,
@@ -130,8 +134,8 @@ pub(crate) fn load_log(recovery: &Recovery<'_>, folder: &Path, known: Known) -> 
     // Names that were made since the checkpoint may not have been synced.
     let base = segments.last().expect("`load_segments` makes one where there is none").base;
     let folder_unsynced = !recovery.clean && base > Offset(0) && base >= recovery_point;
-    let has_news = |segment: &Segment| segment.index_unsynced || segment.has_pending_entries();
-    let touched = loader.epochs_changed || end > recovery_point || segments.iter().any(has_news);
+    let touched =
+        loader.epochs_changed || end > recovery_point || segments.iter().any(Segment::has_index_news);
     let mut state = State {
         folder: folder.to_owned(),
         segments,
@@ -143,7 +147,7 @@ pub(crate) fn load_log(recovery: &Recovery<'_>, folder: &Path, known: Known) -> 
         unsynced_files: Vec::new(),
         folder_unsynced,
         parent_unsynced: None,
-        synced_end: end,
+        segments_synced_to: end,
         touched,
         read_hints: Default::default(),
         read_hint_next: 0,
@@ -161,8 +165,8 @@ pub(crate) fn load_log(recovery: &Recovery<'_>, folder: &Path, known: Known) -> 
     Ok(Loaded { state, start, recovery_point: if recovery.clean { end } else { recovery_point.min(end) } })
 }
 
-fn list(disk: &dyn Disk, folder: &Path) -> Result<Files, StoreError> {
-    let mut files = Files::default();
+fn list(disk: &dyn Disk, folder: &Path) -> Result<FolderFiles, StoreError> {
+    let mut files = FolderFiles::default();
     for entry in disk.list(folder).map_err(StoreError::io("list", folder))? {
         match FileKind::parse(&entry.name) {
             Some((FileKind::Log, base)) => {
@@ -200,9 +204,10 @@ impl Loader<'_> {
         for name in &self.files.temporary {
             self.remove(name)?;
         }
-        let is_orphan = |base: Offset| !self.files.logs.iter().any(|log| log.0 == base);
-        for (kind, base, _) in self.files.indexes.iter().filter(|index| is_orphan(index.1)) {
-            self.remove(&kind.file_name(*base))?;
+        for (kind, base, _) in &self.files.indexes {
+            if !self.files.logs.iter().any(|log| log.0 == *base) {
+                self.remove(&kind.file_name(*base))?;
+            }
         }
         Ok(())
     }
@@ -522,9 +527,8 @@ impl Loader<'_> {
         let rises = times.windows(2).all(|two| {
             two[0].timestamp_ms < two[1].timestamp_ms && two[0].relative_offset < two[1].relative_offset
         });
-        let kept = |entry: &&TimeIndexEntry| clean || entry.relative_offset <= last.relative_offset;
-        let times = times.iter().take_while(kept).count();
-        rises.then_some((index.len(), times, start))
+        let kept = times.iter().take_while(|entry| clean || entry.relative_offset <= last.relative_offset);
+        rises.then_some((index.len(), kept.count(), start))
     }
 
     fn read_entries<E, const N: usize>(

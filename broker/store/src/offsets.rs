@@ -35,16 +35,16 @@ pub(crate) struct OffsetFiles {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     changes: Changes,
-    known: Mutex<Known>,
-    /// Held for reading while a change is written and noted, and for writing while stock is taken: so what is
+    known: Mutex<OffsetsOnDisk>,
+    /// HeldFile for reading while a change is written and noted, and for writing while stock is taken: so what is
     /// in an older file of changes is in the stock too.
     stock: RwLock<()>,
-    /// Held by who writes the files.
+    /// HeldFile by who writes the files.
     saving: Mutex<()>,
 }
 
 #[derive(Default)]
-struct Known {
+struct OffsetsOnDisk {
     /// What the files of all partitions say, or their newest ones will: no more than that.
     files: Checkpoints,
     /// The bytes of those.
@@ -58,7 +58,7 @@ struct Known {
     is_unsure: bool,
 }
 
-impl Known {
+impl OffsetsOnDisk {
     fn get(&self, name: &TopicPartition) -> SavedOffsets {
         let files = SavedOffsets {
             recovery_point: self.files.0.get(name).copied(),
@@ -100,7 +100,8 @@ impl OffsetFiles {
                 };
             }
         }
-        let known = Known { files: said.clone(), is_unsure: !changes.is_empty(), ..Known::default() };
+        let known =
+            OffsetsOnDisk { files: said.clone(), is_unsure: !changes.is_empty(), ..OffsetsOnDisk::default() };
         // Right away, as room was just freed: the journal's spare file is gone.
         changes.prepare().map_err(|error| match error {
             Unsaved::NotNow(error) => error,

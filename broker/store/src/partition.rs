@@ -29,7 +29,7 @@ pub struct PartitionLog {
     pub(crate) key: u64,
     pub(crate) shared: Arc<Shared>,
     pub(crate) state: Mutex<State>,
-    /// Held by whoever syncs or cuts the log, so that these never overlap. Taken before `state`.
+    /// HeldFile by whoever syncs or cuts the log, so that these never overlap. Taken before `state`.
     pub(crate) commit_lock: Mutex<()>,
     pub(crate) config: RwLock<Arc<LogConfig>>,
     /// Whether the committer has it on its list.
@@ -72,14 +72,14 @@ pub(crate) struct State {
     pub(crate) parent_unsynced: Option<u64>,
     /// Up to here the segments themselves are on disk, be more of the log durable by the journal or not. Invariant: not
     /// past the log's end.
-    pub(crate) synced_end: Offset,
+    pub(crate) segments_synced_to: Offset,
     /// Whether something was written since the folder was last known to be complete.
     pub(crate) touched: bool,
     /// Where the last reads ended: (offset, segment, position).
     pub(crate) read_hints: [(Offset, Offset, u64); 4],
     pub(crate) read_hint_next: usize,
     pub(crate) deleted: bool,
-    /// While the log is being cut or mended it takes no appends, and stays as it is up to here.
+    /// While the log is being cut or repaired it takes no appends, and stays as it is up to here.
     pub(crate) closed_at: Option<Offset>,
     /// Its store is being closed: nothing changes it any more.
     pub(crate) finished: bool,
@@ -143,7 +143,11 @@ impl PartitionLog {
         let end = state.end();
         assert!(start <= end, "the log start is not past the log end");
         assert!(recovery_point <= end, "{recovery_point} can't be on disk of a log that ends at {end}");
-        assert!(state.synced_end <= end, "{} can't be synced of a log that ends at {end}", state.synced_end);
+        assert!(
+            state.segments_synced_to <= end,
+            "{} can't be synced of a log that ends at {end}",
+            state.segments_synced_to
+        );
         Arc::new(Self {
             topic: who.topic,
             topic_id: who.topic_id,

@@ -18,7 +18,7 @@ use crate::config::StoreBug;
 use crate::disk::{DirEntry, Disk, OpenMode, is_passing, read_file};
 use crate::error::StoreError;
 use crate::journal::{JOURNAL_FOLDER, Replayed, Slot};
-use crate::load::{Known, Recovery, load_log};
+use crate::load::{KnownBounds, Recovery, load_log};
 use crate::parallel::each;
 use crate::partition::{Identity, Loaded, PartitionLog, Shared, State};
 use crate::patient::PatientDisk;
@@ -64,7 +64,7 @@ impl Recovery<'_> {
         let key = (who.topic_id, who.partition);
         let replayed = self.replayed(folder, key, recovery_point, log_start)?;
         assert!(replayed.durable_to >= recovery_point, "the journal takes nothing back");
-        let known = Known {
+        let known = KnownBounds {
             recovery_point,
             durable_to: replayed.durable_to,
             log_start,
@@ -108,7 +108,7 @@ impl Recovery<'_> {
             return Ok(());
         }
         (state.touched, state.folder_unsynced) = (true, true);
-        state.synced_end = loaded.recovery_point;
+        state.segments_synced_to = loaded.recovery_point;
         for segment in &mut state.segments {
             let Some(file) = replayed.files.get(&segment.base) else { continue };
             let (held, too_many) = self.shared.hold(file);
@@ -220,8 +220,8 @@ pub(crate) fn clear_name(
 }
 
 fn has_records(files: &[DirEntry]) -> bool {
-    let is_log = |name: &str| matches!(FileKind::parse(name), Some((FileKind::Log, _)));
-    files.iter().any(|file| is_log(&file.name) && file.bytes > 0)
+    let mut with_bytes = files.iter().filter(|file| file.bytes > 0);
+    with_bytes.any(|file| matches!(FileKind::parse(&file.name), Some((FileKind::Log, _))))
 }
 
 /// Creates the folder of a new partition, whose name is free. Its names become durable with its first commit.
@@ -263,7 +263,7 @@ pub(crate) fn create_partition(
         unsynced_files,
         folder_unsynced: true,
         parent_unsynced: Some(shared.root_changed()),
-        synced_end: Offset(0),
+        segments_synced_to: Offset(0),
         touched: true,
         read_hints: Default::default(),
         read_hint_next: 0,

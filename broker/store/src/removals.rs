@@ -26,8 +26,7 @@ impl Removals {
     /// Removes what is added until `stop` is set.
     pub(crate) fn run(&self, disk: &dyn Disk, stop: &AtomicBool) {
         while let Some(folder) = self.next(stop) {
-            let is_stopped = || stop.load(Ordering::Acquire);
-            if let Err(error) = remove_folder_unless(disk, &folder, &is_stopped) {
+            if let Err(error) = remove_folder_unless(disk, &folder, &|| stop.load(Ordering::Acquire)) {
                 tracing::warn!(folder = %folder.display(), %error, "folder of a deleted partition not removed until the next start");
             }
         }

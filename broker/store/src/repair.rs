@@ -1,10 +1,10 @@
-//! Mending: a peer's bytes take the place of damaged ones, a piece at a time, however much is damaged.
+//! Repair: a peer's bytes take the place of damaged ones, a piece at a time, however much is damaged.
 //!
 //! What is missing within a segment has its place there, byte for byte. Where a segment's end is missing, and
 //! perhaps whole segments after it, the log is written on, and closed into segments as an append would.
 //!
 //! The log's state is held over no sync. Only with the last piece the log is closed to appends, as its files
-//! are read again then, and where the log's own end is mended.
+//! are read again then, and where the log's own end is repaired.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -67,9 +67,9 @@ enum Next {
 
 impl PartitionLog {
     /// Puts a peer's bytes in the place of damaged ones: whole batches, from the beginning of a range of
-    /// [`Self::damage`] on; the first may begin before the log's start. Returns what is mended, and synced,
+    /// [`Self::damage`] on; the first may begin before the log's start. Returns what is repaired, and synced,
     /// of it: what was given, or as much as there was room for in a segment. What is left is still damaged,
-    /// and can be mended next.
+    /// and can be repaired next.
     ///
     /// Where the log's start lies in the damage and good batches follow in the segment, all up to these has
     /// to be given.
@@ -93,17 +93,17 @@ impl PartitionLog {
             }
             state.needs_closed(&given, start)?
         };
-        let mended_to = if needs_closed {
-            self.closed(|| self.mend(records, &headers, &given, true))?
+        let repaired_to = if needs_closed {
+            self.closed(|| self.repair_with(records, &headers, &given, true))?
         } else {
-            self.mend(records, &headers, &given, false)?
+            self.repair_with(records, &headers, &given, false)?
         };
-        Ok(given.start.max(start)..mended_to.max(start))
+        Ok(given.start.max(start)..repaired_to.max(start))
     }
 
-    /// Returns the offset up to which it is mended. The files are read again only if the log is closed, and
-    /// if nothing else is left to be mended in that segment.
-    fn mend(
+    /// Returns the offset up to which it is repaired. The files are read again only if the log is closed, and
+    /// if nothing else is left to be repaired in that segment.
+    fn repair_with(
         &self,
         records: &Bytes,
         headers: &[BatchHeader<'_>],
@@ -126,7 +126,7 @@ impl PartitionLog {
         }
         self.write_piece(&piece, &records[..piece.bytes])?;
         let start = self.log_start_offset();
-        if piece.is_whole() && is_closed && self.state.lock().is_last_to_mend(&piece.damage, start) {
+        if piece.is_whole() && is_closed && self.state.lock().is_last_to_repair(&piece.damage, start) {
             self.end_repair(&piece)?
         } else {
             self.shrink_damage(&piece)
@@ -260,7 +260,7 @@ impl PartitionLog {
         Ok(())
     }
 
-    /// Takes note of what the producers of mended batches have written: a snapshot may lack it. Returns the
+    /// Takes note of what the producers of repaired batches have written: a snapshot may lack it. Returns the
     /// snapshot, which is to be synced.
     fn note_producers(&self, damage: &Damage) -> Option<Offset> {
         let mut state = self.state.lock();
@@ -272,7 +272,7 @@ impl PartitionLog {
         state.snapshot_to_sync()
     }
 
-    /// What is mended is damaged no more, and its segment is longer if it ended in the damage.
+    /// What is repaired is damaged no more, and its segment is longer if it ended in the damage.
     fn shrink_damage(&self, piece: &Piece) {
         let mut state = self.state.lock();
         let segment = state.segments.iter_mut().find(|segment| segment.base == piece.damage.segment);
@@ -284,7 +284,7 @@ impl PartitionLog {
         state.incarnation += 1;
     }
 
-    /// All of the damage is mended: with the log closed.
+    /// All of the damage is repaired: with the log closed.
     fn end_repair(&self, piece: &Piece) -> Result<(), StoreError> {
         let end = {
             let mut state = self.state.lock();
@@ -309,27 +309,26 @@ impl PartitionLog {
 }
 
 impl State {
-    /// Whether a repair with what is given needs a log that stays as it is: where its own end is mended, and
+    /// Whether a repair with what is given needs a log that stays as it is: where its own end is repaired, and
     /// where its files are read again.
     fn needs_closed(&self, given: &Range<Offset>, start: Offset) -> Result<bool, RepairError> {
         let damage = self.damage_for(given, start)?;
         let is_active = self.segments.last().is_some_and(|active| active.base == damage.segment);
-        Ok(is_active || (given.end == damage.offsets.end && self.is_last_to_mend(damage, start)))
+        Ok(is_active || (given.end == damage.offsets.end && self.is_last_to_repair(damage, start)))
     }
 
     /// Whether nothing else in its segment is missed by a log that begins at `start`. What is missing at a
     /// segment's end always counts as the last.
-    fn is_last_to_mend(&self, damage: &Damage, start: Offset) -> bool {
-        let is_other =
-            |known: &Damage| known.segment == damage.segment && known.offsets.start != damage.offsets.start;
-        let mut missed = self.damaged.iter().filter(|known| known.is_missed(start));
-        self.is_at_segment_end(damage).unwrap_or(true) || !missed.any(is_other)
+    fn is_last_to_repair(&self, damage: &Damage, start: Offset) -> bool {
+        let missed = self.damaged.iter().filter(|known| known.is_missed(start));
+        let mut in_segment = missed.filter(|known| known.segment == damage.segment);
+        self.is_at_segment_end(damage).unwrap_or(true)
+            || in_segment.all(|known| known.offsets.start == damage.offsets.start)
     }
 
-    /// What is mended is damaged no more.
+    /// What is repaired is damaged no more.
     fn take_off(&mut self, piece: &Piece) {
-        let is_it = |known: &Damage| known.offsets == piece.damage.offsets;
-        let Some(at) = self.damaged.iter().position(is_it) else { return };
+        let Some(at) = self.place_of(&piece.damage) else { return };
         match piece.rest() {
             Some(rest) => (self.damaged[at].offsets, self.damaged[at].positions) = rest,
             None => drop(self.damaged.remove(at)),
@@ -338,8 +337,7 @@ impl State {
 
     /// The damage from `base` on is that of the segment that begins there; what comes before has no bytes.
     fn move_damage(&mut self, damage: &Damage, base: Offset) {
-        let is_it = |known: &Damage| known.offsets == damage.offsets;
-        let Some(at) = self.damaged.iter().position(is_it) else { return };
+        let Some(at) = self.place_of(damage) else { return };
         let known = &mut self.damaged[at];
         (known.offsets.start, known.segment, known.positions) = (base, base, 0..0);
         if damage.offsets.start < base {
@@ -354,6 +352,11 @@ impl State {
         }
     }
 
+    /// Where damage stands in what is known.
+    fn place_of(&self, damage: &Damage) -> Option<usize> {
+        self.damaged.iter().position(|known| known.offsets == damage.offsets)
+    }
+
     /// Whether the damage reaches to its segment's end.
     fn is_at_segment_end(&self, damage: &Damage) -> Result<bool, RepairError> {
         let segment = self.segments.iter().find(|segment| segment.base == damage.segment);
@@ -364,12 +367,12 @@ impl State {
     /// The damage that begins with what is given, and doesn't end before it. A log that begins at `start`,
     /// within it, needs only what holds that offset and what comes behind.
     fn damage_for(&self, given: &Range<Offset>, start: Offset) -> Result<&Damage, RepairError> {
-        let holds = |damage: &&Damage| {
+        let mut missed = self.damaged.iter().filter(|damage| damage.is_missed(start) && !self.deleted);
+        let found = missed.find(|damage| {
             let begins_later = damage.offsets.start < given.start && given.contains(&start);
             let begins_there = damage.offsets.start == given.start || begins_later;
-            begins_there && given.end <= damage.offsets.end && damage.is_missed(start)
-        };
-        let found = self.damaged.iter().find(holds).filter(|_| !self.deleted);
+            begins_there && given.end <= damage.offsets.end
+        });
         found.ok_or_else(|| RepairError::NotDamaged { given: given.clone() })
     }
 }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use ottla_log::{BatchHeader, Entries, IndexEntry, IndexPacer, TimeIndexEntry, relative_offset};
 use ottla_types::Offset;
 
-use crate::held::Held;
+use crate::held::HeldFile;
 
 /// Reads copy the entries in memory, so they are kept few.
 const ENTRIES_IN_MEMORY: usize = 64;
@@ -58,8 +58,8 @@ pub(crate) struct Segment {
     pub(crate) verified: Range<u64>,
     /// The bytes from here on were written by this process.
     pub(crate) own_from: u64,
-    /// Held while it has unsynced bytes, be they in the journal or not.
-    pub(crate) unsynced: Option<Held>,
+    /// HeldFile while it has unsynced bytes, be they in the journal or not.
+    pub(crate) unsynced: Option<HeldFile>,
     /// Its tail was cut: what follows goes to another file.
     pub(crate) was_cut: bool,
 }
@@ -165,6 +165,11 @@ impl Segment {
     /// Whether index entries are still in memory only.
     pub(crate) fn has_pending_entries(&self) -> bool {
         !self.index.pending.is_empty() || !self.time_index.pending.is_empty()
+    }
+
+    /// Whether its index files lack something, on disk or at all.
+    pub(crate) fn has_index_news(&self) -> bool {
+        self.index_unsynced || self.has_pending_entries()
     }
 
     /// The greatest timestamp and the last offset of its batch.

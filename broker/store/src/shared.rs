@@ -16,7 +16,7 @@ use crate::changes::Unsaved;
 use crate::config::{FatalHook, StoreBug};
 use crate::disk::{Disk, DiskFile, OpenMode, is_out_of_files};
 use crate::error::{FatalError, StoreError};
-use crate::held::Held;
+use crate::held::HeldFile;
 use crate::journal::{GroupLog, Journal};
 use crate::offsets::{OffsetFiles, SavedLog};
 
@@ -85,7 +85,7 @@ pub(crate) struct Shared<L> {
     pub(crate) bug: Option<StoreBug>,
     /// Names that were made in the data directory, and how many of them are synced.
     root_changes: AtomicU64,
-    root_synced: Mutex<u64>,
+    root_changes_on_disk: Mutex<u64>,
     /// What the disk says of recovery points and log starts.
     offsets: OffsetFiles,
 }
@@ -116,7 +116,7 @@ impl<L: GroupLog + SavedLog> Shared<L> {
             dirty: Mutex::default(),
             wake: Condvar::new(),
             root_changes: AtomicU64::new(0),
-            root_synced: Mutex::new(0),
+            root_changes_on_disk: Mutex::new(0),
             offsets,
         }
     }
@@ -214,8 +214,8 @@ impl<L: GroupLog + SavedLog> Shared<L> {
     }
 
     /// Holds a file with unsynced bytes, and says whether too many are held: then it has to be synced soon.
-    pub(crate) fn hold(&self, file: &Arc<dyn DiskFile>) -> (Held, bool) {
-        let (held, count) = Held::new(file, &self.held);
+    pub(crate) fn hold(&self, file: &Arc<dyn DiskFile>) -> (HeldFile, bool) {
+        let (held, count) = HeldFile::new(file, &self.held);
         (held, count > self.open_files_max / 2)
     }
 
@@ -374,7 +374,7 @@ impl<L: GroupLog + SavedLog> Shared<L> {
 
     /// Makes the names up to that number durable: one sync for all that were made meanwhile.
     pub(crate) fn sync_root(&self, change: u64) -> io::Result<()> {
-        let mut synced = self.root_synced.lock();
+        let mut synced = self.root_changes_on_disk.lock();
         if *synced < change {
             let made = self.root_changes.load(Ordering::Acquire);
             assert!(made >= change, "a name is made before it is made durable: {change} of {made}");

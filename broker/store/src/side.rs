@@ -21,7 +21,7 @@ impl PartitionLog {
             return Err(StoreError::Failed);
         }
         self.flush_indexes();
-        let (folder, synced_end, files, epochs) = {
+        let (folder, segments_synced_to, files, epochs) = {
             let mut state = self.state.lock();
             if state.deleted || !state.touched {
                 return Ok(());
@@ -40,7 +40,7 @@ impl PartitionLog {
             files.extend(indexes);
             let epochs = state.epochs_unsaved.then(|| state.epochs.encode());
             state.epochs_unsaved = false;
-            (state.folder.clone(), state.synced_end, files, epochs)
+            (state.folder.clone(), state.segments_synced_to, files, epochs)
         };
         let synced = (|| {
             for (path, file) in &files {
@@ -59,9 +59,9 @@ impl PartitionLog {
                 return Err(StoreError::io("write", folder.join(LeaderEpochs::FILE))(error));
             }
         }
-        self.set_recovery_point(Some(synced_end));
+        self.set_recovery_point(Some(segments_synced_to));
         let mut state = self.state.lock();
-        state.touched = state.is_unsynced() || state.end() > synced_end;
+        state.touched = state.is_unsynced() || state.end() > segments_synced_to;
         drop(state);
         self.remove_old_snapshots();
         Ok(())

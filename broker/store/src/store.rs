@@ -43,7 +43,7 @@ pub(crate) struct Inner {
     gone: Mutex<HashMap<JournalKey, u64>>,
     /// The names whose folders were to be deleted and couldn't even be renamed: nobody wants what is in them.
     undeleted: Mutex<HashSet<TopicPartition>>,
-    /// Held by who makes or removes a partition, while the disk takes its time: who looks one up needs only
+    /// HeldFile by who makes or removes a partition, while the disk takes its time: who looks one up needs only
     /// the map. Whether the store is being closed, so that nobody does any more.
     making: Mutex<bool>,
     pub(crate) scrub: Mutex<ScrubCursor>,
@@ -345,8 +345,8 @@ impl Store {
     /// Forgets the producers that have been silent for long. Returns how many.
     pub fn forget_silent_producers(&self, now_ms: i64) -> usize {
         let expiration_ms = i64::try_from(self.inner.producer_expiration.as_millis()).unwrap_or(i64::MAX);
-        let forget = |log: &Arc<PartitionLog>| log.state.lock().producers.expire(now_ms, expiration_ms);
-        self.inner.logs().iter().map(forget).sum()
+        let logs = self.inner.logs();
+        logs.iter().map(|log| log.state.lock().producers.expire(now_ms, expiration_ms)).sum()
     }
 
     /// Closes the store: everything synced, indexes and snapshots complete, the mark of a clean shutdown

@@ -102,8 +102,7 @@ impl Inner {
         if self.shared.bug == Some(StoreBug::ReleaseBeforeSync) {
             return Ok(());
         }
-        let is_needed = |log: &&Arc<PartitionLog>| !log.is_written_enough();
-        let logs: Vec<_> = logs.iter().filter(is_needed).collect();
+        let logs: Vec<_> = logs.iter().filter(|log| !log.is_written_enough()).collect();
         each(&logs, self.sync_threads, |log| log.sync_in_place()).map_err(|_| StoreError::Failed)
     }
 
@@ -154,12 +153,13 @@ impl Inner {
             let saved = self.shared.saved_recovery_point(&log.topic_partition());
             let mut state = log.state.lock();
             // Past that it is being cut, and nothing may bring it back.
-            let synced_end = state.closed_at.map_or(state.synced_end, |at| at.min(state.synced_end));
-            if state.deleted || saved >= synced_end {
+            let segments_synced_to =
+                state.closed_at.map_or(state.segments_synced_to, |at| at.min(state.segments_synced_to));
+            if state.deleted || saved >= segments_synced_to {
                 continue;
             }
-            assert!(synced_end <= state.end(), "what is synced was written");
-            newest = journal.mark_for_release(log.journal_key(), &mut state.slot, synced_end);
+            assert!(segments_synced_to <= state.end(), "what is synced was written");
+            newest = journal.mark_for_release(log.journal_key(), &mut state.slot, segments_synced_to);
             if newest.is_none() {
                 return Ok(false);
             }

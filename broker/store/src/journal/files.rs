@@ -59,7 +59,7 @@ struct Live {
     first_number: Option<u64>,
 }
 
-struct Current {
+struct CurrentFile {
     file: Arc<dyn DiskFile>,
     path: PathBuf,
     position: u64,
@@ -67,26 +67,26 @@ struct Current {
     filled: u64,
 }
 
-pub(super) struct Files {
+pub(super) struct JournalFiles {
     disk: Arc<dyn Disk>,
     folder: PathBuf,
     file_bytes: u64,
     /// The newest generation that there was.
     generation: u64,
-    /// Files of the process before, by generation.
+    /// JournalFiles of the process before, by generation.
     old: Vec<u64>,
     /// This process's files, oldest first.
     live: VecDeque<Live>,
-    current: Option<Current>,
+    current: Option<CurrentFile>,
     has_spare: bool,
     /// How often files were let go, and how many of these times are on disk.
     let_go: u64,
-    let_go_synced: u64,
+    let_go_on_disk: u64,
     /// Memory for the next group.
     pub(super) idle_group: JournalGroup,
 }
 
-impl Files {
+impl JournalFiles {
     pub(super) fn new(
         disk: Arc<dyn Disk>,
         folder: PathBuf,
@@ -105,15 +105,15 @@ impl Files {
             current: None,
             has_spare: false,
             let_go: 0,
-            let_go_synced: 0,
+            let_go_on_disk: 0,
             idle_group,
         }
     }
 
     /// Whether a spare file will be wanted before one is released: the first time that a file fills.
     pub(super) fn wants_spare(&self) -> bool {
-        let is_filling = |current: &Current| current.position > self.file_bytes / 4;
-        self.live.len() < FILES_MAX && !self.has_spare && self.current.as_ref().is_some_and(is_filling)
+        let position = self.current.as_ref().map_or(0, |current| current.position);
+        self.live.len() < FILES_MAX && !self.has_spare && position > self.file_bytes / 4
     }
 
     /// Takes the file that was filled as the spare one, if there is still none.
@@ -138,8 +138,8 @@ impl Files {
 
     pub(super) fn has_room(&self, bytes: usize, is_marks: bool) -> bool {
         let room_end = self.room_end(is_marks);
-        let fits = |current: &Current| current.position + bytes as u64 <= current.filled.min(room_end);
-        self.current.as_ref().is_some_and(fits)
+        let Some(current) = &self.current else { return false };
+        current.position + bytes as u64 <= current.filled.min(room_end)
     }
 
     /// Where groups of the current file have to end. The last one keeps some of it for the marks without
@@ -199,7 +199,7 @@ impl Files {
         assert!(self.live.len() < FILES_MAX, "a file is let go before another is begun");
         self.generation += 1;
         self.live.push_back(Live { generation: self.generation, first_number: None });
-        self.current = Some(Current { file, path, position: 0, filled });
+        self.current = Some(CurrentFile { file, path, position: 0, filled });
         Ok(true)
     }
 
@@ -254,7 +254,7 @@ impl Files {
                 self.live.pop_front();
             }
         }
-        Ok((self.let_go > self.let_go_synced).then_some(self.let_go))
+        Ok((self.let_go > self.let_go_on_disk).then_some(self.let_go))
     }
 
     fn next_to_go(&self, boundary: u64) -> Option<u64> {
@@ -264,6 +264,6 @@ impl Files {
 
     pub(super) fn names_synced(&mut self, let_go: u64) {
         assert!(let_go <= self.let_go, "files are let go before that is on disk");
-        self.let_go_synced = self.let_go_synced.max(let_go);
+        self.let_go_on_disk = self.let_go_on_disk.max(let_go);
     }
 }

@@ -38,7 +38,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use crate::changes::{Changes, Unsaved};
 use crate::disk::{Disk, is_passing, replace_file};
 use crate::error::{FatalError, StoreError};
-use files::Files;
+use files::JournalFiles;
 pub(crate) use replay::{Ignore, Replay, Replayed};
 
 /// The journal's folder in the data directory. Kafka's tools take it for none of a partition's.
@@ -135,7 +135,7 @@ pub(crate) struct Flushed<'a, L> {
     pub(crate) members: Vec<Member<L>>,
     /// Whether the group is durable; otherwise its members' segments have to be synced.
     pub(crate) durable: bool,
-    /// Held until all members know, so that whoever flushes next finds them told.
+    /// HeldFile until all members know, so that whoever flushes next finds them told.
     pub(crate) told: MutexGuard<'a, ()>,
 }
 
@@ -150,7 +150,7 @@ pub(crate) struct Journal<L> {
     folder: PathBuf,
     open: Mutex<Open<L>>,
     wake: Condvar,
-    files: Mutex<Files>,
+    files: Mutex<JournalFiles>,
     tells: Mutex<()>,
     /// What is void, as it is on disk: held over syncs.
     cuts: Mutex<Cuts>,
@@ -193,7 +193,8 @@ impl<L> Journal<L> {
         let group = JournalGroup::default();
         let open =
             Open { group, members: Vec::new(), group_number: 1, next_number, takes: Takes::Everything };
-        let files = Files::new(Arc::clone(disk), folder.clone(), file_bytes, found.generation, found.files);
+        let files =
+            JournalFiles::new(Arc::clone(disk), folder.clone(), file_bytes, found.generation, found.files);
         let journal = Self {
             disk: Arc::clone(disk),
             folder,

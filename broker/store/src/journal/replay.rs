@@ -72,7 +72,7 @@ pub(crate) struct Replayed {
 }
 
 /// What was found in the journal's folder.
-pub(super) struct Found {
+pub(super) struct FoundJournal {
     pub(super) replay: Replay,
     pub(super) cuts: JournalCuts,
     /// The cuts that were added to those.
@@ -88,7 +88,7 @@ pub(super) fn read(
     folder: &Path,
     clean: bool,
     ignore: Ignore,
-) -> Result<Found, StoreError> {
+) -> Result<FoundJournal, StoreError> {
     if clean {
         remove(&**disk, folder)?;
     }
@@ -96,7 +96,7 @@ pub(super) fn read(
     let (cut_changes, added) = open_changes()?;
     if clean {
         let (replay, cuts) = (Replay::default(), JournalCuts::new());
-        return Ok(Found { replay, cuts, cut_changes, generation: 0, files: Vec::new() });
+        return Ok(FoundJournal { replay, cuts, cut_changes, generation: 0, files: Vec::new() });
     }
     let disk = &**disk;
     let names = disk.list(folder).map_err(StoreError::io("list", folder))?;
@@ -112,7 +112,7 @@ pub(super) fn read(
         tracing::error!(path = %folder.join(CUTS_FILE).display(), "corrupt; the journal can't be used");
         remove(disk, folder)?;
         let (replay, cuts, cut_changes) = (Replay::default(), JournalCuts::new(), open_changes()?.0);
-        return Ok(Found { replay, cuts, cut_changes, generation: newest_file, files: Vec::new() });
+        return Ok(FoundJournal { replay, cuts, cut_changes, generation: newest_file, files: Vec::new() });
     };
     for (key, cut) in ignore.added(&added).iter().filter_map(|cut| decode_cut(cut)) {
         // A file of changes may be older than what was written anew of all.
@@ -127,7 +127,7 @@ pub(super) fn read(
     for &generation in &files {
         replay.add_file(disk, folder, generation, &cuts, ignore)?;
     }
-    Ok(Found { replay, cuts, cut_changes, generation, files })
+    Ok(FoundJournal { replay, cuts, cut_changes, generation, files })
 }
 
 /// Removes all files: those of cuts last, as the others are worth nothing without them. Changes of offsets
@@ -135,8 +135,8 @@ pub(super) fn read(
 pub(super) fn remove(disk: &dyn Disk, folder: &Path) -> Result<(), StoreError> {
     let mut names = disk.list(folder).map_err(StoreError::io("list", folder))?;
     names.retain(|entry| !entry.name.starts_with(OFFSET_CHANGES));
-    let is_cuts = |name: &str| name == CUTS_FILE || name.starts_with(CUT_CHANGES);
-    let (cuts, files): (Vec<_>, Vec<_>) = names.into_iter().partition(|entry| is_cuts(&entry.name));
+    let (cuts, files): (Vec<_>, Vec<_>) =
+        names.into_iter().partition(|entry| entry.name == CUTS_FILE || entry.name.starts_with(CUT_CHANGES));
     for group in [files, cuts] {
         for entry in &group {
             let path = folder.join(&entry.name);
@@ -189,9 +189,11 @@ impl Replay {
 
     /// The partitions that there are entries or cuts of, and the number of each one's newest entry.
     pub(crate) fn newest(&self) -> impl Iterator<Item = (JournalKey, u64)> {
-        let newest = |entries: &Vec<(usize, JournalEntry)>| entries.iter().map(|entry| entry.1.number).max();
         let cut = self.cuts.keys().map(|key| (*key, 0));
-        cut.chain(self.entries.iter().map(move |(key, entries)| (*key, newest(entries).unwrap_or(0))))
+        cut.chain(self.entries.iter().map(|(key, entries)| {
+            let newest = entries.iter().map(|entry| entry.1.number).max();
+            (*key, newest.unwrap_or(0))
+        }))
     }
 
     /// Where the log was cut, if that may not be on disk yet.
