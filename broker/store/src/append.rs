@@ -200,8 +200,8 @@ impl PartitionLog {
         state.direct && self.shared.bug != Some(StoreBug::OvertakeUnsynced)
     }
 
-    /// Whether the active segment was cut: what was there may still be on its way to someone, as a place in the file,
-    /// so nothing else is ever written there.
+    /// Whether the active segment was cut: what was there may still be on its way to someone, as a place in
+    /// the file, so nothing else is ever written there.
     fn takes_no_more(&self, state: &mut State) -> bool {
         state.active().was_cut && self.shared.bug != Some(StoreBug::WriteOverWhatWasCut)
     }

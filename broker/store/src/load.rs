@@ -116,15 +116,10 @@ pub(crate) fn load_log(
     let mut segments = loader.load_segments(log_start)?;
     loader.cover_durable(&mut segments, log_start)?;
     durable::finish_closed(&mut segments);
-    let end = segments.last().expect("`load_segments` makes one where there is none").end;
+    let active = segments.last().expect("`load_segments` makes one where there is none");
+    let (base, end) = (active.base, active.end);
     let start = log_start.max(segments[0].base).min(end);
-    loader.epochs_changed |= loader.epochs.truncate_to(end) | loader.epochs.advance_start(start);
-    if start == end && recovery_point < end && !recovery.clean {
-        // Of records that are gone only the epochs' file tells, and it may be older than the last ones were:
-        // a follower that names an older epoch than it had is told to cut what is acknowledged. Who has no
-        // records need name none.
-        loader.epochs_changed |= !std::mem::take(&mut loader.epochs).entries().is_empty();
-    }
+    loader.trim_epochs(start, end);
     let (producers, snapshot_at) = loader.load_producers(&segments, end)?;
     loader.damaged.sort_by_key(|damage| damage.offsets.start);
     if loader.has_tail {
@@ -132,7 +127,6 @@ pub(crate) fn load_log(
         recovery.shared.sync_dir(folder).map_err(StoreError::io("sync", folder))?;
     }
     // Names that were made since the checkpoint may not have been synced.
-    let base = segments.last().expect("`load_segments` makes one where there is none").base;
     let folder_unsynced = !recovery.clean && base > Offset(0) && base >= recovery_point;
     let touched =
         loader.epochs_changed || end > recovery_point || segments.iter().any(Segment::has_index_news);
@@ -159,8 +153,7 @@ pub(crate) fn load_log(
         slot: Slot::default(),
         damaged: loader.damaged,
     };
-    state.assert_chain();
-    assert!(state.segments[0].base <= start && start <= end, "the log begins in its oldest segment");
+    state.assert_chain(start);
     state.note_hidden_producers(start);
     Ok(Loaded { state, start, recovery_point: if recovery.clean { end } else { recovery_point.min(end) } })
 }
@@ -252,6 +245,17 @@ impl Loader<'_> {
     fn forget_unknown_epochs(&mut self) -> bool {
         let cut_to = self.cut_to.map_or(self.durable_to, |cut_to| cut_to.max(self.recovery_point));
         !self.recovery.clean && self.epochs.truncate_to(self.durable_to.min(cut_to))
+    }
+
+    /// Forgets the epochs that a log from `start` to `end` has no records of.
+    fn trim_epochs(&mut self, start: Offset, end: Offset) {
+        self.epochs_changed |= self.epochs.truncate_to(end) | self.epochs.advance_start(start);
+        if start == end && self.recovery_point < end && !self.recovery.clean {
+            // Of records that are gone only the epochs' file tells, and it may be older than the last ones
+            // were: a follower that names an older epoch than it had is told to cut what is acknowledged. Who
+            // has no records need name none.
+            self.epochs_changed |= !std::mem::take(&mut self.epochs).entries().is_empty();
+        }
     }
 
     fn walk(

@@ -311,7 +311,8 @@ fn of_three(sequence: i32) -> Bytes {
     builder.build().into()
 }
 
-/// Peers don't have any more what comes before the log's start. What is left of the damage is repaired without.
+/// Peers don't have any more what comes before the log's start. What is left of the damage is repaired
+/// without.
 #[test]
 fn damage_that_the_logs_start_lies_in_is_repaired_from_there_on() {
     let within: Harm = |bytes, batch| (4..8).for_each(|at| bytes[at * batch + 80] ^= 1);

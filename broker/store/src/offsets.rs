@@ -36,8 +36,8 @@ pub(crate) struct OffsetFiles {
     dir: PathBuf,
     changes: Changes,
     known: Mutex<OffsetsOnDisk>,
-    /// HeldFile for reading while a change is written and noted, and for writing while stock is taken: so what is
-    /// in an older file of changes is in the stock too.
+    /// HeldFile for reading while a change is written and noted, and for writing while stock is taken: so
+    /// what is in an older file of changes is in the stock too.
     stock: RwLock<()>,
     /// HeldFile by who writes the files.
     saving: Mutex<()>,

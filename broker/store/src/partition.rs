@@ -70,8 +70,8 @@ pub(crate) struct State {
     pub(crate) folder_unsynced: bool,
     /// The change of the data directory that made the folder's own name, while it isn't synced.
     pub(crate) parent_unsynced: Option<u64>,
-    /// Up to here the segments themselves are on disk, be more of the log durable by the journal or not. Invariant: not
-    /// past the log's end.
+    /// Up to here the segments themselves are on disk, be more of the log durable by the journal or not.
+    /// Invariant: not past the log's end.
     pub(crate) segments_synced_to: Offset,
     /// Whether something was written since the folder was last known to be complete.
     pub(crate) touched: bool,
@@ -103,10 +103,12 @@ impl State {
         self.segments.last().expect("`State::segments` is never empty").end
     }
 
-    /// Asserts what is true of all segments together, where they were made, cut or put in between.
+    /// Asserts what is true of all segments of a log that begins at `start`, where they were made or put in
+    /// between.
     #[track_caller]
-    pub(crate) fn assert_chain(&self) {
+    pub(crate) fn assert_chain(&self, start: Offset) {
         assert!(!self.segments.is_empty(), "a log always has an active segment");
+        assert!(self.segments[0].base <= start && start <= self.end(), "a log begins in one of its segments");
         for two in self.segments.windows(2) {
             assert_eq!(two[0].end, two[1].base, "the next segment begins where one ends");
         }

@@ -251,7 +251,7 @@ impl PartitionLog {
         full.forget_indexes();
         full.was_cut = true;
         state.segments.insert(at, segment);
-        state.assert_chain();
+        state.assert_chain(self.log_start_offset());
         state.move_damage(damage, base);
         state.incarnation += 1;
         drop(state);
@@ -309,8 +309,8 @@ impl PartitionLog {
 }
 
 impl State {
-    /// Whether a repair with what is given needs a log that stays as it is: where its own end is repaired, and
-    /// where its files are read again.
+    /// Whether a repair with what is given needs a log that stays as it is: where its own end is repaired,
+    /// and where its files are read again.
     fn needs_closed(&self, given: &Range<Offset>, start: Offset) -> Result<bool, RepairError> {
         let damage = self.damage_for(given, start)?;
         let is_active = self.segments.last().is_some_and(|active| active.base == damage.segment);

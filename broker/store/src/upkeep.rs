@@ -140,8 +140,8 @@ impl Inner {
         Ok(true)
     }
 
-    /// Marks in the journal, durably, how far the segments of logs are synced that the recovery points don't say it of.
-    /// Returns whether there was room for that.
+    /// Marks in the journal, durably, how far the segments of logs are synced that the recovery points don't
+    /// say it of. Returns whether there was room for that.
     fn mark_for_release(&self, logs: &[Arc<PartitionLog>]) -> Result<bool, StoreError> {
         if self.shared.bug == Some(StoreBug::ReleaseWithoutMarks) {
             return Ok(true);

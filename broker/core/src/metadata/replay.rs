@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ottla_types::{BrokerEpoch, BrokerId, MetadataVersion, TopicId};
 
-use super::image::{MetadataImage, PartitionImage, TopicImage};
+use super::image::{BrokerImage, MetadataImage, PartitionImage, TopicImage};
 use super::index::BrokerLoad;
 use super::record::{BrokerChange, PartitionChange, Record};
 
@@ -31,21 +31,7 @@ impl MetadataImage {
     /// would spread it.
     pub fn replay(&mut self, record: &Record) {
         match record {
-            Record::BrokerRegistered(broker) => {
-                // In a snapshot the epochs are issued first; live, a registration starts fenced.
-                assert!(
-                    broker.fenced || broker.epoch < self.next_broker_epoch,
-                    "{} starts fenced",
-                    broker.id
-                );
-                self.next_broker_epoch = self.next_broker_epoch.max(BrokerEpoch(broker.epoch.0 + 1));
-                let before = self.brokers.insert(broker.id, Arc::new(broker.clone()));
-                assert!(
-                    before.is_none_or(|before| before.epoch < broker.epoch),
-                    "each registration of {} has a newer epoch",
-                    broker.id
-                );
-            }
+            Record::BrokerRegistered(broker) => self.register(broker),
             Record::BrokerChanged(change) => self.change_broker(change),
             Record::BrokerUnregistered { id } => {
                 assert!(
@@ -104,6 +90,18 @@ impl MetadataImage {
         }
     }
 
+    fn register(&mut self, broker: &BrokerImage) {
+        let BrokerImage { id, epoch, fenced, .. } = *broker;
+        // In a snapshot the epochs are issued first; live, a registration starts fenced.
+        assert!(fenced || epoch < self.next_broker_epoch, "{id} starts fenced");
+        self.next_broker_epoch = self.next_broker_epoch.max(BrokerEpoch(epoch.0 + 1));
+        let before = self.brokers.insert(id, Arc::new(broker.clone()));
+        assert!(
+            before.is_none_or(|before| before.epoch < epoch),
+            "each registration of {id} has a newer epoch"
+        );
+    }
+
     fn topic_mut(&mut self, id: TopicId) -> &mut TopicImage {
         Arc::make_mut(
             self.topics
@@ -112,7 +110,7 @@ impl MetadataImage {
         )
     }
 
-    fn broker_mut(&mut self, id: BrokerId) -> &mut super::BrokerImage {
+    fn broker_mut(&mut self, id: BrokerId) -> &mut BrokerImage {
         Arc::make_mut(
             self.brokers
                 .get_mut(&id)
