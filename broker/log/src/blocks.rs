@@ -47,6 +47,7 @@ impl<B: Blocks> Read for BlockReader<B> {
                 return Ok(0);
             }
         }
+        assert!(self.at < self.block.len(), "bytes of the block are left");
         let count = buffer.len().min(self.block.len() - self.at);
         buffer[..count].copy_from_slice(&self.block[self.at..self.at + count]);
         self.at += count;
@@ -116,8 +117,8 @@ impl Blocks for SnappyBlocks<'_> {
     }
 }
 
-/// The blocks of an LZ4 frame. Like Kafka's Java client it reads the first frame only, and each block for itself, whatever
-/// the frame says of its blocks being linked.
+/// The blocks of an LZ4 frame. Like Kafka's Java client it reads the first frame only, and each block for
+/// itself, whatever the frame says of its blocks being linked.
 pub(crate) struct Lz4Blocks<'a> {
     rest: &'a [u8],
     block_bytes_max: usize,

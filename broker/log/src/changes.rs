@@ -1,8 +1,9 @@
 //! Changes of single partitions since a file of all partitions was written: a line each.
 //!
-//! The files of all partitions are Kafka's, or as long; to write one for each partition that changes is quadratic. So a
-//! change is a line that is appended to a file of changes. Lines are numbered, and have a checksum of their own. Each is
-//! written twice: so one that is torn, and was never believed, differs from one that was damaged since.
+//! The files of all partitions are Kafka's, or as long; to write one for each partition that changes is
+//! quadratic. So a change is a line that is appended to a file of changes. Lines are numbered, and have a
+//! checksum of their own. Each is written twice: so one that is torn, and was never believed, differs from
+//! one that was damaged since.
 
 use ottla_types::{Offset, PartitionIndex, TopicName, TopicPartition};
 
@@ -27,8 +28,8 @@ pub enum OffsetChange {
 }
 
 impl SavedOffsets {
-    /// What is said after a change. To repeat changes upon what came of them, or of later ones, takes no recovery point
-    /// past where it is.
+    /// What is said after a change. To repeat changes upon what came of them, or of later ones, takes no
+    /// recovery point past where it is.
     #[must_use]
     pub fn after(self, change: OffsetChange) -> Self {
         match change {
@@ -50,6 +51,7 @@ pub fn encode_offset_change(name: &TopicPartition, change: OffsetChange) -> Stri
         OffsetChange::Lowered(offset) => ("lowered", offset),
         OffsetChange::Forgotten => ("forgotten", Offset(0)),
     };
+    assert!(offset.0 >= 0, "{offset} would be read as no change at all");
     format!("{kind} {topic} {partition} {offset}")
 }
 
@@ -72,13 +74,15 @@ pub fn decode_offset_change(text: &str) -> Option<(TopicPartition, OffsetChange)
 
 /// The lines of a change, the `number`th one of its file, from 0 on.
 pub fn seal_change(number: u64, change: &str) -> String {
+    assert!(!change.contains('\n'), "a change is one line: {change:?}");
     let text = format!("{number} {change}");
     // Twice its end as well, so that one flipped bit doesn't make one line of both.
     let line = format!("{text} {:08x}\n\n", crc32c::crc32c(text.as_bytes()));
     line.repeat(2)
 }
 
-/// The changes in a file, in their order; `None` when one is missing that others follow. What is torn at the end is none.
+/// The changes in a file, in their order; `None` when one is missing that others follow. What is torn at the
+/// end is none.
 pub fn unseal_changes(file: &[u8]) -> Option<Vec<&str>> {
     let mut changes: Vec<&str> = Vec::new();
     for (number, change) in file.split(|byte| *byte == b'\n').filter_map(unseal) {

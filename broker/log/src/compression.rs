@@ -1,7 +1,8 @@
-//! The four compressions of record batches: whole batches, and the records of one as a stream in bounded memory.
+//! The four compressions of record batches: whole batches, and the records of one as a stream in bounded
+//! memory.
 //!
-//! Snappy is written in the frames that Kafka's Java client uses; read are those and the raw form, which librdkafka
-//! and Go clients send.
+//! Snappy is written in the frames that Kafka's Java client uses; read are those and the raw form, which
+//! librdkafka and Go clients send.
 
 use std::io::{Read, Write};
 
@@ -13,7 +14,8 @@ const SNAPPY_FRAME_BYTES: usize = 32 << 10;
 /// What a frame of Zstandard starts with, little-endian.
 const ZSTD_MAGIC: [u8; 4] = 0xFD2F_B528_u32.to_le_bytes();
 
-/// Windows of 8 MiB are what every reader of Zstandard has to bear, and 128 MiB are what Kafka's Java client bears.
+/// Windows of 8 MiB are what every reader of Zstandard has to bear, and 128 MiB are what Kafka's Java client
+/// bears.
 const ZSTD_WINDOW_LOG_FREE: u32 = 23;
 const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 
@@ -25,11 +27,14 @@ pub const DECODER_BYTES_MAX: usize = BLOCK_BYTES_MAX + DECODER_BYTES_MIN;
 
 /// A batch may always grow to so many bytes when it is decompressed.
 const INFLATED_BYTES_FREE: usize = 32 << 20;
-/// Beyond those, to so many times its compressed size: what LZ4 can reach. More of it is an attack, or one value
-/// repeated for ever, which a client sends again in smaller batches.
+/// Beyond those, to so many times its compressed size: what LZ4 can reach. More of it is an attack, or one
+/// value repeated for ever, which a client sends again in smaller batches.
 const INFLATED_RATIO_MAX: usize = 256;
 /// And never to more than this.
 const INFLATED_BYTES_MAX: usize = 1 << 30;
+
+const _: () = assert!(INFLATED_BYTES_FREE <= INFLATED_BYTES_MAX, "what is free is within the limit");
+const _: () = assert!(1 << ZSTD_WINDOW_LOG_MAX <= BLOCK_BYTES_MAX, "a window takes no more than a block may");
 
 /// The bytes that so many compressed ones may become.
 pub fn inflated_bytes_max(compressed_bytes: usize) -> usize {
@@ -87,8 +92,7 @@ pub fn compress(codec: Codec, records: &[u8]) -> Result<Vec<u8>, CompressionErro
 pub fn decompress(codec: Codec, records: &[u8], bytes_max: usize) -> Result<Vec<u8>, CompressionError> {
     let too_long =
         || failed(codec, format!("a batch has more than {bytes_max} bytes once it is decompressed"));
-    let block_bytes = || SnappyBlocks::new(records).map_or(0, SnappyBlocks::block_bytes);
-    if codec == Codec::Snappy && block_bytes() > bytes_max {
+    if codec == Codec::Snappy && snappy_block_bytes(records) > bytes_max {
         return Err(too_long());
     }
     let mut inflated = Vec::new();
@@ -97,7 +101,8 @@ pub fn decompress(codec: Codec, records: &[u8], bytes_max: usize) -> Result<Vec<
     if inflated.len() > bytes_max { Err(too_long()) } else { Ok(inflated) }
 }
 
-/// Reads a batch's records as they are decompressed. It takes about [`decoder_bytes`] of memory, however many there are.
+/// Reads a batch's records as they are decompressed. It takes about [`decoder_bytes`] of memory, however many
+/// there are.
 ///
 /// # Errors
 /// When the bytes don't even begin as they should; the rest is found by reading.
@@ -121,17 +126,21 @@ pub(crate) fn decoder<'a>(codec: Codec, records: &'a [u8]) -> Result<Box<dyn Rea
     })
 }
 
-/// What it takes in memory to read compressed records, in bytes: the greatest block or window that they speak of.
-/// What isn't compressed takes nothing.
+/// What it takes in memory to read compressed records, in bytes: the greatest block or window that they speak
+/// of. What isn't compressed takes nothing.
 pub fn decoder_bytes(codec: Codec, records: &[u8]) -> usize {
     let bytes = match codec {
         Codec::None => return 0,
         Codec::Gzip => 0,
-        Codec::Snappy => SnappyBlocks::new(records).map_or(0, SnappyBlocks::block_bytes),
+        Codec::Snappy => snappy_block_bytes(records),
         Codec::Lz4 => Lz4Blocks::new(records).map_or(0, |blocks| blocks.block_bytes()),
         Codec::Zstd => zstd_window_bytes(records),
     };
     bytes.saturating_add(DECODER_BYTES_MIN)
+}
+
+fn snappy_block_bytes(records: &[u8]) -> usize {
+    SnappyBlocks::new(records).map_or(0, SnappyBlocks::block_bytes)
 }
 
 /// The window that a frame's header asks for; see RFC 8878, 3.1.1.1.

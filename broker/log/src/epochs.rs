@@ -1,4 +1,5 @@
-//! Where each leader's epoch begins in a partition, and `leader-epoch-checkpoint`, its file in Kafka's format.
+//! Where each leader's epoch begins in a partition, and `leader-epoch-checkpoint`, its file in Kafka's
+//! format.
 
 use ottla_types::{LeaderEpoch, Offset};
 
@@ -6,9 +7,10 @@ use crate::header::BatchHeader;
 use crate::text::{TextError, checkpoint_lines};
 use crate::validate::check_header;
 
-/// The start offsets of the leader epochs in a log; both only rise.
+/// The start offsets of the leader epochs in a log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LeaderEpochs {
+    /// Invariant: epochs rise from entry to entry, and offsets don't fall.
     entries: Vec<(LeaderEpoch, Offset)>,
 }
 
@@ -35,11 +37,18 @@ impl LeaderEpochs {
         }
         self.entries.retain(|entry| entry.0 < epoch && entry.1 < start);
         self.entries.push((epoch, start));
+        self.assert_rises_around(self.entries.len() - 1);
         true
     }
 
-    /// Takes note of a batch of `epoch` at `start` that comes to stand between others: later epochs stay. Returns
-    /// whether that is news; an epoch that doesn't fit between its neighbours is none.
+    fn assert_rises_around(&self, at: usize) {
+        let around = &self.entries[at.saturating_sub(1)..self.entries.len().min(at + 2)];
+        assert!(around.windows(2).all(|two| two[0].0 < two[1].0), "epochs rise: {around:?}");
+        assert!(around.windows(2).all(|two| two[0].1 <= two[1].1), "their starts don't fall: {around:?}");
+    }
+
+    /// Takes note of a batch of `epoch` at `start` that comes to stand between others: later epochs stay.
+    /// Returns whether that is news; an epoch that doesn't fit between its neighbours is none.
     pub fn fill_in(&mut self, epoch: LeaderEpoch, start: Offset) -> bool {
         let at = self.entries.partition_point(|entry| entry.0 < epoch);
         let follows = at.checked_sub(1).is_none_or(|before| self.entries[before].1 < start);
@@ -49,6 +58,7 @@ impl LeaderEpochs {
             None if !follows => return false,
             _ => self.entries.insert(at, (epoch, start)),
         }
+        self.assert_rises_around(at);
         true
     }
 
@@ -58,8 +68,8 @@ impl LeaderEpochs {
         Some(self.entries[count.checked_sub(1)?].0)
     }
 
-    /// The greatest epoch up to `epoch` and the offset after its last record, as OffsetForLeaderEpoch answers;
-    /// `None` when no epoch that old is known.
+    /// The greatest epoch up to `epoch` and the offset after its last record, as OffsetForLeaderEpoch
+    /// answers; `None` when no epoch that old is known.
     pub fn end_offset_for(&self, epoch: LeaderEpoch, log_end: Offset) -> Option<(LeaderEpoch, Offset)> {
         let count = self.entries.partition_point(|entry| entry.0 <= epoch);
         let found = self.entries[count.checked_sub(1)?].0;
@@ -70,15 +80,17 @@ impl LeaderEpochs {
     pub fn truncate_to(&mut self, end: Offset) -> bool {
         let before = self.entries.len();
         self.entries.retain(|entry| entry.1 < end);
+        assert!(self.entries.last().is_none_or(|last| last.1 < end), "no epoch begins where the log ends");
         self.entries.len() != before
     }
 
     /// Forgets the epochs that end before `start`, or there. Returns whether something changed.
     ///
-    /// The one that is left first begins where it did: so a log without records tells the epoch of its last ones from one
-    /// that is yet to begin where it ends.
+    /// The one that is left first begins where it did: so a log without records tells the epoch of its last
+    /// ones from one that is yet to begin where it ends.
     pub fn advance_start(&mut self, start: Offset) -> bool {
         let passed = self.entries.partition_point(|entry| entry.1 <= start).saturating_sub(1);
+        assert!(passed == 0 || passed < self.entries.len(), "the epoch of the last records stays");
         self.entries.drain(..passed);
         passed > 0
     }
@@ -113,8 +125,8 @@ impl LeaderEpochs {
     }
 }
 
-/// The length of the first of `records`' batches, up to the first one of a later epoch than `latest`. What is malformed
-/// is of no epoch.
+/// The length of the first of `records`' batches, up to the first one of a later epoch than `latest`. What is
+/// malformed is of no epoch.
 pub fn up_to_epoch(records: &[u8], latest: LeaderEpoch) -> usize {
     let mut at = 0;
     while let Some(header) = BatchHeader::new(&records[at..]).filter(|header| check_header(*header).is_ok()) {

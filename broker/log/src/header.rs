@@ -1,6 +1,8 @@
-//! The header of a record batch, format version 2: a view over its bytes and the patched copy that is written.
+//! The header of a record batch, format version 2: a view over its bytes and the patched copy that is
+//! written.
 //!
-//! Not here: checks ([`crate::validate_produce`], [`crate::check_batch`]) and single records ([`crate::Records`]).
+//! Not here: checks ([`crate::validate_produce`], [`crate::check_batch`]) and single records
+//! ([`crate::Records`]).
 
 use std::fmt;
 
@@ -70,7 +72,8 @@ pub struct BatchHeader<'a> {
 }
 
 impl<'a> BatchHeader<'a> {
-    /// Views the header at the start of `bytes`; `None` when there are fewer than [`HEADER_BYTES`]. Checks nothing else.
+    /// Views the header at the start of `bytes`; `None` when there are fewer than [`HEADER_BYTES`]. Checks
+    /// nothing else.
     pub fn new(bytes: &'a [u8]) -> Option<Self> {
         Some(Self { bytes: bytes.first_chunk()? })
     }
@@ -220,20 +223,22 @@ pub fn sequence_plus(sequence: i32, delta: i32) -> i32 {
 /// # Panics
 /// When `batch` is shorter than a header; it has been checked before.
 pub fn patch_header(batch: &[u8], base_offset: Offset, leader_epoch: LeaderEpoch) -> [u8; HEADER_BYTES] {
+    assert!(base_offset.0 >= 0, "a log has no offset {base_offset}");
     let mut header: [u8; HEADER_BYTES] = *batch.first_chunk().expect("a checked batch holds its header");
     header[0..8].copy_from_slice(&base_offset.0.to_be_bytes());
     header[12..16].copy_from_slice(&leader_epoch.0.to_be_bytes());
     header
 }
 
-/// The header of `batch`, which holds all of it, with this greatest timestamp. Where something changes by that, the CRC
-/// is computed again.
+/// The header of `batch`, which holds all of it, with this greatest timestamp. Where something changes by
+/// that, the CRC is computed again.
 ///
 /// # Panics
 /// When `batch` is shorter than a header; it has been checked before.
 pub fn with_times(batch: &[u8], kind: TimestampType, max_timestamp_ms: i64) -> [u8; HEADER_BYTES] {
     let mut header: [u8; HEADER_BYTES] = *batch.first_chunk().expect("a checked batch holds its header");
     let old = BatchHeader { bytes: &header };
+    assert_eq!(old.batch_bytes(), batch.len(), "the checksum is that of all of the batch");
     if old.timestamp_type() == kind && old.max_timestamp() == max_timestamp_ms {
         return header;
     }

@@ -1,7 +1,8 @@
-//! The sparse indexes beside each segment, in Kafka's formats: `.index` (8 bytes an entry) and `.timeindex` (12).
+//! The sparse indexes beside each segment, in Kafka's formats: `.index` (8 bytes an entry) and `.timeindex`
+//! (12).
 //!
-//! An entry names a batch by its *last* offset. Lookups are binary searches over any source of entries, so that
-//! the caller may hold them in memory or read them from a file.
+//! An entry names a batch by its *last* offset. Lookups are binary searches over any source of entries, so
+//! that the caller may hold them in memory or read them from a file.
 
 use ottla_types::Offset;
 
@@ -70,7 +71,8 @@ pub fn relative_offset(base: Offset, offset: Offset) -> Option<u32> {
     i32::try_from(relative).ok().and_then(|relative| u32::try_from(relative).ok())
 }
 
-/// The number of leading entries of `0..count` for which `holds` is true, given that it never turns true again.
+/// The number of leading entries of `0..count` for which `holds` is true, given that it never turns true
+/// again.
 ///
 /// # Errors
 /// Those of `holds`.
@@ -84,6 +86,7 @@ pub fn partition_point<E>(count: usize, mut holds: impl FnMut(usize) -> Result<b
             high = middle;
         }
     }
+    assert!(low <= count, "{low} entries of {count}");
     Ok(low)
 }
 
@@ -118,6 +121,10 @@ impl IndexPacer {
         max_timestamp: Option<TimeIndexEntry>,
     ) -> Self {
         let last_timestamp = last_written.map_or(-1, |entry| entry.timestamp_ms);
+        assert!(
+            max_timestamp.map_or(-1, |entry| entry.timestamp_ms) >= last_timestamp,
+            "the greatest timestamp is no less than that of an entry"
+        );
         Self { interval_bytes, bytes_since_entry: 0, max_timestamp, last_timestamp }
     }
 
@@ -144,7 +151,8 @@ impl IndexPacer {
         entries
     }
 
-    /// The entry for the segment's greatest timestamp when it has none yet: written when the segment is closed.
+    /// The entry for the segment's greatest timestamp when it has none yet: written when the segment is
+    /// closed.
     pub fn pending_time(&mut self) -> Option<TimeIndexEntry> {
         let entry = self.max_timestamp.filter(|entry| entry.timestamp_ms > self.last_timestamp)?;
         self.last_timestamp = entry.timestamp_ms;

@@ -1,12 +1,13 @@
 //! The journal's format: groups of small writes to many partitions, in one sequential file.
 //!
-//! It is our own, as Kafka has no such file. A group begins at a multiple of [`BLOCK_BYTES`] with a header (big-endian:
-//! magic, CRC-32C of all that follows, generation u64, number of the first entry u64, entries u32, bytes of the entries
-//! u32) and is padded with zeros. An entry is a head (kind u8, topic id, partition i32, next offset i64, segment i64,
-//! position u64, length u32) and as many bytes. Entries are numbered without a gap within a group.
+//! It is our own, as Kafka has no such file. A group begins at a multiple of [`BLOCK_BYTES`] with a header
+//! (big-endian: magic, CRC-32C of all that follows, generation u64, number of the first entry u64, entries
+//! u32, bytes of the entries u32) and is padded with zeros. An entry is a head (kind u8, topic id, partition
+//! i32, next offset i64, segment i64, position u64, length u32) and as many bytes. Entries are numbered
+//! without a gap within a group.
 //!
-//! A file that is used again still holds groups of its old generation: a group counts only in a file of its own
-//! generation, and only if its numbers rise.
+//! A file that is used again still holds groups of its old generation: a group counts only in a file of its
+//! own generation, and only if its numbers rise.
 
 use std::ops::Range;
 
@@ -19,6 +20,8 @@ const MAGIC: u32 = u32::from_be_bytes(*b"OTJ1");
 const GROUP_HEAD_BYTES: usize = 32;
 const CRC_FROM: usize = 8;
 const ENTRY_HEAD_BYTES: usize = 1 + 16 + 4 + 8 + 8 + 8 + 4;
+
+const _: () = assert!(GROUP_HEAD_BYTES + ENTRY_HEAD_BYTES <= BLOCK_BYTES, "a mark fits into one block");
 
 /// Whose entry it is.
 pub type JournalKey = (TopicId, PartitionIndex);
@@ -34,7 +37,8 @@ pub struct JournalWrite {
     pub bytes: Range<usize>,
 }
 
-/// What a group says of one partition: everything below `next_offset` is durable, by this write or by earlier ones.
+/// What a group says of one partition: everything below `next_offset` is durable, by this write or by earlier
+/// ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JournalEntry {
     /// Its number; numbers rise over all files.
@@ -80,6 +84,7 @@ impl JournalGroup {
         next_offset: Offset,
         parts: &[&[u8]],
     ) {
+        assert!(segment < next_offset, "a write to segment {segment} ends at {next_offset}");
         let length = parts.iter().map(|part| part.len()).sum();
         self.push_head(1, key, next_offset, segment, position, length);
         for part in parts {
@@ -115,7 +120,8 @@ impl JournalGroup {
     /// Completes the group: pads it and fills in its header. Only [`Self::clear`] may follow.
     pub fn seal(&mut self, generation: u64, first_number: u64) -> &[u8] {
         let entries_bytes =
-            u32::try_from(self.bytes.len() - GROUP_HEAD_BYTES).expect("a group is far smaller");
+            u32::try_from(self.bytes.len() - GROUP_HEAD_BYTES).expect("a group has some MiB at the most");
+        assert!(self.entries > 0, "a group without entries isn't written: numbers have to rise");
         self.bytes.resize(self.padded_bytes(), 0);
         self.bytes[8..16].copy_from_slice(&generation.to_be_bytes());
         self.bytes[16..24].copy_from_slice(&first_number.to_be_bytes());
@@ -140,7 +146,8 @@ impl JournalGroup {
 pub struct JournalContent {
     /// The entries, by rising number.
     pub entries: Vec<JournalEntry>,
-    /// Bytes between whole groups that are no group: damage, as a group is written after the one before was synced.
+    /// Bytes between whole groups that are no group: damage, as a group is written after the one before was
+    /// synced.
     pub damaged: Vec<Range<usize>>,
 }
 
@@ -157,6 +164,7 @@ pub fn read_journal(bytes: &[u8], generation: Option<u64>) -> JournalContent {
         if at > whole_to {
             content.damaged.push(whole_to..at);
         }
+        assert!(group.padded_bytes.is_multiple_of(BLOCK_BYTES), "groups begin with a block");
         next_number = group.first_number + u64::from(group.entries);
         read_entries(at + GROUP_HEAD_BYTES, bytes, &group, &mut content.entries);
         at += group.padded_bytes;
@@ -189,9 +197,13 @@ fn read_group(bytes: &[u8], generation: Option<u64>, number_min: u64) -> Option<
 fn read_entries(mut at: usize, bytes: &[u8], group: &GroupHead, entries: &mut Vec<JournalEntry>) {
     for index in 0..group.entries {
         let Some(head) = bytes.get(at..at + ENTRY_HEAD_BYTES) else { return };
-        let long = |from: usize| u64::from_be_bytes(*head[from..].first_chunk().expect("within the head"));
-        let word = |from: usize| u32::from_be_bytes(*head[from..].first_chunk().expect("within the head"));
-        let topic_id = TopicId(*head[1..].first_chunk().expect("within the head"));
+        let long = |from: usize| {
+            u64::from_be_bytes(*head[from..].first_chunk().expect("a head holds all of its fields"))
+        };
+        let word = |from: usize| {
+            u32::from_be_bytes(*head[from..].first_chunk().expect("a head holds all of its fields"))
+        };
+        let topic_id = TopicId(*head[1..].first_chunk().expect("a head holds all of its fields"));
         let start = at + ENTRY_HEAD_BYTES;
         let end = start + word(45) as usize;
         let write = (head[0] == 1).then(|| JournalWrite {

@@ -28,6 +28,7 @@ impl FileKind {
 
     /// The name of the file of this kind at `base`.
     pub fn file_name(self, base: Offset) -> String {
+        assert!(base.0 >= 0, "a name has no sign: {base}");
         format!("{:020}{}", base.0, self.suffix())
     }
 
@@ -67,9 +68,14 @@ pub fn renamed_folder(
 ) -> String {
     let unique = u128::from_be_bytes(unique);
     let end = format!("-{partition}.{unique:032x}{suffix}");
-    let keep = topic.as_str().len().min(255 - end.len());
-    format!("{}{end}", &topic.as_str()[..keep])
+    let keep = topic.as_str().len().min(FILE_NAME_BYTES_MAX - end.len());
+    let name = format!("{}{end}", &topic.as_str()[..keep]);
+    assert!(name.len() <= FILE_NAME_BYTES_MAX, "file systems don't take {name}");
+    name
 }
+
+/// What file systems take for a name.
+const FILE_NAME_BYTES_MAX: usize = 255;
 
 /// The ending of a folder whose partition was deleted.
 pub const DELETE_SUFFIX: &str = "-delete";

@@ -1,7 +1,8 @@
-//! The outline of a batch's records: where they stand and when, whether they have keys, and whether all is well-formed.
+//! The outline of a batch's records: where they stand and when, whether they have keys, and whether all is
+//! well-formed.
 //!
-//! Records are read as they are decompressed, with nothing copied but a small buffer; keys and values are stepped over.
-//! Uncompressed ones are walked where they lie.
+//! Records are read as they are decompressed, with nothing copied but a small buffer; keys and values are
+//! stepped over. Uncompressed ones are walked where they lie.
 
 use std::io::Read;
 
@@ -37,8 +38,8 @@ pub enum OutlineError {
     },
 }
 
-/// Reads the records that follow `header` in a batch and shows each to `visit`, until it says no. What follows the last
-/// one is malformed, too.
+/// Reads the records that follow `header` in a batch and shows each to `visit`, until it says no. What
+/// follows the last one is malformed, too.
 ///
 /// # Errors
 /// When they aren't what the header says, or have more than `bytes_max` bytes once they are decompressed.
@@ -114,6 +115,7 @@ impl Source for Inflated<'_> {
         if self.at == self.end {
             self.at = 0;
             self.end = self.reader.read(&mut self.buffer).map_err(|_| NOT_COMPRESSED)?;
+            assert!(self.end <= self.buffer.len(), "a reader fills no more than the buffer");
             self.bytes += self.end;
             if self.bytes > self.bytes_max {
                 return Err(Stop::TooLong(self.bytes_max));
@@ -123,6 +125,7 @@ impl Source for Inflated<'_> {
     }
 
     fn consume(&mut self, count: usize) {
+        assert!(count <= self.end - self.at, "only what was seen is stepped over");
         self.at += count;
     }
 }

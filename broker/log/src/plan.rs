@@ -35,10 +35,11 @@ pub struct Incoming {
 
 /// Whether the segment has to be closed before `incoming` goes in; Kafka's rule.
 ///
-/// Its age is that of the records: from its first batch's to those that come (KAFKA-4099), so that records from long ago
-/// fill segments like others.
+/// Its age is that of the records: from its first batch's to those that come (KAFKA-4099), so that records
+/// from long ago fill segments like others.
 pub fn must_roll(segment: &ActiveSegment, config: &LogConfig, incoming: &Incoming, now_ms: i64) -> bool {
     let Incoming { bytes, last_offset, max_timestamp_ms } = *incoming;
+    assert!(bytes > 0 && last_offset >= segment.base_offset, "{incoming:?} comes after {segment:?}");
     if segment.bytes == 0 {
         // An empty segment stays, unless its base offset is too far behind to be relative to.
         return relative_offset(segment.base_offset, last_offset).is_none();
@@ -79,6 +80,7 @@ pub fn retention(
     limit: Offset,
     now_ms: i64,
 ) -> usize {
+    debug_assert!(segments.is_sorted_by_key(|segment| segment.end_offset), "oldest first: {segments:?}");
     let total: u64 = segments.iter().map(|segment| segment.bytes).sum();
     let mut excess = match config.retention_bytes {
         Some(bytes_max) if config.delete => total.saturating_sub(bytes_max),
@@ -92,8 +94,8 @@ pub fn retention(
         }
         let passed = segment.end_offset <= log_start;
         let newest_ms = segment.max_timestamp_ms.unwrap_or(segment.modified_ms);
-        let is_past = |retention_ms| now_ms.saturating_sub(newest_ms) > retention_ms;
-        let old = config.delete && config.retention_ms.is_some_and(is_past);
+        let age_ms = now_ms.saturating_sub(newest_ms);
+        let old = config.delete && config.retention_ms.is_some_and(|retention_ms| age_ms > retention_ms);
         let surplus = excess >= segment.bytes && excess > 0;
         if !(passed || old || surplus) {
             break;
@@ -101,6 +103,8 @@ pub fn retention(
         excess = excess.saturating_sub(segment.bytes);
         count += 1;
     }
+    let newest_gone = segments[..count].last();
+    assert!(newest_gone.is_none_or(|gone| gone.end_offset <= limit), "what isn't committed stays");
     count
 }
 

@@ -1,8 +1,10 @@
-//! What a partition knows of its idempotent producers: the rules that keep their records exactly once and in order.
+//! What a partition knows of its idempotent producers: the rules that keep their records exactly once and in
+//! order.
 //!
-//! The rules are those of Kafka since 2.5: an unknown producer may begin with any sequence, a new epoch begins at 0,
-//! the last five batches are recognized when they come again. One rule is ours: what was certainly appended before those
-//! is told apart from what is missing. Not here: the file format (`snapshot`).
+//! The rules are those of Kafka since 2.5: an unknown producer may begin with any sequence, a new epoch
+//! begins at 0, the last five batches are recognized when they come again. One rule is ours: what was
+//! certainly appended before those is told apart from what is missing. Not here: the file format
+//! (`snapshot`).
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -49,14 +51,14 @@ impl BatchMeta {
 pub struct ProducerEntry {
     /// Its newest epoch.
     pub epoch: ProducerEpoch,
-    /// Its last batches in that epoch, oldest first, five at most.
+    /// Its last batches in that epoch, oldest first. Invariant: five at most.
     pub batches: VecDeque<BatchMeta>,
-    /// How many sequence numbers, ending with the newest, are known to be in the log without a gap; it stops at
-    /// [`RUN_MAX`]. A snapshot doesn't hold it: then it is those of the remembered batches.
+    /// How many sequence numbers, ending with the newest, are known to be in the log without a gap; it stops
+    /// at [`RUN_MAX`]. A snapshot doesn't hold it: then it is those of the remembered batches.
     pub run: u32,
-    /// When something was last heard of it, in ms of this broker's clock: it is forgotten some time after that. None if
-    /// it is known from files that don't say: then it counts as heard when the next sweep comes. Its records' own times
-    /// say nothing of that, as what they hold may be old.
+    /// When something was last heard of it, in ms of this broker's clock: it is forgotten some time after
+    /// that. None if it is known from files that don't say: then it counts as heard when the next sweep
+    /// comes. Its records' own times say nothing of that, as what they hold may be old.
     pub heard_ms: Option<i64>,
 }
 
@@ -77,15 +79,25 @@ impl ProducerEntry {
             self.batches.pop_front();
         }
         self.batches.push_back(batch);
-        assert!(self.batches.len() <= BATCHES_MAX);
+        assert!(self.batches.len() <= BATCHES_MAX, "{} batches are remembered", self.batches.len());
+        assert!(
+            self.run <= RUN_MAX,
+            "a run of {} is too long to tell older numbers from newer ones",
+            self.run
+        );
     }
 
     fn next_sequence(&self) -> i32 {
         self.batches.back().map_or(0, |last| sequence_plus(last.last_sequence, 1))
     }
 
-    /// Below which offset all of the sequence numbers from `base` to `last` stand, if they lie within the run before the
-    /// remembered batches.
+    /// The batch of just these sequence numbers, if it is one of the last.
+    fn remembered(&self, base: i32, last: i32) -> Option<&BatchMeta> {
+        self.batches.iter().find(|batch| batch.base_sequence == base && batch.last_sequence == last)
+    }
+
+    /// Below which offset all of the sequence numbers from `base` to `last` stand, if they lie within the run
+    /// before the remembered batches.
     fn appended_below(&self, base: i32, last: i32) -> Option<Offset> {
         let oldest = self.batches.front()?;
         let behind = |sequence| sequences_between(sequence, self.next_sequence());
@@ -121,9 +133,9 @@ pub enum SequenceError {
         /// The one that came.
         given: i32,
     },
-    /// It was appended before the batches that are remembered: Kafka's DUPLICATE_SEQUENCE_NUMBER, which clients take for
-    /// success. Kafka itself calls it out of order, and a client whose connection hung while its later batches were
-    /// appended by another leader then tries until its patience ends.
+    /// It was appended before the batches that are remembered: Kafka's DUPLICATE_SEQUENCE_NUMBER, which
+    /// clients take for success. Kafka itself calls it out of order, and a client whose connection hung while
+    /// its later batches were appended by another leader then tries until its patience ends.
     AppendedBefore {
         /// The producer.
         producer_id: ProducerId,
@@ -196,7 +208,8 @@ impl ProducerStates {
         self.producers.insert(id, entry);
     }
 
-    /// Whether a client's batch follows on what its producer has written. A batch without a producer always does.
+    /// Whether a client's batch follows on what its producer has written. A batch without a producer always
+    /// does.
     ///
     /// # Errors
     /// When the epoch is fenced or a sequence is missing.
@@ -213,10 +226,7 @@ impl ProducerStates {
         let expected = if given_epoch > entry.epoch {
             0
         } else {
-            let same = |batch: &&BatchMeta| {
-                batch.base_sequence == given && batch.last_sequence == header.last_sequence()
-            };
-            if let Some(batch) = entry.batches.iter().find(same) {
+            if let Some(batch) = entry.remembered(given, header.last_sequence()) {
                 return Ok(SequenceCheck::Duplicate(*batch));
             }
             if let Some(below) = entry.appended_below(given, header.last_sequence()) {
@@ -230,8 +240,8 @@ impl ProducerStates {
         Ok(SequenceCheck::Append)
     }
 
-    /// Takes note of a batch that was appended at `base_offset` at `heard_ms`, by a client or a leader; none if it is
-    /// found in the log.
+    /// Takes note of a batch that was appended at `base_offset` at `heard_ms`, by a client or a leader; none
+    /// if it is found in the log.
     pub fn on_append(
         &mut self,
         header: BatchHeader<'_>,
@@ -255,8 +265,8 @@ impl ProducerStates {
         entry.push(BatchMeta::of(header, base_offset, timestamp_ms));
     }
 
-    /// Takes note of a batch that is found in the log late, as it was damaged: what its producer wrote after it may be
-    /// known already.
+    /// Takes note of a batch that is found in the log late, as it was damaged: what its producer wrote after
+    /// it may be known already.
     pub fn fill_in(&mut self, header: BatchHeader<'_>) {
         let entry = self.producers.get_mut(&header.producer_id());
         let is_known_epoch = entry.as_ref().is_some_and(|entry| entry.epoch == header.producer_epoch());
@@ -277,6 +287,7 @@ impl ProducerStates {
         if entry.batches.len() > BATCHES_MAX {
             entry.batches.pop_front();
         }
+        assert!(entry.batches.len() <= BATCHES_MAX, "{} batches are remembered", entry.batches.len());
     }
 
     /// Takes note that a producer has sent something again at `heard_ms`. Returns whether it is known.
@@ -285,7 +296,8 @@ impl ProducerStates {
         entry.map(|entry| entry.heard_ms = Some(heard_ms)).is_some()
     }
 
-    /// Takes over when producers were heard from what was known before the state was read from the files again.
+    /// Takes over when producers were heard from what was known before the state was read from the files
+    /// again.
     pub fn keep_heard(&mut self, before: &Self) {
         for (id, entry) in &mut self.producers {
             entry.heard_ms = before.get(*id).and_then(|before| before.heard_ms);

@@ -1,6 +1,7 @@
 //! Single records of an uncompressed batch: building a batch from records and reading them back, bounded.
 //!
-//! Not here: compression. Who compresses does it over the bytes after the header and builds with [`BatchBuilder::build_compressed`].
+//! Not here: compression. Who compresses does it over the bytes after the header and builds with
+//! [`BatchBuilder::build_compressed`].
 
 use ottla_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId};
 
@@ -224,6 +225,7 @@ impl BatchBuilder {
         value: Option<&[u8]>,
         headers: &[(&[u8], Option<&[u8]>)],
     ) {
+        assert!(self.count < i32::MAX, "a batch counts its records with 31 bits");
         let base = *self.base_timestamp.get_or_insert(timestamp_ms);
         let body = &mut self.scratch;
         body.clear();
@@ -288,6 +290,7 @@ impl BatchBuilder {
         batch.extend_from_slice(&self.producer.1.0.to_be_bytes());
         batch.extend_from_slice(&self.producer.2.to_be_bytes());
         batch.extend_from_slice(&self.count.to_be_bytes());
+        assert_eq!(batch.len(), HEADER_BYTES, "the records follow the header");
         batch.extend_from_slice(compressed);
         let crc = crc32c::crc32c(&batch[CRC_START..]);
         batch[17..21].copy_from_slice(&crc.to_be_bytes());

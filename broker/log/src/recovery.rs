@@ -1,4 +1,5 @@
-//! Walking the batches of a segment over any source of bytes: with CRCs after a crash, by headers alone otherwise.
+//! Walking the batches of a segment over any source of bytes: with CRCs after a crash, by headers alone
+//! otherwise.
 
 use ottla_types::Offset;
 
@@ -80,12 +81,14 @@ struct Window<'s, S: ByteSource + ?Sized> {
 impl<S: ByteSource + ?Sized> Window<'_, S> {
     /// Up to `count` bytes from `position`, fewer only at the end.
     fn get(&mut self, position: u64, count: usize) -> Result<&[u8], S::Error> {
+        assert!(position <= self.end, "{position} lies past what is walked, up to {}", self.end);
         let count = count.min(self.capacity).min(usize::try_from(self.end - position).unwrap_or(usize::MAX));
         let held = position >= self.start && position + count as u64 <= self.start + self.bytes.len() as u64;
         if !held {
             let wanted = self.capacity.min(usize::try_from(self.end - position).unwrap_or(usize::MAX));
             self.bytes.resize(wanted, 0);
             let read = self.source.read_at(position, &mut self.bytes)?;
+            assert!(self.bytes.len() <= self.capacity, "memory is bounded");
             self.bytes.truncate(read);
             self.start = position;
         }
@@ -94,6 +97,7 @@ impl<S: ByteSource + ?Sized> Window<'_, S> {
     }
 
     fn crc(&mut self, mut position: u64, end: u64) -> Result<u32, S::Error> {
+        assert!(end <= self.end, "{end} lies past what is walked, up to {}", self.end);
         let mut crc = 0;
         while position < end {
             let wanted = usize::try_from(end - position).unwrap_or(usize::MAX);
@@ -111,11 +115,12 @@ impl<S: ByteSource + ?Sized> Window<'_, S> {
 const WINDOW_BYTES_CRC: usize = 256 << 10;
 const WINDOW_BYTES_HEADERS: usize = 4 << 10;
 
-/// Walks the batches in `positions` of the source and shows each good one to `visit`, which says whether to go on.
+/// Walks the batches in `positions` of the source and shows each good one to `visit`, which says whether to
+/// go on.
 ///
-/// Stops at the first batch that is torn, corrupt, or doesn't follow on the one before; the first one has to begin at
-/// `first_offset`. The base offset isn't covered by the CRC, so this is what finds it changed. Memory is bounded,
-/// whatever the length fields say.
+/// Stops at the first batch that is torn, corrupt, or doesn't follow on the one before; the first one has to
+/// begin at `first_offset`. The base offset isn't covered by the CRC, so this is what finds it changed.
+/// Memory is bounded, whatever the length fields say.
 ///
 /// # Errors
 /// Those of the source.
@@ -132,6 +137,7 @@ pub fn scan<S: ByteSource + ?Sized>(
     while end.position < positions.end {
         match next_batch(&mut window, &end, depth)? {
             Ok(batch) => {
+                assert!(batch.end() > end.position, "each batch takes bytes, so that a scan ends");
                 end.position = batch.end();
                 end.next_offset = batch.header().next_offset();
                 if !visit(&batch) {

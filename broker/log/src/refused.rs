@@ -63,6 +63,7 @@ impl RefusedRecords {
             self.first.push((index, fault));
         }
         self.count += 1;
+        assert!(self.first.len() <= RECORDS_MAX.min(self.count), "what is remembered is bounded");
         self.is_of_time |= fault.is_of_time();
     }
 

@@ -1,9 +1,9 @@
 //! The file of the producers' state, `<offset>.snapshot`, in Kafka's format (version 1).
 //!
-//! Kafka keeps one entry a producer: its last batch. We write one for each batch that is remembered, the last one
-//! last: Kafka's reader lets the last entry of a producer win, ours joins them, so retries of all five are still
-//! recognized after a restart. The last batch is written once more, with the time at which the producer was last heard
-//! in the place of the batch's: a reader takes that field for the producer's age.
+//! Kafka keeps one entry a producer: its last batch. We write one for each batch that is remembered, the last
+//! one last: Kafka's reader lets the last entry of a producer win, ours joins them, so retries of all five
+//! are still recognized after a restart. The last batch is written once more, with the time at which the
+//! producer was last heard in the place of the batch's: a reader takes that field for the producer's age.
 
 use std::fmt;
 
@@ -53,6 +53,11 @@ pub fn encode_snapshot(states: &ProducerStates) -> Vec<u8> {
             count += 1;
         }
     }
+    assert_eq!(
+        bytes.len(),
+        ENTRIES_AT + 4 + count as usize * ENTRY_BYTES,
+        "the reader compares count and size"
+    );
     bytes[ENTRIES_AT..ENTRIES_AT + 4].copy_from_slice(&count.to_be_bytes());
     let crc = crc32c::crc32c(&bytes[ENTRIES_AT..]);
     bytes[2..ENTRIES_AT].copy_from_slice(&crc.to_be_bytes());
@@ -102,6 +107,7 @@ pub fn decode_snapshot(bytes: &[u8]) -> Result<ProducerStates, SnapshotError> {
 }
 
 fn join_entry(states: &mut ProducerStates, bytes: &[u8]) {
+    assert_eq!(bytes.len(), ENTRY_BYTES, "an entry is read as a whole");
     let i32_at = |at: usize| i32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
     let i64_at = |at: usize| (i64::from(i32_at(at)) << 32) | i64::from(i32_at(at + 4) as u32);
     let id = ProducerId(i64_at(0));

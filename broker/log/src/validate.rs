@@ -198,6 +198,7 @@ impl<'a> Iterator for Batches<'a> {
         let bytes = self.rest;
         self.rest = &[];
         Some(check_batch(bytes).map(|header| {
+            assert!(header.batch_bytes() >= HEADER_BYTES, "a checked batch holds its header");
             let (batch, rest) = bytes.split_at(header.batch_bytes());
             self.rest = rest;
             (header, batch)
@@ -229,10 +230,11 @@ impl ValidBatch {
     }
 }
 
-/// Checks what a client sends for one partition: exactly one batch that a client may write, and each of its records.
+/// Checks what a client sends for one partition: exactly one batch that a client may write, and each of its
+/// records.
 ///
-/// The header that comes back has the greatest timestamp as the records say it, or the time of the append where the topic
-/// wants that. Compressed records are read as a stream, up to `inflated_max` bytes.
+/// The header that comes back has the greatest timestamp as the records say it, or the time of the append
+/// where the topic wants that. Compressed records are read as a stream, up to `inflated_max` bytes.
 ///
 /// # Errors
 /// Says the first rule that it breaks, in the order in which Kafka looks.
@@ -242,11 +244,11 @@ pub fn validate_produce(
     now_ms: i64,
     inflated_max: usize,
 ) -> Result<ValidBatch, BatchError> {
-    let too_large = |limit, bytes, bytes_max| Err(BatchError::TooLarge { limit, bytes, bytes_max });
     if payload.len() >= HEADER_BYTES {
         let bytes = BatchHeader::new(payload).map_or(0, |header| header.batch_bytes());
-        if bytes > config.max_message_bytes as usize {
-            return too_large(SizeLimit::Message, bytes, config.max_message_bytes as usize);
+        let bytes_max = config.max_message_bytes as usize;
+        if bytes > bytes_max {
+            return Err(BatchError::TooLarge { limit: SizeLimit::Message, bytes, bytes_max });
         }
     }
     let header = check_batch(payload)?;
@@ -274,7 +276,8 @@ pub fn validate_produce(
     Ok(ValidBatch { header: with_times(payload, config.timestamp_type, time) })
 }
 
-/// Checks that a client's batch fits into a segment. A log takes others too, such as a leader took with other settings.
+/// Checks that a client's batch fits into a segment. A log takes others too, such as a leader took with other
+/// settings.
 ///
 /// # Errors
 /// When it doesn't.

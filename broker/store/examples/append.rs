@@ -1,9 +1,10 @@
-//! Measures appending: `cargo run --release -p ottla-store --example append -- DIR [BATCH_BYTES] [SECONDS] [IN_FLIGHT]`.
+//! Measures appending: `cargo run --release -p ottla-store --example append -- DIR [BATCH_BYTES] [SECONDS]
+//! [IN_FLIGHT]`.
 //!
-//! For 1, 10, 100 and 1,000 active partitions it prints what `ack.durability=written` takes, what syncing each
-//! segment in place takes, and what the journal takes: throughput, its ratio to `written`, and the time until an
-//! append is durable. Each partition has IN_FLIGHT appends under way, as a producer has. DIR keeps the files, so that
-//! Apache Kafka's dump-log can read them.
+//! For 1, 10, 100 and 1,000 active partitions it prints what `ack.durability=written` takes, what syncing
+//! each segment in place takes, and what the journal takes: throughput, its ratio to `written`, and the time
+//! until an append is durable. Each partition has IN_FLIGHT appends under way, as a producer has. DIR keeps
+//! the files, so that Apache Kafka's dump-log can read them.
 
 use std::collections::VecDeque;
 use std::error::Error;

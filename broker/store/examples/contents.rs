@@ -1,8 +1,8 @@
 //! Measures what checking a client's batch costs: `cargo run --release -p ottla-store --example contents`.
 //!
-//! For each compression, and records of 100 bytes and of a KiB in batches of about 16 KiB and 1 MiB, it prints the
-//! processor's time for each GB of records, uncompressed, beside that of the checksum, which was all that compressed
-//! batches paid before they were opened.
+//! For each compression, and records of 100 bytes and of a KiB in batches of about 16 KiB and 1 MiB, it
+//! prints the processor's time for each GB of records, uncompressed, beside that of the checksum, which was
+//! all that compressed batches paid before they were opened.
 
 use std::error::Error;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! Measures opening many partitions: `cargo run --release -p ottla-store --example open -- DIR [PARTITIONS]`.
 //!
-//! Prints the time to create them with a batch each, to open them after a clean shutdown and after a crash, and
-//! the resident memory then.
+//! Prints the time to create them with a batch each, to open them after a clean shutdown and after a crash,
+//! and the resident memory then.
 
 use std::error::Error;
 use std::time::Instant;

@@ -48,7 +48,7 @@ impl Checked {
 }
 
 /// How an append becomes durable.
-enum Committed {
+enum DurableBy {
     /// With the journal's group.
     InJournal,
     /// By a sync of its segment.
@@ -58,8 +58,8 @@ enum Committed {
 }
 
 impl PartitionLog {
-    /// Checks one batch of a client: its structure, each of its records, what the topic takes. No lock is held meanwhile,
-    /// and compressed records are read up to `inflated_max` bytes, which takes its time.
+    /// Checks one batch of a client: its structure, each of its records, what the topic takes. No lock is
+    /// held meanwhile, and compressed records are read up to `inflated_max` bytes, which takes its time.
     ///
     /// # Errors
     /// The batch can't be appended then.
@@ -164,12 +164,12 @@ impl PartitionLog {
         if state.closed_at.is_some() || state.finished { Err(AppendError::Busy) } else { Ok(()) }
     }
 
-    fn after_append(self: &Arc<Self>, committed: Committed) {
+    fn after_append(self: &Arc<Self>, committed: DurableBy) {
         match committed {
-            Committed::InJournal => {}
-            Committed::InPlace => self.queue(),
+            DurableBy::InJournal => {}
+            DurableBy::InPlace => self.queue(),
             // The next checkpoint syncs it.
-            Committed::Written => {
+            DurableBy::Written => {
                 if self.advance_durable(self.end_offset()) {
                     self.call_hooks();
                 }
@@ -178,21 +178,32 @@ impl PartitionLog {
     }
 
     /// Decides how what was just written becomes durable: a small append through the journal, unless it would
-    /// overtake what isn't durable yet. Only the size decides, which wins with many partitions and loses with few;
-    /// see docs/decisions/acknowledgement-and-sync.md for the figures.
-    fn commit_by(self: &Arc<Self>, state: &mut State, position: u64, parts: &[&[u8]]) -> Committed {
-        let overtakes = state.direct && self.shared.bug != Some(StoreBug::OvertakeUnsynced);
+    /// overtake what isn't durable yet. Only the size decides, which wins with many partitions and loses with
+    /// few; see docs/decisions/acknowledgement-and-sync.md for the figures.
+    fn commit_by(self: &Arc<Self>, state: &mut State, position: u64, parts: &[&[u8]]) -> DurableBy {
+        assert!(state.active().unsynced.is_some(), "a file with unsynced bytes is held open");
         let written_is_enough = self.is_written_enough();
-        if !written_is_enough && !overtakes {
+        if !written_is_enough && !self.would_overtake(state) {
             let (key, incarnation) = (self.journal_key(), state.incarnation);
             let Segment { base: segment, bytes, end, .. } = *state.active();
             let written = Written { key, incarnation, segment, position, parts, bytes, end };
             if self.shared.journal.append(self, &mut state.slot, &written) {
-                return Committed::InJournal;
+                return DurableBy::InJournal;
             }
         }
         state.direct = true;
-        if written_is_enough { Committed::Written } else { Committed::InPlace }
+        if written_is_enough { DurableBy::Written } else { DurableBy::InPlace }
+    }
+
+    /// Whether an append through the journal would be durable before what was appended earlier.
+    fn would_overtake(&self, state: &State) -> bool {
+        state.direct && self.shared.bug != Some(StoreBug::OvertakeUnsynced)
+    }
+
+    /// Whether the active segment was cut: what was there may still be on its way to someone, as a place in
+    /// the file, so nothing else is ever written there.
+    fn takes_no_more(&self, state: &mut State) -> bool {
+        state.active().was_cut && self.shared.bug != Some(StoreBug::WriteOverWhatWasCut)
     }
 
     /// Writes checked batches to the active segment, a new one if need be, and takes note of them.
@@ -203,15 +214,17 @@ impl PartitionLog {
         parts: &[&[u8]],
         headers: &[BatchHeader<'_>],
         now_ms: i64,
-    ) -> Result<Committed, AppendError> {
+    ) -> Result<DurableBy, AppendError> {
+        let is_open = state.closed_at.is_none() && !state.finished && !state.deleted;
+        assert!(is_open, "callers have checked, under the same lock, that the log is open");
         let bytes: u64 = parts.iter().map(|part| part.len() as u64).sum();
-        let last_offset = headers.last().expect("a write has a batch").last_offset();
+        let (first, last) = headers.first().zip(headers.last()).expect("both callers write a batch or more");
+        assert_eq!(first.base_offset(), state.end(), "batches follow each other without a gap");
+        let last_offset = last.last_offset();
         let max_timestamp_ms = headers.iter().map(BatchHeader::max_timestamp).max().unwrap_or(NO_TIMESTAMP);
         check_epochs(state, headers)?;
         let incoming = Incoming { bytes, last_offset, max_timestamp_ms };
-        // What was cut may still be on its way to someone, as a place in the file: nothing else is ever written there.
-        let was_cut = state.active().was_cut && self.shared.bug != Some(StoreBug::WriteOverWhatWasCut);
-        if was_cut || must_roll(&active_segment(state), config, &incoming, now_ms) {
+        if self.takes_no_more(state) || must_roll(&active_segment(state), config, &incoming, now_ms) {
             self.roll(state, config, now_ms)?;
         }
         if state.active().bytes == 0 {
@@ -254,6 +267,7 @@ impl PartitionLog {
             position + bytes,
             "the headers' lengths add up to the bytes written"
         );
+        assert_eq!(state.end(), last.next_offset(), "the log ends with what was written last");
         self.set_end(state.end());
         Ok(self.commit_by(state, position, parts))
     }
@@ -290,6 +304,7 @@ impl PartitionLog {
             // Still empty: its base offset is too far back. It can't be, as the end is its base.
             return Ok(());
         }
+        assert!(state.active().base < base, "segments rise");
         let path = state.path(FileKind::Log, base);
         match self.shared.disk.open(&path, OpenMode::CreateNew) {
             Ok(file) => drop(file),
@@ -306,8 +321,8 @@ impl PartitionLog {
         Ok(())
     }
 
-    /// Writes the producers' snapshot at `offset`, which is the log's end. It is not synced: losing it costs time at
-    /// the next start only, and its checksum tells.
+    /// Writes the producers' snapshot at `offset`, which is the log's end. It is not synced: losing it costs
+    /// time at the next start only, and its checksum tells.
     pub(crate) fn save_producers(&self, state: &mut State, offset: Offset) {
         assert_eq!(offset, state.end(), "the producers' state is that of the log's end");
         if state.damaged.iter().any(|damage| damage.hides_producers) {

@@ -1,4 +1,4 @@
-//! A disk whose syncs don't come back while a log is cut, mended or let go: everybody else goes on.
+//! A disk whose syncs don't come back while a log is cut, repaired or let go: everybody else goes on.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -85,7 +85,8 @@ fn look(store: &Store, log: &PartitionLog, other: &Arc<PartitionLog>) {
     }
 }
 
-/// Holds up each sync of `act` in turn, until there is none more, and looks around meanwhile. Returns how many there were.
+/// Holds up each sync of `act` in turn, until there is none more, and looks around meanwhile. Returns how
+/// many there were.
 fn nobody_waits(prepare: impl Fn(&Path), act: impl Fn(&Store, &PartitionLog) + Send + Sync + Copy) -> u32 {
     for sync in 0.. {
         let dir = tempfile::tempdir().unwrap();
@@ -161,7 +162,7 @@ fn nobody_waits_while_a_logs_oldest_records_go() {
 }
 
 #[test]
-fn nobody_waits_while_a_log_is_mended() {
+fn nobody_waits_while_a_log_is_repaired() {
     let lost = std::sync::OnceLock::new();
     let damage = |dir: &Path| {
         let path = dir.join("t-0/00000000000000000000.log");
@@ -171,13 +172,13 @@ fn nobody_waits_while_a_log_is_mended() {
         bytes[2 * batch_bytes - 1] ^= 1;
         std::fs::write(&path, bytes).unwrap();
     };
-    let mend = |store: &Store, log: &PartitionLog| {
+    let repair = |store: &Store, log: &PartitionLog| {
         while !store.scrub_step(1 << 20).finished {}
         assert_eq!(log.damage(), [Offset(1)..Offset(2)]);
         log.repair(lost.get().expect("it was damaged")).unwrap();
         assert_eq!(log.damage(), []);
     };
-    assert!(nobody_waits(damage, mend) >= 2);
+    assert!(nobody_waits(damage, repair) >= 2);
 }
 
 #[test]

@@ -1,8 +1,9 @@
-//! A file of changes beside a file of all partitions: one partition's change costs one line and one sync, however many
-//! there are.
+//! A file of changes beside a file of all partitions: one partition's change costs one line and one sync,
+//! however many there are.
 //!
-//! Lines go to the newest generation's file. Who writes all anew begins a generation first; once all is written, durably,
-//! the older generations go. So after a crash the lines may be repeated upon what they are already in.
+//! Lines go to the newest generation's file. Who writes all anew begins a generation first; once all is
+//! written, durably, the older generations go. So after a crash the lines may be repeated upon what they are
+//! already in.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -44,19 +45,19 @@ pub(crate) struct Changes {
     name: &'static str,
     /// Unless the simulation plants the bug that it isn't.
     is_synced: bool,
-    files: Mutex<Files>,
+    files: Mutex<ChangeFiles>,
 }
 
-struct Files {
+struct ChangeFiles {
     generation: u64,
     /// The generations whose files are there, oldest first.
     live: Vec<u64>,
-    current: Option<Current>,
+    current: Option<ChangeFile>,
     /// A write or sync has failed: nobody knows what is on disk, so the files stay as they are.
     has_failed: bool,
 }
 
-impl Files {
+impl ChangeFiles {
     /// The newest generation whose file is there; 0 if there is none.
     fn newest(&self) -> u64 {
         self.live.last().copied().unwrap_or(0)
@@ -69,7 +70,7 @@ impl Files {
     }
 }
 
-struct Current {
+struct ChangeFile {
     file: Arc<dyn DiskFile>,
     path: PathBuf,
     lines: u64,
@@ -78,9 +79,9 @@ struct Current {
     is_reserved: bool,
 }
 
-impl Current {
-    /// The newest file of the process before, if all that is in it is whole: on a full disk it may be the only one that has
-    /// room.
+impl ChangeFile {
+    /// The newest file of the process before, if all that is in it is whole: on a full disk it may be the
+    /// only one that has room.
     fn go_on(file: Arc<dyn DiskFile>, path: PathBuf, content: &[u8], changes: &[&str]) -> Option<Self> {
         let sealed: String =
             changes.iter().zip(0..).map(|(change, number)| seal_change(number, change)).collect();
@@ -93,7 +94,8 @@ impl Current {
 }
 
 impl Changes {
-    /// Opens the changes called `name` in a folder, and reads them in their order: `None` when a file is damaged.
+    /// Opens the changes called `name` in a folder, and reads them in their order: `None` when a file is
+    /// damaged.
     pub(crate) fn open(
         disk: &Arc<dyn Disk>,
         folder: &Path,
@@ -116,7 +118,7 @@ impl Changes {
             if read.is_none() {
                 tracing::error!(path = %path.display(), "corrupt: what it says of logs isn't known any more");
             }
-            current = read.as_ref().and_then(|read| Current::go_on(file, path.clone(), &bytes, read));
+            current = read.as_ref().and_then(|read| ChangeFile::go_on(file, path.clone(), &bytes, read));
             let read = read.map(|read| read.into_iter().map(str::to_owned));
             changes = changes.zip(read).map(|(before, read)| before.into_iter().chain(read).collect());
         }
@@ -125,7 +127,7 @@ impl Changes {
             disk.sync_dir(folder).map_err(StoreError::io("sync", folder))?;
         }
         let generation = live.last().map_or(1, |newest| newest + u64::from(current.is_none()));
-        let files = Mutex::new(Files { generation, live, current, has_failed: false });
+        let files = Mutex::new(ChangeFiles { generation, live, current, has_failed: false });
         Ok((Self { disk: Arc::clone(disk), folder: folder.to_owned(), name, is_synced, files }, changes))
     }
 
@@ -149,14 +151,14 @@ impl Changes {
             let current = files.note(made)?;
             self.begin(&mut files, current);
         }
-        let current = files.current.as_mut().expect("it was begun");
+        let current = files.current.as_mut().expect("it was begun just before if there was none");
         let done = self.append_to(current, change);
         files.note(done)
     }
 
-    fn append_to(&self, current: &mut Current, change: &str) -> Result<(), Unsaved> {
+    fn append_to(&self, current: &mut ChangeFile, change: &str) -> Result<(), Unsaved> {
         let line = seal_change(current.lines, change);
-        let Current { file, path, bytes, .. } = &*current;
+        let ChangeFile { file, path, bytes, .. } = &*current;
         if let Err(error) = file.write_at(*bytes, &[line.as_bytes()]) {
             // What was written of it must not be taken for a line by anyone.
             let cut = file.truncate(*bytes);
@@ -173,7 +175,7 @@ impl Changes {
         Ok(())
     }
 
-    fn check(&self, files: &Files) -> Result<(), Unsaved> {
+    fn check(&self, files: &ChangeFiles) -> Result<(), Unsaved> {
         if !files.has_failed {
             return Ok(());
         }
@@ -181,8 +183,9 @@ impl Changes {
         Err(Unsaved::Fatal(FatalError { action: "write", path: self.folder.clone(), reason }))
     }
 
-    /// Makes the file of a generation, durably named before anything is in it. Until it is begun nobody relies on it.
-    fn make_file(&self, generation: u64) -> Result<Current, Unsaved> {
+    /// Makes the file of a generation, durably named before anything is in it. Until it is begun nobody
+    /// relies on it.
+    fn make_file(&self, generation: u64) -> Result<ChangeFile, Unsaved> {
         let path = self.folder.join(format!("{}{generation}", self.name));
         let made = (|| {
             let file = self.disk.open(&path, OpenMode::CreateIfMissing)?;
@@ -195,14 +198,15 @@ impl Changes {
             Ok((file, is_reserved))
         })();
         match made {
-            Ok((file, is_reserved)) => Ok(Current { file, path, lines: 0, bytes: 0, is_reserved }),
+            Ok((file, is_reserved)) => Ok(ChangeFile { file, path, lines: 0, bytes: 0, is_reserved }),
             Err(error) if is_passing(&error) => Err(Unsaved::NotNow(StoreError::io("create", &path)(error))),
             Err(error) => Err(Unsaved::Fatal(FatalError::new("create", &path, &error))),
         }
     }
 
-    fn begin(&self, files: &mut Files, current: Current) {
+    fn begin(&self, files: &mut ChangeFiles, current: ChangeFile) {
         let generation = files.generation;
+        assert!(files.newest() < generation, "generations rise: {generation} after {}", files.newest());
         files.live.push(generation);
         files.current = Some(current);
     }
@@ -212,8 +216,8 @@ impl Changes {
         self.files.lock().current.as_ref().map_or(0, |current| current.bytes)
     }
 
-    /// From here on changes go to a newer file, which is made first, with room set aside: without any, they go to the one
-    /// before. Returns its generation, for [`Self::remove_before`].
+    /// From here on changes go to a newer file, which is made first, with room set aside: without any, they
+    /// go to the one before. Returns its generation, for [`Self::remove_before`].
     pub(crate) fn begin_generation(&self) -> Result<u64, Unsaved> {
         let mut files = self.files.lock();
         self.check(&files)?;
@@ -228,7 +232,7 @@ impl Changes {
     }
 
     /// Begins a file after one that has room, as the next must have.
-    fn begin_next(&self, files: &mut Files) -> Result<(), Unsaved> {
+    fn begin_next(&self, files: &mut ChangeFiles) -> Result<(), Unsaved> {
         let next = files.newest() + 1;
         let made = self.make_file(next);
         let current = files.note(made)?;
@@ -247,8 +251,9 @@ impl Changes {
         Ok(())
     }
 
-    /// Begins a file where there is none that could be kept. If that can't be done now, the first change tries again.
-    fn begin_first(&self, files: &mut Files) -> Result<(), Unsaved> {
+    /// Begins a file where there is none that could be kept. If that can't be done now, the first change
+    /// tries again.
+    fn begin_first(&self, files: &mut ChangeFiles) -> Result<(), Unsaved> {
         files.generation = files.generation.max(files.newest() + 1);
         let made = self.make_file(files.generation);
         match files.note(made) {
@@ -259,8 +264,8 @@ impl Changes {
         Ok(())
     }
 
-    /// Removes the older files, durably: all that they say is written elsewhere. The oldest goes first, for good: whatever
-    /// stays after a power loss, nothing older is repeated upon what newer ones have said.
+    /// Removes the older files, durably: all that they say is written elsewhere. The oldest goes first, for
+    /// good: whatever stays after a power loss, nothing older is repeated upon what newer ones have said.
     pub(crate) fn remove_before(&self, generation: u64) -> Result<(), Unsaved> {
         let older: Vec<u64> = {
             let files = self.files.lock();
@@ -284,8 +289,8 @@ impl Changes {
         Ok(())
     }
 
-    /// Removes the newest file if nothing is in it, so that a folder that was closed has none. Whoever has a change
-    /// meanwhile waits, and makes another.
+    /// Removes the newest file if nothing is in it, so that a folder that was closed has none. Whoever has a
+    /// change meanwhile waits, and makes another.
     pub(crate) fn remove_unused(&self) {
         let mut files = self.files.lock();
         if files.has_failed {

@@ -35,8 +35,8 @@ struct Cost {
     syncs: usize,
 }
 
-/// What it costs to let records go, to cut a log, to begin it anew and to make one whose name was another's, where there
-/// are so many.
+/// What it costs to let records go, to cut a log, to begin it anew and to make one whose name was another's,
+/// where there are so many.
 fn costs(count: i32) -> [Cost; 4] {
     let dir = tempfile::tempdir().unwrap();
     let cost = Arc::new(Mutex::new(Cost::default()));
@@ -187,7 +187,8 @@ fn what_a_damaged_file_of_changes_has_said_is_not_made_up() {
 
 type Hook = Box<dyn FnOnce() + Send>;
 
-/// While the files of all logs are being written, nobody can tell what they say: no change is left out as known.
+/// While the files of all logs are being written, nobody can tell what they say: no change is left out as
+/// known.
 #[test]
 fn a_change_during_a_checkpoint_is_written_whatever_was_said_before() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,14 +1,15 @@
 //! Making appended records durable: what one commit of one partition does, in its order.
 //!
-//! In place: 1. new files' content, then the segments' bytes, oldest first; 2. the names of new files, and of the
-//! folder; 3. only then the durable end advances and hooks are called; 4. index entries follow, never ahead of the
-//! records. Through the journal, 1 and 2 are one sync for all partitions; the segments follow later.
+//! In place: 1. new files' content, then the segments' bytes, oldest first; 2. the names of new files, and of
+//! the folder; 3. only then the durable end advances and hooks are called; 4. index entries follow, never
+//! ahead of the records. Through the journal, 1 and 2 are one sync for all partitions; the segments follow
+//! later.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use ottla_log::FileKind;
+use ottla_log::{FileKind, IndexEntry, TimeIndexEntry};
 use ottla_types::Offset;
 
 use crate::disk::{DiskFile, OpenMode};
@@ -54,6 +55,7 @@ impl PartitionLog {
 
     /// As [`Self::sync_in_place`], with the commit lock held.
     pub(crate) fn sync_locked(&self) -> Result<(), FatalError> {
+        assert!(self.commit_lock.is_locked(), "a log isn't cut while it is synced");
         self.queued.store(false, Ordering::Release);
         if self.shared.has_failed() {
             return Err(self.shared.failed_before());
@@ -65,6 +67,7 @@ impl PartitionLog {
             return Err(error);
         }
         let mut state = self.state.lock();
+        assert!(dirty.end <= state.end(), "{} was synced of a log that ends at {}", dirty.end, state.end());
         state.mark_synced(&dirty);
         if state.direct && state.end() == dirty.end {
             state.direct = false;
@@ -111,7 +114,8 @@ impl PartitionLog {
             let base = segment.base;
             let index: Vec<u8> = segment.index.pending.iter().flat_map(|entry| entry.encode()).collect();
             let time: Vec<u8> = segment.time_index.pending.iter().flat_map(|entry| entry.encode()).collect();
-            let (index_at, time_at) = (segment.index.written * 8, segment.time_index.written * 12);
+            let index_at = segment.index.written * IndexEntry::BYTES;
+            let time_at = segment.time_index.written * TimeIndexEntry::BYTES;
             let wrote_index = self.write_index(&state, FileKind::Index, base, index_at, &index);
             let wrote_time = self.write_index(&state, FileKind::TimeIndex, base, time_at, &time);
             let segment = &mut state.segments[at];
@@ -160,6 +164,7 @@ impl GroupLog for PartitionLog {
             drop(state);
             return self.queue();
         }
+        assert!(member.end <= state.end(), "the log wasn't cut since {} was written", member.end);
         if let Some(segment) = state.segments.iter_mut().find(|segment| segment.base == member.segment) {
             segment.set_durable(member.bytes, member.end);
         }
@@ -207,7 +212,8 @@ impl State {
 
     /// Nothing was cut meanwhile, as the commit lock is held.
     fn mark_synced(&mut self, dirty: &Dirty) {
-        self.synced_end = self.synced_end.max(dirty.end);
+        self.segments_synced_to = self.segments_synced_to.max(dirty.end);
+        assert!(self.segments_synced_to <= self.end(), "what is synced was written");
         for (base, bytes, end) in &dirty.segments {
             let Some(segment) = self.segments.iter_mut().find(|segment| segment.base == *base) else {
                 continue;

@@ -1,13 +1,16 @@
-//! Cutting a log: its tail when a leader says so, or all of it. Its head goes by retention, which has a file of its own.
+//! Cutting a log: its tail when a leader says so, or all of it. Its head goes by retention, which has a file
+//! of its own.
 //!
 //! A recovery point that lies behind the cut is lowered on disk first: what is appended there later is not
 //! yet durable, and recovery must look at it.
 //!
-//! Should the process end meanwhile, the log ends no earlier than at the cut, or than it did: who has acknowledged what
-//! lies below may be asked to lead. Where nothing else is left to say so, its start on disk does.
+//! Should the process end meanwhile, the log ends no earlier than at the cut, or than it did: who has
+//! acknowledged what lies below may be asked to lead. Where nothing else is left to say so, its start on disk
+//! does.
 //!
-//! The disk may take its time, and the log's state is asked for by everyone: it is never held over a sync. While a cut is
-//! under way the log is closed to appends ([`State::closed_at`]), and to those who look it ends at the cut already.
+//! The disk may take its time, and the log's state is asked for by everyone: it is never held over a sync.
+//! While a cut is under way the log is closed to appends ([`State::closed_at`]), and to those who look it
+//! ends at the cut already.
 
 use std::collections::HashSet;
 use std::io;
@@ -19,11 +22,10 @@ use ottla_log::{FileKind, LeaderEpochs, OffsetCheckpoint};
 use ottla_types::Offset;
 
 use crate::config::StoreBug;
-use crate::damage::Damage;
 use crate::disk::{Disk, DiskFile, OpenMode, replace_file, take_beside, write_beside};
 use crate::error::{FatalError, ReadError, StoreError};
 use crate::journal::Replay;
-use crate::load::{Known, Recovery, load_log};
+use crate::load::{KnownBounds, Recovery, load_log};
 use crate::partition::{Loaded, PartitionLog, State};
 use crate::patient::PatientDisk;
 use crate::read::UpTo;
@@ -62,14 +64,13 @@ struct Doomed {
 impl State {
     /// Forgets what is cut.
     ///
-    /// Bytes of a segment are never written twice, as they may be on their way as a place in its file: a segment of which
-    /// nothing is left goes, and is another file when it comes again; one that is cut takes nothing more. `keeps_file`
-    /// plants the bug that doesn't.
+    /// Bytes of a segment are never written twice, as they may be on their way as a place in its file: a
+    /// segment of which nothing is left goes, and is another file when it comes again; one that is cut takes
+    /// nothing more. `keeps_file` plants the bug that doesn't.
     fn forget(&mut self, cut: Cut, interval_bytes: u32, keeps_file: bool) -> Doomed {
         let (end, mut gone, shortened) = match cut {
             Cut::At(offset, position) => {
                 let at = self.segment_of(offset);
-                let keeps_file = position > 0 || keeps_file;
                 let gone = self.segments.split_off(at + usize::from(keeps_file));
                 self.epochs.truncate_to(offset);
                 self.damaged.retain(|damage| damage.offsets.end <= offset);
@@ -89,7 +90,7 @@ impl State {
         }
         // The files are read anew; nobody may write index entries meanwhile.
         self.segments.iter_mut().for_each(Segment::forget_pending_entries);
-        self.synced_end = self.synced_end.min(end);
+        self.segments_synced_to = self.segments_synced_to.min(end);
         self.read_hints = Default::default();
         // A view from before must not take what is being cut for damage.
         self.incarnation += 1;
@@ -103,10 +104,12 @@ impl State {
 }
 
 impl PartitionLog {
-    /// Removes all records from `offset` on, or from the batch on that holds it. The durable end goes back too.
+    /// Removes all records from `offset` on, or from the batch on that holds it. The durable end goes back
+    /// too.
     ///
     /// # Errors
-    /// When the disk fails; the store has failed then. Without room to begin, or with too many open files, nothing is cut.
+    /// When the disk fails; the store has failed then. Without room to begin, or with too many open files,
+    /// nothing is cut.
     pub fn truncate_to(&self, offset: Offset) -> Result<(), StoreError> {
         let _one = self.commit_lock.lock();
         if offset >= self.end_offset() || self.is_gone()? {
@@ -118,7 +121,9 @@ impl PartitionLog {
             if offset >= self.end_offset() {
                 return Ok(());
             }
-            let (offset, position) = self.boundary(offset)?;
+            let wanted = offset;
+            let (offset, position) = self.boundary(wanted)?;
+            assert!(offset <= wanted, "nothing from {wanted} on stays, a cut at {offset} would leave some");
             // The batch may also hold records that were let go: nothing of it remains.
             self.cut(if offset < start { Cut::Anew(start) } else { Cut::At(offset, position) })
         })
@@ -142,11 +147,13 @@ impl PartitionLog {
         if state.finished { Err(StoreError::Closed) } else { Ok(state.deleted) }
     }
 
-    /// Does what needs a log that stays as it is: all of it is synced, and it takes no appends meanwhile. With the commit
-    /// lock held.
+    /// Does what needs a log that stays as it is: all of it is synced, and it takes no appends meanwhile.
+    /// With the commit lock held.
     pub(crate) fn closed<T, E: From<StoreError>>(&self, act: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
         {
             let mut state = self.state.lock();
+            assert!(self.commit_lock.is_locked(), "one cut or repair at a time");
+            assert_eq!(state.closed_at, None, "after each cut or repair the log is opened again");
             state.closed_at = Some(state.end());
         }
         let done = match self.sync_locked() {
@@ -162,7 +169,7 @@ impl PartitionLog {
         let (Cut::At(end, _) | Cut::Anew(end)) = cut;
         let kept = cut.kept(self.end_offset());
         let leaves_nothing = matches!(cut, Cut::Anew(_)) || end == self.log_start_offset();
-        let keeps_file = self.shared.bug == Some(StoreBug::WriteOverWhatWasCut);
+        let keeps_file = self.keeps_file(cut);
         let shortened = match self.prepare_cut(cut, keeps_file) {
             Err(error) if !error.is_passing() => {
                 let folder = self.state.lock().folder.clone();
@@ -170,10 +177,11 @@ impl PartitionLog {
             }
             prepared => prepared?,
         };
-        self.state.lock().closed_at = Some(kept);
+        let closed_at = self.state.lock().closed_at.replace(kept);
+        assert!(closed_at.is_some_and(|end| kept <= end), "only a closed log is cut, and none gets longer");
         if matches!(cut, Cut::Anew(_)) {
-            // As with the recovery point: a checkpoint that is written meanwhile must not say again what is taken back, nor
-            // a start that the log hasn't reached on disk.
+            // As with the recovery point: a checkpoint that is written meanwhile must not say again what is
+            // taken back, nor a start that the log hasn't reached on disk.
             self.set_start_at_most(Some(kept));
         }
         self.fence(kept, leaves_nothing).inspect_err(|_| self.give_up_cut())?;
@@ -184,6 +192,7 @@ impl PartitionLog {
             if matches!(cut, Cut::Anew(_)) {
                 self.set_start(end);
             }
+            assert_eq!(state.end(), end, "what is left ends where the log is cut");
             self.cut_durable(end);
             self.set_end(end);
             doomed
@@ -196,15 +205,14 @@ impl PartitionLog {
         Ok(())
     }
 
-    /// Does what may find no room or too many open files while nothing is cut yet: the epochs that are left are written
-    /// beside their file. Returns the file of the segment in which it is cut.
+    /// Does what may find no room or too many open files while nothing is cut yet: the epochs that are left
+    /// are written beside their file. Returns the file of the segment in which it is cut.
     fn prepare_cut(&self, cut: Cut, keeps_file: bool) -> Result<Option<Arc<dyn DiskFile>>, StoreError> {
         let (folder, base, epochs) = {
             let state = self.state.lock();
             let mut epochs = state.epochs.clone();
             let base = match cut {
-                Cut::At(offset, position) => {
-                    let keeps_file = position > 0 || keeps_file;
+                Cut::At(offset, _) => {
                     epochs.truncate_to(offset);
                     keeps_file.then(|| state.segments[state.segment_of(offset)].base)
                 }
@@ -222,17 +230,25 @@ impl PartitionLog {
         self.log_file(base, &path).map(Some).map_err(StoreError::io("open", path))
     }
 
-    /// Makes the log's entries in the journal void, durably, as a replay must not bring back what is cut now, and takes
-    /// back what the disk says of the recovery point: in memory first, as a checkpoint that is written meanwhile takes it
-    /// from there. Where nothing may be left of the log, the disk says where it begins.
-    fn fence(&self, durable_to: Offset, leaves_nothing: bool) -> Result<(), StoreError> {
-        if self.shared.bug != Some(StoreBug::CutWithoutFence) {
-            self.shared.begin_cut(self.journal_key(), durable_to)?;
-            let mut state = self.state.lock();
-            // What a group says of the log from before isn't true any more.
-            state.incarnation += 1;
-            state.direct = true;
+    /// Whether the segment in which the log is cut stays, shorter: where something is left of it.
+    fn keeps_file(&self, cut: Cut) -> bool {
+        match cut {
+            Cut::At(_, position) => position > 0 || self.shared.bug == Some(StoreBug::WriteOverWhatWasCut),
+            Cut::Anew(_) => false,
         }
+    }
+
+    /// Makes the log's entries in the journal void, durably, as a replay must not bring back what is cut now,
+    /// and takes back what the disk says of the recovery point: in memory first, as a checkpoint that is
+    /// written meanwhile takes it from there. Where nothing may be left of the log, the disk says where it
+    /// begins.
+    fn fence(&self, durable_to: Offset, leaves_nothing: bool) -> Result<(), StoreError> {
+        assert!(
+            durable_to <= self.end_offset(),
+            "{durable_to} lies past the log's end {}",
+            self.end_offset()
+        );
+        self.void_journal_entries(durable_to)?;
         if self.recovery_point().is_some_and(|recovery_point| recovery_point > durable_to) {
             self.set_recovery_point(Some(durable_to));
         }
@@ -241,14 +257,26 @@ impl PartitionLog {
         if leaves_nothing { self.shared.raise_log_start(&name, durable_to) } else { Ok(()) }
     }
 
+    fn void_journal_entries(&self, durable_to: Offset) -> Result<(), StoreError> {
+        if self.shared.bug == Some(StoreBug::CutWithoutFence) {
+            return Ok(());
+        }
+        self.shared.begin_cut(self.journal_key(), durable_to)?;
+        let mut state = self.state.lock();
+        // What a group says of the log from before isn't true any more.
+        state.incarnation += 1;
+        state.direct = true;
+        Ok(())
+    }
+
     /// Nothing is cut: what was known has to be said again, here and by the next checkpoint.
     fn give_up_cut(&self) {
         self.set_start_at_most(None);
         self.shared.journal.cut_done(self.journal_key());
         let mut state = self.state.lock();
         state.touched = true;
-        let synced_end = state.synced_end;
-        let _ = self.shared.journal.mark(self.journal_key(), &mut state.slot, synced_end);
+        let segments_synced_to = state.segments_synced_to;
+        let _ = self.shared.journal.mark(self.journal_key(), &mut state.slot, segments_synced_to);
     }
 
     /// Opens nothing, and writes nothing that needs room.
@@ -261,7 +289,8 @@ impl PartitionLog {
         let (disk, folder) = (&*self.shared.disk, &doomed.folder);
         for (at, base) in doomed.segments.iter().enumerate() {
             if at > 0 && at + 1 == doomed.segments.len() {
-                // The oldest only once the others are gone for good: what is left of a log must not begin later.
+                // The oldest only once the others are gone for good: what is left of a log must not begin
+                // later.
                 self.shared.sync_dir(folder).map_err(StoreError::io("sync", folder))?;
             }
             // One that stays would be taken for a part of the log.
@@ -313,7 +342,7 @@ impl PartitionLog {
             replay: Replay::default(),
             threads: 1,
         };
-        let known = Known {
+        let known = KnownBounds {
             recovery_point: self.recovery_point().unwrap_or_default().min(end),
             durable_to: end,
             log_start: self.log_start_offset(),
@@ -326,6 +355,7 @@ impl PartitionLog {
 
     /// Takes what was loaded for the log from now on, and tells of damage that was found by that.
     pub(crate) fn install(&self, loaded: Loaded, end: Offset) {
+        assert!(loaded.start <= end && loaded.recovery_point <= end, "all that is known of a log lies in it");
         let mut state = self.state.lock();
         let (incarnation, slot, closed_at) = (state.incarnation, state.slot, state.closed_at);
         let before = std::mem::replace(&mut *state, loaded.state);
@@ -349,9 +379,9 @@ impl PartitionLog {
             }
         }
         state.note_hidden_producers(loaded.start);
-        let is_news = |damage: &&Damage| damage.is_missed(loaded.start) && !known.contains(&damage.offsets);
-        let news: Vec<_> =
-            state.damaged.iter().filter(is_news).map(|damage| damage.missed(loaded.start)).collect();
+        let missed = state.damaged.iter().filter(|damage| damage.is_missed(loaded.start));
+        let news = missed.filter(|damage| !known.contains(&damage.offsets));
+        let news: Vec<_> = news.map(|damage| damage.missed(loaded.start)).collect();
         assert_eq!(state.end(), end, "the log was cut there");
         self.shared.journal.cut_done(self.journal_key());
         // Its older entries, which said so before, are void.
@@ -364,7 +394,8 @@ impl PartitionLog {
         self.flush_indexes();
     }
 
-    /// Where the batch that holds `offset` begins, or the damage that does: its offset, and its position in the segment.
+    /// Where the batch that holds `offset` begins, or the damage that does: its offset, and its position in
+    /// the segment.
     fn boundary(&self, offset: Offset) -> Result<(Offset, u64), StoreError> {
         let (view, path) = {
             let state = self.state.lock();
@@ -378,7 +409,8 @@ impl PartitionLog {
             (self.view_locked(&state, offset, UpTo::End), state.path(FileKind::Log, segment.base))
         };
         let wrong = |error: ReadError| StoreError::io("read", &path)(io::Error::other(error));
-        let view = view.map_err(wrong)?.expect("the offset is before the log's end");
+        let view =
+            view.map_err(wrong)?.expect("callers ask for an offset from the log's start to before its end");
         let mut from = view.start(offset);
         loop {
             let stop = match view.locate_from(from, offset).map_err(wrong)? {

@@ -30,14 +30,20 @@ impl Damage {
         self.offsets.end > start
     }
 
+    /// Whether any of these offsets are among it.
+    pub(crate) fn overlaps(&self, offsets: &Range<Offset>) -> bool {
+        self.offsets.start < offsets.end && offsets.start < self.offsets.end
+    }
+
     /// What a log that begins at `start` misses of it.
     pub(crate) fn missed(&self, start: Offset) -> Range<Offset> {
+        assert!(self.is_missed(start), "{self:?} lies before {start}");
         self.offsets.start.max(start)..self.offsets.end
     }
 }
 
 /// Where a scan came upon a damaged batch.
-pub(crate) struct Stop {
+pub(crate) struct ScanStop {
     pub(crate) position: u64,
     pub(crate) offset: Offset,
     pub(crate) error: BatchError,

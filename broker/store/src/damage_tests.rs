@@ -1,4 +1,5 @@
-//! The journal and damage on the operating system's disk: what is restored, what is named, scrubbed and mended.
+//! The journal and damage on the operating system's disk: what is restored, what is named, scrubbed and
+//! repaired.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -137,7 +138,7 @@ fn durable_records_that_are_damaged_are_named_and_never_cut() {
 }
 
 #[test]
-fn the_scrub_finds_rot_and_a_peer_s_bytes_mend_it() {
+fn the_scrub_finds_rot_and_a_peer_s_bytes_repair_it() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
     let log = create(&store);
@@ -234,7 +235,7 @@ fn of_producer(sequence: i32) -> Bytes {
 }
 
 #[test]
-fn what_a_producer_has_written_is_not_known_until_damage_is_mended() {
+fn what_a_producer_has_written_is_not_known_until_damage_is_repaired() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
     let log = create(&store);
@@ -364,7 +365,7 @@ fn many_dirty_partitions_hold_few_files() {
 }
 
 #[test]
-fn damage_is_mended_piece_by_piece() {
+fn damage_is_repaired_piece_by_piece() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
     let log = create(&store);
@@ -383,23 +384,23 @@ fn damage_is_mended_piece_by_piece() {
     let batch_bytes = of_producer(0).len();
     let count = whole.len() / batch_bytes;
     let piece = |from: usize, to: usize| whole.slice(from * batch_bytes..to * batch_bytes);
-    let mut mended = 0;
+    let mut repaired = 0;
     for to in [2, 3, count - 2, count] {
         // After each piece the broker ends.
         let store = open(dir.path());
         let log = store.partition(TOPIC, P0).unwrap();
         while !store.scrub_step(1 << 20).finished {}
-        assert_eq!(log.damage(), [Offset(mended as i64)..Offset(count as i64)]);
-        let wrong = log.repair(&piece(mended + 1, to)).unwrap_err();
+        assert_eq!(log.damage(), [Offset(repaired as i64)..Offset(count as i64)]);
+        let wrong = log.repair(&piece(repaired + 1, to)).unwrap_err();
         assert!(matches!(wrong, RepairError::NotDamaged { .. } | RepairError::Batch(_)), "{wrong}");
-        let range = log.repair(&piece(mended, to)).unwrap();
-        assert_eq!(range, Offset(mended as i64)..Offset(to as i64));
-        let read = log.read(Offset(mended as i64), 10_000, true, UpTo::Durable).unwrap().unwrap();
-        assert_eq!(read.to_bytes().unwrap()[..batch_bytes], piece(mended, to)[..batch_bytes]);
+        let range = log.repair(&piece(repaired, to)).unwrap();
+        assert_eq!(range, Offset(repaired as i64)..Offset(to as i64));
+        let read = log.read(Offset(repaired as i64), 10_000, true, UpTo::Durable).unwrap().unwrap();
+        assert_eq!(read.to_bytes().unwrap()[..batch_bytes], piece(repaired, to)[..batch_bytes]);
         append(&log, 1);
         store.commit_now().unwrap();
         assert_eq!(log.damage().is_empty(), to == count);
-        mended = to;
+        repaired = to;
     }
     let store = open(dir.path());
     let log = store.partition(TOPIC, P0).unwrap();
@@ -410,10 +411,10 @@ fn damage_is_mended_piece_by_piece() {
     assert_eq!((again.duplicate, again.base_offset), (true, Offset(29)));
 }
 
-/// Whole segments are gone, at the end of the log or in its midst. The broker ends after any piece of any size, and all is
-/// there again in segments of the usual size.
+/// Whole segments are gone, at the end of the log or in its midst. The broker ends after any piece of any
+/// size, and all is there again in segments of the usual size.
 #[test]
-fn a_gap_is_mended_into_segments() {
+fn a_gap_is_repaired_into_segments() {
     for (lost, piece) in [(1..4, 1), (1..4, 5), (1..4, 1_000), (1..5, 7), (2..3, 1), (0..1, 3), (0..5, 1_000)]
     {
         let dir = tempfile::tempdir().unwrap();
@@ -445,13 +446,13 @@ fn a_gap_is_mended_into_segments() {
             };
             let to = range.end.0.min(range.start.0 + piece) as usize;
             let given = &wanted[range.start.0 as usize * batch_bytes..to * batch_bytes];
-            let mended = log.repair(&Bytes::copy_from_slice(given)).unwrap();
-            assert!(mended.start == range.start && mended.end > range.start, "{mended:?} of {range:?}");
+            let repaired = log.repair(&Bytes::copy_from_slice(given)).unwrap();
+            assert!(repaired.start == range.start && repaired.end > range.start, "{repaired:?} of {range:?}");
             append(&log, 1);
             log.truncate_to(Offset(50)).unwrap();
             assert_eq!(
                 log.damage(),
-                if mended.end < range.end { vec![mended.end..range.end] } else { vec![] }
+                if repaired.end < range.end { vec![repaired.end..range.end] } else { vec![] }
             );
             pieces += 1;
         }
@@ -466,7 +467,7 @@ fn with_a_bad_sector(dir: &Path) -> (Store, Arc<AtomicBool>) {
     let watch = move |path: &Path, act: Act| {
         let is_place = path.ends_with("t-0/00000000000000000000.log");
         match act {
-            // To write it again mends it, as the disk puts it elsewhere then.
+            // To write it again repairs it, as the disk puts it elsewhere then.
             Act::Write(_) if is_place => bad.store(false, Ordering::Release),
             Act::Read(_) if is_place && bad.load(Ordering::Acquire) => {
                 return Err(io::Error::from_raw_os_error(Errno::IO.raw_os_error()));
@@ -479,7 +480,7 @@ fn with_a_bad_sector(dir: &Path) -> (Store, Arc<AtomicBool>) {
 }
 
 #[test]
-fn what_the_disk_can_not_read_is_damage_and_is_mended() {
+fn what_the_disk_can_not_read_is_damage_and_is_repaired() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
     let log = create(&store);

@@ -35,7 +35,8 @@ pub struct DirEntry {
 /// A held lock; dropping it releases it.
 pub trait DiskLock: Send + Sync {}
 
-/// A disk. All errors are the operating system's; `StorageFull` and `QuotaExceeded` mean that there is no space.
+/// A disk. All errors are the operating system's; `StorageFull` and `QuotaExceeded` mean that there is no
+/// space.
 pub trait Disk: Send + Sync {
     /// Creates a folder, and its parents. One that exists is no error.
     fn create_dir(&self, path: &Path) -> io::Result<()>;
@@ -70,7 +71,8 @@ pub trait DiskFile: Send + Sync {
     /// Reads from `position` on; fewer bytes than fit mean that the file ends there.
     fn read_at(&self, position: u64, buffer: &mut [u8]) -> io::Result<usize>;
 
-    /// Writes all of `buffers`, one after the other, from `position` on. After an error any part may be written.
+    /// Writes all of `buffers`, one after the other, from `position` on. After an error any part may be
+    /// written.
     fn write_at(&self, position: u64, buffers: &[&[u8]]) -> io::Result<()>;
 
     /// The size in bytes.
@@ -82,7 +84,8 @@ pub trait DiskFile: Send + Sync {
     /// Reserves space up to `bytes` without changing the size.
     fn preallocate(&self, bytes: u64) -> io::Result<()>;
 
-    /// Makes the file's bytes and size durable. A failed sync is never repeated: the kernel forgets what failed.
+    /// Makes the file's bytes and size durable. A failed sync is never repeated: the kernel forgets what
+    /// failed.
     fn sync(&self) -> io::Result<()>;
 
     /// Forgets what is cached of the file and not dirty, so that the next reads come from the disk itself.
@@ -148,7 +151,8 @@ pub(crate) fn write_beside(disk: &dyn Disk, folder: &Path, name: &str, content: 
     file.sync()
 }
 
-/// Puts what was written beside a file in its place. It opens nothing and writes nothing; the folder is to be synced.
+/// Puts what was written beside a file in its place. It opens nothing and writes nothing; the folder is to be
+/// synced.
 pub(crate) fn take_beside(disk: &dyn Disk, folder: &Path, name: &str) -> io::Result<()> {
     disk.rename(&beside(folder, name), &folder.join(name))
 }

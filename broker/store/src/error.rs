@@ -156,8 +156,8 @@ pub enum AppendError {
     /// The partition was deleted.
     #[error("the partition was deleted")]
     Deleted,
-    /// The log is being cut or mended, and a later append may succeed; or the store is being closed.
-    #[error("the log is being cut, mended or closed: try again")]
+    /// The log is being cut or repaired, and a later append may succeed; or the store is being closed.
+    #[error("the log is being cut, repaired or closed: try again")]
     Busy,
 }
 

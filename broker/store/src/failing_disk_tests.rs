@@ -65,8 +65,8 @@ fn no_line_is_written_after_a_sync_that_failed() {
     assert_eq!(unseal_changes(&before).unwrap()[0], "a");
 }
 
-/// A store on a disk that has room for nothing from when the switch is on, but in files of changes for which it was set
-/// aside.
+/// A store on a disk that has room for nothing from when the switch is on, but in files of changes for which
+/// it was set aside.
 fn filling(dir: &Path) -> (Store, Arc<AtomicBool>) {
     let is_full = Arc::new(AtomicBool::new(false));
     (filling_with(dir, &is_full, &Arc::default()), is_full)
@@ -169,7 +169,8 @@ fn releasing_the_journal_on_a_full_disk_ends_nothing() {
     is_full.store(true, Ordering::Release);
     log.truncate_to(Offset(10)).unwrap();
     for _ in 0..2 {
-        // The files of the process before go, and with them what the cuts made void. There is no room for newer entries.
+        // The files of the process before go, and with them what the cuts made void. There is no room for
+        // newer entries.
         store.commit_now().unwrap();
         journal.release(journal.boundary(), u64::MAX, |path| store.inner.shared.sync_dir(path)).unwrap();
     }
@@ -360,8 +361,8 @@ fn refusing(dir: &Path) -> (Store, Arc<Refusal>) {
     (open_watched(dir, watch), refusal)
 }
 
-/// Refuses each opening that `act` needs in turn: it is done, or not at all and then the next time. Returns how many there
-/// were.
+/// Refuses each opening that `act` needs in turn: it is done, or not at all and then the next time. Returns
+/// how many there were.
 fn none_ends_the_store(
     act: impl Fn(&Arc<PartitionLog>) -> bool,
     prepare: impl Fn(&Path, &Store),
@@ -409,7 +410,7 @@ fn too_many_open_files_delay_a_cut_and_do_not_end_the_store() {
 }
 
 #[test]
-fn too_many_open_files_delay_mending_and_do_not_end_the_store() {
+fn too_many_open_files_delay_a_repair_and_do_not_end_the_store() {
     let harm = |dir: &Path, store: &Store| {
         let path = dir.join("t-0/00000000000000000000.log");
         let mut bytes = std::fs::read(&path).unwrap();
@@ -417,12 +418,12 @@ fn too_many_open_files_delay_mending_and_do_not_end_the_store() {
         std::fs::write(path, bytes).unwrap();
         while !store.scrub_step(1 << 20).finished {}
     };
-    let mend = |log: &Arc<PartitionLog>| {
+    let repair = |log: &Arc<PartitionLog>| {
         let batch = BatchBuilder::new(Offset(0), LeaderEpoch(3)).record(1_000, None, Some(&[7; 100]));
         log.repair(&batch.build().into()).is_ok()
     };
-    let check = |log: &PartitionLog, is_mended: bool| assert_eq!(log.damage().is_empty(), is_mended);
-    assert!(none_ends_the_store(mend, harm, check) > 2);
+    let check = |log: &PartitionLog, is_repaired: bool| assert_eq!(log.damage().is_empty(), is_repaired);
+    assert!(none_ends_the_store(repair, harm, check) > 2);
 }
 
 #[test]
@@ -516,7 +517,8 @@ fn old_segments_go_where_there_is_no_room_for_a_new_one() {
     assert_eq!(log.log_start_offset(), log.end_offset());
 }
 
-/// The name of a file that isn't used as it has no room must not come back: the next process would go on with it.
+/// The name of a file that isn't used as it has no room must not come back: the next process would go on with
+/// it.
 #[test]
 fn a_file_of_changes_without_room_is_gone_for_good() {
     let dir = tempfile::tempdir().unwrap();

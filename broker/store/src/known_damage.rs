@@ -12,23 +12,23 @@ use ottla_log::{
 };
 use ottla_types::Offset;
 
-use crate::damage::{Damage, DamageHook, Stop};
+use crate::damage::{Damage, DamageHook, ScanStop};
 use crate::error::ReadError;
 use crate::partition::{PartitionLog, State};
-use crate::read::{FileSource, SeenEpoch, View};
+use crate::read::{FileSource, SeenEpoch, SegmentView};
 
 impl State {
     /// Takes note of damage. Returns whether it is news.
     pub(crate) fn add_damage(&mut self, mut damage: Damage) -> bool {
+        assert!(damage.offsets.start < damage.offsets.end, "{damage:?} is none");
+        assert!(damage.positions.start <= damage.positions.end, "{damage:?} goes backwards");
         if self.damaged.iter().any(|known| known.offsets == damage.offsets) {
             return false;
         }
         // What is found now is the better known.
-        let overlaps = |known: &Damage| {
-            known.offsets.start < damage.offsets.end && damage.offsets.start < known.offsets.end
-        };
-        damage.hides_producers |= self.damaged.iter().any(|known| overlaps(known) && known.hides_producers);
-        self.damaged.retain(|known| !overlaps(known));
+        let mut overlapped = self.damaged.iter().filter(|known| known.overlaps(&damage.offsets));
+        damage.hides_producers |= overlapped.any(|known| known.hides_producers);
+        self.damaged.retain(|known| !known.overlaps(&damage.offsets));
         if let Some(segment) = self.segments.iter_mut().find(|segment| segment.base == damage.segment) {
             // Nothing of it is taken for checked any more.
             (segment.verified, segment.own_from) = (0..0, segment.bytes);
@@ -47,12 +47,13 @@ impl State {
         }
     }
 
-    /// Records below `start` are let go, so damage there is none: nobody has them any more to mend it with.
+    /// Records below `start` are let go, so damage there is none: nobody has them any more to repair it with.
     /// Its place stays known while its segment is there, as whoever reads the segment has to step over it.
     pub(crate) fn forget_damage_before(&mut self, start: Offset) {
         let segments = &self.segments;
-        let is_there = |damage: &Damage| segments.iter().any(|segment| segment.base == damage.segment);
-        self.damaged.retain(|damage| damage.is_missed(start) || is_there(damage));
+        self.damaged.retain(|damage| {
+            damage.is_missed(start) || segments.iter().any(|segment| segment.base == damage.segment)
+        });
         for damage in self.damaged.iter_mut().filter(|damage| !damage.is_missed(start)) {
             damage.hides_producers = false;
         }
@@ -64,10 +65,10 @@ impl State {
     }
 }
 
-impl View {
+impl SegmentView {
     /// The damage that begins there, up to the next good batch.
-    pub(crate) fn damage_from(&self, stop: Stop) -> Result<Damage, ReadError> {
-        let Stop { position, offset, error } = stop;
+    pub(crate) fn damage_from(&self, stop: ScanStop) -> Result<Damage, ReadError> {
+        let ScanStop { position, offset, error } = stop;
         let next = Offset(offset.0 + 1)..=Offset(self.limit_offset.0.max(offset.0 + 1) - 1);
         let resume = find_batch(&self.source, position..self.limit, next)
             .map_err(|source| ReadError::Io { path: self.path.clone(), source })?;
@@ -93,7 +94,7 @@ impl PartitionLog {
 
     /// Whether damage hides if a client's batch was appended before: it follows on what is known of its
     /// producer only if nothing of that producer is in what was damaged when the log was opened. False once
-    /// that is mended.
+    /// that is repaired.
     pub fn hides_producer_of(&self, records: &[u8]) -> bool {
         let state = self.state.lock();
         let hidden_to = state.damaged.iter().filter(|damage| damage.hides_producers).map(|d| d.offsets.end);
@@ -117,7 +118,7 @@ impl PartitionLog {
     }
 
     /// Takes note of damage that a view came upon, and finds where it ends.
-    pub(crate) fn found_damage(&self, view: &View, stop: Stop) -> Result<Damage, ReadError> {
+    pub(crate) fn found_damage(&self, view: &SegmentView, stop: ScanStop) -> Result<Damage, ReadError> {
         let damage = view.damage_from(stop)?;
         let mut state = self.state.lock();
         let start = self.log_start_offset();
@@ -211,7 +212,8 @@ pub(crate) fn find_batch(
     while at + HEADER_BYTES as u64 <= positions.end {
         let read = source.read_at(at, &mut window)?;
         for (index, head) in window[..read].windows(HEADER_BYTES).enumerate() {
-            let offset = Offset(i64::from_be_bytes(*head.first_chunk().expect("a header is longer")));
+            let offset =
+                Offset(i64::from_be_bytes(*head.first_chunk().expect("a window is as long as a header")));
             if head[16] != MAGIC as u8 || !offsets.contains(&offset) {
                 continue;
             }

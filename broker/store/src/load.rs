@@ -1,9 +1,10 @@
-//! Opening one partition's folder: segments, indexes, epochs and producers, with a scan where the disk may hold
-//! less than was written.
+//! Opening one partition's folder: segments, indexes, epochs and producers, with a scan where the disk may
+//! hold less than was written.
 //!
-//! Two offsets say what is known. Below the recovery point the files beside the segments are complete too. Below the
-//! durable end, which the journal may have raised since, the records were durable, so nothing there is ever cut: if it
-//! is damaged, it stays, is named as damage, and reads there say so. What lies past both may be torn, and is cut there.
+//! Two offsets say what is known. Below the recovery point the files beside the segments are complete too.
+//! Below the durable end, which the journal may have raised since, the records were durable, so nothing there
+//! is ever cut: if it is damaged, it stays, is named as damage, and reads there say so. What lies past both
+//! may be torn, and is cut there.
 
 mod durable;
 mod producers;
@@ -50,7 +51,7 @@ pub(crate) struct Recovery<'a> {
 
 /// What is known of a log before it is opened.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Known {
+pub(crate) struct KnownBounds {
     pub(crate) recovery_point: Offset,
     /// Not below the recovery point.
     pub(crate) durable_to: Offset,
@@ -61,7 +62,7 @@ pub(crate) struct Known {
 
 /// A folder's files, by kind.
 #[derive(Default)]
-struct Files {
+struct FolderFiles {
     logs: Vec<(Offset, u64)>,
     modified_ms: BTreeMap<Offset, i64>,
     snapshots: Vec<Offset>,
@@ -75,7 +76,7 @@ struct Loader<'a> {
     folder: &'a Path,
     recovery_point: Offset,
     durable_to: Offset,
-    files: Files,
+    files: FolderFiles,
     epochs: LeaderEpochs,
     epochs_changed: bool,
     damaged: Vec<Damage>,
@@ -87,9 +88,13 @@ struct Loader<'a> {
 }
 
 /// Opens a folder: its state and the log start offset.
-pub(crate) fn load_log(recovery: &Recovery<'_>, folder: &Path, known: Known) -> Result<Loaded, StoreError> {
+pub(crate) fn load_log(
+    recovery: &Recovery<'_>,
+    folder: &Path,
+    known: KnownBounds,
+) -> Result<Loaded, StoreError> {
     let disk = &PatientDisk(recovery.shared);
-    let Known { recovery_point, durable_to, log_start, cut_to } = known;
+    let KnownBounds { recovery_point, durable_to, log_start, cut_to } = known;
     assert!(recovery_point <= durable_to, "what is complete is durable");
     let mut loader = Loader {
         recovery,
@@ -111,14 +116,10 @@ pub(crate) fn load_log(recovery: &Recovery<'_>, folder: &Path, known: Known) -> 
     let mut segments = loader.load_segments(log_start)?;
     loader.cover_durable(&mut segments, log_start)?;
     durable::finish_closed(&mut segments);
-    let end = segments.last().expect("a log always has an active segment").end;
+    let active = segments.last().expect("`load_segments` makes one where there is none");
+    let (base, end) = (active.base, active.end);
     let start = log_start.max(segments[0].base).min(end);
-    loader.epochs_changed |= loader.epochs.truncate_to(end) | loader.epochs.advance_start(start);
-    if start == end && recovery_point < end && !recovery.clean {
-        // Of records that are gone only the epochs' file tells, and it may be older than the last ones were: a follower that
-        // names an older epoch than it had is told to cut what is acknowledged. Who has no records need name none.
-        loader.epochs_changed |= !std::mem::take(&mut loader.epochs).entries().is_empty();
-    }
+    loader.trim_epochs(start, end);
     let (producers, snapshot_at) = loader.load_producers(&segments, end)?;
     loader.damaged.sort_by_key(|damage| damage.offsets.start);
     if loader.has_tail {
@@ -126,10 +127,9 @@ pub(crate) fn load_log(recovery: &Recovery<'_>, folder: &Path, known: Known) -> 
         recovery.shared.sync_dir(folder).map_err(StoreError::io("sync", folder))?;
     }
     // Names that were made since the checkpoint may not have been synced.
-    let base = segments.last().expect("a log always has an active segment").base;
     let folder_unsynced = !recovery.clean && base > Offset(0) && base >= recovery_point;
-    let has_news = |segment: &Segment| segment.index_unsynced || segment.has_pending_entries();
-    let touched = loader.epochs_changed || end > recovery_point || segments.iter().any(has_news);
+    let touched =
+        loader.epochs_changed || end > recovery_point || segments.iter().any(Segment::has_index_news);
     let mut state = State {
         folder: folder.to_owned(),
         segments,
@@ -141,7 +141,7 @@ pub(crate) fn load_log(recovery: &Recovery<'_>, folder: &Path, known: Known) -> 
         unsynced_files: Vec::new(),
         folder_unsynced,
         parent_unsynced: None,
-        synced_end: end,
+        segments_synced_to: end,
         touched,
         read_hints: Default::default(),
         read_hint_next: 0,
@@ -153,12 +153,13 @@ pub(crate) fn load_log(recovery: &Recovery<'_>, folder: &Path, known: Known) -> 
         slot: Slot::default(),
         damaged: loader.damaged,
     };
+    state.assert_chain(start);
     state.note_hidden_producers(start);
     Ok(Loaded { state, start, recovery_point: if recovery.clean { end } else { recovery_point.min(end) } })
 }
 
-fn list(disk: &dyn Disk, folder: &Path) -> Result<Files, StoreError> {
-    let mut files = Files::default();
+fn list(disk: &dyn Disk, folder: &Path) -> Result<FolderFiles, StoreError> {
+    let mut files = FolderFiles::default();
     for entry in disk.list(folder).map_err(StoreError::io("list", folder))? {
         match FileKind::parse(&entry.name) {
             Some((FileKind::Log, base)) => {
@@ -196,14 +197,16 @@ impl Loader<'_> {
         for name in &self.files.temporary {
             self.remove(name)?;
         }
-        let is_orphan = |base: Offset| !self.files.logs.iter().any(|log| log.0 == base);
-        for (kind, base, _) in self.files.indexes.iter().filter(|index| is_orphan(index.1)) {
-            self.remove(&kind.file_name(*base))?;
+        for (kind, base, _) in &self.files.indexes {
+            if !self.files.logs.iter().any(|log| log.0 == *base) {
+                self.remove(&kind.file_name(*base))?;
+            }
         }
         Ok(())
     }
 
-    /// Removes segments that retention let go: their removal may not have reached the disk, or only some of it.
+    /// Removes segments that retention let go: their removal may not have reached the disk, or only some of
+    /// it.
     fn remove_before(&mut self, log_start: Offset) -> Result<(), StoreError> {
         let passed = self.files.logs.windows(2).take_while(|two| two[1].0 <= log_start).count();
         let gone: Vec<_> = self.files.logs.drain(..passed).collect();
@@ -237,11 +240,22 @@ impl Loader<'_> {
 
     /// The epochs may be newer than what is known of the log; its batches say them again.
     ///
-    /// So may those from before a cut, if their file wasn't replaced in time. The log may have grown past the cut since,
-    /// in an epoch that is older than what was cut.
+    /// So may those from before a cut, if their file wasn't replaced in time. The log may have grown past the
+    /// cut since, in an epoch that is older than what was cut.
     fn forget_unknown_epochs(&mut self) -> bool {
         let cut_to = self.cut_to.map_or(self.durable_to, |cut_to| cut_to.max(self.recovery_point));
         !self.recovery.clean && self.epochs.truncate_to(self.durable_to.min(cut_to))
+    }
+
+    /// Forgets the epochs that a log from `start` to `end` has no records of.
+    fn trim_epochs(&mut self, start: Offset, end: Offset) {
+        self.epochs_changed |= self.epochs.truncate_to(end) | self.epochs.advance_start(start);
+        if start == end && self.recovery_point < end && !self.recovery.clean {
+            // Of records that are gone only the epochs' file tells, and it may be older than the last ones
+            // were: a follower that names an older epoch than it had is told to cut what is acknowledged. Who
+            // has no records need name none.
+            self.epochs_changed |= !std::mem::take(&mut self.epochs).entries().is_empty();
+        }
     }
 
     fn walk(
@@ -257,8 +271,8 @@ impl Loader<'_> {
             .map_err(StoreError::io("read", self.path(FileKind::Log, base)))
     }
 
-    /// Opens all segments; after a crash those that reach past the recovery point are scanned, and what follows the
-    /// first torn batch goes.
+    /// Opens all segments; after a crash those that reach past the recovery point are scanned, and what
+    /// follows the first torn batch goes.
     fn load_segments(&mut self, log_start: Offset) -> Result<Vec<Segment>, StoreError> {
         let logs = std::mem::take(&mut self.files.logs);
         let mut segments: Vec<Segment> = Vec::with_capacity(logs.len().max(1));
@@ -287,7 +301,7 @@ impl Loader<'_> {
 
     /// A segment that ends before the next one begins: below the durable end it is damaged and stays.
     fn keep_after_gap(&mut self, segments: &mut [Segment], next: Offset) -> bool {
-        let last = segments.last_mut().expect("one was just pushed");
+        let last = segments.last_mut().expect("the caller has just pushed one");
         let keep = next <= self.durable_to && last.end < next;
         if keep {
             let damage = self.missing(last, next);
@@ -361,8 +375,8 @@ impl Loader<'_> {
         Ok(segment)
     }
 
-    /// The active segment, or one that may be torn: walked from the last index entry that can be trusted, up to
-    /// the durable end, and then as far as it is whole.
+    /// The active segment, or one that may be torn: walked from the last index entry that can be trusted, up
+    /// to the durable end, and then as far as it is whole.
     fn scanned_segment(
         &mut self,
         base: Offset,
@@ -392,7 +406,8 @@ impl Loader<'_> {
             return Ok(segment);
         }
         if !self.recovery.clean && segment.bytes < bytes {
-            // What the page cache holds past the durable end may be on disk or not: look at what the disk has.
+            // What the page cache holds past the durable end may be on disk or not: look at what the disk
+            // has.
             file.sync().map_err(StoreError::io("sync", &path))?;
             file.drop_cache().map_err(StoreError::io("read", &path))?;
             bytes = file.bytes().map_err(StoreError::io("read", &path))?.max(segment.bytes);
@@ -453,8 +468,8 @@ impl Loader<'_> {
         first.map(|_| ()).map_err(StoreError::io("read", self.path(FileKind::Log, segment.base)))
     }
 
-    /// Where the scan of a segment begins: at the batch of the last index entry up to the recovery point, if the
-    /// indexes are sound; entries behind it are dropped. Otherwise at the segment's beginning.
+    /// Where the scan of a segment begins: at the batch of the last index entry up to the recovery point, if
+    /// the indexes are sound; entries behind it are dropped. Otherwise at the segment's beginning.
     fn trusted_start(
         &self,
         segment: &mut Segment,
@@ -516,9 +531,8 @@ impl Loader<'_> {
         let rises = times.windows(2).all(|two| {
             two[0].timestamp_ms < two[1].timestamp_ms && two[0].relative_offset < two[1].relative_offset
         });
-        let kept = |entry: &&TimeIndexEntry| clean || entry.relative_offset <= last.relative_offset;
-        let times = times.iter().take_while(kept).count();
-        rises.then_some((index.len(), times, start))
+        let kept = times.iter().take_while(|entry| clean || entry.relative_offset <= last.relative_offset);
+        rises.then_some((index.len(), kept.count(), start))
     }
 
     fn read_entries<E, const N: usize>(

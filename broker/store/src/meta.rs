@@ -116,7 +116,8 @@ pub(crate) fn save(disk: &dyn Disk, dir: &Path, name: &str, text: &str) -> Resul
     replace_file(disk, dir, name, text.as_bytes()).map_err(StoreError::io("write", dir.join(name)))
 }
 
-/// Whether the last process closed the data folder `dir` in order. Opening it takes the mark away: ask before.
+/// Whether the last process closed the data folder `dir` in order. Opening it takes the mark away: ask
+/// before.
 pub fn closed_cleanly(dir: &Path) -> bool {
     dir.join(CLEAN_FILE).exists()
 }

@@ -1,4 +1,4 @@
-//! Records that are missing: what a restart, retention and mending know of them.
+//! Records that are missing: what a restart, retention and a repair know of them.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -79,8 +79,8 @@ fn nothing_is_changed_in_a_store_that_is_closed() {
     is_closed(log.truncate_to(Offset(1)));
     is_closed(log.reset_to(Offset(50)));
     is_closed(store.delete_partition(TOPIC, P0));
-    let mended = log.repair(&whole.slice(..batch_bytes));
-    assert!(matches!(mended, Err(RepairError::Store(StoreError::Closed))), "{mended:?}");
+    let repaired = log.repair(&whole.slice(..batch_bytes));
+    assert!(matches!(repaired, Err(RepairError::Store(StoreError::Closed))), "{repaired:?}");
     log.set_config(LogConfig { retention_bytes: Some(0), ..LogConfig::default() });
     assert_eq!((log.advance_log_start(Offset(4)), log.enforce_retention(1 << 50, Offset(10))), (0, 0));
     let made =
@@ -93,8 +93,8 @@ fn nothing_is_changed_in_a_store_that_is_closed() {
     assert_eq!((log.log_start_offset(), log.end_offset()), (Offset(0), Offset(10)));
 }
 
-/// What is missing behind the newest snapshot is missing after the next start too, when the segment lies below the
-/// recovery point and isn't looked through.
+/// What is missing behind the newest snapshot is missing after the next start too, when the segment lies
+/// below the recovery point and isn't looked through.
 #[test]
 fn a_restart_knows_that_damage_hides_what_a_producer_has_written() {
     let harms: [(Harm, i64); 3] = [
@@ -194,7 +194,7 @@ fn damage_goes_with_the_records_that_are_let_go() {
 }
 
 #[test]
-fn a_segment_is_read_again_once_however_many_places_are_mended() {
+fn a_segment_is_read_again_once_however_many_places_are_repaired() {
     const COUNT: usize = 400;
     let dir = tempfile::tempdir().unwrap();
     let batch_bytes = of_producer(7, 0).len();
@@ -311,13 +311,15 @@ fn of_three(sequence: i32) -> Bytes {
     builder.build().into()
 }
 
-/// Peers don't have any more what comes before the log's start. What is left of the damage is mended without.
+/// Peers don't have any more what comes before the log's start. What is left of the damage is repaired
+/// without.
 #[test]
-fn damage_that_the_logs_start_lies_in_is_mended_from_there_on() {
+fn damage_that_the_logs_start_lies_in_is_repaired_from_there_on() {
     let within: Harm = |bytes, batch| (4..8).for_each(|at| bytes[at * batch + 80] ^= 1);
     let to_the_end: Harm = |bytes, batch| bytes[4 * batch..].fill(0);
     let all_of_it: Harm = |bytes, _| bytes.fill(0);
-    // Of ten batches of three records: how many a segment takes, what becomes of the first, and what is missed then.
+    // Of ten batches of three records: how many a segment takes, what becomes of the first, and what is
+    // missed then.
     for (per_segment, harm, damaged, piece) in [
         (10, within, 4..8, 10),
         (20, within, 4..8, 10),
@@ -351,8 +353,8 @@ fn damage_that_the_logs_start_lies_in_is_mended_from_there_on() {
             let mut next = 6;
             while next < damaged.end {
                 let to = damaged.end.min(next + piece);
-                let mended = log.repair(&given(next, to)).unwrap();
-                assert_eq!(mended, Offset((3 * next).max(start))..Offset(3 * to));
+                let repaired = log.repair(&given(next, to)).unwrap();
+                assert_eq!(repaired, Offset((3 * next).max(start))..Offset(3 * to));
                 next = to;
             }
             let check = |log: &PartitionLog| {

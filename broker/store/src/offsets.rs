@@ -1,5 +1,5 @@
-//! What the disk says of each log's recovery point and start: Kafka's two checkpoint files, written as a whole at each
-//! checkpoint, and the changes since, a line each.
+//! What the disk says of each log's recovery point and start: Kafka's two checkpoint files, written as a
+//! whole at each checkpoint, and the changes since, a line each.
 
 use std::collections::HashMap;
 use std::io;
@@ -35,28 +35,30 @@ pub(crate) struct OffsetFiles {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     changes: Changes,
-    known: Mutex<Known>,
-    /// Held for reading while a change is written and noted, and for writing while stock is taken: so what is in an older
-    /// file of changes is in the stock too.
+    known: Mutex<OffsetsOnDisk>,
+    /// HeldFile for reading while a change is written and noted, and for writing while stock is taken: so
+    /// what is in an older file of changes is in the stock too.
     stock: RwLock<()>,
-    /// Held by who writes the files.
+    /// HeldFile by who writes the files.
     saving: Mutex<()>,
 }
 
 #[derive(Default)]
-struct Known {
+struct OffsetsOnDisk {
     /// What the files of all partitions say, or their newest ones will: no more than that.
     files: Checkpoints,
     /// The bytes of those.
     file_bytes: u64,
-    /// The changes that the files don't say yet, of each log in their order: those before stock was taken, and since.
+    /// The changes that the files don't say yet, of each log in their order: those before stock was taken,
+    /// and since.
     older: HashMap<TopicPartition, Vec<OffsetChange>>,
     newer: HashMap<TopicPartition, Vec<OffsetChange>>,
-    /// Whether the files may say something else already: they are being written, or an older process has changed them.
+    /// Whether the files may say something else already: they are being written, or an older process has
+    /// changed them.
     is_unsure: bool,
 }
 
-impl Known {
+impl OffsetsOnDisk {
     fn get(&self, name: &TopicPartition) -> SavedOffsets {
         let files = SavedOffsets {
             recovery_point: self.files.0.get(name).copied(),
@@ -69,8 +71,8 @@ impl Known {
 }
 
 impl OffsetFiles {
-    /// Reads what the disk says; the changes lie in `folder`. Where it can't be read, nothing is said: that costs time, no
-    /// records.
+    /// Reads what the disk says; the changes lie in `folder`. Where it can't be read, nothing is said: that
+    /// costs time, no records.
     pub(crate) fn open(
         disk: &Arc<dyn Disk>,
         dir: &Path,
@@ -85,8 +87,7 @@ impl OffsetFiles {
             None => Checkpoints::default(),
         };
         let read = read.unwrap_or_default();
-        let read = read.iter().filter_map(|change| decode_offset_change(change));
-        for (name, change) in read.filter(|_| !ignore.changes) {
+        for (name, change) in ignore.added(&read).iter().filter_map(|change| decode_offset_change(change)) {
             let before = SavedOffsets {
                 recovery_point: said.0.get(&name).copied(),
                 start: said.1.get(&name).copied(),
@@ -99,7 +100,8 @@ impl OffsetFiles {
                 };
             }
         }
-        let known = Known { files: said.clone(), is_unsure: !changes.is_empty(), ..Known::default() };
+        let known =
+            OffsetsOnDisk { files: said.clone(), is_unsure: !changes.is_empty(), ..OffsetsOnDisk::default() };
         // Right away, as room was just freed: the journal's spare file is gone.
         changes.prepare().map_err(|error| match error {
             Unsaved::NotNow(error) => error,
@@ -129,7 +131,8 @@ impl OffsetFiles {
         self.changes.bytes() > limit
     }
 
-    /// Writes a change of one log, durably, unless the disk says that already. Whoever changes one log does it alone.
+    /// Writes a change of one log, durably, unless the disk says that already. Whoever changes one log does
+    /// it alone.
     pub(crate) fn change(&self, name: &TopicPartition, change: OffsetChange) -> Result<(), Unsaved> {
         let _stock = self.stock.read();
         {
@@ -187,12 +190,17 @@ impl OffsetFiles {
             let Some((name, recovery_point, start)) = log.to_save() else { continue };
             // Never back by itself: a removal under way has written its log start here first.
             let start = start.max(known.get(&name).start.unwrap_or_default());
+            assert!(
+                recovery_point.0 >= 0 && start.0 >= 0,
+                "{name:?} has no such offsets: {recovery_point}, {start}"
+            );
             if start > Offset(0) {
                 offsets.1.insert(name.clone(), start);
             }
             offsets.0.insert(name, recovery_point);
         }
-        // A partition that was made since has changes that go with the older files; what lies below its start is gone.
+        // A partition that was made since has changes that go with the older files; what lies below its start
+        // is gone.
         for name in known.older.keys().filter(|name| !offsets.0.contains_key(name)) {
             if let Some(start) = known.get(name).start.filter(|start| *start > Offset(0)) {
                 offsets.1.insert(name.clone(), start);

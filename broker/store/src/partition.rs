@@ -1,4 +1,5 @@
-//! One partition's log: its state, offsets and hooks. Appending, committing, reading and cutting have their own files.
+//! One partition's log: its state, offsets and hooks. Appending, committing, reading and cutting have their
+//! own files.
 
 use std::io;
 use std::path::PathBuf;
@@ -19,7 +20,8 @@ use crate::shared::{self, FileKey};
 /// Called with the new durable end offset each time it has advanced; must not block.
 pub type DurableHook = Arc<dyn Fn(Offset) + Send + Sync>;
 
-/// One partition's log on disk. Cheap to share; all methods may be called from any thread, and block only for the disk.
+/// One partition's log on disk. Cheap to share; all methods may be called from any thread, and block only for
+/// the disk.
 pub struct PartitionLog {
     pub(crate) topic: TopicName,
     pub(crate) topic_id: TopicId,
@@ -27,7 +29,7 @@ pub struct PartitionLog {
     pub(crate) key: u64,
     pub(crate) shared: Arc<Shared>,
     pub(crate) state: Mutex<State>,
-    /// Held by whoever syncs or cuts the log, so that these never overlap. Taken before `state`.
+    /// HeldFile by whoever syncs or cuts the log, so that these never overlap. Taken before `state`.
     pub(crate) commit_lock: Mutex<()>,
     pub(crate) config: RwLock<Arc<LogConfig>>,
     /// Whether the committer has it on its list.
@@ -68,21 +70,23 @@ pub(crate) struct State {
     pub(crate) folder_unsynced: bool,
     /// The change of the data directory that made the folder's own name, while it isn't synced.
     pub(crate) parent_unsynced: Option<u64>,
-    /// Up to here the segments are on disk.
-    pub(crate) synced_end: Offset,
+    /// Up to here the segments themselves are on disk, be more of the log durable by the journal or not.
+    /// Invariant: not past the log's end.
+    pub(crate) segments_synced_to: Offset,
     /// Whether something was written since the folder was last known to be complete.
     pub(crate) touched: bool,
     /// Where the last reads ended: (offset, segment, position).
     pub(crate) read_hints: [(Offset, Offset, u64); 4],
     pub(crate) read_hint_next: usize,
     pub(crate) deleted: bool,
-    /// While the log is being cut or mended it takes no appends, and stays as it is up to here.
+    /// While the log is being cut or repaired it takes no appends, and stays as it is up to here.
     pub(crate) closed_at: Option<Offset>,
     /// Its store is being closed: nothing changes it any more.
     pub(crate) finished: bool,
     /// Changes whenever the log is cut: what was known of its tail before says nothing any more.
     pub(crate) incarnation: u64,
-    /// Whether the end isn't durable and not in the journal either: all that follows has to wait for a sync in place.
+    /// Whether the end isn't durable and not in the journal either: all that follows has to wait for a sync
+    /// in place.
     pub(crate) direct: bool,
     /// The newest entry in the journal.
     pub(crate) slot: Slot,
@@ -92,11 +96,22 @@ pub(crate) struct State {
 
 impl State {
     pub(crate) fn active(&mut self) -> &mut Segment {
-        self.segments.last_mut().expect("a log always has an active segment")
+        self.segments.last_mut().expect("`State::segments` is never empty")
     }
 
     pub(crate) fn end(&self) -> Offset {
-        self.segments.last().expect("a log always has an active segment").end
+        self.segments.last().expect("`State::segments` is never empty").end
+    }
+
+    /// Asserts what is true of all segments of a log that begins at `start`, where they were made or put in
+    /// between.
+    #[track_caller]
+    pub(crate) fn assert_chain(&self, start: Offset) {
+        assert!(!self.segments.is_empty(), "a log always has an active segment");
+        assert!(self.segments[0].base <= start && start <= self.end(), "a log begins in one of its segments");
+        for two in self.segments.windows(2) {
+            assert_eq!(two[0].end, two[1].base, "the next segment begins where one ends");
+        }
     }
 
     pub(crate) fn path(&self, kind: FileKind, base: Offset) -> PathBuf {
@@ -129,6 +144,12 @@ impl PartitionLog {
         let Loaded { state, start, recovery_point } = loaded;
         let end = state.end();
         assert!(start <= end, "the log start is not past the log end");
+        assert!(recovery_point <= end, "{recovery_point} can't be on disk of a log that ends at {end}");
+        assert!(
+            state.segments_synced_to <= end,
+            "{} can't be synced of a log that ends at {end}",
+            state.segments_synced_to
+        );
         Arc::new(Self {
             topic: who.topic,
             topic_id: who.topic_id,
@@ -189,7 +210,8 @@ impl PartitionLog {
         Offset(self.durable.load(Ordering::Acquire))
     }
 
-    /// Calls `hook` each time the durable end offset has advanced, from the committer's thread or the appender's.
+    /// Calls `hook` each time the durable end offset has advanced, from the committer's thread or the
+    /// appender's.
     pub fn on_durable(&self, hook: DurableHook) {
         self.hooks.write().push(hook);
     }
@@ -238,10 +260,12 @@ impl PartitionLog {
     }
 
     pub(crate) fn set_start(&self, start: Offset) {
+        assert!(start.0 >= 0, "a log has no offset {start}");
         self.start.store(start.0, Ordering::Release);
     }
 
-    /// Says that the log is about to begin at `start`, be that earlier, or with `None` that it isn't any more.
+    /// Says that the log is about to begin at `start`, be that earlier, or with `None` that it isn't any
+    /// more.
     pub(crate) fn set_start_at_most(&self, start: Option<Offset>) {
         self.start_at_most.store(start.map_or(i64::MAX, |start| start.0), Ordering::Release);
     }
@@ -275,6 +299,10 @@ impl PartitionLog {
 
     /// Sets the recovery point; `None` when the partition is deleted.
     pub(crate) fn set_recovery_point(&self, recovery_point: Option<Offset>) {
+        assert!(
+            recovery_point.is_none_or(|offset| offset.0 >= 0),
+            "{recovery_point:?} would say that it is deleted"
+        );
         self.recovery_point.store(recovery_point.map_or(-1, |offset| offset.0), Ordering::Release);
     }
 

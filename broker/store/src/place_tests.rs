@@ -1,4 +1,5 @@
-//! Places in files that outlive the log that they were told of: what is read there later is what was there, or nothing.
+//! Places in files that outlive the log that they were told of: what is read there later is what was there,
+//! or nothing.
 
 use std::sync::Arc;
 
@@ -119,7 +120,7 @@ fn what_is_let_go_stays_for_those_who_were_told_of_it() {
 
 /// A peer's records take the place of damaged ones at the log's end, which is cut again later.
 #[test]
-fn mending_does_not_forget_that_a_segment_was_cut() {
+fn a_repair_does_not_forget_that_a_segment_was_cut() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
     let log = create(&store, TOPIC);

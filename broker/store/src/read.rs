@@ -1,4 +1,5 @@
-//! Reading: file ranges of whole batches, found through the index, never past what may be shown, never corrupt.
+//! Reading: file ranges of whole batches, found through the index, never past what may be shown, never
+//! corrupt.
 
 use std::io;
 use std::ops::Range;
@@ -13,7 +14,7 @@ use ottla_log::{
 };
 use ottla_types::{LeaderEpoch, Offset};
 
-use crate::damage::{Damage, Stop};
+use crate::damage::ScanStop;
 use crate::disk::{DiskFile, OpenMode, is_unreadable};
 use crate::error::ReadError;
 use crate::partition::{PartitionLog, State};
@@ -133,10 +134,8 @@ impl State {
     pub(crate) fn first_foreign_epoch<'b>(&self, batches: &'b [SeenEpoch]) -> Option<&'b SeenEpoch> {
         let known_from = self.epochs.entries().first()?.1;
         // The last offset, as the log may start within a batch.
-        let foreign = |batch: &&SeenEpoch| {
-            batch.last_offset >= known_from && self.epochs.epoch_at(batch.last_offset) != Some(batch.epoch)
-        };
-        batches.iter().find(foreign)
+        let mut known = batches.iter().filter(|batch| batch.last_offset >= known_from);
+        known.find(|batch| self.epochs.epoch_at(batch.last_offset) != Some(batch.epoch))
     }
 }
 
@@ -163,7 +162,7 @@ impl SeenEpoch {
 }
 
 /// A segment as it was when the read began.
-pub(crate) struct View {
+pub(crate) struct SegmentView {
     pub(crate) base: Offset,
     pub(crate) path: PathBuf,
     pub(crate) source: FileSource,
@@ -206,7 +205,7 @@ impl PartitionLog {
 
     fn read_in(
         &self,
-        view: &View,
+        view: &SegmentView,
         from: Offset,
         max_bytes: usize,
         at_least_one: bool,
@@ -226,6 +225,11 @@ impl PartitionLog {
         };
         let (end, next_offset) = self.verify(view, position..end, base_offset, next_offset)?;
         self.remember(view, next_offset, end);
+        assert!(
+            position < end && base_offset < next_offset,
+            "what is read is whole batches, and one at least"
+        );
+        assert!(end <= view.limit, "{end} lies behind what may be read, {}", view.limit);
         let len = (end - position) as usize;
         let ends_file = end == view.limit;
         Ok(Some(ReadSlice {
@@ -244,12 +248,12 @@ impl PartitionLog {
     /// Those of [`Self::read`], and of the disk.
     pub fn read_bytes(&self, from: Offset, max_bytes: usize, up_to: UpTo) -> Result<Bytes, ReadError> {
         let Some(slice) = self.read(from, max_bytes, true, up_to)? else { return Ok(Bytes::new()) };
-        let path = || self.state.lock().folder.clone();
-        slice.to_bytes().map_err(|source| ReadError::Io { path: path(), source })
+        let bytes = slice.to_bytes();
+        bytes.map_err(|source| ReadError::Io { path: self.state.lock().folder.clone(), source })
     }
 
     /// The segment with `from`; `None` when `from` is just where the readable log ends.
-    pub(crate) fn view(&self, from: Offset, up_to: UpTo) -> Result<Option<View>, ReadError> {
+    pub(crate) fn view(&self, from: Offset, up_to: UpTo) -> Result<Option<SegmentView>, ReadError> {
         self.view_locked(&self.state.lock(), from, up_to)
     }
 
@@ -258,7 +262,7 @@ impl PartitionLog {
         state: &State,
         from: Offset,
         up_to: UpTo,
-    ) -> Result<Option<View>, ReadError> {
+    ) -> Result<Option<SegmentView>, ReadError> {
         if state.deleted {
             return Err(ReadError::Deleted);
         }
@@ -285,17 +289,19 @@ impl PartitionLog {
         if from >= until {
             return Ok(None);
         }
+        assert!(segment.base <= from, "{from} lies in segment {}", segment.base);
+        assert!(limit <= segment.bytes && limit_offset <= segment.end, "what may be read was written");
         let base = segment.base;
         let (index_written, index_pending) = (segment.index.written, segment.index.pending.clone());
         let path = state.path(FileKind::Log, base);
-        let io_error = |source| ReadError::Io { path: path.clone(), source };
-        let file = self.file(state, FileKind::Log, base, OpenMode::Existing).map_err(io_error)?;
+        let file = self.file(state, FileKind::Log, base, OpenMode::Existing);
+        let file = file.map_err(|source| ReadError::Io { path: path.clone(), source })?;
         if let Some(damage) = state.damage_at(from) {
             let (position, error) = (damage.positions.start, damage.error.clone());
             return Err(ReadError::Corrupt { path, position, error });
         }
-        let before = |damage: &&Damage| damage.segment == base && damage.offsets.end <= from;
-        let behind_damage = state.damaged.iter().rfind(before);
+        let mut damaged = state.damaged.iter().filter(|damage| damage.segment == base);
+        let behind_damage = damaged.rfind(|damage| damage.offsets.end <= from);
         let behind_damage = behind_damage.map(|damage| (damage.offsets.end, damage.positions.end));
         let incarnation = state.incarnation;
         let hint = state.read_hints.iter().find(|hint| hint.0 == from && hint.1 == base && hint.2 < limit);
@@ -305,7 +311,7 @@ impl PartitionLog {
             _ => None,
         };
         let source = FileSource::with_bad_sectors_as_zeros(file);
-        Ok(Some(View {
+        Ok(Some(SegmentView {
             base,
             path,
             source,
@@ -322,7 +328,7 @@ impl PartitionLog {
     }
 
     /// The batch that holds `from`. Damage before it is noted and stepped over.
-    pub(crate) fn locate(&self, view: &View, from: Offset) -> Result<(u64, ScannedBatch), ReadError> {
+    pub(crate) fn locate(&self, view: &SegmentView, from: Offset) -> Result<(u64, ScannedBatch), ReadError> {
         let mut start = view.start(from);
         loop {
             let stop = match view.locate_from(start, from)? {
@@ -338,7 +344,7 @@ impl PartitionLog {
         }
     }
 
-    fn remember(&self, view: &View, offset: Offset, position: u64) {
+    fn remember(&self, view: &SegmentView, offset: Offset, position: u64) {
         let mut state = self.state.lock();
         let hint = (offset, view.base, position);
         if view.incarnation != state.incarnation || state.read_hints.contains(&hint) {
@@ -352,7 +358,7 @@ impl PartitionLog {
     /// Checks the CRCs of `range` unless that was done before; returns the end of the good part.
     fn verify(
         &self,
-        view: &View,
+        view: &SegmentView,
         range: Range<u64>,
         base_offset: Offset,
         next_offset: Offset,
@@ -370,7 +376,7 @@ impl PartitionLog {
             end = batch.stop();
         }
         if let Some(error) = end.stopped_by.clone() {
-            let stop = Stop { position: end.position, offset: end.next_offset, error };
+            let stop = ScanStop { position: end.position, offset: end.next_offset, error };
             self.found_damage(view, stop)?;
         }
         match end.stopped_by {
@@ -385,7 +391,7 @@ impl PartitionLog {
     }
 }
 
-impl View {
+impl SegmentView {
     /// Its segment, unless the log was cut since: one that begins at the same offset may be another one then.
     fn segment_in<'s>(&self, state: &'s mut State) -> Option<&'s mut Segment> {
         let is_current = self.incarnation == state.incarnation;
@@ -421,7 +427,7 @@ impl View {
         &self,
         start: (Offset, u64),
         from: Offset,
-    ) -> Result<Result<ScannedBatch, Stop>, ReadError> {
+    ) -> Result<Result<ScannedBatch, ScanStop>, ReadError> {
         let mut found = None;
         let end = self.scan(start.1..self.limit, start.0, Depth::Headers, |batch| {
             if batch.header().last_offset() >= from {
@@ -430,14 +436,13 @@ impl View {
             found.is_none()
         })?;
         let error = end.stopped_by.unwrap_or(BatchError::Truncated { needed: HEADER_BYTES, present: 0 });
-        Ok(found.ok_or(Stop { position: end.position, offset: end.next_offset, error }))
+        Ok(found.ok_or(ScanStop { position: end.position, offset: end.next_offset, error }))
     }
 
     /// Where to begin to look for `from`: the offset and position of a batch. An index entry is trusted only
     /// when a batch with its last offset stands where it points to.
     fn floor(&self, from: Offset) -> (Offset, u64) {
-        let fits = |entry: &IndexEntry| self.base.0 + i64::from(entry.relative_offset) <= from.0;
-        self.entry_before(fits).unwrap_or((self.base, 0))
+        self.entry_before(|entry| self.last_offset(entry) <= from).unwrap_or((self.base, 0))
     }
 
     /// The batch of the last index entry for which `fits`.
@@ -458,6 +463,11 @@ impl View {
         sound.then_some((base, position))
     }
 
+    /// The last offset of an entry's batch.
+    fn last_offset(&self, entry: &IndexEntry) -> Offset {
+        Offset(self.base.0 + i64::from(entry.relative_offset))
+    }
+
     fn entry(&self, at: usize) -> io::Result<IndexEntry> {
         if let Some(pending) = at.checked_sub(self.index_written) {
             return Ok(self.index_pending[pending]);
@@ -476,10 +486,9 @@ impl View {
         if self.limit <= most && self.limit_offset <= self.until {
             return Ok((self.limit, self.limit_offset));
         }
-        let before = |entry: &IndexEntry| {
-            u64::from(entry.position) <= most && self.base.0 + i64::from(entry.relative_offset) < self.until.0
-        };
-        let (offset, position) = match self.entry_before(before) {
+        let entry = self
+            .entry_before(|entry| u64::from(entry.position) <= most && self.last_offset(entry) < self.until);
+        let (offset, position) = match entry {
             Some((offset, position)) if position > first.position => (offset, position),
             _ => (first.header().base_offset(), first.position),
         };

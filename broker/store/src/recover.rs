@@ -1,5 +1,5 @@
-//! Opening the partitions of a data directory: what a clean shutdown left is trusted, after a crash the tails are
-//! scanned, torn ones cut, indexes rebuilt.
+//! Opening the partitions of a data directory: what a clean shutdown left is trusted, after a crash the tails
+//! are scanned, torn ones cut, indexes rebuilt.
 
 use std::collections::HashMap;
 use std::io;
@@ -9,8 +9,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use ottla_log::{
-    DELETE_SUFFIX, FileKind, FolderName, LeaderEpochs, LogConfig, PartitionMetadata, ProducerStates,
-    STRAY_SUFFIX, parse_folder, partition_folder, renamed_folder,
+    DELETE_SUFFIX, FileKind, FolderName, JournalKey, LeaderEpochs, LogConfig, PartitionMetadata,
+    ProducerStates, STRAY_SUFFIX, parse_folder, partition_folder, renamed_folder,
 };
 use ottla_types::{Offset, PartitionIndex, TopicId, TopicName, TopicPartition};
 
@@ -18,7 +18,7 @@ use crate::config::StoreBug;
 use crate::disk::{DirEntry, Disk, OpenMode, is_passing, read_file};
 use crate::error::StoreError;
 use crate::journal::{JOURNAL_FOLDER, Replayed, Slot};
-use crate::load::{Known, Recovery, load_log};
+use crate::load::{KnownBounds, Recovery, load_log};
 use crate::parallel::each;
 use crate::partition::{Identity, Loaded, PartitionLog, Shared, State};
 use crate::patient::PatientDisk;
@@ -70,13 +70,9 @@ impl Recovery<'_> {
         let recovery_point = self.recovery_points.get(&name).copied().unwrap_or_default();
         let log_start = self.log_starts.get(&name).copied().unwrap_or_default();
         let key = (who.topic_id, who.partition);
-        let disk = &*self.shared.disk;
-        let replayed = if self.shared.bug == Some(StoreBug::SkipReplay) {
-            Replayed { durable_to: recovery_point, ..Replayed::default() }
-        } else {
-            self.replay.apply(disk, folder, key, recovery_point, log_start)?
-        };
-        let known = Known {
+        let replayed = self.replayed(folder, key, recovery_point, log_start)?;
+        assert!(replayed.durable_to >= recovery_point, "the journal takes nothing back");
+        let known = KnownBounds {
             recovery_point,
             durable_to: replayed.durable_to,
             log_start,
@@ -96,8 +92,22 @@ impl Recovery<'_> {
         Ok(PartitionLog::new(Arc::clone(self.shared), who, self.config.clone(), loaded))
     }
 
-    /// What was repeated from the journal stays in it until the segments are synced: by the next checkpoint, unless too
-    /// many files would be held open until then.
+    /// Repeats what the journal says of a log.
+    fn replayed(
+        &self,
+        folder: &Path,
+        key: JournalKey,
+        recovery_point: Offset,
+        log_start: Offset,
+    ) -> Result<Replayed, StoreError> {
+        if self.shared.bug == Some(StoreBug::SkipReplay) {
+            return Ok(Replayed { durable_to: recovery_point, ..Replayed::default() });
+        }
+        self.replay.apply(&*self.shared.disk, folder, key, recovery_point, log_start)
+    }
+
+    /// What was repeated from the journal stays in it until the segments are synced: by the next checkpoint,
+    /// unless too many files would be held open until then.
     fn hold_replayed(
         &self,
         loaded: &mut Loaded,
@@ -110,7 +120,7 @@ impl Recovery<'_> {
             return Ok(());
         }
         (state.touched, state.folder_unsynced) = (true, true);
-        state.synced_end = loaded.recovery_point;
+        state.segments_synced_to = loaded.recovery_point;
         for segment in &mut state.segments {
             let Some(file) = replayed.files.get(&segment.base) else { continue };
             let (held, too_many) = self.shared.hold(file);
@@ -124,8 +134,8 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    /// The topic id of a folder. One without is a leftover: nothing in it was acknowledged, as the id is synced
-    /// before anything is.
+    /// The topic id of a folder. One without is a leftover: nothing in it was acknowledged, as the id is
+    /// synced before anything is.
     fn identity(
         &self,
         folder: &Path,
@@ -190,8 +200,9 @@ pub(crate) fn remove_folder_unless(
     disk.remove_dir(folder).map_err(StoreError::io("remove", folder))
 }
 
-/// Frees the name of a partition that isn't there from a folder that is: one that nobody wants any more goes, and so does
-/// one without records. Any other may be all that there is of a log that couldn't be put aside, and gets another name.
+/// Frees the name of a partition that isn't there from a folder that is: one that nobody wants any more goes,
+/// and so does one without records. Any other may be all that there is of a log that couldn't be put aside,
+/// and gets another name.
 pub(crate) fn clear_name(
     shared: &Arc<Shared>,
     name: &TopicPartition,
@@ -221,8 +232,8 @@ pub(crate) fn clear_name(
 }
 
 fn has_records(files: &[DirEntry]) -> bool {
-    let is_log = |name: &str| matches!(FileKind::parse(name), Some((FileKind::Log, _)));
-    files.iter().any(|file| is_log(&file.name) && file.bytes > 0)
+    let mut with_bytes = files.iter().filter(|file| file.bytes > 0);
+    with_bytes.any(|file| matches!(FileKind::parse(&file.name), Some((FileKind::Log, _))))
 }
 
 /// Creates the folder of a new partition, whose name is free. Its names become durable with its first commit.
@@ -264,7 +275,7 @@ pub(crate) fn create_partition(
         unsynced_files,
         folder_unsynced: true,
         parent_unsynced: Some(shared.root_changed()),
-        synced_end: Offset(0),
+        segments_synced_to: Offset(0),
         touched: true,
         read_hints: Default::default(),
         read_hint_next: 0,

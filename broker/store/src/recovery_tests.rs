@@ -37,8 +37,8 @@ fn batches() -> impl Strategy<Value = Vec<(u8, u16, u16)>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Where nothing says how far the log was durable, a torn or flipped byte ends it just before its batch. With the
-    /// journal it is all there again.
+    /// Where nothing says how far the log was durable, a torn or flipped byte ends it just before its batch.
+    /// With the journal it is all there again.
     #[test]
     fn a_damaged_tail_leaves_exactly_the_batches_before_it(
         batches in batches(), at in 0.0..1.0f64, flip in any::<bool>(), bit in 0u8..8, journaled in any::<bool>(),

@@ -1,4 +1,5 @@
-//! The folders of deleted partitions, removed one after the other while all else goes on: a large one takes minutes.
+//! The folders of deleted partitions, removed one after the other while all else goes on: a large one takes
+//! minutes.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};

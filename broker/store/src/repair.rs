@@ -1,10 +1,10 @@
-//! Mending: a peer's bytes take the place of damaged ones, a piece at a time, however much is damaged.
+//! Repair: a peer's bytes take the place of damaged ones, a piece at a time, however much is damaged.
 //!
-//! What is missing within a segment has its place there, byte for byte. Where a segment's end is missing, and perhaps
-//! whole segments after it, the log is written on, and closed into segments as an append would.
+//! What is missing within a segment has its place there, byte for byte. Where a segment's end is missing, and
+//! perhaps whole segments after it, the log is written on, and closed into segments as an append would.
 //!
-//! The log's state is held over no sync. Only with the last piece the log is closed to appends, as its files are read again
-//! then, and where the log's own end is mended.
+//! The log's state is held over no sync. Only with the last piece the log is closed to appends, as its files
+//! are read again then, and where the log's own end is repaired.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -67,14 +67,16 @@ enum Next {
 
 impl PartitionLog {
     /// Puts a peer's bytes in the place of damaged ones: whole batches, from the beginning of a range of
-    /// [`Self::damage`] on; the first may begin before the log's start. Returns what is mended, and synced, of it: what was
-    /// given, or as much as there was room for in a segment. What is left is still damaged, and can be mended next.
+    /// [`Self::damage`] on; the first may begin before the log's start. Returns what is repaired, and synced,
+    /// of it: what was given, or as much as there was room for in a segment. What is left is still damaged,
+    /// and can be repaired next.
     ///
-    /// Where the log's start lies in the damage and good batches follow in the segment, all up to these has to be given.
+    /// Where the log's start lies in the damage and good batches follow in the segment, all up to these has
+    /// to be given.
     ///
     /// # Errors
-    /// When the bytes aren't what is missing, or the disk fails; the damage stays then, as it does when there is no room or
-    /// too many files are open.
+    /// When the bytes aren't what is missing, or the disk fails; the damage stays then, as it does when there
+    /// is no room or too many files are open.
     pub fn repair(&self, records: &Bytes) -> Result<Range<Offset>, RepairError> {
         let headers =
             Batches::new(records).map(|batch| Ok(batch?.0)).collect::<Result<Vec<_>, BatchError>>()?;
@@ -91,17 +93,17 @@ impl PartitionLog {
             }
             state.needs_closed(&given, start)?
         };
-        let mended_to = if needs_closed {
-            self.closed(|| self.mend(records, &headers, &given, true))?
+        let repaired_to = if needs_closed {
+            self.closed(|| self.repair_with(records, &headers, &given, true))?
         } else {
-            self.mend(records, &headers, &given, false)?
+            self.repair_with(records, &headers, &given, false)?
         };
-        Ok(given.start.max(start)..mended_to.max(start))
+        Ok(given.start.max(start)..repaired_to.max(start))
     }
 
-    /// Returns the offset up to which it is mended. The files are read again only if the log is closed, and if nothing else
-    /// is left to be mended in that segment.
-    fn mend(
+    /// Returns the offset up to which it is repaired. The files are read again only if the log is closed, and
+    /// if nothing else is left to be repaired in that segment.
+    fn repair_with(
         &self,
         records: &Bytes,
         headers: &[BatchHeader<'_>],
@@ -124,7 +126,7 @@ impl PartitionLog {
         }
         self.write_piece(&piece, &records[..piece.bytes])?;
         let start = self.log_start_offset();
-        if piece.is_whole() && is_closed && self.state.lock().is_last_to_mend(&piece.damage, start) {
+        if piece.is_whole() && is_closed && self.state.lock().is_last_to_repair(&piece.damage, start) {
             self.end_repair(&piece)?
         } else {
             self.shrink_damage(&piece)
@@ -171,12 +173,18 @@ impl PartitionLog {
         if filled {
             state.epochs_unsaved = false;
         }
-        let bytes = usize::try_from(bytes).expect("it is in memory");
+        let bytes = usize::try_from(bytes).expect("the records are in memory, so their length fits");
         let folder = state.folder.clone();
         Ok(Next::Piece(Piece { folder, damage, offsets, position, bytes, is_last, epochs }))
     }
 
     fn write_piece(&self, piece: &Piece, records: &[u8]) -> Result<(), StoreError> {
+        assert!(self.commit_lock.is_locked(), "one cut or repair at a time");
+        assert_eq!(records.len(), piece.bytes, "a piece is whole batches");
+        assert!(
+            piece.is_last || piece.end_position() <= piece.damage.positions.end,
+            "good batches behind the damage stay"
+        );
         let base = piece.damage.segment;
         let path = piece.folder.join(FileKind::Log.file_name(base));
         let written = (|| {
@@ -190,7 +198,8 @@ impl PartitionLog {
         if piece.is_last
             && let Some(segment) = self.state.lock().segments.iter_mut().find(|segment| segment.base == base)
         {
-            // What was there may be on its way to someone who was given its place before it was known to be damaged.
+            // What was there may be on its way to someone who was given its place before it was known to be
+            // damaged.
             segment.was_cut = true;
         }
         written.map_err(|error| self.not_written(&piece.folder, path, error))
@@ -202,8 +211,8 @@ impl PartitionLog {
         if error.is_passing() { error } else { self.fail(folder, "repair", error) }
     }
 
-    /// The segment that ends in the damage ends where that begins, and the damage from `base` on is that of a new one: the
-    /// segment is full, or what comes before was let go.
+    /// The segment that ends in the damage ends where that begins, and the damage from `base` on is that of a
+    /// new one: the segment is full, or what comes before was let go.
     fn begin_segment(&self, damage: &Damage, base: Offset) -> Result<(), RepairError> {
         let position = damage.positions.start;
         let folder = self.state.lock().folder.clone();
@@ -237,10 +246,12 @@ impl PartitionLog {
         segment.set_recovered(0, damage.offsets.end);
         let at = state.segments.partition_point(|segment| segment.base < base);
         let full = &mut state.segments[at - 1];
+        assert_eq!(full.base, damage.segment, "the damage reaches to its segment's end");
         full.set_recovered(position, base);
         full.forget_indexes();
         full.was_cut = true;
         state.segments.insert(at, segment);
+        state.assert_chain(self.log_start_offset());
         state.move_damage(damage, base);
         state.incarnation += 1;
         drop(state);
@@ -249,8 +260,8 @@ impl PartitionLog {
         Ok(())
     }
 
-    /// Takes note of what the producers of mended batches have written: a snapshot may lack it. Returns the snapshot, which
-    /// is to be synced.
+    /// Takes note of what the producers of repaired batches have written: a snapshot may lack it. Returns the
+    /// snapshot, which is to be synced.
     fn note_producers(&self, damage: &Damage) -> Option<Offset> {
         let mut state = self.state.lock();
         for known in state.damaged.iter_mut().filter(|known| known.offsets == damage.offsets) {
@@ -261,7 +272,7 @@ impl PartitionLog {
         state.snapshot_to_sync()
     }
 
-    /// What is mended is damaged no more, and its segment is longer if it ended in the damage.
+    /// What is repaired is damaged no more, and its segment is longer if it ended in the damage.
     fn shrink_damage(&self, piece: &Piece) {
         let mut state = self.state.lock();
         let segment = state.segments.iter_mut().find(|segment| segment.base == piece.damage.segment);
@@ -273,10 +284,11 @@ impl PartitionLog {
         state.incarnation += 1;
     }
 
-    /// All of the damage is mended: with the log closed.
+    /// All of the damage is repaired: with the log closed.
     fn end_repair(&self, piece: &Piece) -> Result<(), StoreError> {
         let end = {
             let mut state = self.state.lock();
+            assert!(state.closed_at.is_some(), "nothing is appended while the files are read again");
             state.take_off(piece);
             // The files are read anew; nobody may write index entries meanwhile.
             state.segments.iter_mut().for_each(Segment::forget_pending_entries);
@@ -297,27 +309,26 @@ impl PartitionLog {
 }
 
 impl State {
-    /// Whether a repair with what is given needs a log that stays as it is: where its own end is mended, and where its files
-    /// are read again.
+    /// Whether a repair with what is given needs a log that stays as it is: where its own end is repaired,
+    /// and where its files are read again.
     fn needs_closed(&self, given: &Range<Offset>, start: Offset) -> Result<bool, RepairError> {
         let damage = self.damage_for(given, start)?;
         let is_active = self.segments.last().is_some_and(|active| active.base == damage.segment);
-        Ok(is_active || (given.end == damage.offsets.end && self.is_last_to_mend(damage, start)))
+        Ok(is_active || (given.end == damage.offsets.end && self.is_last_to_repair(damage, start)))
     }
 
-    /// Whether nothing else in its segment is missed by a log that begins at `start`. What is missing at a segment's end
-    /// always counts as the last.
-    fn is_last_to_mend(&self, damage: &Damage, start: Offset) -> bool {
-        let is_other =
-            |known: &Damage| known.segment == damage.segment && known.offsets.start != damage.offsets.start;
-        let mut missed = self.damaged.iter().filter(|known| known.is_missed(start));
-        self.is_at_segment_end(damage).unwrap_or(true) || !missed.any(is_other)
+    /// Whether nothing else in its segment is missed by a log that begins at `start`. What is missing at a
+    /// segment's end always counts as the last.
+    fn is_last_to_repair(&self, damage: &Damage, start: Offset) -> bool {
+        let missed = self.damaged.iter().filter(|known| known.is_missed(start));
+        let mut in_segment = missed.filter(|known| known.segment == damage.segment);
+        self.is_at_segment_end(damage).unwrap_or(true)
+            || in_segment.all(|known| known.offsets.start == damage.offsets.start)
     }
 
-    /// What is mended is damaged no more.
+    /// What is repaired is damaged no more.
     fn take_off(&mut self, piece: &Piece) {
-        let is_it = |known: &Damage| known.offsets == piece.damage.offsets;
-        let Some(at) = self.damaged.iter().position(is_it) else { return };
+        let Some(at) = self.place_of(&piece.damage) else { return };
         match piece.rest() {
             Some(rest) => (self.damaged[at].offsets, self.damaged[at].positions) = rest,
             None => drop(self.damaged.remove(at)),
@@ -326,8 +337,7 @@ impl State {
 
     /// The damage from `base` on is that of the segment that begins there; what comes before has no bytes.
     fn move_damage(&mut self, damage: &Damage, base: Offset) {
-        let is_it = |known: &Damage| known.offsets == damage.offsets;
-        let Some(at) = self.damaged.iter().position(is_it) else { return };
+        let Some(at) = self.place_of(damage) else { return };
         let known = &mut self.damaged[at];
         (known.offsets.start, known.segment, known.positions) = (base, base, 0..0);
         if damage.offsets.start < base {
@@ -342,6 +352,11 @@ impl State {
         }
     }
 
+    /// Where damage stands in what is known.
+    fn place_of(&self, damage: &Damage) -> Option<usize> {
+        self.damaged.iter().position(|known| known.offsets == damage.offsets)
+    }
+
     /// Whether the damage reaches to its segment's end.
     fn is_at_segment_end(&self, damage: &Damage) -> Result<bool, RepairError> {
         let segment = self.segments.iter().find(|segment| segment.base == damage.segment);
@@ -349,21 +364,21 @@ impl State {
         Ok(damage.positions.end >= segment.bytes)
     }
 
-    /// The damage that begins with what is given, and doesn't end before it. A log that begins at `start`, within it, needs
-    /// only what holds that offset and what comes behind.
+    /// The damage that begins with what is given, and doesn't end before it. A log that begins at `start`,
+    /// within it, needs only what holds that offset and what comes behind.
     fn damage_for(&self, given: &Range<Offset>, start: Offset) -> Result<&Damage, RepairError> {
-        let holds = |damage: &&Damage| {
+        let mut missed = self.damaged.iter().filter(|damage| damage.is_missed(start) && !self.deleted);
+        let found = missed.find(|damage| {
             let begins_later = damage.offsets.start < given.start && given.contains(&start);
             let begins_there = damage.offsets.start == given.start || begins_later;
-            begins_there && given.end <= damage.offsets.end && damage.is_missed(start)
-        };
-        let found = self.damaged.iter().find(holds).filter(|_| !self.deleted);
+            begins_there && given.end <= damage.offsets.end
+        });
         found.ok_or_else(|| RepairError::NotDamaged { given: given.clone() })
     }
 }
 
-/// How many of the batches have room in the damaged place's segment, if that is to have no more than `segment_bytes`: one
-/// at least at its beginning. Their bytes, or those of the first one if there is none.
+/// How many of the batches have room in the damaged place's segment, if that is to have no more than
+/// `segment_bytes`: one at least at its beginning. Their bytes, or those of the first one if there is none.
 fn fitting(headers: &[BatchHeader<'_>], damage: &Damage, segment_bytes: u64) -> (usize, u64) {
     let (mut count, mut bytes) = (0, 0);
     for header in headers {
@@ -394,8 +409,8 @@ fn check_chain(state: &State, headers: &[BatchHeader<'_>], damage: &Damage) -> R
         if header.base_offset() != expected {
             return Err(RepairError::NotDamaged { given: header.base_offset()..header.next_offset() });
         }
-        // The table may lack epochs that began in the damage, but has none too early. It begins at the log's start, which
-        // may lie within a batch.
+        // The table may lack epochs that began in the damage, but has none too early. It begins at the log's
+        // start, which may lie within a batch.
         let known = state.epochs.epoch_at(header.last_offset()).unwrap_or(epoch);
         if given < epoch.max(known) || after.is_some_and(|after| given > after) {
             return Err(RepairError::Epoch { given });

@@ -43,18 +43,19 @@ impl PartitionLog {
         self.drop_oldest(count)
     }
 
-    /// Deletes what the settings don't retain, nothing at `limit` or after: what isn't committed stays. Returns the number
-    /// of segments deleted.
+    /// Deletes what the settings don't retain, nothing at `limit` or after: what isn't committed stays.
+    /// Returns the number of segments deleted.
     ///
-    /// A segment of which only an index says how old it is stays, and so do those after it: see [`Self::learn_age`].
+    /// A segment of which only an index says how old it is stays, and so do those after it: see
+    /// [`Self::learn_age`].
     pub fn enforce_retention(self: &Arc<Self>, now_ms: i64, limit: Offset) -> usize {
         let deleted = self.delete_old(now_ms, limit);
         self.queue_if_unsynced();
         deleted
     }
 
-    /// Reads the first segment that would go by its age, if only an index says how old it is. Returns whether that is known
-    /// now, so that [`Self::enforce_retention`] may go on.
+    /// Reads the first segment that would go by its age, if only an index says how old it is. Returns whether
+    /// that is known now, so that [`Self::enforce_retention`] may go on.
     pub fn learn_age(&self, now_ms: i64, limit: Offset) -> bool {
         self.unread_past_age(now_ms, limit).is_some_and(|base| self.read_latest_time(base))
     }
@@ -97,8 +98,8 @@ impl PartitionLog {
         state.segments[aged].iter().find(|segment| !segment.time_is_known).map(|segment| segment.base)
     }
 
-    /// Reads a segment for its greatest timestamp, before records go by that: nothing guards a time index against a bit that
-    /// flips. What can't be read may be as late as the file is. Whether it is known now.
+    /// Reads a segment for its greatest timestamp, before records go by that: nothing guards a time index
+    /// against a bit that flips. What can't be read may be as late as the file is. Whether it is known now.
     fn read_latest_time(&self, base: Offset) -> bool {
         let (file, bytes, next, modified_ms, incarnation) = {
             let state = self.state.lock();
@@ -144,13 +145,20 @@ impl PartitionLog {
         true
     }
 
-    /// With the commit lock held, so that the oldest segments stay the same; what waits for the disk holds nothing else.
+    /// With the commit lock held, so that the oldest segments stay the same; what waits for the disk holds
+    /// nothing else.
     fn drop_oldest(&self, count: usize) -> usize {
         if count == 0 {
             return 0;
         }
+        assert!(self.commit_lock.is_locked(), "the oldest segments stay the same");
         let (folder, start, snapshot) = {
             let state = self.state.lock();
+            assert!(
+                count < state.segments.len(),
+                "the active segment stays: {count} of {}",
+                state.segments.len()
+            );
             let start = self.log_start_offset().max(state.segments[count].base);
             (state.folder.clone(), start, state.snapshot_to_sync())
         };
@@ -166,6 +174,7 @@ impl PartitionLog {
             state.touched = true;
             state.epochs_unsaved |= state.epochs.advance_start(start);
             let gone = state.segments.drain(..count).collect();
+            assert!(state.segments[0].base <= start, "the log begins within its oldest segment");
             state.forget_damage_before(start);
             gone
         };
@@ -175,8 +184,8 @@ impl PartitionLog {
         gone.len()
     }
 
-    /// The producers of records that go are known from the snapshot alone. Without one they count as unknown, which
-    /// Kafka's rules allow for, so a full disk doesn't hold up what frees it.
+    /// The producers of records that go are known from the snapshot alone. Without one they count as unknown,
+    /// which Kafka's rules allow for, so a full disk doesn't hold up what frees it.
     pub(crate) fn sync_snapshot(&self, folder: &Path, snapshot: Option<Offset>) {
         let Some(at) = snapshot else { return };
         let disk = &self.shared.disk;

@@ -1,4 +1,5 @@
-//! The scrub: reads what is stored again, slowly, from the disk itself, and names what is damaged before anyone needs it.
+//! The scrub: reads what is stored again, slowly, from the disk itself, and names what is damaged before
+//! anyone needs it.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -6,7 +7,7 @@ use std::sync::Arc;
 use ottla_log::{BatchError, Depth, JournalKey};
 use ottla_types::{Offset, PartitionIndex, TopicId};
 
-use crate::damage::{Damage, Stop};
+use crate::damage::{Damage, ScanStop};
 use crate::error::ReadError;
 use crate::partition::PartitionLog;
 use crate::read::{SeenEpoch, UpTo};
@@ -143,7 +144,7 @@ impl PartitionLog {
             cursor.place = Some((view.base, view.incarnation, end.position));
             return Ok(Some((bytes, None)));
         };
-        let stop = Stop { position: end.position, offset: end.next_offset, error };
+        let stop = ScanStop { position: end.position, offset: end.next_offset, error };
         let damage = self.found_damage(&view, stop)?;
         cursor.offset = damage.offsets.end;
         cursor.place = Some((view.base, view.incarnation, damage.positions.end));

@@ -1,11 +1,12 @@
-//! One segment in memory: sizes, and which index entries are still to be written. Its files are opened when needed.
+//! One segment in memory: sizes, and which index entries are still to be written. Its files are opened when
+//! needed.
 
 use std::ops::Range;
 
 use ottla_log::{BatchHeader, Entries, IndexEntry, IndexPacer, TimeIndexEntry, relative_offset};
 use ottla_types::Offset;
 
-use crate::held::Held;
+use crate::held::HeldFile;
 
 /// Reads copy the entries in memory, so they are kept few.
 const ENTRIES_IN_MEMORY: usize = 64;
@@ -31,10 +32,10 @@ impl<E> IndexState<E> {
 
 pub(crate) struct Segment {
     pub(crate) base: Offset,
-    /// The offset after its last record.
+    /// The offset after its last record. Invariant: where the next segment begins, if there is one.
     pub(crate) end: Offset,
     pub(crate) bytes: u64,
-    /// The bytes that are known to be on disk, here or in the journal.
+    /// The bytes that are known to be on disk, here or in the journal. Invariant: no more than `bytes`.
     pub(crate) durable_bytes: u64,
     /// The offset after the last record of those.
     pub(crate) durable_end: Offset,
@@ -43,7 +44,8 @@ pub(crate) struct Segment {
     /// Whether the index files have writes that weren't synced.
     pub(crate) index_unsynced: bool,
     pub(crate) pacer: IndexPacer,
-    /// Whether this process wrote or read all of it, so that its greatest timestamp is known without its time index.
+    /// Whether this process wrote or read all of it, so that its greatest timestamp is known without its time
+    /// index.
     pub(crate) time_is_known: bool,
     /// The greatest timestamp that was found when it was read for that.
     pub(crate) read_max_ms: Option<i64>,
@@ -56,8 +58,8 @@ pub(crate) struct Segment {
     pub(crate) verified: Range<u64>,
     /// The bytes from here on were written by this process.
     pub(crate) own_from: u64,
-    /// Held while it has unsynced bytes, be they in the journal or not.
-    pub(crate) unsynced: Option<Held>,
+    /// HeldFile while it has unsynced bytes, be they in the journal or not.
+    pub(crate) unsynced: Option<HeldFile>,
     /// Its tail was cut: what follows goes to another file.
     pub(crate) was_cut: bool,
 }
@@ -89,9 +91,10 @@ impl Segment {
     /// Takes note of a batch at the segment's end: index entries, timestamps, sizes.
     pub(crate) fn push_batch(&mut self, header: BatchHeader<'_>, base_offset: Offset, max_timestamp_ms: i64) {
         let last_offset = Offset(base_offset.0 + i64::from(header.last_offset_delta()));
-        let relative =
-            relative_offset(self.base, last_offset).expect("a segment is closed before offsets grow too far");
-        let position = u32::try_from(self.bytes).expect("a segment is closed before it passes 2 GiB");
+        let relative = relative_offset(self.base, last_offset)
+            .expect("`must_roll` closes a segment before its offsets grow too far");
+        let position = u32::try_from(self.bytes)
+            .expect("`segment.bytes`, up to which it takes a batch, is less than 2 GiB");
         assert_eq!(base_offset, self.end, "batches follow each other without a gap");
         let entries = self.pacer.on_batch(relative, position, header.batch_bytes() as u64, max_timestamp_ms);
         self.push_entries(entries);
@@ -113,6 +116,11 @@ impl Segment {
 
     /// Takes note that it ends at `end` from now on, after its first `bytes`, which are on disk.
     pub(crate) fn cut(&mut self, bytes: u64, end: Offset) {
+        assert!(
+            bytes <= self.bytes && end <= self.end,
+            "{end} at {bytes} isn't before the end of segment {}",
+            self.base
+        );
         (self.bytes, self.durable_bytes) = (bytes, bytes);
         (self.end, self.durable_end) = (end, end);
         self.own_from = self.own_from.min(bytes);
@@ -134,6 +142,11 @@ impl Segment {
 
     /// Takes note that its first `bytes`, up to `end`, are on disk.
     pub(crate) fn set_durable(&mut self, bytes: u64, end: Offset) {
+        assert!(
+            bytes <= self.bytes && end <= self.end,
+            "what is durable of segment {} was written",
+            self.base
+        );
         if bytes > self.durable_bytes {
             (self.durable_bytes, self.durable_end) = (bytes, end);
         }
@@ -154,6 +167,11 @@ impl Segment {
         !self.index.pending.is_empty() || !self.time_index.pending.is_empty()
     }
 
+    /// Whether its index files lack something, on disk or at all.
+    pub(crate) fn has_index_news(&self) -> bool {
+        self.index_unsynced || self.has_pending_entries()
+    }
+
     /// The greatest timestamp and the last offset of its batch.
     pub(crate) fn max_timestamp(&self) -> Option<TimeIndexEntry> {
         self.pacer.max_timestamp()
@@ -167,6 +185,11 @@ impl Segment {
 
     /// Takes note that the CRCs in `range` are right.
     pub(crate) fn set_verified(&mut self, range: Range<u64>) {
+        assert!(
+            range.start <= range.end && range.end <= self.bytes,
+            "{range:?} lies in segment {}",
+            self.base
+        );
         let touches = range.start <= self.verified.end && self.verified.start <= range.end;
         if touches && !self.verified.is_empty() {
             self.verified = self.verified.start.min(range.start)..self.verified.end.max(range.end);

@@ -1,4 +1,5 @@
-//! What all partitions of a store share: the disk, the open files, the state "failed", the list of dirty partitions.
+//! What all partitions of a store share: the disk, the open files, the state "failed", the list of dirty
+//! partitions.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -15,14 +16,15 @@ use crate::changes::Unsaved;
 use crate::config::{FatalHook, StoreBug};
 use crate::disk::{Disk, DiskFile, OpenMode, is_out_of_files};
 use crate::error::{FatalError, StoreError};
-use crate::held::Held;
+use crate::held::HeldFile;
 use crate::journal::{GroupLog, Journal};
 use crate::offsets::{OffsetFiles, SavedLog};
 
 /// What may be written between two checkpoints: a recovery looks at the headers of that much.
 const CHECKPOINT_BYTES: u64 = 512 << 20;
 
-/// How long one waits for files to be closed elsewhere, and how often. Others may have them open: connections.
+/// How long one waits for files to be closed elsewhere, and how often. Others may have them open:
+/// connections.
 const OUT_OF_FILES_WAIT: Duration = Duration::from_millis(20);
 const OUT_OF_FILES_WAITS_MAX: u32 = 3_000;
 
@@ -83,7 +85,7 @@ pub(crate) struct Shared<L> {
     pub(crate) bug: Option<StoreBug>,
     /// Names that were made in the data directory, and how many of them are synced.
     root_changes: AtomicU64,
-    root_synced: Mutex<u64>,
+    root_changes_on_disk: Mutex<u64>,
     /// What the disk says of recovery points and log starts.
     offsets: OffsetFiles,
 }
@@ -114,7 +116,7 @@ impl<L: GroupLog + SavedLog> Shared<L> {
             dirty: Mutex::default(),
             wake: Condvar::new(),
             root_changes: AtomicU64::new(0),
-            root_synced: Mutex::new(0),
+            root_changes_on_disk: Mutex::new(0),
             offsets,
         }
     }
@@ -212,8 +214,8 @@ impl<L: GroupLog + SavedLog> Shared<L> {
     }
 
     /// Holds a file with unsynced bytes, and says whether too many are held: then it has to be synced soon.
-    pub(crate) fn hold(&self, file: &Arc<dyn DiskFile>) -> (Held, bool) {
-        let (held, count) = Held::new(file, &self.held);
+    pub(crate) fn hold(&self, file: &Arc<dyn DiskFile>) -> (HeldFile, bool) {
+        let (held, count) = HeldFile::new(file, &self.held);
         (held, count > self.open_files_max / 2)
     }
 
@@ -247,7 +249,8 @@ impl<L: GroupLog + SavedLog> Shared<L> {
         self.upkeep_wake.notify_all();
     }
 
-    /// Waits until something is wanted or `interval` has passed. Returns whether something is wanted; `None` at the end.
+    /// Waits until something is wanted or `interval` has passed. Returns whether something is wanted; `None`
+    /// at the end.
     pub(crate) fn wait_upkeep(&self, interval: Duration) -> Option<bool> {
         let mut upkeep = self.upkeep.lock();
         while !upkeep.stop && !upkeep.wanted {
@@ -282,7 +285,8 @@ impl<L: GroupLog + SavedLog> Shared<L> {
         self.patiently(path, || self.disk.sync_dir(path))
     }
 
-    /// Does what needs a file to be opened. Too many open files pass: those that are only kept open are closed.
+    /// Does what needs a file to be opened. Too many open files pass: those that are only kept open are
+    /// closed.
     pub(crate) fn patiently<T>(&self, path: &Path, act: impl Fn() -> io::Result<T>) -> io::Result<T> {
         let mut waits = 0;
         loop {
@@ -313,13 +317,18 @@ impl<L: GroupLog + SavedLog> Shared<L> {
         }
         let file = self.disk.open(path, mode)?;
         open.files.insert(key, (Arc::clone(&file), now));
-        if open.files.len() > self.open_files_max && self.bug != Some(StoreBug::KeepFilesOpen) {
+        if self.has_too_many(&open) {
             let mut used: Vec<u64> = open.files.values().map(|(_, used)| *used).collect();
             let keep_from = used.len() / 8;
             let oldest_kept = *used.select_nth_unstable(keep_from).1;
             open.files.retain(|_, (_, used)| *used >= oldest_kept);
+            assert!(open.files.len() <= self.open_files_max, "each use has another time, so some are closed");
         }
         Ok(file)
+    }
+
+    fn has_too_many(&self, open: &OpenFiles) -> bool {
+        open.files.len() > self.open_files_max && self.bug != Some(StoreBug::KeepFilesOpen)
     }
 
     /// Closes the files of a partition, or one of its segments.
@@ -365,9 +374,10 @@ impl<L: GroupLog + SavedLog> Shared<L> {
 
     /// Makes the names up to that number durable: one sync for all that were made meanwhile.
     pub(crate) fn sync_root(&self, change: u64) -> io::Result<()> {
-        let mut synced = self.root_synced.lock();
+        let mut synced = self.root_changes_on_disk.lock();
         if *synced < change {
             let made = self.root_changes.load(Ordering::Acquire);
+            assert!(made >= change, "a name is made before it is made durable: {change} of {made}");
             self.sync_dir(&self.dir)?;
             *synced = made;
         }

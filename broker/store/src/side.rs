@@ -1,5 +1,5 @@
-//! The files beside the segments: indexes, snapshots, leader epochs. They are synced at checkpoints, before the
-//! recovery point passes what they tell about; until then recovery makes them again from the log.
+//! The files beside the segments: indexes, snapshots, leader epochs. They are synced at checkpoints, before
+//! the recovery point passes what they tell about; until then recovery makes them again from the log.
 
 use ottla_log::{FileKind, LeaderEpochs};
 use ottla_types::Offset;
@@ -13,14 +13,15 @@ use crate::segment::Segment;
 const SNAPSHOTS_MAX: usize = 2;
 
 impl PartitionLog {
-    /// Syncs indexes, snapshots and epochs, so that the recovery point may advance to what is synced of the log.
+    /// Syncs indexes, snapshots and epochs, so that the recovery point may advance to what is synced of the
+    /// log.
     pub(crate) fn sync_side_files(&self) -> Result<(), StoreError> {
         let _one = self.commit_lock.lock();
         if self.shared.has_failed() {
             return Err(StoreError::Failed);
         }
         self.flush_indexes();
-        let (folder, synced_end, files, epochs) = {
+        let (folder, segments_synced_to, files, epochs) = {
             let mut state = self.state.lock();
             if state.deleted || !state.touched {
                 return Ok(());
@@ -39,7 +40,7 @@ impl PartitionLog {
             files.extend(indexes);
             let epochs = state.epochs_unsaved.then(|| state.epochs.encode());
             state.epochs_unsaved = false;
-            (state.folder.clone(), state.synced_end, files, epochs)
+            (state.folder.clone(), state.segments_synced_to, files, epochs)
         };
         let synced = (|| {
             for (path, file) in &files {
@@ -58,9 +59,9 @@ impl PartitionLog {
                 return Err(StoreError::io("write", folder.join(LeaderEpochs::FILE))(error));
             }
         }
-        self.set_recovery_point(Some(synced_end));
+        self.set_recovery_point(Some(segments_synced_to));
         let mut state = self.state.lock();
-        state.touched = state.is_unsynced() || state.end() > synced_end;
+        state.touched = state.is_unsynced() || state.end() > segments_synced_to;
         drop(state);
         self.remove_old_snapshots();
         Ok(())
@@ -80,8 +81,8 @@ impl PartitionLog {
         Ok(files)
     }
 
-    /// Completes all files for a clean shutdown: the next open needs no scan. Nothing is appended any more, be it by who
-    /// hasn't heard yet that the store is being closed.
+    /// Completes all files for a clean shutdown: the next open needs no scan. Nothing is appended any more,
+    /// be it by who hasn't heard yet that the store is being closed.
     pub(crate) fn finish(&self) -> Result<(), StoreError> {
         {
             let _one = self.commit_lock.lock();

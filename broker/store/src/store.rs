@@ -43,8 +43,8 @@ pub(crate) struct Inner {
     gone: Mutex<HashMap<JournalKey, u64>>,
     /// The names whose folders were to be deleted and couldn't even be renamed: nobody wants what is in them.
     undeleted: Mutex<HashSet<TopicPartition>>,
-    /// Held by who makes or removes a partition, while the disk takes its time: who looks one up needs only
-    /// the map. Whether the store is being closed, so that nobody does any more.
+    /// HeldFile by who makes or removes a partition, while the disk takes its time: who looks one up needs
+    /// only the map. Whether the store is being closed, so that nobody does any more.
     making: Mutex<bool>,
     pub(crate) scrub: Mutex<ScrubCursor>,
     pub(crate) removals: Removals,
@@ -106,7 +106,9 @@ impl Store {
         let Recovered { partitions, deleted } = recovery.run()?;
         let gone = recovery.replay.newest().filter(|(key, _)| !partitions.contains_key(key)).collect();
         let count = partitions.len();
-        let names = partitions.values().map(|log| (log.topic_partition(), log.topic_id)).collect();
+        let names: HashMap<_, _> =
+            partitions.values().map(|log| (log.topic_partition(), log.topic_id)).collect();
+        assert_eq!(names.len(), count, "of a name there is one partition, as there is one folder");
         tracing::info!(dir = %shared.dir.display(), partitions = count, clean, ms = started.elapsed().as_millis() as u64, "store opened");
         let inner = Arc::new(Inner {
             shared,
@@ -222,7 +224,8 @@ impl Store {
         let log = create_partition(&self.inner.shared, topic, topic_id, partition, config)?;
         log.queue();
         let mut partitions = self.inner.partitions.write();
-        partitions.insert((topic_id, partition), Arc::clone(&log));
+        let before = partitions.insert((topic_id, partition), Arc::clone(&log));
+        assert!(before.is_none(), "who makes a partition holds the lock, and has looked for it");
         self.inner.names.lock().insert(name, topic_id);
         Ok(log)
     }
@@ -234,8 +237,8 @@ impl Store {
         }
     }
 
-    /// Deletes a partition: renames its folder, durably. A thread removes that later, if there are any. One that isn't here
-    /// is no error.
+    /// Deletes a partition: renames its folder, durably. A thread removes that later, if there are any. One
+    /// that isn't here is no error.
     ///
     /// # Errors
     /// When the disk fails; the partition is gone all the same.
@@ -350,8 +353,8 @@ impl Store {
     /// Forgets the producers that have been silent for long. Returns how many.
     pub fn forget_silent_producers(&self, now_ms: i64) -> usize {
         let expiration_ms = i64::try_from(self.inner.producer_expiration.as_millis()).unwrap_or(i64::MAX);
-        let forget = |log: &Arc<PartitionLog>| log.state.lock().producers.expire(now_ms, expiration_ms);
-        self.inner.logs().iter().map(forget).sum()
+        let logs = self.inner.logs();
+        logs.iter().map(|log| log.state.lock().producers.expire(now_ms, expiration_ms)).sum()
     }
 
     /// Closes the store: everything synced, indexes and snapshots complete, the mark of a clean shutdown

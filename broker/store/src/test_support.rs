@@ -60,7 +60,8 @@ pub(crate) enum Act {
 
 type Watch = Arc<dyn Fn(&Path, Act) -> io::Result<()> + Send + Sync>;
 
-/// The operating system's disk; someone is told of what is done to it before they are done, and may refuse them.
+/// The operating system's disk; someone is told of what is done to it before they are done, and may refuse
+/// them.
 pub(crate) struct WatchedDisk(pub(crate) Watch);
 
 struct WatchedFile {

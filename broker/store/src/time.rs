@@ -11,7 +11,7 @@ use ottla_types::{LeaderEpoch, Offset};
 use crate::disk::OpenMode;
 use crate::error::ReadError;
 use crate::partition::PartitionLog;
-use crate::read::{UpTo, View};
+use crate::read::{SegmentView, UpTo};
 
 /// An offset found by time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,8 +25,8 @@ pub struct TimestampOffset {
 }
 
 impl PartitionLog {
-    /// The first durable record with a timestamp of `timestamp_ms` or later; `None` when there is none. Compressed batches
-    /// are opened, so it takes its time.
+    /// The first durable record with a timestamp of `timestamp_ms` or later; `None` when there is none.
+    /// Compressed batches are opened, so it takes its time.
     ///
     /// # Errors
     /// When the log can't be read there.
@@ -40,9 +40,9 @@ impl PartitionLog {
                 let Some(view) = self.view(at, UpTo::Durable)? else { return Ok(None) };
                 let late = |header: BatchHeader<'_>| header.max_timestamp() >= timestamp_ms;
                 let Some(batch) = self.first_batch(&view, at, late)? else { break };
-                let wanted = |offset, time| offset >= start && time >= timestamp_ms;
-                if let Some(found) = record_in(&view, &batch, wanted)? {
-                    return Ok(Some(found));
+                let found = record_in(&view, &batch, |offset, time| offset >= start && time >= timestamp_ms)?;
+                if found.is_some() {
+                    return Ok(found);
                 }
                 // It begins before the log's start, and only what is gone of it is so late.
                 at = batch.header().next_offset();
@@ -51,8 +51,8 @@ impl PartitionLog {
         Ok(None)
     }
 
-    /// The durable record with the greatest timestamp, the first of them; `None` when there is none. Compressed batches
-    /// are opened, so it takes its time.
+    /// The durable record with the greatest timestamp, the first of them; `None` when there is none.
+    /// Compressed batches are opened, so it takes its time.
     ///
     /// # Errors
     /// When the log can't be read there.
@@ -93,25 +93,28 @@ impl PartitionLog {
         let last = Offset(base.0 + i64::from(max.relative_offset));
         if last >= start && last < durable {
             let Some(view) = self.view(last, UpTo::Durable)? else { return Ok(None) };
-            let latest = |header: BatchHeader<'_>| header.max_timestamp() >= max.timestamp_ms;
-            if let Some(batch) = self.first_batch(&view, last, latest)? {
-                let wanted = |offset, time| offset >= start && time >= batch.header().max_timestamp();
-                if let Some(found) = record_in(&view, &batch, wanted)? {
-                    return Ok(Some(found));
+            let latest =
+                self.first_batch(&view, last, |header| header.max_timestamp() >= max.timestamp_ms)?;
+            if let Some(batch) = latest {
+                let max_ms = batch.header().max_timestamp();
+                let found = record_in(&view, &batch, |offset, time| offset >= start && time >= max_ms)?;
+                if found.is_some() {
+                    return Ok(found);
                 }
             }
         }
         self.latest_by_headers(base, start)
     }
 
-    /// The same where what is so late isn't durable yet, or gone. The headers of the rest say which batch to open.
+    /// The same where what is so late isn't durable yet, or gone. The headers of the rest say which batch to
+    /// open.
     fn latest_by_headers(&self, base: Offset, start: Offset) -> Result<Option<TimestampOffset>, ReadError> {
         let mut at = base.max(start);
-        let mut latest: Option<(View, ScannedBatch)> = None;
+        let mut latest: Option<(SegmentView, ScannedBatch)> = None;
         let mut latest_ms = NO_TIMESTAMP;
         while let Some(view) = self.view(at, UpTo::Durable)?.filter(|view| view.base == base) {
-            let later = |header: BatchHeader<'_>| header.max_timestamp() > latest_ms;
-            let Some(batch) = self.first_batch(&view, at, later)? else { break };
+            let later = self.first_batch(&view, at, |header| header.max_timestamp() > latest_ms)?;
+            let Some(batch) = later else { break };
             at = batch.header().next_offset();
             let is_cut = batch.header().base_offset() < start;
             let max_ms = match is_cut {
@@ -131,11 +134,10 @@ impl PartitionLog {
     /// The first segment from `from` on with such a timestamp: its base and end.
     fn segment_with_time(&self, from: Offset, timestamp_ms: i64) -> Option<(Offset, Offset)> {
         let state = self.state.lock();
-        let late = |max: TimeIndexEntry| max.timestamp_ms >= timestamp_ms;
         let mut segments = state.segments.iter().filter(|segment| segment.end > from);
-        segments
-            .find(|segment| segment.max_timestamp().is_some_and(late))
-            .map(|found| (found.base, found.end))
+        let found = segments
+            .find(|segment| segment.max_timestamp().is_some_and(|max| max.timestamp_ms >= timestamp_ms))?;
+        Some((found.base, found.end))
     }
 
     /// An offset up to which all of a segment's batches are known to be earlier.
@@ -163,7 +165,7 @@ impl PartitionLog {
 
 /// The first record of a batch for which `wanted` holds.
 fn record_in(
-    view: &View,
+    view: &SegmentView,
     batch: &ScannedBatch,
     wanted: impl Fn(Offset, i64) -> bool,
 ) -> Result<Option<TimestampOffset>, ReadError> {
@@ -185,7 +187,7 @@ fn record_in(
 
 /// The first of the latest records of a batch, from `start` on.
 fn latest_in_batch(
-    view: &View,
+    view: &SegmentView,
     batch: &ScannedBatch,
     start: Offset,
 ) -> Result<Option<TimestampOffset>, ReadError> {
@@ -202,7 +204,7 @@ fn latest_in_batch(
 
 /// Shows the records of a batch until `visit` says no. Returns whether they could be read to there.
 fn visit_records(
-    view: &View,
+    view: &SegmentView,
     batch: &ScannedBatch,
     mut visit: impl FnMut(TimestampOffset) -> bool,
 ) -> Result<bool, ReadError> {
@@ -221,7 +223,7 @@ impl PartitionLog {
     /// The first batch that holds `from` or comes later, and for whose header `wanted` holds.
     fn first_batch(
         &self,
-        view: &View,
+        view: &SegmentView,
         from: Offset,
         wanted: impl Fn(BatchHeader<'_>) -> bool,
     ) -> Result<Option<ScannedBatch>, ReadError> {
@@ -238,7 +240,7 @@ impl PartitionLog {
     }
 }
 
-impl View {
+impl SegmentView {
     fn bytes(&self, batch: &ScannedBatch) -> Result<Vec<u8>, ReadError> {
         let mut bytes = vec![0; batch.header().batch_bytes()];
         let file = Arc::clone(&self.source.file);

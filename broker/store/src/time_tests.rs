@@ -211,7 +211,8 @@ fn segments_without_a_time_go_by_that_of_their_files() {
     assert_eq!(log.log_start_offset(), log.end_offset());
 }
 
-/// After a crash segments are looked through and get their indexes anew; from the next checkpoint on only these are asked.
+/// After a crash segments are looked through and get their indexes anew; from the next checkpoint on only
+/// these are asked.
 #[test]
 fn a_closed_segments_latest_time_is_known_after_any_start() {
     let dir = tempfile::tempdir().unwrap();

@@ -87,20 +87,23 @@ impl Inner {
         if self.release_with_marks()? { Ok(()) } else { self.checkpoint() }
     }
 
-    /// Syncs the segments that the journal speaks of, and lets its files go. Returns whether there was room to write
-    /// down how far the segments are synced.
+    /// Syncs the segments that the journal speaks of, and lets its files go. Returns whether there was room
+    /// to write down how far the segments are synced.
     pub(crate) fn release_with_marks(&self) -> Result<bool, StoreError> {
         self.shared.journal.take_wants_release();
         let boundary = self.shared.journal.boundary();
         let logs = self.logs();
-        if self.shared.bug != Some(StoreBug::ReleaseBeforeSync) {
-            let synced = |log: &Arc<PartitionLog>| {
-                // What is good enough when it is written waits for a checkpoint.
-                if log.is_written_enough() { Ok(()) } else { log.sync_in_place() }
-            };
-            each(&logs, self.sync_threads, synced).map_err(|_| StoreError::Failed)?;
-        }
+        self.sync_for_release(&logs)?;
         self.release_before(boundary, &logs)
+    }
+
+    /// Syncs segments. What is good enough when it is written waits for a checkpoint.
+    fn sync_for_release(&self, logs: &[Arc<PartitionLog>]) -> Result<(), StoreError> {
+        if self.shared.bug == Some(StoreBug::ReleaseBeforeSync) {
+            return Ok(());
+        }
+        let logs: Vec<_> = logs.iter().filter(|log| !log.is_written_enough()).collect();
+        each(&logs, self.sync_threads, |log| log.sync_in_place()).map_err(|_| StoreError::Failed)
     }
 
     pub(crate) fn checkpoint(&self) -> Result<(), StoreError> {
@@ -121,36 +124,50 @@ impl Inner {
         self.release_before(boundary, &logs).map(drop)
     }
 
-    /// Lets the journal's files before `boundary` go, the segments being synced. What the recovery points don't say of
-    /// how far the logs are durable is marked in the newest file first. Returns whether there was room for that.
+    /// Lets the journal's files before `boundary` go, the segments being synced. What the recovery points
+    /// don't say of how far the logs are durable is marked in the newest file first. Returns whether there
+    /// was room for that.
     fn release_before(&self, boundary: u64, logs: &[Arc<PartitionLog>]) -> Result<bool, StoreError> {
         let journal = &self.shared.journal;
         let seen_to = journal.next_number();
+        if !self.mark_for_release(logs)? {
+            return Ok(false);
+        }
+        journal.release(boundary, seen_to, |path| self.shared.sync_dir(path)).map_err(|error| {
+            self.shared.fail(&error);
+            StoreError::Failed
+        })?;
+        Ok(true)
+    }
+
+    /// Marks in the journal, durably, how far the segments of logs are synced that the recovery points don't
+    /// say it of. Returns whether there was room for that.
+    fn mark_for_release(&self, logs: &[Arc<PartitionLog>]) -> Result<bool, StoreError> {
+        if self.shared.bug == Some(StoreBug::ReleaseWithoutMarks) {
+            return Ok(true);
+        }
+        let journal = &self.shared.journal;
         let mut newest = None;
-        for log in logs.iter().filter(|_| self.shared.bug != Some(StoreBug::ReleaseWithoutMarks)) {
+        for log in logs {
             // Before the state's lock, as the checkpoint's files may be being written.
             let saved = self.shared.saved_recovery_point(&log.topic_partition());
             let mut state = log.state.lock();
             // Past that it is being cut, and nothing may bring it back.
-            let synced_end = state.closed_at.map_or(state.synced_end, |at| at.min(state.synced_end));
-            if state.deleted || saved >= synced_end {
+            let segments_synced_to =
+                state.closed_at.map_or(state.segments_synced_to, |at| at.min(state.segments_synced_to));
+            if state.deleted || saved >= segments_synced_to {
                 continue;
             }
-            newest = journal.mark_for_release(log.journal_key(), &mut state.slot, synced_end);
+            assert!(segments_synced_to <= state.end(), "what is synced was written");
+            newest = journal.mark_for_release(log.journal_key(), &mut state.slot, segments_synced_to);
             if newest.is_none() {
                 return Ok(false);
             }
         }
         if let Some(newest) = newest {
             self.shared.commit_journal().map_err(|_| StoreError::Failed)?;
-            if !journal.is_durable(newest) {
-                return Ok(false);
-            }
+            return Ok(journal.is_durable(newest));
         }
-        journal.release(boundary, seen_to, |path| self.shared.sync_dir(path)).map_err(|error| {
-            self.shared.fail(&error);
-            StoreError::Failed
-        })?;
         Ok(true)
     }
 }

@@ -1,7 +1,8 @@
-//! The configurations of topics: one table says their names, types, defaults, limits and whether they act here.
+//! The configurations of topics: one table says their names, types, defaults, limits and whether they act
+//! here.
 //!
-//! It is the source of DescribeConfigs, of validation and of the reference page. Not here: a broker's own settings
-//! (listeners, folders …), which the server parses.
+//! It is the source of DescribeConfigs, of validation and of the reference page. Not here: a broker's own
+//! settings (listeners, folders …), which the server parses.
 
 mod resolve;
 mod table;

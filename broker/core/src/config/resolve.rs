@@ -1,5 +1,5 @@
-//! What is in force for a topic: its own value, else what brokers were given while they run, else what the broker's own
-//! configuration says, else the table's.
+//! What is in force for a topic: its own value, else what brokers were given while they run, else what the
+//! broker's own configuration says, else the table's.
 
 use std::collections::BTreeMap;
 
@@ -17,8 +17,9 @@ pub struct BrokerDefaults {
 type Dynamic<'a> = Option<&'a BTreeMap<String, String>>;
 
 impl BrokerDefaults {
-    /// Reads the synonyms (as `log.retention.hours`) among a broker's settings. One that can't be heeded and has no effect
-    /// here anyway is passed over, as are those of which only the default is allowed: topics refuse it with the reason.
+    /// Reads the synonyms (as `log.retention.hours`) among a broker's settings. One that can't be heeded and
+    /// has no effect here anyway is passed over, as are those of which only the default is allowed: topics
+    /// refuse it with the reason.
     ///
     /// # Errors
     /// When a value isn't one that the topic configuration may have; the error names the broker's setting.
@@ -185,13 +186,13 @@ impl TopicConfig {
     /// A value that this version can't read (from a newer one's metadata) counts as unset.
     pub fn resolve(overrides: &BTreeMap<String, String>, defaults: &BrokerDefaults) -> Self {
         let text = |name: &str| {
-            let definition = definition(name).expect("the names below are in the table");
+            let definition = definition(name).expect("only names of the table are asked for below");
             let own = overrides.get(name).filter(|value| validate(name, value).is_ok());
             let value = own.map(String::as_str).or(defaults.get(name).map(|(_, value)| value));
             value.unwrap_or(definition.default).trim().to_owned()
         };
-        let long = |name: &str| text(name).parse::<i64>().expect("checked to be a number");
-        let int = |name: &str| text(name).parse::<i32>().expect("checked to be a number");
+        let long = |name: &str| text(name).parse::<i64>().expect("`validate` takes only numbers for it");
+        let int = |name: &str| text(name).parse::<i32>().expect("`validate` takes only numbers for it");
         let limit = |name: &str| Some(long(name)).filter(|number| *number >= 0);
         let internal = |name: &str| text(name).parse::<i32>().ok();
         let policy = text("cleanup.policy");

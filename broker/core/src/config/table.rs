@@ -9,7 +9,8 @@ pub struct ConfigDefinition {
     pub name: &'static str,
     /// The type of its values.
     pub kind: ConfigType,
-    /// The value when neither the topic nor the broker sets it, as text; empty for what has none then, if it is a number.
+    /// The value when neither the topic nor the broker sets it, as text; empty for what has none then, if it
+    /// is a number.
     pub default: &'static str,
     /// The broker settings that give topics another default, the strongest first.
     pub synonyms: &'static [Synonym],
@@ -81,8 +82,8 @@ impl ConfigDefinition {
         !self.default.is_empty() || matches!(self.kind, ConfigType::String | ConfigType::List)
     }
 
-    /// The setting by which brokers get another default of this topic configuration while they run: of its synonyms the
-    /// strongest, unless what acks=all means would change under those who rely on it.
+    /// The setting by which brokers get another default of this topic configuration while they run: of its
+    /// synonyms the strongest, unless what acks=all means would change under those who rely on it.
     pub fn dynamic_synonym(&self) -> Option<&'static str> {
         let strongest = self.synonyms.first().filter(|synonym| synonym.scale == 1)?;
         (strongest.name != "ottla.ack.durability").then_some(strongest.name)
@@ -438,8 +439,8 @@ pub static TOPIC_CONFIGS: &[ConfigDefinition] = &[
     },
 ];
 
-/// What can be set on brokers while they run, on one or on all of them, by name: how much replication takes, and what topics
-/// have that don't set it themselves.
+/// What can be set on brokers while they run, on one or on all of them, by name: how much replication takes,
+/// and what topics have that don't set it themselves.
 pub static BROKER_CONFIGS: LazyLock<Vec<ConfigDefinition>> = LazyLock::new(|| {
     let of_topics = TOPIC_CONFIGS.iter().filter_map(|definition| {
         let name = definition.dynamic_synonym()?;

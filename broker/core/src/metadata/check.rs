@@ -92,7 +92,8 @@ impl MetadataImage {
         if !partition.isr.contains(&leader) {
             return Err(format!("leader {leader} is not in sync"));
         }
-        // Metadata from before there was replication may have replicas in sync that are offline, without a leader.
+        // Metadata from before there was replication may have replicas in sync that are offline, without a
+        // leader.
         match partition.isr.iter().find(|id| !online(id)) {
             Some(offline) => Err(format!("{offline} is in sync and fenced, or has another disk")),
             None => Ok(()),

@@ -64,8 +64,8 @@ pub struct RegisterBroker {
     pub control_address: String,
     /// `broker.rack`.
     pub rack: Option<String>,
-    /// The process before this one closed the disk in order, so all that it wrote is there. Without that, topics
-    /// with `ack.durability=written` don't trust the replica.
+    /// The process before this one closed the disk in order, so all that it wrote is there. Without that,
+    /// topics with `ack.durability=written` don't trust the replica.
     #[serde(default)]
     pub clean_shutdown: bool,
     /// `min.insync.replicas`, if it is configured; the cluster's default from now on.
@@ -115,8 +115,9 @@ pub struct UnfenceBroker {
     pub epoch: BrokerEpoch,
 }
 
-/// A broker is about to stop: its leaderships go to others, and it leaves the ISRs that are large enough without it.
-/// It stays in service for what only it can lead, until it is fenced; the reply says how much that is.
+/// A broker is about to stop: its leaderships go to others, and it leaves the ISRs that are large enough
+/// without it. It stays in service for what only it can lead, until it is fenced; the reply says how much
+/// that is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ControlledShutdown {
     /// The broker.

@@ -39,7 +39,8 @@ pub struct MetadataImage {
     pub index: Index,
     /// What topics have that don't say otherwise, where it is a matter of the whole cluster.
     pub defaults: ClusterDefaults,
-    /// What was set on brokers while they ran, of one or (none) of all of them; see [`crate::config::BROKER_CONFIGS`].
+    /// What was set on brokers while they ran, of one or (none) of all of them; see
+    /// [`crate::config::BROKER_CONFIGS`].
     pub broker_configs: OrdMap<Option<BrokerId>, BTreeMap<String, String>>,
 }
 
@@ -93,8 +94,8 @@ impl MetadataImage {
         self.topics.get(self.topic_ids.get(name)?)
     }
 
-    /// The topics that differ from those of `before`: as they were, if they were, and as they are, if they are. What
-    /// both images share isn't looked at.
+    /// The topics that differ from those of `before`: as they were, if they were, and as they are, if they
+    /// are. What both images share isn't looked at.
     pub fn topics_changed_since<'a>(
         &'a self,
         before: &'a Self,
@@ -106,7 +107,8 @@ impl MetadataImage {
         })
     }
 
-    /// Every partition. A command about few topics has no use for it: that would cost the more the more there are.
+    /// Every partition. A command about few topics has no use for it: that would cost the more the more there
+    /// are.
     pub(super) fn every_partition(
         &self,
     ) -> impl Iterator<Item = (&Arc<TopicImage>, PartitionIndex, &PartitionImage)> {
@@ -135,17 +137,18 @@ impl MetadataImage {
     /// How many replicas must be in sync for records of `partition` to be acknowledged and seen: the topic's
     /// `min.insync.replicas`, else the cluster's, but never more than the partition has replicas.
     ///
-    /// The controller (who stays eligible to lead?) and the leader (may the high watermark move?) both go by it.
-    /// Replicas that a reassignment adds don't count before it is complete: a topic that grows from one replica to
-    /// three is acknowledged by one until then.
+    /// The controller (who stays eligible to lead?) and the leader (may the high watermark move?) both go by
+    /// it. Replicas that a reassignment adds don't count before it is complete: a topic that grows from one
+    /// replica to three is acknowledged by one until then.
     pub fn min_insync_replicas(&self, topic: &TopicImage, partition: &PartitionImage) -> usize {
         self.configured_min_insync_replicas(topic).min(partition.replication_factor()).max(1)
     }
 
     pub(super) fn configured_min_insync_replicas(&self, topic: &TopicImage) -> usize {
-        let own = topic.config.get("min.insync.replicas").and_then(|value| value.trim().parse().ok());
-        let of_all = || self.broker_configs.get(&None)?.get("min.insync.replicas")?.trim().parse().ok();
-        own.or_else(of_all).unwrap_or(self.defaults.min_insync_replicas)
+        let set_on_brokers = self.broker_configs.get(&None);
+        min_insync_replicas_in(&topic.config)
+            .or_else(|| min_insync_replicas_in(set_on_brokers?))
+            .unwrap_or(self.defaults.min_insync_replicas)
     }
 
     /// Whether acks=all of `topic` promises the page cache only: `ack.durability` is `written`.
@@ -157,13 +160,14 @@ impl MetadataImage {
         }
     }
 
-    /// What is in force on a broker of what can be set while it runs: its own value, else that of all brokers, else the
-    /// default.
+    /// What is in force on a broker of what can be set while it runs: its own value, else that of all
+    /// brokers, else the default.
     ///
     /// # Panics
     /// When there is no such configuration; see [`crate::config::BROKER_CONFIGS`].
     pub fn broker_config(&self, id: BrokerId, name: &str) -> &str {
-        let default = crate::config::broker_definition(name).expect("a configuration of brokers").default;
+        let default =
+            crate::config::broker_definition(name).expect("callers name what BROKER_CONFIGS has").default;
         self.set_on_broker(id, name).unwrap_or(default)
     }
 
@@ -179,8 +183,8 @@ impl MetadataImage {
         self.defaults.replication_factor.unwrap_or_else(|| REPLICATION_FACTOR.min(brokers.max(1)))
     }
 
-    /// Whether `broker` holds a replica of `partition`, is live, and still has the disk that the replica was put on.
-    /// Only then may it lead or be in sync.
+    /// Whether `broker` holds a replica of `partition`, is live, and still has the disk that the replica was
+    /// put on. Only then may it lead or be in sync.
     pub fn is_replica_online(&self, partition: &PartitionImage, broker: BrokerId) -> bool {
         let position = partition.replicas.iter().position(|id| *id == broker);
         position.is_some_and(|position| self.is_online(partition, position))
@@ -199,11 +203,12 @@ impl MetadataImage {
 
     /// The replicas of `partition` that can't be reached or whose disk is gone.
     pub fn offline_replicas(&self, partition: &PartitionImage) -> Vec<BrokerId> {
-        let offline = |&(position, _): &(usize, &BrokerId)| !self.is_online(partition, position);
-        partition.replicas.iter().enumerate().filter(offline).map(|(_, id)| *id).collect()
+        let replicas = partition.replicas.iter().enumerate();
+        replicas.filter(|(position, _)| !self.is_online(partition, *position)).map(|(_, id)| *id).collect()
     }
 
-    /// The partitions that have a replica on this disk of this broker: exactly those that it must hold logs of.
+    /// The partitions that have a replica on this disk of this broker: exactly those that it must hold logs
+    /// of.
     ///
     /// A partition of the broker that was put on another disk is not among them: its records are gone or
     /// elsewhere, and an empty log in their place would hide that.
@@ -214,6 +219,11 @@ impl MetadataImage {
     ) -> impl Iterator<Item = (&Arc<TopicImage>, PartitionIndex, &PartitionImage)> {
         self.every_partition().filter(move |(_, _, partition)| partition.is_on(broker, directory))
     }
+}
+
+/// What a configuration says of `min.insync.replicas`.
+fn min_insync_replicas_in(config: &BTreeMap<String, String>) -> Option<usize> {
+    config.get("min.insync.replicas")?.trim().parse().ok()
 }
 
 /// A registered broker.
@@ -233,7 +243,8 @@ pub struct BrokerImage {
     pub control_address: String,
     /// `broker.rack`.
     pub rack: Option<String>,
-    /// Fenced: silent, stopping, or not yet caught up. It leads nothing, and clients are soon no longer told of it.
+    /// Fenced: silent, stopping, or not yet caught up. It leads nothing, and clients are soon no longer told
+    /// of it.
     pub fenced: bool,
     /// It said that it is stopping. Until it is fenced it hands its leaderships over.
     pub in_controlled_shutdown: bool,
@@ -243,7 +254,8 @@ pub struct BrokerImage {
 }
 
 impl BrokerImage {
-    /// Whether it serves and means to go on: neither fenced nor stopping. Only then a replica on it joins the ISR.
+    /// Whether it serves and means to go on: neither fenced nor stopping. Only then a replica on it joins the
+    /// ISR.
     pub fn is_active(&self) -> bool {
         !self.fenced && !self.in_controlled_shutdown
     }
@@ -330,15 +342,16 @@ impl TopicImage {
 /// A partition's replicas and leader.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionImage {
-    /// The brokers that hold it, the preferred leader first. Distinct, never empty. During a reassignment: those that
-    /// it shall have, then those that are being removed.
+    /// The brokers that hold it, the preferred leader first. Distinct, never empty. During a reassignment:
+    /// those that it shall have, then those that are being removed.
     pub replicas: Vec<BrokerId>,
     /// The disk that each replica was put on, in the order of `replicas`.
     pub directories: Vec<DirectoryId>,
     /// The replicas in sync, in the order of `replicas`. Empty while none is online.
     pub isr: Vec<BrokerId>,
-    /// The replicas that aren't in sync and still have everything that was acknowledged, as the high watermark can't
-    /// have moved since they were: the ISR is below its minimum since then (KIP-966). Any of them may lead.
+    /// The replicas that aren't in sync and still have everything that was acknowledged, as the high
+    /// watermark can't have moved since they were: the ISR is below its minimum since then (KIP-966). Any of
+    /// them may lead.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub elr: Vec<BrokerId>,
     /// Who led before nobody did. None while there is a leader.
@@ -356,8 +369,8 @@ pub struct PartitionImage {
     /// The replicas that a reassignment removes; the end of `replicas`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub removing: Vec<BrokerId>,
-    /// The replicas before the reassignment that is under way, to which it goes back when it is cancelled. Empty without
-    /// one.
+    /// The replicas before the reassignment that is under way, to which it goes back when it is cancelled.
+    /// Empty without one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub original: Vec<BrokerId>,
     /// The last time that an administrator let a replica lead that may lack acknowledged records.
@@ -380,17 +393,17 @@ pub struct UncleanElection {
 
 impl fmt::Display for UncleanElection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let list = |ids: &[BrokerId]| ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let Self { replica, leader_epoch, given_up, empty } = self;
         let what = if *empty { "all records that were here" } else { "the records that it lacks" };
         write!(
             f,
             "broker {replica} leads from epoch {leader_epoch} by an administrator's word: {what} are lost"
         )?;
-        match given_up.as_slice() {
-            [] => Ok(()),
-            some => write!(f, "; broker {} had all that was acknowledged", list(some)),
+        if given_up.is_empty() {
+            return Ok(());
         }
+        let given_up: Vec<String> = given_up.iter().map(ToString::to_string).collect();
+        write!(f, "; broker {} had all that was acknowledged", given_up.join(", "))
     }
 }
 
@@ -418,6 +431,11 @@ impl PartitionImage {
 
     /// The replicas that it has once its reassignment, if any, is complete; the preferred leader first.
     pub fn target(&self) -> &[BrokerId] {
+        assert!(
+            self.removing.len() <= self.replicas.len(),
+            "what is removed is a part of {:?}",
+            self.replicas
+        );
         &self.replicas[..self.replicas.len() - self.removing.len()]
     }
 

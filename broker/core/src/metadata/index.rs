@@ -1,5 +1,5 @@
-//! What an image keeps beside its facts, so that a question about few topics is answered without looking at the others:
-//! what each broker holds, and which names are one in metrics.
+//! What an image keeps beside its facts, so that a question about few topics is answered without looking at
+//! the others: what each broker holds, and which names are one in metrics.
 
 use std::collections::BTreeSet;
 
@@ -38,7 +38,8 @@ impl Index {
 
     pub(super) fn add_topic(&mut self, name: &TopicName) {
         if let Some(metric_name) = metric_name(name.as_str()) {
-            self.metric_names.entry(metric_name).or_default().insert(name.clone());
+            let is_new = self.metric_names.entry(metric_name).or_default().insert(name.clone());
+            assert!(is_new, "topic {name} is added once");
         }
     }
 
@@ -64,7 +65,11 @@ impl Index {
     /// A partition isn't to have these replicas any more.
     pub(super) fn remove_partition(&mut self, target: &[BrokerId]) {
         for (position, id) in target.iter().enumerate() {
-            let load = self.loads.get_mut(id).expect("what is removed was added");
+            let load = self
+                .loads
+                .get_mut(id)
+                .expect("a partition is added before it is removed, so its brokers hold it");
+            assert!(load.replicas > 0 && load.leaders <= load.replicas, "broker {id} has {load:?}");
             load.replicas -= 1;
             load.leaders -= usize::from(position == 0);
             if *load == BrokerLoad::default() {

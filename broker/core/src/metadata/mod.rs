@@ -1,7 +1,8 @@
 //! The cluster's metadata: commands → records → image.
 //!
-//! `MetadataImage::decide` turns a [`Command`] into [`Record`]s and a [`Reply`], or a [`Rejection`], and changes
-//! nothing. `MetadataImage::replay` is the only change. The reply may be told once the records are committed.
+//! `MetadataImage::decide` turns a [`Command`] into [`Record`]s and a [`Reply`], or a [`Rejection`], and
+//! changes nothing. `MetadataImage::replay` is the only change. The reply may be told once the records are
+//! committed.
 
 mod check;
 mod command;

@@ -1,6 +1,7 @@
 //! What the metadata log holds: facts, in the order in which they came true.
 //!
-//! Records are kept as JSON in the log, so fields may be added with a default, but never change their meaning.
+//! Records are kept as JSON in the log, so fields may be added with a default, but never change their
+//! meaning.
 
 use std::collections::BTreeMap;
 
@@ -33,8 +34,8 @@ pub enum Record {
     },
     /// Topics that don't say otherwise have this.
     DefaultsChanged(ClusterDefaults),
-    /// Partitions have other leaders (or none), replicas in sync, or replicas. One record holds all that one cause
-    /// changes. It was called `LeadersChanged` before there was replication.
+    /// Partitions have other leaders (or none), replicas in sync, or replicas. One record holds all that one
+    /// cause changes. It was called `LeadersChanged` before there was replication.
     #[serde(alias = "LeadersChanged")]
     PartitionsChanged(Vec<PartitionChange>),
     /// A topic exists, without partitions yet.

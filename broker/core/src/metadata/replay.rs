@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use ottla_types::{BrokerEpoch, BrokerId, MetadataVersion, TopicId};
 
-use super::image::{MetadataImage, PartitionImage, TopicImage};
+use super::image::{BrokerImage, MetadataImage, PartitionImage, TopicImage};
+use super::index::BrokerLoad;
 use super::record::{BrokerChange, PartitionChange, Record};
 
 impl MetadataImage {
@@ -30,22 +31,14 @@ impl MetadataImage {
     /// would spread it.
     pub fn replay(&mut self, record: &Record) {
         match record {
-            Record::BrokerRegistered(broker) => {
-                // In a snapshot the epochs are issued first; live, a registration starts fenced.
-                assert!(
-                    broker.fenced || broker.epoch < self.next_broker_epoch,
-                    "{} starts fenced",
-                    broker.id
-                );
-                self.next_broker_epoch = self.next_broker_epoch.max(BrokerEpoch(broker.epoch.0 + 1));
-                self.brokers.insert(broker.id, Arc::new(broker.clone()));
-            }
+            Record::BrokerRegistered(broker) => self.register(broker),
             Record::BrokerChanged(change) => self.change_broker(change),
             Record::BrokerUnregistered { id } => {
                 assert!(
                     self.brokers.remove(id).is_some_and(|broker| broker.fenced),
                     "{id} was out of service"
                 );
+                assert_eq!(self.index.load(*id), BrokerLoad::default(), "who is forgotten holds nothing");
                 self.broker_configs.remove(&Some(*id));
             }
             Record::BrokerConfigured { id, config } if config.is_empty() => {
@@ -66,15 +59,22 @@ impl MetadataImage {
                 assert!(old_topic.is_none(), "topic id {id} is used again");
             }
             Record::PartitionsCreated { topic, partitions } => {
+                for new in partitions {
+                    assert_eq!(new.replicas.len(), new.directories.len(), "each replica is on a disk");
+                }
                 self.topic_mut(*topic).partitions.extend_from_slice(partitions);
                 self.partition_count += partitions.len();
                 partitions.iter().for_each(|partition| self.index.add_partition(partition.target()));
             }
             Record::TopicConfigured { topic, config } => self.topic_mut(*topic).config.clone_from(config),
             Record::TopicDeleted { topic } => {
-                let topic = self.topics.remove(topic).expect("a deleted topic existed");
+                let topic = self
+                    .topics
+                    .remove(topic)
+                    .expect("decided on an image that has the topic, and replayed on the same");
                 let id = self.topic_ids.remove(&topic.name);
                 assert_eq!(id, Some(topic.id), "names and ids agree");
+                assert!(self.partition_count >= topic.partitions.len(), "partitions are counted");
                 self.partition_count -= topic.partitions.len();
                 self.index.remove_topic(&topic.name);
                 topic.partitions.iter().for_each(|partition| self.index.remove_partition(partition.target()));
@@ -90,12 +90,32 @@ impl MetadataImage {
         }
     }
 
-    fn topic_mut(&mut self, id: TopicId) -> &mut TopicImage {
-        Arc::make_mut(self.topics.get_mut(&id).expect("a record's topic exists"))
+    fn register(&mut self, broker: &BrokerImage) {
+        let BrokerImage { id, epoch, fenced, .. } = *broker;
+        // In a snapshot the epochs are issued first; live, a registration starts fenced.
+        assert!(fenced || epoch < self.next_broker_epoch, "{id} starts fenced");
+        self.next_broker_epoch = self.next_broker_epoch.max(BrokerEpoch(epoch.0 + 1));
+        let before = self.brokers.insert(id, Arc::new(broker.clone()));
+        assert!(
+            before.is_none_or(|before| before.epoch < epoch),
+            "each registration of {id} has a newer epoch"
+        );
     }
 
-    fn broker_mut(&mut self, id: BrokerId) -> &mut super::BrokerImage {
-        Arc::make_mut(self.brokers.get_mut(&id).expect("a record's broker exists"))
+    fn topic_mut(&mut self, id: TopicId) -> &mut TopicImage {
+        Arc::make_mut(
+            self.topics
+                .get_mut(&id)
+                .expect("decided on an image that has the topic, and replayed on the same"),
+        )
+    }
+
+    fn broker_mut(&mut self, id: BrokerId) -> &mut BrokerImage {
+        Arc::make_mut(
+            self.brokers
+                .get_mut(&id)
+                .expect("decided on an image that has the broker, and replayed on the same"),
+        )
     }
 
     fn change_broker(&mut self, change: &BrokerChange) {
@@ -107,7 +127,8 @@ impl MetadataImage {
     }
 
     fn change(&mut self, change: &PartitionChange) {
-        let index = usize::try_from(change.partition.0).expect("a partition's index isn't negative");
+        let index =
+            usize::try_from(change.partition.0).expect("decided on a partition, whose index isn't negative");
         let partition: &mut PartitionImage = &mut self.topic_mut(change.topic).partitions[index];
         assert!(change.leader_epoch >= partition.leader_epoch, "leader epochs never fall");
         assert!(
@@ -115,6 +136,10 @@ impl MetadataImage {
             "another leader has another epoch"
         );
         assert!(change.partition_epoch > partition.partition_epoch, "partition epochs only grow");
+        assert!(
+            change.leader.is_none_or(|leader| change.isr.contains(&leader)),
+            "who leads is in sync: {change:?}"
+        );
         partition.leader = change.leader;
         partition.isr.clone_from(&change.isr);
         partition.elr.clone_from(&change.elr);
@@ -126,6 +151,7 @@ impl MetadataImage {
         }
         if let Some(moved) = &change.replicas {
             let before = partition.target().to_vec();
+            assert_eq!(moved.replicas.len(), moved.directories.len(), "each replica is on a disk");
             partition.replicas.clone_from(&moved.replicas);
             partition.directories.clone_from(&moved.directories);
             partition.adding.clone_from(&moved.adding);

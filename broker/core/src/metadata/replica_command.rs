@@ -49,7 +49,8 @@ pub enum AlterPartitionError {
     UnknownPartition,
     /// FENCED_LEADER_EPOCH: another leader was elected.
     FencedLeaderEpoch,
-    /// NOT_CONTROLLER: the leader knows an epoch that this controller doesn't, which is no controller any more.
+    /// NOT_CONTROLLER: the leader knows an epoch that this controller doesn't, which is no controller any
+    /// more.
     NotController,
     /// INVALID_UPDATE_VERSION: the partition changed since the state that this follows.
     InvalidUpdateVersion,
@@ -103,7 +104,8 @@ pub struct Election {
 pub enum ElectionKind {
     /// The first one, if it is in sync.
     Preferred,
-    /// This one, although it may lack acknowledged records, as none that has them is online. An administrator's word.
+    /// This one, although it may lack acknowledged records, as none that has them is online. An
+    /// administrator's word.
     Unclean {
         /// The replica's broker.
         replica: BrokerId,

@@ -42,12 +42,13 @@ impl Assignment {
         let partition = topic.partition(index)?;
         let min_insync_replicas = image.min_insync_replicas(topic, partition);
         assert!(min_insync_replicas > 0, "at least the leader is in sync");
-        let peer = |(position, broker): (usize, &BrokerId)| peer(image, partition, position, *broker);
+        assert_eq!(partition.directories.len(), partition.replicas.len(), "each replica is on a disk");
+        let replicas = partition.replicas.iter().enumerate();
         Some(Self {
             leader: partition.leader,
             leader_epoch: partition.leader_epoch,
             partition_epoch: partition.partition_epoch,
-            replicas: partition.replicas.iter().enumerate().map(peer).collect(),
+            replicas: replicas.map(|(position, id)| peer(image, partition, position, *id)).collect(),
             isr: partition.isr.clone(),
             min_insync_replicas,
         })
@@ -60,7 +61,11 @@ impl Assignment {
 
     /// Whether so few are in sync that nothing is acknowledged.
     pub fn is_under_minimum(&self) -> bool {
-        self.isr.len() < self.min_insync_replicas && !planted(PlantedBug::IgnoreMinInsyncReplicas)
+        self.isr.len() < self.minimum_that_counts()
+    }
+
+    fn minimum_that_counts(&self) -> usize {
+        if planted(PlantedBug::IgnoreMinInsyncReplicas) { 0 } else { self.min_insync_replicas }
     }
 }
 

@@ -13,14 +13,16 @@ impl Replica {
         let (Role::Follower(follower), Some(assignment)) = (&self.role, &self.assignment) else {
             return None;
         };
-        if log.synced < log.end && !planted(PlantedBug::FetchBeforeSync) {
+        log.assert_in_order();
+        assert_eq!(assignment.leader, Some(follower.leader), "a follower follows the leader of its state");
+        if !is_synced_enough(log) {
             return None;
         }
         Some(FetchSpec {
             leader: follower.leader,
             leader_epoch: assignment.leader_epoch,
             fetch_offset: log.end,
-            last_epoch: last_epoch.filter(|_| !planted(PlantedBug::AskWithoutLastEpoch)),
+            last_epoch: named_epoch(last_epoch),
             log_start: log.start,
             high_watermark: self.high_watermark,
         })
@@ -33,6 +35,7 @@ impl Replica {
         log: LogFacts,
         end_offset_for: impl Fn(LeaderEpoch) -> Option<(LeaderEpoch, Offset)>,
     ) -> FollowerStep {
+        log.assert_in_order();
         let Role::Follower(follower) = &self.role else { return FollowerStep::Ignore };
         let asked = &answer.asked;
         // The log may have been cut since and have grown to the same end again, in another epoch: what the
@@ -41,34 +44,48 @@ impl Replica {
         let is_current = asked.leader == follower.leader
             && asked.leader_epoch == self.leader_epoch()
             && asked.fetch_offset == log.end
-            && (asked.last_epoch == last_epoch
-                || planted(PlantedBug::AcceptAnswerOnOlderLog)
-                || planted(PlantedBug::AskWithoutLastEpoch));
-        if !is_current && !planted(PlantedBug::AcceptStaleFetchAnswer) {
+            && is_last_epoch(asked.last_epoch, last_epoch);
+        if is_ignored(is_current) {
             return FollowerStep::Ignore;
         }
+        if let Some(step) = self.planted_step(answer.verdict) {
+            return step;
+        }
         match answer.verdict {
-            FetchVerdict::Read if planted(PlantedBug::AcceptBatchesOfLaterEpoch) => {
-                FollowerStep::Append(LeaderEpoch(i32::MAX))
-            }
             FetchVerdict::Read => FollowerStep::Append(asked.leader_epoch),
             FetchVerdict::BehindLogStart if answer.log_start > log.end => {
                 FollowerStep::Reset(answer.log_start)
             }
             FetchVerdict::BehindLogStart => FollowerStep::Ignore,
-            FetchVerdict::Diverging { .. } if planted(PlantedBug::SkipTruncation) => FollowerStep::Ignore,
-            FetchVerdict::Diverging { .. } if planted(PlantedBug::TruncateToHighWatermark) => {
-                FollowerStep::Truncate(self.high_watermark)
-            }
             FetchVerdict::Diverging { epoch, end_offset } => {
                 truncation(epoch, end_offset, log, end_offset_for)
             }
         }
     }
 
+    /// What a planted bug does with a verdict, if one is on.
+    fn planted_step(&self, verdict: FetchVerdict) -> Option<FollowerStep> {
+        match verdict {
+            FetchVerdict::Read if planted(PlantedBug::AcceptBatchesOfLaterEpoch) => {
+                Some(FollowerStep::Append(LeaderEpoch(i32::MAX)))
+            }
+            FetchVerdict::Diverging { .. } if planted(PlantedBug::SkipTruncation) => {
+                Some(FollowerStep::Ignore)
+            }
+            FetchVerdict::Diverging { .. } if planted(PlantedBug::TruncateToHighWatermark) => {
+                Some(FollowerStep::Truncate(self.high_watermark))
+            }
+            _ => None,
+        }
+    }
+
     /// An answer's records are in the log, or there were none; `log` is the log now. The high watermark
     /// follows as far as the log is synced, now or by [`Replica::on_synced`].
     pub fn on_appended(&mut self, answer: &FetchAnswer, log: LogFacts) -> Change {
+        assert!(
+            answer.asked.leader_epoch <= self.leader_epoch(),
+            "nothing was asked in an epoch that hasn't begun here"
+        );
         let epoch = self.leader_epoch();
         match &mut self.role {
             Role::Follower(follower) if answer.asked.leader_epoch == epoch => {
@@ -82,6 +99,7 @@ impl Replica {
     /// Where the log is to begin by the leader's word, if that is later than it does: the leader has let go
     /// what is before, which all in sync have.
     pub fn start_by(&self, answer: &FetchAnswer, log: LogFacts) -> Option<Offset> {
+        log.assert_in_order();
         let follows =
             matches!(&self.role, Role::Follower(follower) if follower.leader == answer.asked.leader);
         let start = answer.log_start.min(answer.high_watermark).min(log.synced);
@@ -91,10 +109,36 @@ impl Replica {
     /// The log was cut. Returns whether something below the high watermark is gone, which only an
     /// administrator's unclean election or damage can bring about.
     pub fn on_truncated(&mut self, log: LogFacts) -> bool {
+        log.assert_in_order();
         let is_lost = log.end < self.high_watermark;
         self.high_watermark = self.high_watermark.min(log.end).max(log.start);
         is_lost
     }
+}
+
+/// A follower asks once all of its log is synced, as the fetch offset acknowledges it.
+fn is_synced_enough(log: LogFacts) -> bool {
+    log.synced >= log.end || planted(PlantedBug::FetchBeforeSync)
+}
+
+/// What a follower says of the epoch of its last record.
+fn named_epoch(last_epoch: Option<LeaderEpoch>) -> Option<LeaderEpoch> {
+    if planted(PlantedBug::AskWithoutLastEpoch) { None } else { last_epoch }
+}
+
+/// Whether the log's last epoch is still the one that was named.
+fn is_last_epoch(asked: Option<LeaderEpoch>, last_epoch: Option<LeaderEpoch>) -> bool {
+    asked == named_epoch(last_epoch) || planted(PlantedBug::AcceptAnswerOnOlderLog)
+}
+
+/// Answers to what isn't asked any more say nothing.
+fn is_ignored(is_current: bool) -> bool {
+    !is_current && !planted(PlantedBug::AcceptStaleFetchAnswer)
+}
+
+/// The end of what both logs have of an epoch that each has.
+fn common_end(own_end: Offset, leader_end: Offset) -> Offset {
+    if planted(PlantedBug::KeepBehindOwnEpoch) { leader_end } else { own_end.min(leader_end) }
 }
 
 /// Where this log parts from the leader's, as far as this answer tells. It may take several.
@@ -113,8 +157,7 @@ fn truncation(
         };
     }
     let offset = match end_offset_for(epoch) {
-        Some((found, _)) if found == epoch && planted(PlantedBug::KeepBehindOwnEpoch) => end_offset,
-        Some((found, own_end)) if found == epoch => own_end.min(end_offset),
+        Some((found, own_end)) if found == epoch => common_end(own_end, end_offset),
         // Of an epoch that the leader named nothing is here: what is of later ones goes, and it is asked
         // again.
         Some((_, own_end)) => own_end,

@@ -1,4 +1,5 @@
-//! When a leader's log had which end: a follower lags by the age of the oldest record that it hasn't acknowledged.
+//! When a leader's log had which end: a follower lags by the age of the oldest record that it hasn't
+//! acknowledged.
 
 use std::collections::VecDeque;
 
@@ -6,18 +7,22 @@ use ottla_types::{Offset, PlantedBug, planted};
 
 /// So finely the longest lag that is let pass is resolved.
 const STEPS: u64 = 64;
+/// No more samples are kept. Steps are rounded down to whole milliseconds, so there may be nearly twice as
+/// many.
+const SAMPLES_MAX: usize = 2 * STEPS as usize + 4;
 /// What an idle partition may keep allocated.
 const IDLE_SAMPLES_MAX: usize = 4;
 
-/// A few samples of a log's end. They reach back as far as the longest lag that is let pass, so there are never more than
-/// some 70, and none where all followers have everything.
+/// A few samples of a log's end. They reach back as far as the longest lag that is let pass, so there are
+/// never more than some 70, and none where all followers have everything.
 #[derive(Clone, Debug)]
 pub(super) struct EndTimes {
     /// The longest lag that is let pass, in ms.
     lag_max_ms: u64,
     /// The log's end, and the end of the step in which it was that; both rise.
     samples: VecDeque<(Offset, u64)>,
-    /// Records before this one came before the first sample, nobody knows when: all followers of that time had them.
+    /// Records before this one came before the first sample, nobody knows when: all followers of that time
+    /// had them.
     unknown_before: Offset,
 }
 
@@ -26,7 +31,8 @@ impl EndTimes {
         Self { lag_max_ms, samples: VecDeque::new(), unknown_before: Offset(0) }
     }
 
-    /// The log has this end now. Less than a sample says is old news, as appends may overtake each other on their way here.
+    /// The log has this end now. Less than a sample says is old news, as appends may overtake each other on
+    /// their way here.
     pub(super) fn note(&mut self, end: Offset, now_ms: u64) {
         // Rounded up, so that no record is ever thought older than it is.
         let at = now_ms.next_multiple_of((self.lag_max_ms / STEPS).max(1));
@@ -38,6 +44,7 @@ impl EndTimes {
                 self.samples.push_back((end, at));
             }
         }
+        assert!(self.samples.len() <= SAMPLES_MAX, "samples as old as the longest lag are forgotten");
     }
 
     /// Who hasn't acknowledged what the second sample says lags for too long by that one, too.
@@ -51,8 +58,8 @@ impl EndTimes {
         now_ms.saturating_sub(at) > self.lag_max_ms
     }
 
-    /// To be called now and then with the log's end, whether it was noted or not, and how much all followers have; none
-    /// if there are none.
+    /// To be called now and then with the log's end, whether it was noted or not, and how much all followers
+    /// have; none if there are none.
     pub(super) fn tidy(&mut self, end: Offset, acknowledged: Option<Offset>, now_ms: u64) {
         if acknowledged.is_none_or(|acknowledged| acknowledged >= end) {
             self.samples = VecDeque::new();
@@ -68,15 +75,19 @@ impl EndTimes {
 
     /// Whether who has acknowledged all before this offset lags for too long.
     pub(super) fn lags(&self, acknowledged: Offset, now_ms: u64) -> bool {
+        self.oldest_lacking(acknowledged).is_some_and(|(_, at)| self.is_too_old(*at, now_ms))
+    }
+
+    /// The first sample of records that are lacking.
+    fn oldest_lacking(&self, acknowledged: Offset) -> Option<&(Offset, u64)> {
         let mut lacking = self.samples.iter().filter(|(end, _)| *end > acknowledged);
-        let oldest = if planted(PlantedBug::LagByNewestRecord) {
-            lacking.next_back()
-        } else if planted(PlantedBug::LagUntilAllIsThere) {
-            lacking.next().and(self.samples.front())
-        } else {
-            lacking.next()
-        };
-        oldest.is_some_and(|(_, at)| self.is_too_old(*at, now_ms))
+        if planted(PlantedBug::LagByNewestRecord) {
+            return lacking.next_back();
+        }
+        if planted(PlantedBug::LagUntilAllIsThere) {
+            return lacking.next().and(self.samples.front());
+        }
+        lacking.next()
     }
 
     /// Whether it is known how old the records are that who has acknowledged all before this offset lacks.

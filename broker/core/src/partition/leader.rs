@@ -1,7 +1,9 @@
 //! The leader's side: what a replica does with clients' records and followers' fetches, and which replicas in
 //! sync it proposes.
 
-use ottla_types::{BrokerId, LeaderEpoch, Offset, PlantedBug, planted};
+use std::cmp::Ordering;
+
+use ottla_types::{BrokerEpoch, BrokerId, LeaderEpoch, Offset, PlantedBug, planted};
 
 use super::assignment::{Assignment, Peer};
 use super::leader_state::{
@@ -29,26 +31,22 @@ impl Replica {
     /// Whether the record at `offset`, which was appended here as the leader of `epoch`, may be acknowledged.
     pub fn committed(&self, offset: Offset, epoch: LeaderEpoch) -> Committed {
         let (Role::Leader(_), Some(assignment)) = (&self.role, &self.assignment) else {
-            return if planted(PlantedBug::AcknowledgeAfterDeposed) {
-                Committed::Yes
-            } else {
-                Committed::Unknown
-            };
+            return word_of_a_deposed_leader();
         };
-        let is_reached = if planted(PlantedBug::AcknowledgeAtHighWatermark) {
-            self.high_watermark >= offset
-        } else {
-            self.high_watermark > offset
-        };
-        if assignment.leader_epoch != epoch && !planted(PlantedBug::AcknowledgeInOtherEpoch) {
+        if !is_of_epoch(assignment, epoch) {
             Committed::Unknown
-        } else if is_reached {
+        } else if self.is_below_high_watermark(offset) {
             Committed::Yes
         } else if assignment.is_under_minimum() {
             Committed::UnderMinimum
         } else {
             Committed::Waiting
         }
+    }
+
+    fn is_below_high_watermark(&self, offset: Offset) -> bool {
+        self.high_watermark > offset
+            || (planted(PlantedBug::AcknowledgeAtHighWatermark) && self.high_watermark == offset)
     }
 
     /// Whether all that earlier leaders acknowledged is below the high watermark, so that it can be told as
@@ -81,7 +79,8 @@ impl Replica {
         now_ms: u64,
     ) -> Result<(FetchVerdict, Change), FetchRefusal> {
         self.check_fetch(fetch)?;
-        if let Some(verdict) = diverges(fetch, log, end_offset_for) {
+        log.assert_in_order();
+        if let Some(verdict) = diverges(fetch, log, end_offset_for).filter(|_| checks_divergence()) {
             return Ok((verdict, Change::default()));
         }
         if fetch.fetch_offset < log.start {
@@ -100,23 +99,15 @@ impl Replica {
         let (Role::Leader(leader), Some(assignment)) = (&self.role, &self.assignment) else {
             return Err(FetchRefusal::NotLeader);
         };
-        if fetch.leader_epoch != assignment.leader_epoch && !planted(PlantedBug::SkipFetchEpochCheck) {
-            return Err(if fetch.leader_epoch < assignment.leader_epoch {
-                FetchRefusal::FencedLeaderEpoch
-            } else {
-                FetchRefusal::UnknownLeaderEpoch
-            });
-        }
+        assert_eq!(assignment.leader, Some(self.me), "who leads is the leader of the state that it follows");
+        check_leader_epoch(fetch, assignment)?;
         let peer = assignment.peer(fetch.broker).ok_or(FetchRefusal::NotReplica)?;
-        if peer.directory != fetch.directory && !planted(PlantedBug::AcceptForeignDirectoryInFetch) {
+        if !is_on_recorded_disk(fetch, peer) {
             return Err(FetchRefusal::NotReplica);
         }
         let known = leader.followers.get(&fetch.broker).map(|progress| progress.broker_epoch);
         let newest = peer.broker_epoch.max(known);
-        if newest > Some(fetch.broker_epoch) && !planted(PlantedBug::AcceptStaleBrokerEpochInFetch) {
-            return Err(FetchRefusal::StaleBrokerEpoch);
-        }
-        Ok(())
+        if is_older_registration(fetch, newest) { Err(FetchRefusal::StaleBrokerEpoch) } else { Ok(()) }
     }
 
     /// Proposes that this follower joins, if it may and nothing else is under way.
@@ -147,6 +138,7 @@ impl Replica {
     /// Proposes that members leave that have lagged for too long, and others join that may. Call it now and
     /// then.
     pub fn on_tick(&mut self, log: LogFacts, now_ms: u64) -> Option<IsrProposal> {
+        log.assert_in_order();
         let (me, high_watermark) = (self.me, self.high_watermark);
         let (Role::Leader(leader), Some(assignment)) = (&mut self.role, &self.assignment) else {
             return None;
@@ -158,13 +150,17 @@ impl Replica {
         if leader.pending.is_some() {
             return None;
         }
-        let stays = |peer: &&Peer| match assignment.isr.contains(&peer.broker) {
-            _ if peer.broker == me => true,
-            true => !leader.lags(peer.broker, now_ms),
-            false => leader.may_join(peer, high_watermark, now_ms),
-        };
-        let members: Vec<BrokerId> =
-            assignment.replicas.iter().filter(stays).map(|peer| peer.broker).collect();
+        let mut members: Vec<BrokerId> = Vec::new();
+        for peer in &assignment.replicas {
+            let is_member = match assignment.isr.contains(&peer.broker) {
+                _ if peer.broker == me => true,
+                true => !leader.lags(peer.broker, now_ms),
+                false => leader.may_join(peer, high_watermark, now_ms),
+            };
+            if is_member {
+                members.push(peer.broker);
+            }
+        }
         let same =
             members.len() == assignment.isr.len() && members.iter().all(|id| assignment.isr.contains(id));
         if same {
@@ -197,12 +193,53 @@ impl Replica {
 
 /// Members whose registration isn't known are left out: they can't be in sync.
 fn proposal(assignment: &Assignment, members: impl Iterator<Item = BrokerId>) -> Option<IsrProposal> {
-    let known = |id: BrokerId| Some((id, assignment.peer(id)?.broker_epoch?));
     Some(IsrProposal {
         leader_epoch: assignment.leader_epoch,
         partition_epoch: assignment.partition_epoch,
-        isr: members.filter_map(known).collect(),
+        isr: members.filter_map(|id| Some((id, assignment.peer(id)?.broker_epoch?))).collect(),
     })
+}
+
+/// What a replica says of a record that it appended as the leader, and isn't any more.
+fn word_of_a_deposed_leader() -> Committed {
+    if planted(PlantedBug::AcknowledgeAfterDeposed) { Committed::Yes } else { Committed::Unknown }
+}
+
+fn is_of_epoch(assignment: &Assignment, epoch: LeaderEpoch) -> bool {
+    assignment.leader_epoch == epoch || planted(PlantedBug::AcknowledgeInOtherEpoch)
+}
+
+/// A follower is answered only in the epoch of this leader.
+fn check_leader_epoch(fetch: &FollowerFetch, assignment: &Assignment) -> Result<(), FetchRefusal> {
+    match fetch.leader_epoch.cmp(&assignment.leader_epoch) {
+        _ if planted(PlantedBug::SkipFetchEpochCheck) => Ok(()),
+        Ordering::Equal => Ok(()),
+        Ordering::Less => Err(FetchRefusal::FencedLeaderEpoch),
+        Ordering::Greater => Err(FetchRefusal::UnknownLeaderEpoch),
+    }
+}
+
+fn is_on_recorded_disk(fetch: &FollowerFetch, peer: &Peer) -> bool {
+    fetch.directory == peer.directory || planted(PlantedBug::AcceptForeignDirectoryInFetch)
+}
+
+fn is_older_registration(fetch: &FollowerFetch, newest: Option<BrokerEpoch>) -> bool {
+    Some(fetch.broker_epoch) < newest && !planted(PlantedBug::AcceptStaleBrokerEpochInFetch)
+}
+
+fn checks_divergence() -> bool {
+    !planted(PlantedBug::SkipDivergenceCheck)
+}
+
+/// Whether the leader's greatest epoch up to the follower's last one is that epoch itself (KIP-279).
+fn is_same_epoch(found: LeaderEpoch, last: LeaderEpoch) -> bool {
+    found == last || planted(PlantedBug::CompareOffsetsOnly)
+}
+
+/// Whether a follower has nothing that the leader has: its log ends before that of the leader begins.
+fn ends_before_start(fetch: &FollowerFetch, log: LogFacts) -> bool {
+    fetch.fetch_offset < log.start
+        || (planted(PlantedBug::TrustWhereLogStarts) && fetch.fetch_offset == log.start)
 }
 
 /// What makes the follower's log another one than the leader's, up to its fetch offset.
@@ -211,27 +248,16 @@ fn diverges(
     log: LogFacts,
     end_offset_for: impl Fn(LeaderEpoch) -> Option<(LeaderEpoch, Offset)>,
 ) -> Option<FetchVerdict> {
-    if planted(PlantedBug::SkipDivergenceCheck) {
-        return None;
-    }
     let (epoch, end_offset) = match fetch.last_epoch {
         None if fetch.fetch_offset <= log.end => return None,
         None => (LeaderEpoch(-1), log.end),
         Some(last) => match end_offset_for(last) {
-            Some((epoch, end))
-                if (epoch == last || planted(PlantedBug::CompareOffsetsOnly))
-                    && end >= fetch.fetch_offset =>
-            {
-                return None;
-            }
+            Some((epoch, end)) if is_same_epoch(epoch, last) && end >= fetch.fetch_offset => return None,
             Some(found) => found,
             // The leader's log begins in a later epoch: nothing of the follower's is known to be the same, be
             // it that it ends just there, with records of its own. If it ends before that, it begins anew
             // there in any case.
-            None if fetch.fetch_offset < log.start => return None,
-            None if fetch.fetch_offset == log.start && planted(PlantedBug::TrustWhereLogStarts) => {
-                return None;
-            }
+            None if ends_before_start(fetch, log) => return None,
             None => (LeaderEpoch(-1), log.start),
         },
     };

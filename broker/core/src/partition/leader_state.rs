@@ -20,14 +20,17 @@ pub(super) struct LeaderState {
     began_ms: u64,
     /// When the log had which end.
     pub(super) ends: EndTimes,
+    /// Those that have said something in this epoch.
     pub(super) followers: BTreeMap<BrokerId, FollowerProgress>,
+    /// What was proposed and isn't settled. Invariant: it is based on this epoch and on no later state than
+    /// the one that is followed.
     pub(super) pending: Option<IsrProposal>,
 }
 
 /// How far a follower is, as it said in this epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FollowerProgress {
-    /// Its synced end.
+    /// The end of its log, all of which it has synced. Less than before when the log was cut meanwhile.
     pub acknowledged: Offset,
     /// Its registration when it said so.
     pub broker_epoch: BrokerEpoch,
@@ -55,7 +58,7 @@ pub struct FollowerFetch {
     pub directory: DirectoryId,
     /// The leader epoch that it follows.
     pub leader_epoch: LeaderEpoch,
-    /// Its synced end.
+    /// The end of its log, all of which is synced.
     pub fetch_offset: Offset,
     /// The epoch of its last record; none if it has no records.
     pub last_epoch: Option<LeaderEpoch>,
@@ -129,12 +132,7 @@ impl LeaderState {
 
     /// A proposal is settled once the partition's state is a newer one.
     pub(super) fn on_state(&mut self, partition_epoch: PartitionEpoch) {
-        let is_settled = |pending: &IsrProposal| {
-            pending.partition_epoch < partition_epoch || planted(PlantedBug::SettleProposalsByAnyImage)
-        };
-        if self.pending.as_ref().is_some_and(is_settled) {
-            self.pending = None;
-        }
+        self.pending.take_if(|pending| pending.is_settled_by(partition_epoch));
     }
 
     /// How far the high watermark may be; none while nothing can be said.
@@ -144,41 +142,55 @@ impl LeaderState {
         assignment: &Assignment,
         log: LogFacts,
     ) -> Option<Offset> {
+        assert_eq!(assignment.leader, Some(me), "only the leader works out the high watermark");
         if assignment.is_under_minimum() {
             return None;
         }
-        let mut least = if planted(PlantedBug::CountUnsyncedLeader) { log.end } else { log.synced };
-        let pending = self.pending.iter().flat_map(|pending| &pending.isr).map(|member| member.0);
-        let pending = pending.filter(|_| !planted(PlantedBug::IgnoreJoiningMembers));
-        for member in assignment.isr.iter().copied().chain(pending).filter(|member| *member != me) {
-            let leaves = self.pending.as_ref().is_some_and(|p| p.isr.iter().all(|(id, _)| *id != member));
-            if leaves && planted(PlantedBug::DropLeavingMembersEarly) {
-                continue;
-            }
-            match self.followers.get(&member) {
-                Some(progress) => least = least.min(progress.acknowledged),
-                None if planted(PlantedBug::IgnoreSilentMembers) => {}
-                None => return None,
-            }
+        let mut least = own_acknowledged(log);
+        for member in self.members_that_count(assignment).filter(|member| *member != me) {
+            least = least.min(self.acknowledged(member)?);
         }
         Some(least)
+    }
+
+    /// The members of today, those included whose leaving isn't committed, and those whose joining is
+    /// proposed.
+    fn members_that_count(&self, assignment: &Assignment) -> impl Iterator<Item = BrokerId> {
+        let joining = self.pending.iter().flat_map(|pending| &pending.isr).map(|member| member.0);
+        let joining = joining.filter(|_| !planted(PlantedBug::IgnoreJoiningMembers));
+        let members = assignment.isr.iter().copied().chain(joining);
+        members.filter(|member| !(planted(PlantedBug::DropLeavingMembersEarly) && self.is_leaving(*member)))
+    }
+
+    fn is_leaving(&self, member: BrokerId) -> bool {
+        self.pending.as_ref().is_some_and(|pending| pending.isr.iter().all(|(id, _)| *id != member))
+    }
+
+    /// Up to here a member has acknowledged; none if it hasn't said anything in this epoch.
+    fn acknowledged(&self, member: BrokerId) -> Option<Offset> {
+        let said = self.followers.get(&member).map(|progress| progress.acknowledged);
+        if planted(PlantedBug::IgnoreSilentMembers) { said.or(Some(Offset(i64::MAX))) } else { said }
     }
 
     /// Whether this follower may join those in sync. Who would have to leave again at once doesn't: the high
     /// watermark may be far behind, where too few are in sync.
     pub(super) fn may_join(&self, peer: &Peer, high_watermark: Offset, now_ms: u64) -> bool {
         let Some(progress) = self.followers.get(&peer.broker) else { return false };
-        let reached = |offset: Offset, bug| progress.acknowledged >= offset || planted(bug);
         peer.may_join
             && peer.broker_epoch == Some(progress.broker_epoch)
-            && reached(high_watermark, PlantedBug::JoinBelowHighWatermark)
-            && reached(self.epoch_start, PlantedBug::JoinBelowEpochStart)
-            && (self.keeps_up(progress.acknowledged, now_ms) || planted(PlantedBug::JoinWhileLagging))
+            && has_reached_high_watermark(progress, high_watermark)
+            && self.has_reached_epoch_start(progress)
+            && self.keeps_up(progress.acknowledged, now_ms)
+    }
+
+    fn has_reached_epoch_start(&self, progress: &FollowerProgress) -> bool {
+        progress.acknowledged >= self.epoch_start || planted(PlantedBug::JoinBelowEpochStart)
     }
 
     /// Whether who has acknowledged all before this offset is known to lack nothing that is too old.
     fn keeps_up(&self, acknowledged: Offset, now_ms: u64) -> bool {
-        self.ends.is_age_known(acknowledged) && !self.ends.lags(acknowledged, now_ms)
+        let keeps_up = self.ends.is_age_known(acknowledged) && !self.ends.lags(acknowledged, now_ms);
+        keeps_up || planted(PlantedBug::JoinWhileLagging)
     }
 
     /// Whether this member lags for so long that it holds up the others: what it hasn't acknowledged is too
@@ -189,4 +201,20 @@ impl LeaderState {
             None => self.ends.is_too_long_since(self.began_ms, now_ms),
         }
     }
+}
+
+impl IsrProposal {
+    /// Whether the partition's state is newer than the one that this is based on.
+    fn is_settled_by(&self, partition_epoch: PartitionEpoch) -> bool {
+        self.partition_epoch < partition_epoch || planted(PlantedBug::SettleProposalsByAnyImage)
+    }
+}
+
+/// How much the leader itself has acknowledged: what is on its disk.
+fn own_acknowledged(log: LogFacts) -> Offset {
+    if planted(PlantedBug::CountUnsyncedLeader) { log.end } else { log.synced }
+}
+
+fn has_reached_high_watermark(progress: &FollowerProgress, high_watermark: Offset) -> bool {
+    progress.acknowledged >= high_watermark || planted(PlantedBug::JoinBelowHighWatermark)
 }

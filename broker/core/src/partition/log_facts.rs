@@ -13,3 +13,16 @@ pub struct LogFacts {
     /// `end`.
     pub synced: Offset,
 }
+
+impl LogFacts {
+    /// Asserts what is true of every log.
+    ///
+    /// # Panics
+    /// When the offsets are out of order: whoever took them read them one after the other and didn't clamp
+    /// them.
+    #[track_caller]
+    pub(super) fn assert_in_order(&self) {
+        assert!(self.start.0 >= 0, "{self:?} begins before the first offset there is");
+        assert!(self.start <= self.synced && self.synced <= self.end, "{self:?} is no log");
+    }
+}

@@ -11,6 +11,7 @@ use super::log_facts::LogFacts;
 #[derive(Clone, Debug)]
 pub struct Replica {
     pub(super) me: BrokerId,
+    /// Invariant: not before the log's start. It falls only when the log is cut.
     pub(super) high_watermark: Offset,
     /// How long a member may lag, in ms.
     lag_max_ms: u64,
@@ -57,7 +58,8 @@ impl Change {
     }
 }
 
-/// A high watermark as it is saved for the next start, and by what the log is known again of which it was said.
+/// A high watermark as it is saved for the next start, and by what the log is known again of which it was
+/// said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SavedHighWatermark {
     /// The offset after the last record that was acknowledged.
@@ -72,8 +74,8 @@ impl SavedHighWatermark {
         Self { offset, epoch: epoch_at(Offset(offset.0 - 1)) }
     }
 
-    /// What it says of a log: nothing, which is 0, if there is another record below it. After an unclean election a log may
-    /// have been cut and have grown again since.
+    /// What it says of a log: nothing, which is 0, if there is another record below it. After an unclean
+    /// election a log may have been cut and have grown again since.
     pub fn in_log(self, epoch_at: impl Fn(Offset) -> Option<LeaderEpoch>) -> Offset {
         let is_same = self.epoch.is_some() && epoch_at(Offset(self.offset.0 - 1)) == self.epoch;
         if is_same { self.offset } else { Offset(0) }
@@ -81,10 +83,11 @@ impl SavedHighWatermark {
 }
 
 impl Replica {
-    /// A replica that was just opened. `high_watermark` is the last one that was saved, which the log may not reach any
-    /// more; it counts no further than `log` is synced. Where this leads, who hasn't acknowledged a record that is older
-    /// than `lag_max_ms` isn't in sync.
+    /// A replica that was just opened. `high_watermark` is the last one that was saved, which the log may not
+    /// reach any more; it counts no further than `log` is synced. Where this leads, who hasn't acknowledged a
+    /// record that is older than `lag_max_ms` isn't in sync.
     pub fn new(me: BrokerId, high_watermark: Offset, log: LogFacts, lag_max_ms: u64) -> Self {
+        log.assert_in_order();
         let high_watermark = high_watermark.min(log.synced).max(log.start);
         Self { me, high_watermark, lag_max_ms, assignment: None, role: Role::Offline }
     }
@@ -96,10 +99,12 @@ impl Replica {
 
     /// How far consumers may read here, on the leader as on a follower.
     pub fn read_limit(&self, log: LogFacts) -> Offset {
-        if planted(PlantedBug::ServeBeyondHighWatermark) {
-            return log.end;
-        }
-        self.high_watermark.min(log.end)
+        self.shown_to().min(log.end)
+    }
+
+    /// Consumers are shown what is acknowledged.
+    fn shown_to(&self) -> Offset {
+        if planted(PlantedBug::ServeBeyondHighWatermark) { Offset(i64::MAX) } else { self.high_watermark }
     }
 
     /// The role.
@@ -129,6 +134,9 @@ impl Replica {
         let (old_epoch, old_partition_epoch) = (self.leader_epoch(), self.partition_epoch());
         assert!(new.leader_epoch >= old_epoch, "leader epoch {} after {old_epoch}", new.leader_epoch);
         assert!(new.partition_epoch >= old_partition_epoch, "partition epochs only grow");
+        assert!(new.min_insync_replicas > 0, "the leader itself counts");
+        assert!(new.isr.iter().all(|id| new.peer(*id).is_some()), "who is in sync holds a replica: {new:?}");
+        assert!(new.leader.is_none_or(|leader| new.isr.contains(&leader)), "who leads is in sync: {new:?}");
         let is_new_epoch = new.leader_epoch > old_epoch;
         let is_mine = new.peer(self.me).is_some();
         let mut change = Change::default();
@@ -139,11 +147,7 @@ impl Replica {
             }
             (old, Some(id)) if id == self.me && is_mine => {
                 change.role = true;
-                let kept = match old {
-                    Role::Leader(old) if planted(PlantedBug::KeepAcknowledgementsOfOldEpoch) => Some(old),
-                    _ => None,
-                };
-                Role::Leader(LeaderState::new(log.end, self.lag_max_ms, now_ms, kept))
+                Role::Leader(LeaderState::new(log.end, self.lag_max_ms, now_ms, kept_of(old)))
             }
             (Role::Follower(follower), Some(id)) if id == follower.leader && !is_new_epoch => {
                 Role::Follower(follower)
@@ -167,15 +171,22 @@ impl Replica {
         self.progress(log)
     }
 
-    /// How far records may be let go: only what is acknowledged, as followers may lack the rest, and its producers wait.
+    /// How far records may be let go: only what is acknowledged, as followers may lack the rest, and its
+    /// producers wait.
     pub fn retention_limit(&self, log: LogFacts) -> Offset {
-        let is_unbounded =
-            planted(PlantedBug::RetainPastHighWatermark) || planted(PlantedBug::RetentionBehindPartition);
-        if is_unbounded { log.synced } else { self.high_watermark.min(log.synced) }
+        log.assert_in_order();
+        self.retained_from().min(log.synced)
     }
 
-    /// The log begins later, at [`Self::retention_limit`] at most, or as the leader said: nothing before that is asked
-    /// for any more.
+    /// What isn't acknowledged is retained.
+    fn retained_from(&self) -> Offset {
+        let is_off =
+            planted(PlantedBug::RetainPastHighWatermark) || planted(PlantedBug::RetentionBehindPartition);
+        if is_off { Offset(i64::MAX) } else { self.high_watermark }
+    }
+
+    /// The log begins later, at [`Self::retention_limit`] at most, or as the leader said: nothing before that
+    /// is asked for any more.
     ///
     /// # Panics
     /// When a leader has let go what isn't acknowledged: who waits for it would hear of a success.
@@ -201,7 +212,7 @@ impl Replica {
 
     /// Moves the high watermark as far as it may.
     pub(super) fn progress(&mut self, log: LogFacts) -> Change {
-        assert!(log.start <= log.synced && log.synced <= log.end, "{log:?} is no log");
+        log.assert_in_order();
         let reached = match (&self.role, &self.assignment) {
             (Role::Leader(leader), Some(assignment)) => leader.high_watermark(self.me, assignment, log),
             // Never past what is on this disk: a consumer may read here, and this may be the leader next.
@@ -209,10 +220,20 @@ impl Replica {
             _ => None,
         };
         let Some(reached) = reached else { return Change::default() };
+        assert!(reached <= log.end, "{reached} is acknowledged of a log that ends at {}", log.end);
         let is_further = reached > self.high_watermark;
         if is_further {
             self.high_watermark = reached;
         }
         Change { high_watermark: is_further, ..Change::default() }
+    }
+}
+
+/// What a leader of a new epoch keeps of the one before: nothing, as followers acknowledge anew in each
+/// epoch.
+fn kept_of(old: Role) -> Option<LeaderState> {
+    match old {
+        Role::Leader(old) if planted(PlantedBug::KeepAcknowledgementsOfOldEpoch) => Some(old),
+        _ => None,
     }
 }

@@ -1,6 +1,8 @@
-//! The journal's files: one is written, the one before is kept until its segments are synced, then used again.
+//! The journal's files: one is written, the one before is kept until its segments are synced, then used
+//! again.
 //!
-//! A file is filled with zeros in steps before groups go there, so that a sync of it changes no size and no extent.
+//! A file is filled with zeros in steps before groups go there, so that a sync of it changes no size and no
+//! extent.
 
 use std::collections::VecDeque;
 use std::io;
@@ -57,7 +59,7 @@ struct Live {
     first_number: Option<u64>,
 }
 
-struct Current {
+struct CurrentFile {
     file: Arc<dyn DiskFile>,
     path: PathBuf,
     position: u64,
@@ -65,26 +67,26 @@ struct Current {
     filled: u64,
 }
 
-pub(super) struct Files {
+pub(super) struct JournalFiles {
     disk: Arc<dyn Disk>,
     folder: PathBuf,
     file_bytes: u64,
     /// The newest generation that there was.
     generation: u64,
-    /// Files of the process before, by generation.
+    /// JournalFiles of the process before, by generation.
     old: Vec<u64>,
     /// This process's files, oldest first.
     live: VecDeque<Live>,
-    current: Option<Current>,
+    current: Option<CurrentFile>,
     has_spare: bool,
     /// How often files were let go, and how many of these times are on disk.
     let_go: u64,
-    let_go_synced: u64,
+    let_go_on_disk: u64,
     /// Memory for the next group.
     pub(super) idle_group: JournalGroup,
 }
 
-impl Files {
+impl JournalFiles {
     pub(super) fn new(
         disk: Arc<dyn Disk>,
         folder: PathBuf,
@@ -103,15 +105,15 @@ impl Files {
             current: None,
             has_spare: false,
             let_go: 0,
-            let_go_synced: 0,
+            let_go_on_disk: 0,
             idle_group,
         }
     }
 
     /// Whether a spare file will be wanted before one is released: the first time that a file fills.
     pub(super) fn wants_spare(&self) -> bool {
-        let is_filling = |current: &Current| current.position > self.file_bytes / 4;
-        self.live.len() < FILES_MAX && !self.has_spare && self.current.as_ref().is_some_and(is_filling)
+        let position = self.current.as_ref().map_or(0, |current| current.position);
+        self.live.len() < FILES_MAX && !self.has_spare && position > self.file_bytes / 4
     }
 
     /// Takes the file that was filled as the spare one, if there is still none.
@@ -136,19 +138,19 @@ impl Files {
 
     pub(super) fn has_room(&self, bytes: usize, is_marks: bool) -> bool {
         let room_end = self.room_end(is_marks);
-        let fits = |current: &Current| current.position + bytes as u64 <= current.filled.min(room_end);
-        self.current.as_ref().is_some_and(fits)
+        let Some(current) = &self.current else { return false };
+        current.position + bytes as u64 <= current.filled.min(room_end)
     }
 
-    /// Where groups of the current file have to end. The last one keeps some of it for the marks without which no file
-    /// can be released.
+    /// Where groups of the current file have to end. The last one keeps some of it for the marks without
+    /// which no file can be released.
     fn room_end(&self, is_marks: bool) -> u64 {
         let reserved = (self.file_bytes / 16).next_multiple_of(BLOCK_BYTES as u64);
         if self.is_last() && !is_marks { self.file_bytes.saturating_sub(reserved) } else { self.file_bytes }
     }
 
-    /// Makes room for a group, `is_marks` if it holds nothing else: fills more of the file, or begins the next one.
-    /// Returns whether that was possible.
+    /// Makes room for a group, `is_marks` if it holds nothing else: fills more of the file, or begins the
+    /// next one. Returns whether that was possible.
     pub(super) fn make_room(&mut self, bytes: usize, is_marks: bool) -> Result<bool, FatalError> {
         let needed = bytes as u64;
         let room_end = self.room_end(is_marks);
@@ -161,7 +163,7 @@ impl Files {
             }
         }
         let file_bytes = self.file_bytes;
-        let current = self.current.as_mut().expect("a file was just begun");
+        let current = self.current.as_mut().expect("there is one with room, or the next was just begun");
         while current.position + needed > current.filled {
             let step = current.filled.clamp(GROW_BYTES_MIN, GROW_BYTES_MAX);
             let to = (current.filled + step).min(file_bytes);
@@ -193,16 +195,23 @@ impl Files {
             Err(error) if is_no_space(&error) || is_out_of_files(&error) => return Ok(false),
             Err(error) => return Err(FatalError::new("create", path, &error)),
         };
+        assert!(filled <= self.file_bytes, "{filled} bytes are there of {}", self.file_bytes);
+        assert!(self.live.len() < FILES_MAX, "a file is let go before another is begun");
         self.generation += 1;
         self.live.push_back(Live { generation: self.generation, first_number: None });
-        self.current = Some(Current { file, path, position: 0, filled });
+        self.current = Some(CurrentFile { file, path, position: 0, filled });
         Ok(true)
     }
 
-    /// Writes a group where room was made for it, and syncs it. Returns false when the disk is full after all.
+    /// Writes a group where room was made for it, and syncs it. Returns false when the disk is full after
+    /// all.
     pub(super) fn write(&mut self, group: &mut JournalGroup, first_number: u64) -> Result<bool, FatalError> {
-        let current = self.current.as_mut().expect("there is room");
+        let current = self.current.as_mut().expect("`make_room` begins a file where there is none");
         let bytes = group.seal(self.generation, first_number);
+        assert!(
+            current.position + bytes.len() as u64 <= current.filled,
+            "room was made: a group never makes its file longer"
+        );
         match current.file.write_at(current.position, &[bytes]) {
             Ok(()) => {}
             // A file system that never overwrites. What was written of the group is no group.
@@ -211,8 +220,9 @@ impl Files {
         }
         current.file.sync().map_err(|error| FatalError::new("sync", &current.path, &error))?;
         current.position += bytes.len() as u64;
-        let live = self.live.back_mut().expect("the current file is live");
-        live.first_number.get_or_insert(first_number);
+        let live = self.live.back_mut().expect("`begin_file` puts the current file there, and it goes last");
+        let file_begins_with = *live.first_number.get_or_insert(first_number);
+        assert!(file_begins_with <= first_number, "numbers rise within a file");
         Ok(true)
     }
 
@@ -228,8 +238,8 @@ impl Files {
         self.live.iter().find_map(|live| live.first_number).unwrap_or(unwritten)
     }
 
-    /// Lets the files before `boundary` go. Returns what to tell [`Self::names_synced`] once the folder is synced, if it has
-    /// to be.
+    /// Lets the files before `boundary` go. Returns what to tell [`Self::names_synced`] once the folder is
+    /// synced, if it has to be.
     pub(super) fn let_go(&mut self, boundary: u64) -> io::Result<Option<u64>> {
         while let Some(generation) = self.next_to_go(boundary) {
             let path = self.folder.join(file_name(generation));
@@ -244,7 +254,7 @@ impl Files {
                 self.live.pop_front();
             }
         }
-        Ok((self.let_go > self.let_go_synced).then_some(self.let_go))
+        Ok((self.let_go > self.let_go_on_disk).then_some(self.let_go))
     }
 
     fn next_to_go(&self, boundary: u64) -> Option<u64> {
@@ -253,6 +263,7 @@ impl Files {
     }
 
     pub(super) fn names_synced(&mut self, let_go: u64) {
-        self.let_go_synced = self.let_go_synced.max(let_go);
+        assert!(let_go <= self.let_go, "files are let go before that is on disk");
+        self.let_go_on_disk = self.let_go_on_disk.max(let_go);
     }
 }

@@ -1,21 +1,23 @@
-//! The journal: small appends of all partitions in one sequential file, with one sync for all that came meanwhile.
+//! The journal: small appends of all partitions in one sequential file, with one sync for all that came
+//! meanwhile.
 //!
-//! Syncing each dirty segment doesn't scale past some dozens of active partitions, and each such sync waits for the
-//! file system's own journal, as a segment grows. So a small append is written to its segment through the page cache
-//! and, a second time, to this journal, whose blocks were written before: its sync is one write to the disk and is
-//! cheaper than that of a segment even for a single partition. Segments are synced later, before the journal's file is
-//! used again. A large append is not worth writing twice: its segment is synced in place.
+//! Syncing each dirty segment doesn't scale past some dozens of active partitions, and each such sync waits
+//! for the file system's own journal, as a segment grows. So a small append is written to its segment through
+//! the page cache and, a second time, to this journal, whose blocks were written before: its sync is one
+//! write to the disk and is cheaper than that of a segment even for a single partition. Segments are synced
+//! later, before the journal's file is used again. A large append is not worth writing twice: its segment is
+//! synced in place.
 //!
 //! The order that makes it safe:
 //! 1. An append goes to the journal only if all before it is durable or in the journal (`State::direct`).
 //! 2. The durable end advances once the group is synced.
-//! 3. A file is released only when the segments that it speaks of are synced *and* how far they are durable is
-//!    written down elsewhere: in the recovery points, or as marks in a newer file.
-//! 4. A log is cut only after it was written down, durably, that its entries up to now are void (`cuts`, and a line in a
-//!    file of changes for each since that was written).
+//! 3. A file is released only when the segments that it speaks of are synced *and* how far they are durable
+//!    is written down elsewhere: in the recovery points, or as marks in a newer file.
+//! 4. A log is cut only after it was written down, durably, that its entries up to now are void (`cuts`, and
+//!    a line in a file of changes for each since that was written).
 //!
-//! When there is no room (the disk is full, or segments are synced slower than the journal fills), appends are synced
-//! in place; nothing is refused. A write or sync that fails ends the store.
+//! When there is no room (the disk is full, or segments are synced slower than the journal fills), appends
+//! are synced in place; nothing is refused. A write or sync that fails ends the store.
 
 mod files;
 mod replay;
@@ -36,7 +38,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use crate::changes::{Changes, Unsaved};
 use crate::disk::{Disk, is_passing, replace_file};
 use crate::error::{FatalError, StoreError};
-use files::Files;
+use files::JournalFiles;
 pub(crate) use replay::{Ignore, Replay, Replayed};
 
 /// The journal's folder in the data directory. Kafka's tools take it for none of a partition's.
@@ -53,7 +55,8 @@ const CUT_CHANGES_BYTES_MAX: u64 = 1 << 20;
 /// A larger append is synced in place.
 const SMALL_BYTES_MAX: usize = 64 << 10;
 
-/// What one partition may put into one group: with so much, one sync of its segment is as good as the group's.
+/// What one partition may put into one group: with so much, one sync of its segment is as good as the
+/// group's.
 const MEMBER_BYTES_MAX: usize = 1 << 20;
 
 /// What a group holds at most.
@@ -132,7 +135,7 @@ pub(crate) struct Flushed<'a, L> {
     pub(crate) members: Vec<Member<L>>,
     /// Whether the group is durable; otherwise its members' segments have to be synced.
     pub(crate) durable: bool,
-    /// Held until all members know, so that whoever flushes next finds them told.
+    /// HeldFile until all members know, so that whoever flushes next finds them told.
     pub(crate) told: MutexGuard<'a, ()>,
 }
 
@@ -147,7 +150,7 @@ pub(crate) struct Journal<L> {
     folder: PathBuf,
     open: Mutex<Open<L>>,
     wake: Condvar,
-    files: Mutex<Files>,
+    files: Mutex<JournalFiles>,
     tells: Mutex<()>,
     /// What is void, as it is on disk: held over syncs.
     cuts: Mutex<Cuts>,
@@ -170,8 +173,8 @@ pub(crate) struct Journal<L> {
 }
 
 impl<L> Journal<L> {
-    /// Opens the journal of a data directory, and reads what the last process left, unless it ended cleanly: then
-    /// everything is in the segments.
+    /// Opens the journal of a data directory, and reads what the last process left, unless it ended cleanly:
+    /// then everything is in the segments.
     pub(crate) fn open(
         disk: &Arc<dyn Disk>,
         dir: &Path,
@@ -190,7 +193,8 @@ impl<L> Journal<L> {
         let group = JournalGroup::default();
         let open =
             Open { group, members: Vec::new(), group_number: 1, next_number, takes: Takes::Everything };
-        let files = Files::new(Arc::clone(disk), folder.clone(), file_bytes, found.generation, found.files);
+        let files =
+            JournalFiles::new(Arc::clone(disk), folder.clone(), file_bytes, found.generation, found.files);
         let journal = Self {
             disk: Arc::clone(disk),
             folder,
@@ -212,8 +216,8 @@ impl<L> Journal<L> {
         Ok((journal, found.replay))
     }
 
-    /// Puts what was written to a segment into the group. Returns whether it was taken; otherwise the segment has to
-    /// be synced.
+    /// Puts what was written to a segment into the group. Returns whether it was taken; otherwise the segment
+    /// has to be synced.
     pub(crate) fn append(&self, log: &Arc<L>, slot: &mut Slot, written: &Written<'_>) -> bool {
         let Written { key, incarnation, segment, position, parts, bytes: segment_bytes, end } = *written;
         let bytes: usize = parts.iter().map(|part| part.len()).sum();
@@ -221,12 +225,10 @@ impl<L> Journal<L> {
         let is_new = slot.group != open.group_number;
         let before = if is_new { 0 } else { slot.bytes };
         let half = self.group_bytes_max / 2;
-        let is_full = before + bytes > MEMBER_BYTES_MAX.min(half)
-            || open.group.padded_bytes() + bytes > self.group_bytes_max;
-        if open.takes != Takes::Everything
-            || bytes > SMALL_BYTES_MAX.min(half)
-            || (is_full && !self.has_no_limit)
-        {
+        let is_small = bytes <= SMALL_BYTES_MAX.min(half);
+        let is_member_full = before + bytes > MEMBER_BYTES_MAX.min(half);
+        let is_full = is_member_full || open.group.padded_bytes() + bytes > self.group_bytes_max;
+        if open.takes != Takes::Everything || !is_small || self.counts_limit(is_full) {
             return false;
         }
         open.group.push_write(key, segment, position, end, parts);
@@ -237,20 +239,25 @@ impl<L> Journal<L> {
             open.members.push(Member { log, incarnation, segment, bytes: segment_bytes, end });
         } else {
             let member = &mut open.members[slot.index];
+            assert!(Arc::ptr_eq(&member.log, log), "a log's slot is that of its own entry in the group");
             (member.segment, member.bytes, member.end) = (segment, segment_bytes, end);
             member.incarnation = incarnation;
         }
         slot.bytes = before + bytes;
-        slot.newest = open.next_number;
-        open.next_number += 1;
+        open.give_number(slot);
         if is_new && open.members.len() == 1 {
             self.wake.notify_all();
         }
         true
     }
 
-    /// Notes that a partition's segments are synced up to `end`: recovery then knows that nothing below it is a torn
-    /// tail. Returns the entry's number; `None` when there is no room.
+    /// A group takes no more than its limit.
+    fn counts_limit(&self, is_full: bool) -> bool {
+        is_full && !self.has_no_limit
+    }
+
+    /// Notes that a partition's segments are synced up to `end`: recovery then knows that nothing below it is
+    /// a torn tail. Returns the entry's number; `None` when there is no room.
     pub(crate) fn mark(&self, key: JournalKey, slot: &mut Slot, end: Offset) -> Option<u64> {
         self.push_mark(key, slot, end, Takes::Everything)
     }
@@ -266,8 +273,7 @@ impl<L> Journal<L> {
             return None;
         }
         open.group.push_mark(key, end);
-        slot.newest = open.next_number;
-        open.next_number += 1;
+        open.give_number(slot);
         if open.group.entries() == 1 {
             self.wake.notify_all();
         }
@@ -336,9 +342,17 @@ impl<L> Journal<L> {
         let entries = u64::from(group.entries());
         let durable = has_room && files.write(&mut group, first_number)?;
         if durable {
-            self.durable.store(first_number + entries, Ordering::Release);
+            let before = self.durable.swap(first_number + entries, Ordering::AcqRel);
+            assert!(
+                before <= first_number,
+                "groups end in the order of their numbers: {first_number} after {before}"
+            );
         } else {
-            self.lost.store(first_number + entries, Ordering::Release);
+            let before = self.lost.swap(first_number + entries, Ordering::AcqRel);
+            assert!(
+                before <= first_number,
+                "groups end in the order of their numbers: {first_number} after {before}"
+            );
             self.open.lock().close_to_appends();
         }
         group.clear();
@@ -348,7 +362,8 @@ impl<L> Journal<L> {
         Ok(Flushed { members, durable, told })
     }
 
-    /// The bytes of the group that is being filled, and their limit: that of appends, and the heads of one entry more.
+    /// The bytes of the group that is being filled, and their limit: that of appends, and the heads of one
+    /// entry more.
     pub(crate) fn memory(&self) -> (usize, usize) {
         (self.open.lock().group.padded_bytes(), self.group_bytes_max + BLOCK_BYTES)
     }
@@ -374,7 +389,8 @@ impl<L> Journal<L> {
             && self.files.try_lock().is_some_and(|files| files.wants_spare())
     }
 
-    /// Fills a file for later, so that no group has to wait for that. Without it files grow as they are written.
+    /// Fills a file for later, so that no group has to wait for that. Without it files grow as they are
+    /// written.
     pub(crate) fn prepare_spare(&self) {
         let filled = files::fill_spare(&*self.disk, &self.folder, self.file_bytes)
             .and_then(|()| self.files.lock().take_filled());
@@ -390,8 +406,9 @@ impl<L> Journal<L> {
         self.files.lock().boundary()
     }
 
-    /// Lets the files before `boundary` go: the caller has seen to what they are kept for, and to what is known of logs
-    /// that were cut before entry `seen_to`. Appends are taken again. `sync_dir` makes names durable, with patience.
+    /// Lets the files before `boundary` go: the caller has seen to what they are kept for, and to what is
+    /// known of logs that were cut before entry `seen_to`. Appends are taken again. `sync_dir` makes names
+    /// durable, with patience.
     ///
     /// # Errors
     /// When the disk fails: the store has to stop.
@@ -405,7 +422,8 @@ impl<L> Journal<L> {
             if !is_passing(&error) {
                 return Err(FatalError::new("release", &self.folder, &error));
             }
-            // Until the names are durable, what they were kept for is kept too. The next checkpoint tries again.
+            // Until the names are durable, what they were kept for is kept too. The next checkpoint tries
+            // again.
             tracing::warn!(%error, "journal files are not released yet");
             return Ok(());
         }
@@ -464,14 +482,16 @@ impl<L> Journal<L> {
         cuts.changes.remove_before(generation)
     }
 
-    /// Makes the entries so far of a log void, durably, before it is cut to `durable_to`: what is replayed after a crash
-    /// is what comes later. [`Self::cut_done`] has to follow once the cut is on disk.
+    /// Makes the entries so far of a log void, durably, before it is cut to `durable_to`: what is replayed
+    /// after a crash is what comes later. [`Self::cut_done`] has to follow once the cut is on disk.
     ///
     /// # Errors
     /// When there is no room for that, or the disk fails; nothing may be cut then.
     pub(crate) fn begin_cut(&self, key: JournalKey, durable_to: Offset) -> Result<(), Unsaved> {
         let cut = JournalCut { number: self.next_number(), durable_to };
         let mut cuts = self.cuts.lock();
+        let before = cuts.saved.get(&key);
+        assert!(before.is_none_or(|before| before.number <= cut.number), "{cut:?} comes after {before:?}");
         cuts.changes.append(&encode_cut(key, cut))?;
         cuts.saved.insert(key, cut);
         // While the cuts are held, so that no release comes between.
@@ -489,7 +509,8 @@ impl<L> Journal<L> {
         self.cuts_under_way.lock().remove(&key);
     }
 
-    /// Makes the entries of a partition void that was deleted, before it is made again. `newest` is its last one.
+    /// Makes the entries of a partition void that was deleted, before it is made again. `newest` is its last
+    /// one.
     ///
     /// # Errors
     /// When there is no room for that, or the disk fails; it must not be made then.
@@ -506,7 +527,8 @@ impl<L> Journal<L> {
         Ok(())
     }
 
-    /// Removes the journal, when all is in the segments and the recovery points: before a clean shutdown is marked.
+    /// Removes the journal, when all is in the segments and the recovery points: before a clean shutdown is
+    /// marked.
     ///
     /// # Errors
     /// When the disk fails.
@@ -520,7 +542,16 @@ impl<L> Journal<L> {
 impl<L> Open<L> {
     /// The number of the group's first entry, or of the next one.
     fn first_number(&self) -> u64 {
-        self.next_number - u64::from(self.group.entries())
+        let entries = u64::from(self.group.entries());
+        assert!(entries <= self.next_number, "each entry has a number");
+        self.next_number - entries
+    }
+
+    /// Numbers the entry that was just pushed; it is its log's newest.
+    fn give_number(&mut self, slot: &mut Slot) {
+        assert!(slot.newest < self.next_number, "numbers rise: {} after {}", self.next_number, slot.newest);
+        slot.newest = self.next_number;
+        self.next_number += 1;
     }
 
     /// There is no room for appends until files are released.
@@ -528,7 +559,8 @@ impl<L> Open<L> {
         self.takes = self.takes.min(Takes::ReleaseMarks);
     }
 
-    /// Takes the group out and puts an empty one in its place: group, members, the first entry's number, `has_room`.
+    /// Takes the group out and puts an empty one in its place: group, members, the first entry's number,
+    /// `has_room`.
     fn take(&mut self, idle: &mut JournalGroup, has_room: bool) -> (JournalGroup, Vec<Member<L>>, u64, bool) {
         let first_number = self.first_number();
         let group = std::mem::replace(&mut self.group, std::mem::take(idle));

@@ -1,4 +1,5 @@
-//! What the journal says after an unclean stop: for each partition the writes to repeat, and how far it was durable.
+//! What the journal says after an unclean stop: for each partition the writes to repeat, and how far it was
+//! durable.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
@@ -31,12 +32,30 @@ pub(crate) struct Ignore {
     pub(crate) syncs_of_changes: bool,
 }
 
+impl Ignore {
+    /// The generation that the groups of a file have to be of.
+    fn expected(self, of_file: u64) -> Option<u64> {
+        if self.generation { None } else { Some(of_file) }
+    }
+
+    /// The number from which on a log's entries count: what came before was cut off.
+    fn counts_from(self, cuts: &JournalCuts, key: JournalKey) -> u64 {
+        if self.cuts { 0 } else { cuts.get(&key).map_or(0, |cut| cut.number) }
+    }
+
+    /// What was added, in files of changes, to a file that speaks of all logs.
+    pub(crate) fn added<T>(self, changes: &[T]) -> &[T] {
+        if self.changes { &[] } else { changes }
+    }
+}
+
 /// The journal's entries, for each partition in their order.
 #[derive(Default)]
 pub(crate) struct Replay {
     /// The logs that were cut lately, perhaps not to the end.
     cuts: JournalCuts,
-    /// What is to be written stays there until its partition asks for it: a journal may be larger than the memory.
+    /// What is to be written stays there until its partition asks for it: a journal may be larger than the
+    /// memory.
     files: Vec<(PathBuf, Arc<dyn DiskFile>)>,
     entries: HashMap<JournalKey, Vec<(usize, JournalEntry)>>,
 }
@@ -53,7 +72,7 @@ pub(crate) struct Replayed {
 }
 
 /// What was found in the journal's folder.
-pub(super) struct Found {
+pub(super) struct FoundJournal {
     pub(super) replay: Replay,
     pub(super) cuts: JournalCuts,
     /// The cuts that were added to those.
@@ -69,7 +88,7 @@ pub(super) fn read(
     folder: &Path,
     clean: bool,
     ignore: Ignore,
-) -> Result<Found, StoreError> {
+) -> Result<FoundJournal, StoreError> {
     if clean {
         remove(&**disk, folder)?;
     }
@@ -77,7 +96,7 @@ pub(super) fn read(
     let (cut_changes, added) = open_changes()?;
     if clean {
         let (replay, cuts) = (Replay::default(), JournalCuts::new());
-        return Ok(Found { replay, cuts, cut_changes, generation: 0, files: Vec::new() });
+        return Ok(FoundJournal { replay, cuts, cut_changes, generation: 0, files: Vec::new() });
     }
     let disk = &**disk;
     let names = disk.list(folder).map_err(StoreError::io("list", folder))?;
@@ -88,15 +107,14 @@ pub(super) fn read(
     }
     let newest_file = files.iter().copied().max().unwrap_or(0);
     let Some((mut cuts, added)) = read_cuts(disk, folder)?.zip(added) else {
-        // Old entries may be void, and repeating them would harm what was written since: now, and at a later start, when
-        // the cuts are those that came since.
+        // Old entries may be void, and repeating them would harm what was written since: now, and at a later
+        // start, when the cuts are those that came since.
         tracing::error!(path = %folder.join(CUTS_FILE).display(), "corrupt; the journal can't be used");
         remove(disk, folder)?;
         let (replay, cuts, cut_changes) = (Replay::default(), JournalCuts::new(), open_changes()?.0);
-        return Ok(Found { replay, cuts, cut_changes, generation: newest_file, files: Vec::new() });
+        return Ok(FoundJournal { replay, cuts, cut_changes, generation: newest_file, files: Vec::new() });
     };
-    let added = added.iter().filter_map(|cut| decode_cut(cut));
-    for (key, cut) in added.filter(|_| !ignore.changes) {
+    for (key, cut) in ignore.added(&added).iter().filter_map(|cut| decode_cut(cut)) {
         // A file of changes may be older than what was written anew of all.
         let known = cuts.entry(key).or_insert(cut);
         if cut.number >= known.number {
@@ -109,16 +127,16 @@ pub(super) fn read(
     for &generation in &files {
         replay.add_file(disk, folder, generation, &cuts, ignore)?;
     }
-    Ok(Found { replay, cuts, cut_changes, generation, files })
+    Ok(FoundJournal { replay, cuts, cut_changes, generation, files })
 }
 
-/// Removes all files: those of cuts last, as the others are worth nothing without them. Changes of offsets stay: they are
-/// the checkpoints'.
+/// Removes all files: those of cuts last, as the others are worth nothing without them. Changes of offsets
+/// stay: they are the checkpoints'.
 pub(super) fn remove(disk: &dyn Disk, folder: &Path) -> Result<(), StoreError> {
     let mut names = disk.list(folder).map_err(StoreError::io("list", folder))?;
     names.retain(|entry| !entry.name.starts_with(OFFSET_CHANGES));
-    let is_cuts = |name: &str| name == CUTS_FILE || name.starts_with(CUT_CHANGES);
-    let (cuts, files): (Vec<_>, Vec<_>) = names.into_iter().partition(|entry| is_cuts(&entry.name));
+    let (cuts, files): (Vec<_>, Vec<_>) =
+        names.into_iter().partition(|entry| entry.name == CUTS_FILE || entry.name.starts_with(CUT_CHANGES));
     for group in [files, cuts] {
         for entry in &group {
             let path = folder.join(&entry.name);
@@ -155,14 +173,13 @@ impl Replay {
         // A sync that failed must not deceive: what the cache holds may never have reached the disk.
         file.sync().and_then(|()| file.drop_cache()).map_err(StoreError::io("sync", &path))?;
         let bytes = read_file(disk, &path, FILE_BYTES_MAX).map_err(StoreError::io("read", &path))?;
-        let content = read_journal(&bytes, (!ignore.generation).then_some(generation));
+        let content = read_journal(&bytes, ignore.expected(generation));
         for damaged in &content.damaged {
             tracing::error!(path = %path.display(), from = damaged.start, to = damaged.end, "journal damaged");
         }
         let at = self.files.len();
         for entry in content.entries {
-            let counts_from = cuts.get(&entry.key).map_or(0, |cut| cut.number);
-            if entry.number >= counts_from || ignore.cuts {
+            if entry.number >= ignore.counts_from(cuts, entry.key) {
                 self.entries.entry(entry.key).or_default().push((at, entry));
             }
         }
@@ -172,9 +189,11 @@ impl Replay {
 
     /// The partitions that there are entries or cuts of, and the number of each one's newest entry.
     pub(crate) fn newest(&self) -> impl Iterator<Item = (JournalKey, u64)> {
-        let newest = |entries: &Vec<(usize, JournalEntry)>| entries.iter().map(|entry| entry.1.number).max();
         let cut = self.cuts.keys().map(|key| (*key, 0));
-        cut.chain(self.entries.iter().map(move |(key, entries)| (*key, newest(entries).unwrap_or(0))))
+        cut.chain(self.entries.iter().map(|(key, entries)| {
+            let newest = entries.iter().map(|entry| entry.1.number).max();
+            (*key, newest.unwrap_or(0))
+        }))
     }
 
     /// Where the log was cut, if that may not be on disk yet.
@@ -222,8 +241,8 @@ impl Replay {
         Ok(replayed)
     }
 
-    /// The bytes of an entry. They were looked at when the file was opened; what the disk does to them since, the
-    /// batches' own checksums find.
+    /// The bytes of an entry. They were looked at when the file was opened; what the disk does to them since,
+    /// the batches' own checksums find.
     fn read(&self, file: usize, range: &Range<usize>) -> Result<Vec<u8>, StoreError> {
         let (path, file) = &self.files[file];
         let mut bytes = vec![0; range.len()];

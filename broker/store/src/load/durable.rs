@@ -13,29 +13,30 @@ use crate::known_damage::find_batch;
 use crate::read::FileSource;
 use crate::segment::Segment;
 
-/// A closed segment's time index ends with its greatest time: once nothing else of the segment is read, nothing else says
-/// it. One that was looked through may lack that entry.
+/// A closed segment's time index ends with its greatest time: once nothing else of the segment is read,
+/// nothing else says it. One that was looked through may lack that entry.
 pub(super) fn finish_closed(segments: &mut [Segment]) {
     let closed = segments.len().saturating_sub(1);
     segments[..closed].iter_mut().for_each(Segment::finish_time_index);
 }
 
 impl Loader<'_> {
-    /// A segment of which nothing is known yet but how old its file is: what counts where records have no time.
+    /// A segment of which nothing is known yet but how old its file is: what counts where records have no
+    /// time.
     pub(super) fn segment(&self, base: Offset) -> Segment {
         let modified_ms = self.files.modified_ms.get(&base).copied().unwrap_or(0);
         let segment = Segment::new(base, self.recovery.config.index_interval_bytes, modified_ms);
         Segment { time_is_known: false, ..segment }
     }
 
-    /// When durable records are gone or damaged at the log's end, the log goes on behind them. Nothing is missing where all
-    /// up to there was let go.
+    /// When durable records are gone or damaged at the log's end, the log goes on behind them. Nothing is
+    /// missing where all up to there was let go.
     pub(super) fn cover_durable(
         &mut self,
         segments: &mut Vec<Segment>,
         log_start: Offset,
     ) -> Result<(), StoreError> {
-        let last = segments.last_mut().expect("a log always has an active segment");
+        let last = segments.last_mut().expect("`load_segments` makes one where there is none");
         if last.end >= self.durable_to {
             return Ok(());
         }
@@ -54,12 +55,13 @@ impl Loader<'_> {
             return Ok(());
         }
         segments.push(segment);
+        assert!(segments.last().is_some_and(|last| last.end >= self.durable_to), "nothing durable is cut");
         Ok(())
     }
 
-    /// Walks what was durable, from the last index entry that can be trusted. What is damaged there stays, and is
-    /// stepped over. Checksums are looked at, as a header that is damaged would lead astray, and what follows would be
-    /// cut like a torn tail.
+    /// Walks what was durable, from the last index entry that can be trusted. What is damaged there stays,
+    /// and is stepped over. Checksums are looked at, as a header that is damaged would lead astray, and what
+    /// follows would be cut like a torn tail.
     pub(super) fn walk_durable(&mut self, segment: &mut Segment, bytes: u64) -> Result<(), StoreError> {
         while segment.end < self.durable_to && segment.bytes < bytes {
             self.walk_known(segment, bytes)?;
@@ -105,11 +107,13 @@ impl Loader<'_> {
             error: NOTHING_THERE,
             hides_producers: false,
         });
+        assert!(position > segment.bytes && offset > segment.end, "damage takes bytes and offsets");
         segment.set_recovered(position, offset);
         Ok(true)
     }
 
-    /// The next whole batch after the damaged one at the beginning of `positions`, with a base offset among `offsets`.
+    /// The next whole batch after the damaged one at the beginning of `positions`, with a base offset among
+    /// `offsets`.
     pub(super) fn find_batch(
         &self,
         base: Offset,

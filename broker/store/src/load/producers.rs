@@ -1,6 +1,6 @@
 //! What producers have written: from a snapshot, and from the batches behind it.
 
-use ottla_log::{Depth, FileKind, ProducerStates, ScanEnd, ScannedBatch, decode_snapshot};
+use ottla_log::{Depth, FileKind, ProducerStates, ScanEnd, decode_snapshot};
 use ottla_types::Offset;
 
 use super::{Loader, NOTHING_THERE, SIDE_BYTES_MAX};
@@ -45,8 +45,8 @@ impl Loader<'_> {
         Ok((states, snapshot_at))
     }
 
-    /// Takes in what producers have written to a segment from `from` on. What is passed over there is damage, known or not:
-    /// a segment that is known to be whole isn't looked through when it is opened.
+    /// Takes in what producers have written to a segment from `from` on. What is passed over there is damage,
+    /// known or not: a segment that is known to be whole isn't looked through when it is opened.
     fn replay_producers(
         &mut self,
         segment: &Segment,
@@ -69,9 +69,7 @@ impl Loader<'_> {
             let next = self.next_start(segment, &end, Offset(end.next_offset.0 + 1))?;
             let (to, to_position) = next.unwrap_or((segment.end, segment.bytes));
             let offsets = end.next_offset..to;
-            let overlaps =
-                |known: &Damage| known.offsets.start < offsets.end && offsets.start < known.offsets.end;
-            if !self.damaged.iter().any(overlaps) {
+            if !self.damaged.iter().any(|known| known.overlaps(&offsets)) {
                 self.note_damage(Damage {
                     offsets,
                     segment: segment.base,
@@ -91,8 +89,8 @@ impl Loader<'_> {
     fn replay_start(&self, segment: &Segment, from: Offset) -> Result<(Offset, u64), StoreError> {
         let (base, bytes) = (segment.base, segment.bytes);
         if from > base {
-            let is_before = |batch: &ScannedBatch| batch.header().next_offset() < from;
-            let end = self.walk(base, 0..bytes, base, Depth::Headers, is_before)?;
+            let end =
+                self.walk(base, 0..bytes, base, Depth::Headers, |batch| batch.header().next_offset() < from)?;
             // A snapshot stands between two batches, so otherwise a header on the way is damaged.
             if end.next_offset == from {
                 return Ok((end.next_offset, end.position));

@@ -12,14 +12,15 @@ use super::super::reply::{Rejection, Reply};
 use super::{Decided, Draft};
 
 impl MetadataImage {
-    /// A registration starts fenced: until the broker has caught up, and while its former process may still hold
-    /// connections, it leads nothing.
+    /// A registration starts fenced: until the broker has caught up, and while its former process may still
+    /// hold connections, it leads nothing.
     ///
     /// So a leader that registers again leads in a new epoch, if it does: what it had not synced may be gone.
     ///
-    /// A known id with another disk is a new identity: its replicas begin anew, out of sync, wherever another one has
-    /// what was acknowledged. After an unclean stop, what was only written may be gone, so topics that acknowledge
-    /// that don't trust the replica, as long as there is another; topics that acknowledge what is synced do.
+    /// A known id with another disk is a new identity: its replicas begin anew, out of sync, wherever another
+    /// one has what was acknowledged. After an unclean stop, what was only written may be gone, so topics
+    /// that acknowledge that don't trust the replica, as long as there is another; topics that acknowledge
+    /// what is synced do.
     pub(super) fn register_broker(&self, command: &RegisterBroker) -> Decided {
         if command.id.0 < 0 {
             let message = format!("broker id {} is negative: use 0 or more", command.id);
@@ -32,9 +33,7 @@ impl MetadataImage {
             return Err(Rejection::DuplicateBrokerRegistration { id: command.id });
         }
         let current = self.broker(command.id);
-        let lost_writes = !command.clean_shutdown
-            && current.is_none_or(|current| current.incarnation != command.incarnation)
-            && !planted(PlantedBug::KeepAfterPowerLoss);
+        let lost_writes = may_have_lost_writes(command, current.map(Arc::as_ref));
         let epoch = self.next_broker_epoch;
         let mut draft = Draft::new(self);
         draft.push(Record::BrokerRegistered(BrokerImage {
@@ -62,8 +61,8 @@ impl MetadataImage {
         draft.settle(
             |partition| new_defaults || partition.replicas.contains(&id),
             |topic, partition| {
-                let has_another = || partition.isr.iter().chain(&partition.elr).any(|other| *other != id);
-                if lost_writes && image.acks_written(topic) && has_another() {
+                let has_another = partition.isr.iter().chain(&partition.elr).any(|other| *other != id);
+                if lost_writes && image.acks_written(topic) && has_another {
                     partition.isr.retain(|other| *other != id);
                     partition.elr.retain(|other| *other != id);
                 }
@@ -169,6 +168,12 @@ impl MetadataImage {
         }
         Ok(broker)
     }
+}
+
+/// Whether a broker that comes back may lack what it had only written: its process ended, and not cleanly.
+fn may_have_lost_writes(command: &RegisterBroker, current: Option<&BrokerImage>) -> bool {
+    let is_same_process = current.is_some_and(|current| current.incarnation == command.incarnation);
+    !command.clean_shutdown && !is_same_process && !planted(PlantedBug::KeepAfterPowerLoss)
 }
 
 /// A broker's state as it is.

@@ -1,11 +1,11 @@
-//! What the active controller does unasked, now and then: it gives preferred leaders their partitions back, empties
-//! brokers, and completes what is left lying.
+//! What the active controller does unasked, now and then: it gives preferred leaders their partitions back,
+//! empties brokers, and completes what is left lying.
 
 use ottla_placement as placement;
 use ottla_types::BrokerId;
 
 use super::super::command::Command;
-use super::super::image::{MetadataImage, PartitionImage};
+use super::super::image::MetadataImage;
 use super::super::replica_command::{ElectLeaders, Election, ElectionKind, ReassignPartitions, Reassignment};
 
 /// How many partitions move off brokers that are being emptied at the same time.
@@ -55,16 +55,16 @@ impl MetadataImage {
         unsettled
     }
 
-    /// The next moves off the brokers that are being emptied: each replica goes to the broker that holds least, and
-    /// only so many at a time.
+    /// The next moves off the brokers that are being emptied: each replica goes to the broker that holds
+    /// least, and only so many at a time.
     fn moves_off_draining_brokers(&self) -> Vec<Reassignment> {
         let is_draining = |id: &BrokerId| self.broker(*id).is_some_and(|broker| broker.draining);
         if !self.brokers.values().any(|broker| broker.draining) {
             return Vec::new();
         }
-        let is_leaving = |partition: &PartitionImage| partition.removing.iter().any(is_draining);
-        let leaving = self.every_partition().filter(|(_, _, partition)| is_leaving(partition)).count();
-        let room = DRAIN_MOVES_MAX.saturating_sub(leaving);
+        let partitions = self.every_partition();
+        let leaving = partitions.filter(|(_, _, partition)| partition.removing.iter().any(is_draining));
+        let room = DRAIN_MOVES_MAX.saturating_sub(leaving.count());
         let mut loads = self.loads();
         let mut moves = Vec::new();
         for (topic, index, partition) in self.every_partition() {
@@ -79,7 +79,8 @@ impl MetadataImage {
     }
 }
 
-/// `replicas` with others in the place of those on draining brokers; none if nothing has to move, or nobody can take it.
+/// `replicas` with others in the place of those on draining brokers; none if nothing has to move, or nobody
+/// can take it.
 fn without_draining(
     loads: &mut [placement::Broker],
     replicas: &[BrokerId],

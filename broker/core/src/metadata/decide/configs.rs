@@ -37,10 +37,10 @@ impl Draft {
             ConfigChange::Incremental(operations) => operations
                 .iter()
                 .try_fold(topic.config.clone(), |config, (key, operation)| {
-                    let unknown = || {
+                    let definition = config::definition(key).ok_or_else(|| {
                         format!("topics have no configuration {key:?}: see the list of topic configurations")
-                    };
-                    operate(config, key, config::definition(key).ok_or_else(unknown), operation)
+                    });
+                    operate(config, key, definition, operation)
                 })
                 .map_err(invalid_config)?,
         };
@@ -52,8 +52,9 @@ impl Draft {
 
     /// Gives a topic this configuration, which was checked.
     ///
-    /// When `min.insync.replicas` falls, an ISR may be large enough at once: the high watermark may then move past the
-    /// replicas that were eligible, so their eligibility ends in the same entry of the log, before any leader knows.
+    /// When `min.insync.replicas` falls, an ISR may be large enough at once: the high watermark may then move
+    /// past the replicas that were eligible, so their eligibility ends in the same entry of the log, before
+    /// any leader knows.
     pub(super) fn configure(&mut self, topic: &TopicImage, config: BTreeMap<String, String>) {
         if config == topic.config {
             return;
@@ -98,9 +99,10 @@ impl Draft {
             ConfigChange::Incremental(operations) => operations
                 .iter()
                 .try_fold(present.clone(), |config, (key, operation)| {
-                    let unknown =
-                        || format!("brokers have no configuration {key:?} that can be set while they run");
-                    operate(config, key, config::broker_definition(key).ok_or_else(unknown), operation)
+                    let definition = config::broker_definition(key).ok_or_else(|| {
+                        format!("brokers have no configuration {key:?} that can be set while they run")
+                    });
+                    operate(config, key, definition, operation)
                 })
                 .map_err(invalid_config)?,
         };
@@ -140,8 +142,8 @@ fn invalid_config(message: String) -> TopicError {
     TopicError::new(TopicErrorKind::InvalidConfig, message)
 }
 
-/// Does one operation on the configuration `key`, whose definition may be unknown: to take away what isn't there is no
-/// mistake, whatever it is called.
+/// Does one operation on the configuration `key`, whose definition may be unknown: to take away what isn't
+/// there is no mistake, whatever it is called.
 fn operate(
     mut config: BTreeMap<String, String>,
     key: &str,

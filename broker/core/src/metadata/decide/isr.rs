@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use ottla_types::{BrokerId, PartitionEpoch, PlantedBug, planted};
 
-use super::super::image::{MetadataImage, PartitionImage, TopicImage, UncleanElection};
+use super::super::image::{BrokerImage, MetadataImage, PartitionImage, TopicImage, UncleanElection};
 use super::super::record::PartitionChange;
 use super::super::replica_command::{
     AlterPartition, AlterPartitionError, AlterPartitions, ElectLeaders, Election, ElectionKind, IsrMember,
@@ -23,9 +23,7 @@ impl MetadataImage {
                 return Err(AlterPartitionError::InvalidRequest);
             }
             let altered = self.alter_partition(command.broker, asked);
-            if let Err(AlterPartitionError::IneligibleReplica(_)) = altered
-                && !planted(PlantedBug::RefuseWithoutNewEpoch)
-            {
+            if let Err(AlterPartitionError::IneligibleReplica(_)) = altered {
                 changes.extend(self.renumbered(asked));
             }
             let (epoch, change) = altered?;
@@ -52,8 +50,8 @@ impl MetadataImage {
         if asked.leader_epoch > present.leader_epoch || asked.partition_epoch > present.partition_epoch {
             return Err(NotController);
         }
-        // Only to tell the leader why, as Kafka does: it takes both epochs from one image, and no leader epoch begins
-        // without a new partition epoch, so the check of that one below would refuse it too.
+        // Only to tell the leader why, as Kafka does: it takes both epochs from one image, and no leader
+        // epoch begins without a new partition epoch, so the check of that one below would refuse it too.
         if asked.leader_epoch < present.leader_epoch {
             return Err(FencedLeaderEpoch);
         }
@@ -66,12 +64,13 @@ impl MetadataImage {
         if isr == present.isr.iter().copied().collect() {
             return Ok((present.partition_epoch, None));
         }
-        if asked.partition_epoch != present.partition_epoch && !planted(PlantedBug::SkipPartitionEpochCheck) {
+        if !is_based_on(asked, present) {
             return Err(InvalidUpdateVersion);
         }
         if let Some(member) = asked.isr.iter().find(|member| !self.may_be_in_sync(present, member)) {
             return Err(IneligibleReplica(member.broker));
         }
+        assert_eq!(asked.leader_epoch, present.leader_epoch, "an older or a newer leader was refused");
         let mut next = present.clone();
         // Whoever leaves may stay eligible; settling says so.
         next.elr.extend(&present.isr);
@@ -81,9 +80,13 @@ impl MetadataImage {
         Ok((epoch, change))
     }
 
-    /// The same state under a new number, with which a refusal becomes final: what the leader has sent before, and what
-    /// may arrive later, is void too. Otherwise it could come true after the leader was told that it didn't.
+    /// The same state under a new number, with which a refusal becomes final: what the leader has sent
+    /// before, and what may arrive later, is void too. Otherwise it could come true after the leader was told
+    /// that it didn't.
     fn renumbered(&self, asked: &AlterPartition) -> Option<PartitionChange> {
+        if planted(PlantedBug::RefuseWithoutNewEpoch) {
+            return None;
+        }
         let present = self.topics.get(&asked.topic)?.partition(asked.partition)?;
         Some(PartitionChange {
             topic: asked.topic,
@@ -99,12 +102,13 @@ impl MetadataImage {
         })
     }
 
-    /// Whether a replica may be in the ISR that a leader asks for: a new member must be of its broker's present
-    /// registration (KIP-903), on the recorded disk, and neither fenced nor stopping. A member that stops may stay.
+    /// Whether a replica may be in the ISR that a leader asks for: a new member must be of its broker's
+    /// present registration (KIP-903), on the recorded disk, and neither fenced nor stopping. A member that
+    /// stops may stay.
     fn may_be_in_sync(&self, present: &PartitionImage, member: &IsrMember) -> bool {
         let broker = self.broker(member.broker);
         let is_welcome = broker.is_some_and(|broker| {
-            (broker.epoch == member.broker_epoch || planted(PlantedBug::AcceptStaleBrokerEpochInIsr))
+            is_present_registration(broker, member)
                 && (!broker.in_controlled_shutdown || present.isr.contains(&member.broker))
         });
         is_welcome && self.is_replica_online(present, member.broker)
@@ -148,7 +152,7 @@ impl MetadataImage {
                 (next, lost)
             }
         };
-        let leader = next.leader.expect("an election names the leader");
+        let leader = next.leader.expect("both kinds of election have just set it");
         let change = self.change_to(topic, election.partition, next);
         let leader_epoch = change.as_ref().map_or(present.leader_epoch, |change| change.leader_epoch);
         Ok((ElectedLeader { leader, leader_epoch, may_lose }, change))
@@ -180,8 +184,8 @@ impl MetadataImage {
             && self.is_steady(preferred)
     }
 
-    /// `present` led by a replica that may lack what was acknowledged, with the record of it. Only for a partition that
-    /// has no leader, so that nothing is lost that could be had.
+    /// `present` led by a replica that may lack what was acknowledged, with the record of it. Only for a
+    /// partition that has no leader, so that nothing is lost that could be had.
     fn lead_uncleanly(
         &self,
         present: &PartitionImage,
@@ -211,6 +215,15 @@ impl MetadataImage {
         (next.leader, next.isr, next.elr) = (Some(replica), vec![replica], vec![]);
         Ok(next)
     }
+}
+
+/// Whether a leader knows the state that it wants to change.
+fn is_based_on(asked: &AlterPartition, present: &PartitionImage) -> bool {
+    asked.partition_epoch == present.partition_epoch || planted(PlantedBug::SkipPartitionEpochCheck)
+}
+
+fn is_present_registration(broker: &BrokerImage, member: &IsrMember) -> bool {
+    broker.epoch == member.broker_epoch || planted(PlantedBug::AcceptStaleBrokerEpochInIsr)
 }
 
 fn refused(kind: ElectionErrorKind, message: String) -> ElectionError {

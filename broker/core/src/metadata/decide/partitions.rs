@@ -1,7 +1,6 @@
 //! Partitions are placed, added and assigned.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use ottla_placement as placement;
 use ottla_types::{BrokerId, LeaderEpoch, PartitionEpoch, PartitionIndex, TopicId};
@@ -76,10 +75,13 @@ impl MetadataImage {
     /// A new partition with these replicas, which were checked. Those that aren't live join the ISR later.
     pub(super) fn new_partition(&self, replicas: &[BrokerId]) -> PartitionImage {
         let isr: Vec<BrokerId> = replicas.iter().copied().filter(|id| self.brokers[id].is_active()).collect();
+        assert!(replicas.len() <= REPLICATION_FACTOR_MAX, "the number of replicas was checked: {replicas:?}");
         PartitionImage {
             replicas: replicas.to_vec(),
             directories: replicas.iter().map(|id| self.brokers[id].directory_id).collect(),
-            leader: Some(*isr.first().expect("one of the replicas was checked to be live")),
+            leader: Some(
+                *isr.first().expect("`check_replicas` and the placement see to it that one is live"),
+            ),
             isr,
             elr: vec![],
             last_known_leader: None,
@@ -92,16 +94,17 @@ impl MetadataImage {
         }
     }
 
-    /// What each broker holds that isn't being emptied. Those that are out of service are among them: a topic may be
-    /// created while a broker restarts.
+    /// What each broker holds that isn't being emptied. Those that are out of service are among them: a topic
+    /// may be created while a broker restarts.
     pub(super) fn loads(&self) -> Vec<placement::Broker> {
         let steady = self.brokers.values().filter(|broker| !broker.draining);
-        let load = |broker: &Arc<BrokerImage>| {
-            let BrokerLoad { replicas, leaders } = self.index.load(broker.id);
-            let (id, rack, live) = (broker.id, broker.rack.clone(), broker.is_active());
-            placement::Broker { id, rack, replicas, leaders, live }
-        };
-        steady.map(load).collect()
+        steady.map(|broker| self.placement_broker(broker)).collect()
+    }
+
+    fn placement_broker(&self, broker: &BrokerImage) -> placement::Broker {
+        let BrokerLoad { replicas, leaders } = self.index.load(broker.id);
+        let (id, rack, live) = (broker.id, broker.rack.clone(), broker.is_active());
+        placement::Broker { id, rack, replicas, leaders, live }
     }
 
     /// Checks the replicas of new partitions, which are to have `factor` each.

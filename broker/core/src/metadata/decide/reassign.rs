@@ -49,7 +49,8 @@ impl MetadataImage {
 
     /// `present` on its way to `target`.
     ///
-    /// A reassignment that is under way is replaced: what it has added so far goes, what it would remove may stay.
+    /// A reassignment that is under way is replaced: what it has added so far goes, what it would remove may
+    /// stay.
     pub(super) fn moved(
         &self,
         topic: &TopicImage,
@@ -59,7 +60,6 @@ impl MetadataImage {
         if target == present.target() {
             return Ok(present.clone());
         }
-        let wrong = |message: String| Err(TopicError::new(TopicErrorKind::InvalidReplicaAssignment, message));
         let original =
             if present.is_reassigning() { present.original.clone() } else { present.replicas.clone() };
         let added: Vec<BrokerId> = target.iter().copied().filter(|id| !original.contains(id)).collect();
@@ -77,12 +77,14 @@ impl MetadataImage {
         if !next.is_reassigning() {
             next.original.clear();
         }
+        assert_eq!(next.target(), target, "what is being removed stands at the end of the replicas");
         if !self.may_drop(topic, present, &next) {
-            return wrong(format!(
+            let message = format!(
                 "the replicas that the reassignment has added hold what too few others have: wait until more \
                  than {:?} are in sync",
                 next.isr
-            ));
+            );
+            return Err(TopicError::new(TopicErrorKind::InvalidReplicaAssignment, message));
         }
         Ok(next)
     }
@@ -111,8 +113,8 @@ impl MetadataImage {
 }
 
 impl Draft {
-    /// Cancels the reassignments that take replicas off a broker. Where what was added can't be given up any more, the
-    /// move goes on.
+    /// Cancels the reassignments that take replicas off a broker. Where what was added can't be given up any
+    /// more, the move goes on.
     pub(super) fn cancel_moves_off(&mut self, broker: BrokerId) {
         let mut changes = Vec::new();
         let moving = self.image.every_partition().filter(|(_, _, p)| p.removing.contains(&broker));

@@ -102,6 +102,7 @@ impl Draft {
         replicas: &[Vec<BrokerId>],
     ) {
         assert!(!id.is_zero() && !self.image.topics.contains_key(&id), "a new topic has a fresh id");
+        assert!(!replicas.is_empty(), "a topic has a partition");
         let partitions = replicas.iter().map(|replicas| self.image.new_partition(replicas)).collect();
         self.push(Record::TopicCreated { id, name, config });
         self.push(Record::PartitionsCreated { topic: id, partitions });
@@ -146,9 +147,9 @@ fn created<'a>(
     CreatedTopic {
         name: topic.name.clone(),
         id: topic.id,
-        partitions: i32::try_from(replicas.len()).expect("limited by has_room"),
+        partitions: i32::try_from(replicas.len()).expect("`has_room` allows no more than fit"),
         replication_factor: i16::try_from(replicas.next().map_or(0, <[_]>::len))
-            .expect("limited by the brokers"),
+            .expect("`check_factor` allows a few"),
     }
 }
 
@@ -169,7 +170,7 @@ fn sizes(image: &MetadataImage, command: &CreateTopics, topic: &NewTopic) -> Top
         let message = "a partition has at least one replica: use 1 or more, or -1 for the broker's default";
         return Err(wrong(TopicErrorKind::InvalidReplicationFactor, message));
     }
-    Ok((usize::try_from(partitions).expect("positive"), usize::try_from(factor).expect("positive")))
+    Ok((partitions.unsigned_abs() as usize, factor.unsigned_abs() as usize))
 }
 
 impl MetadataImage {

@@ -2,7 +2,8 @@
 
 use super::*;
 
-/// As version 0.1 wrote it: broker 0 with one partition, fenced, so that the partition has no leader and an ISR of it.
+/// As version 0.1 wrote it: broker 0 with one partition, fenced, so that the partition has no leader and an
+/// ISR of it.
 const LOG: &str = r#"[
     {"BrokerRegistered": {"id": 0, "epoch": 1, "incarnation": 7, "directory_id": "AAEBAQEBAQEBAQEBAQEBAQ",
         "listeners": [], "control_address": "broker-0:9095", "rack": null, "fenced": true,

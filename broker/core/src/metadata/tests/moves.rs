@@ -15,7 +15,8 @@ fn drain(world: &mut World, id: i32, draining: bool) -> Result<Reply, Rejection>
     world.run(Command::DrainBroker(DrainBroker { id: BrokerId(id), draining }))
 }
 
-/// Carries out all chores, with every follower catching up, until there are none; answers with how many rounds.
+/// Carries out all chores, with every follower catching up, until there are none; answers with how many
+/// rounds.
 fn until_idle(world: &mut World) -> usize {
     for round in 0..100 {
         let chores = world.image.chores();

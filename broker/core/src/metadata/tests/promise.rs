@@ -1,8 +1,8 @@
 //! What was acknowledged is never given up without an administrator's word, whatever brokers and people do.
 //!
-//! A model of the records beside the image: as long as enough are in sync, everything is acknowledged at once and is on
-//! all of them. Whoever joins has caught up. So it is known of each disk how much of it that has, and who leads or may
-//! lead must have all.
+//! A model of the records beside the image: as long as enough are in sync, everything is acknowledged at once
+//! and is on all of them. Whoever joins has caught up. So it is known of each disk how much of it that has,
+//! and who leads or may lead must have all.
 
 use std::collections::BTreeMap;
 

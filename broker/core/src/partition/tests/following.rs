@@ -167,8 +167,8 @@ fn the_high_watermark_follows_and_never_passes_what_is_here() {
     assert_eq!(two.high_watermark(), 2, "it doesn't go back");
 }
 
-/// KIP-101, scenario 1: 2 has the record but not the newer high watermark, restarts, and the leader goes. Cutting at
-/// the high watermark would lose an acknowledged record.
+/// KIP-101, scenario 1: 2 has the record but not the newer high watermark, restarts, and the leader goes.
+/// Cutting at the high watermark would lose an acknowledged record.
 #[test]
 fn kip_101_a_restart_loses_nothing_above_the_own_high_watermark() {
     let (mut one, mut two) = pair(&[1, 1], &[1, 1], 1);

@@ -99,8 +99,8 @@ proptest! {
         }
     }
 
-    /// A steady load, of which each fetch takes as much as it may hold, some time after it was appended: the follower
-    /// never has what the leader has.
+    /// A steady load, of which each fetch takes as much as it may hold, some time after it was appended: the
+    /// follower never has what the leader has.
     #[test]
     fn who_acknowledges_each_record_in_time_stays(
         per_ms in 1usize..4,
@@ -118,7 +118,8 @@ proptest! {
         }
     }
 
-    /// It takes a part of what is produced: it leaves once what it lacks is older than the limit, and not before.
+    /// It takes a part of what is produced: it leaves once what it lacks is older than the limit, and not
+    /// before.
     #[test]
     fn who_takes_less_than_is_produced_leaves(taken_of_ten in 0usize..9) {
         let mut pair = Pair::new();
@@ -144,7 +145,8 @@ fn who_has_everything_stays_for_ever() {
     assert!(!pair.leaves(now + LAG_MAX_MS) && pair.leaves(now + LAG_MAX_MS + 2));
 }
 
-/// Below the minimum the high watermark stands still, and a follower that has reached it may lack records of hours.
+/// Below the minimum the high watermark stands still, and a follower that has reached it may lack records of
+/// hours.
 #[test]
 fn who_would_have_to_leave_at_once_does_not_join() {
     let mut pair = Pair::new();
@@ -168,7 +170,8 @@ fn who_would_have_to_leave_at_once_does_not_join() {
     assert!(joins(&mut pair, now));
 }
 
-/// How old records are that all had isn't known any more: a replica that is added then takes them before it joins.
+/// How old records are that all had isn't known any more: a replica that is added then takes them before it
+/// joins.
 #[test]
 fn a_replica_that_is_added_takes_what_the_others_had_before_it_joins() {
     let (mut one, mut two, mut three) = (Node::new(1), Node::new(2), Node::new(3));
