@@ -19,7 +19,7 @@ use ottla_wire::{EncodeError, ErrorCode, Records};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use super::LARGE_BYTES;
+use super::dispatch::LARGE_BYTES;
 use super::duplicates::last_of_each;
 use crate::broker::{Broker, TopicRef};
 use crate::fetch::{

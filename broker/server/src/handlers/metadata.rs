@@ -17,7 +17,7 @@ use ottla_wire::messages::{
 };
 use tokio::time::{Instant, sleep_until};
 
-use super::LARGE_BYTES;
+use super::dispatch::LARGE_BYTES;
 use super::create_topics::random_topic_id;
 use super::partitions::told;
 use super::rights::{CLUSTER_OPERATIONS, TOPIC_OPERATIONS};
