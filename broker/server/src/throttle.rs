@@ -40,10 +40,10 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// So many bytes a second.
 #[derive(Debug)]
-pub struct Throttle(Mutex<State>);
+pub struct Throttle(Mutex<ThrottleState>);
 
 #[derive(Debug)]
-struct State {
+struct ThrottleState {
     /// Bytes a second.
     rate: i64,
     /// When what has passed is paid for; none before anything has.
@@ -52,7 +52,7 @@ struct State {
 
 impl Default for Throttle {
     fn default() -> Self {
-        Self(Mutex::new(State { rate: UNLIMITED, paid_at: None }))
+        Self(Mutex::new(ThrottleState { rate: UNLIMITED, paid_at: None }))
     }
 }
 
@@ -60,7 +60,7 @@ impl Throttle {
     fn set_rate(&self, rate: i64) {
         let mut state = self.0.lock();
         if state.rate != rate {
-            *state = State { rate, paid_at: None };
+            *state = ThrottleState { rate, paid_at: None };
         }
     }
 
@@ -88,12 +88,12 @@ impl Throttle {
 
 /// The partitions that a throttle holds back.
 #[derive(Debug, Default)]
-pub struct Held {
+pub struct HeldBack {
     partitions: HashSet<PartitionKey>,
     until: Option<Instant>,
 }
 
-impl Held {
+impl HeldBack {
     /// Holds one back; all are looked at again when the first of them is due.
     pub fn hold(&mut self, key: PartitionKey, until: Instant) {
         self.partitions.insert(key);

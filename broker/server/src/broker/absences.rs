@@ -18,11 +18,11 @@ const SHOWN: Duration = Duration::from_secs(10);
 /// Who went out of service lately.
 #[derive(Debug, Default)]
 pub struct Absences {
-    state: Mutex<State>,
+    state: Mutex<AbsenceState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct AbsenceState {
     newest: Option<Arc<MetadataImage>>,
     /// The registration that was fenced, and when that was seen.
     gone: HashMap<BrokerId, (BrokerEpoch, Instant)>,
@@ -32,7 +32,7 @@ impl Absences {
     /// The brokers that `image` has fenced and that were in service a moment ago. To be called with each image.
     pub fn look(&self, image: &Arc<MetadataImage>, now: Instant) -> Vec<BrokerId> {
         let mut state = self.state.lock();
-        let State { newest, gone } = &mut *state;
+        let AbsenceState { newest, gone } = &mut *state;
         if newest.as_ref().is_none_or(|newest| newest.version < image.version) {
             let before = newest.replace(Arc::clone(image));
             let was_live = before.iter().flat_map(|before| before.live_brokers());

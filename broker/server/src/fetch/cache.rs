@@ -49,12 +49,12 @@ pub struct SessionCache {
 
 #[derive(Debug, Default)]
 struct Sessions {
-    by_id: HashMap<i32, Kept>,
+    by_id: HashMap<i32, CachedSession>,
     bytes: usize,
 }
 
 #[derive(Debug)]
-struct Kept {
+struct CachedSession {
     session: SharedSession,
     uses_topic_ids: bool,
     next_epoch: i32,
@@ -99,7 +99,7 @@ impl SessionCache {
             }
         };
         let session = Arc::new(Mutex::new(session));
-        let kept = Kept {
+        let kept = CachedSession {
             session: Arc::clone(&session),
             uses_topic_ids,
             next_epoch: 1,

@@ -19,7 +19,7 @@ use crate::request::{Call, topic_error};
 const TIMEOUT_MS: i32 = 30_000;
 
 /// What is asked of one topic or broker.
-pub struct Asked<'a> {
+pub struct AskedChange<'a> {
     /// `RESOURCE_TOPIC`, `RESOURCE_BROKER` or another.
     pub resource_type: i8,
     /// The topic's name or the broker's id.
@@ -38,7 +38,7 @@ pub fn no_value(name: &str) -> String {
 /// Changes what can be changed; each resource for itself.
 pub async fn alter<'a>(
     call: &Call,
-    asked: Vec<Asked<'a>>,
+    asked: Vec<AskedChange<'a>>,
     validate_only: bool,
 ) -> Vec<AlterConfigsResourceResponse<'a>> {
     let twice = repeated(asked.iter().map(|one| (one.resource_type, one.resource_name)));
@@ -63,7 +63,7 @@ pub async fn alter<'a>(
             outcomes[position] = outcome;
         }
     }
-    let response = |(one, outcome): (Asked<'a>, Result<(), Failure>)| {
+    let response = |(one, outcome): (AskedChange<'a>, Result<(), Failure>)| {
         let (error, message) = match outcome {
             Ok(()) => (ErrorCode::None, None),
             Err(failure) => (failure.code, Some(failure.message)),
@@ -79,7 +79,7 @@ pub async fn alter<'a>(
 }
 
 /// Refuses what makes no sense before anything is changed.
-fn check(one: &Asked<'_>, twice: &HashSet<(i8, &str)>) -> Result<(), Failure> {
+fn check(one: &AskedChange<'_>, twice: &HashSet<(i8, &str)>) -> Result<(), Failure> {
     let refuse = |message: String| Err(Failure { code: ErrorCode::InvalidRequest, message: message.into() });
     let (kind, name) = (one.resource_type, one.resource_name);
     if twice.contains(&(kind, name)) {

@@ -206,7 +206,7 @@ fn of_broker(call: &Call, request: &DescribeConfigsRequest<'_>, name: &str) -> C
     if name.is_empty() {
         let values = BROKER_CONFIGS.iter().filter_map(|definition| {
             let value = set_in(of_all, definition)?;
-            let told = Told::of(definition);
+            let told = BrokerSetting::of(definition);
             Some(told.into_config(vec![(SOURCE_ALL_BROKERS, value)], request))
         });
         return Ok(values.collect());
@@ -216,24 +216,25 @@ fn of_broker(call: &Call, request: &DescribeConfigsRequest<'_>, name: &str) -> C
     }
     let own = image.broker_configs.get(&Some(id));
     let values = &call.broker.config.values;
-    let heeded = SETTINGS.iter().map(|setting| Told {
+    let heeded = SETTINGS.iter().map(|setting| BrokerSetting {
         name: Cow::Borrowed(setting.name),
         config_type: KafkaType::from(setting.kind).code(),
         default: Some(setting.default).filter(|default| !default.is_empty()),
         doc: setting.doc,
     });
-    let dynamic = BROKER_CONFIGS.iter().filter(|definition| setting(definition.name).is_none()).map(Told::of);
+    let dynamic =
+        BROKER_CONFIGS.iter().filter(|definition| setting(definition.name).is_none()).map(BrokerSetting::of);
     let (without_effect, _) = values.without_effect();
     let without_effect = without_effect.into_iter().filter(|name| broker_definition(name).is_none());
     let without_effect = without_effect.filter_map(|name| {
-        Some(Told {
+        Some(BrokerSetting {
             name: Cow::Owned(name.to_owned()),
             config_type: ignored(name)?.code(),
             default: None,
             doc: "A setting of Apache Kafka that has no effect here.",
         })
     });
-    let one = |told: Told| {
+    let one = |told: BrokerSetting| {
         let definition = broker_definition(&told.name);
         let dynamic = [(SOURCE_BROKER, own), (SOURCE_ALL_BROKERS, of_all)].into_iter();
         let dynamic = dynamic.filter_map(|(source, config)| Some((source, set_in(config, definition?)?)));
@@ -256,14 +257,14 @@ fn is_heeded(definition: &ConfigDefinition, text: &str) -> bool {
 }
 
 /// A setting of brokers as it is told, but for its values.
-struct Told {
+struct BrokerSetting {
     name: Cow<'static, str>,
     config_type: i8,
     default: Option<&'static str>,
     doc: &'static str,
 }
 
-impl Told {
+impl BrokerSetting {
     fn of(definition: &'static ConfigDefinition) -> Self {
         Self {
             name: Cow::Borrowed(definition.name),

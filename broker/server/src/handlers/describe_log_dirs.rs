@@ -94,10 +94,11 @@ fn topics<'a>(
 }
 
 fn measured(index: PartitionIndex, partition: &Partition) -> DescribeLogDirsPartition {
+    let offsets = partition.offsets();
     DescribeLogDirsPartition {
         partition_index: index.0,
         partition_size: i64::try_from(partition.log.size_bytes()).unwrap_or(i64::MAX),
-        offset_lag: (partition.high_watermark().0 - partition.log.end_offset().0).max(0),
+        offset_lag: (offsets.high_watermark.0 - offsets.log_end.0).max(0),
         is_future_key: false,
     }
 }

@@ -17,8 +17,8 @@ use ottla_wire::messages::{
 };
 use tokio::time::{Instant, sleep_until};
 
-use super::dispatch::LARGE_BYTES;
 use super::create_topics::random_topic_id;
+use super::dispatch::LARGE_BYTES;
 use super::partitions::told;
 use super::rights::{CLUSTER_OPERATIONS, TOPIC_OPERATIONS};
 use crate::broker::TopicRef;
@@ -120,7 +120,7 @@ async fn answer(call: &Call) -> Result<Response, CallError> {
         None => image.topics.values().any(|topic| by_any_of(topic, doubted)),
     };
     let (image, doubted) = call.broker.image_without_doubt(concerns).await;
-    let response = respond(call, &request, asked, View { image: &image, doubted: &doubted });
+    let response = respond(call, &request, asked, DoubtedImage { image: &image, doubted: &doubted });
     Ok(call.replier.encode::<Metadata>(&response, Vec::new())?)
 }
 
@@ -171,7 +171,7 @@ fn respond<'a>(
     call: &Call,
     request: &MetadataRequest<'a>,
     asked: Option<Vec<TopicRef<'a>>>,
-    view: View<'a, '_>,
+    view: DoubtedImage<'a, '_>,
 ) -> MetadataResponse<'a> {
     let image = view.image;
     let shown = call.broker.brokers_for_clients(image, &call.context.listener);
@@ -201,12 +201,12 @@ fn respond<'a>(
 
 /// The metadata, and which leaders it may be wrong about.
 #[derive(Clone, Copy)]
-struct View<'a, 'd> {
+struct DoubtedImage<'a, 'd> {
     image: &'a Arc<MetadataImage>,
     doubted: &'d [BrokerId],
 }
 
-fn topic<'a>(asked: TopicRef<'a>, view: View<'a, '_>, operations: i32) -> MetadataResponseTopic<'a> {
+fn topic<'a>(asked: TopicRef<'a>, view: DoubtedImage<'a, '_>, operations: i32) -> MetadataResponseTopic<'a> {
     match (asked.find(view.image), asked) {
         (Some(topic), _) => known(topic, view, operations),
         (None, TopicRef::Name(name)) if TopicName::new(name).is_err() => {
@@ -235,7 +235,11 @@ fn without_partitions(error: ErrorCode, asked: TopicRef<'_>) -> MetadataResponse
     MetadataResponseTopic { error_code: error.code(), name, topic_id, ..Default::default() }
 }
 
-fn known<'a>(topic: &'a TopicImage, view: View<'_, '_>, operations: i32) -> MetadataResponseTopic<'a> {
+fn known<'a>(
+    topic: &'a TopicImage,
+    view: DoubtedImage<'_, '_>,
+    operations: i32,
+) -> MetadataResponseTopic<'a> {
     let partition = |(index, state): (ottla_types::PartitionIndex, &ottla_core::metadata::PartitionImage)| {
         let told = told(view.image, state).in_doubt_of(view.doubted);
         MetadataResponsePartition {

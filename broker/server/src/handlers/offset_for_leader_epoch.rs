@@ -52,7 +52,6 @@ fn end_of(led: &Led, epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
     if epoch > led.leader_epoch {
         return None;
     }
-    let log = &led.partition.log;
-    let found = log.end_offset_for_epoch(epoch);
-    found.or_else(|| (epoch.0 >= 0).then(|| (epoch, log.log_start_offset())))
+    let found = led.partition.log.end_offset_for_epoch(epoch);
+    found.or_else(|| (epoch.0 >= 0).then_some((epoch, led.standing.offsets.log_start)))
 }

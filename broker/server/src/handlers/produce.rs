@@ -23,7 +23,7 @@ use tokio::time::Instant;
 use super::duplicates::{grouped, last_of_each};
 use crate::broker::{Broker, TopicRef};
 use crate::net::{LaterResponse, Outcome, Response};
-use crate::partitions::{Partition, ProduceError};
+use crate::partitions::{AppendOrigin, Partition, ProduceError, RequiredAcks};
 use crate::request::{Begun, Call, Replier, append_error, unavailable_error};
 
 /// Acknowledge once all replicas in sync have the records.
@@ -74,7 +74,7 @@ pub fn begin(call: Call) -> Begun {
             return Ok(without_answer(&outcomes));
         }
         let Call { frame, memory, replier, broker, context, .. } = call;
-        let asked = Asked { broker, listener: Arc::clone(&context.listener), replier };
+        let asked = ProduceReply { broker, listener: Arc::clone(&context.listener), replier };
         // The records are written.
         drop(frame);
         if acks != ACKS_ALL || outcomes.iter().flat_map(|t| &t.partitions).all(|p| p.pending.is_none()) {
@@ -223,9 +223,12 @@ async fn append_partition(
         Ok(led) => led,
         Err(why) => return failed(data, unavailable_error(&why), why.to_string()),
     };
-    let needs_all = acks == ACKS_ALL;
-    let checked = call.broker.openings.check(&led.partition, &records, needs_all).await;
-    let appended = checked.and_then(|checked| led.partition.append(&checked, needs_all));
+    let origin = AppendOrigin::Client(match acks {
+        ACKS_ALL => RequiredAcks::All,
+        _ => RequiredAcks::AtMostLeader,
+    });
+    let checked = call.broker.openings.check(&led.partition, &records, origin).await;
+    let appended = checked.and_then(|checked| led.partition.append(&checked, origin));
     let pending = |last: Offset, epoch: LeaderEpoch| {
         let is_waiting = led.partition.committed(last, epoch) != Committed::Yes;
         is_waiting.then(|| (Arc::clone(&led.partition), last, epoch))
@@ -292,7 +295,7 @@ fn produce_error(error: &ProduceError) -> ErrorCode {
     match error {
         ProduceError::Refused(AppendRefusal::NotLeader) => ErrorCode::NotLeaderOrFollower,
         // Of all that is retried the one that says for certain that nothing was appended.
-        ProduceError::Refused(AppendRefusal::NotEnoughReplicas { .. }) | ProduceError::Mending => {
+        ProduceError::Refused(AppendRefusal::NotEnoughReplicas { .. }) | ProduceError::UnderRepair => {
             ErrorCode::NotEnoughReplicas
         }
         ProduceError::AppendedBefore { .. } => ErrorCode::DuplicateSequenceNumber,
@@ -325,14 +328,14 @@ async fn wait(mut outcomes: Vec<Outcomes>, deadline: Instant) -> Vec<Outcomes> {
     outcomes
 }
 
-/// What the answer needs to know.
-struct Asked {
+/// What is needed to answer a request whose records are written.
+struct ProduceReply {
     broker: Arc<Broker>,
     listener: Arc<str>,
     replier: Replier,
 }
 
-impl Asked {
+impl ProduceReply {
     /// Encodes what became of everything; who came to the wrong broker is told the right one.
     fn answer(&self, mut outcomes: Vec<Outcomes>) -> Result<Response, EncodeError> {
         let by_id = self.replier.version >= 13;

@@ -52,7 +52,7 @@ pub struct Sender {
 
 /// How a request stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum HolderStanding {
     /// It may hold so many bytes.
     Holds(usize),
     /// It waits until there is room.
@@ -62,7 +62,7 @@ pub enum Standing {
 }
 
 /// What requests hold, by class.
-type Held = [usize; CLASSES];
+type HeldBytes = [usize; CLASSES];
 
 /// The memory of all requests.
 #[derive(Debug)]
@@ -70,8 +70,8 @@ pub struct Budget {
     bytes_max: usize,
     holders: HashMap<HolderId, Holder>,
     next: u64,
-    held: Held,
-    by_address: HashMap<IpAddr, Held>,
+    held: HeldBytes,
+    by_address: HashMap<IpAddr, HeldBytes>,
     by_broker: HashMap<BrokerId, usize>,
     /// The request of each class that goes on although there is no room. What it holds counts for nobody's share.
     completing: [Option<HolderId>; CLASSES],
@@ -94,7 +94,7 @@ struct Holder {
     class: usize,
     held: usize,
     arrived: usize,
-    standing: Standing,
+    standing: HolderStanding,
     /// Since when others wait for it, and what had arrived then.
     pressed: Option<(Instant, usize)>,
 }
@@ -110,7 +110,7 @@ impl Holder {
 
     /// Whether it holds memory and waits for its sender.
     fn is_half_sent(&self) -> bool {
-        !self.has_allowance && self.arrived < self.length && matches!(self.standing, Standing::Holds(_))
+        !self.has_allowance && self.arrived < self.length && matches!(self.standing, HolderStanding::Holds(_))
     }
 
     fn is_slow(&self, since: usize) -> bool {
@@ -125,7 +125,7 @@ impl Budget {
             bytes_max,
             holders: HashMap::new(),
             next: 0,
-            held: Held::default(),
+            held: HeldBytes::default(),
             by_address: HashMap::new(),
             by_broker: HashMap::new(),
             completing: [None; CLASSES],
@@ -153,7 +153,7 @@ impl Budget {
         let holder = self.holder_mut(id);
         if goes_along && !holder.has_allowance {
             // It would wait for itself otherwise.
-            (holder.goes_along, holder.held, holder.standing) = (true, length, Standing::Holds(length));
+            (holder.goes_along, holder.held, holder.standing) = (true, length, HolderStanding::Holds(length));
             self.beyond += length;
         }
         id
@@ -178,7 +178,7 @@ impl Budget {
             class: self.class(length),
             held,
             arrived,
-            standing: Standing::Holds(held),
+            standing: HolderStanding::Holds(held),
             pressed: None,
         };
         self.holders.insert(id, holder);
@@ -186,14 +186,14 @@ impl Budget {
     }
 
     /// How a request stands.
-    pub fn standing(&self, id: HolderId) -> Standing {
+    pub fn standing(&self, id: HolderId) -> HolderStanding {
         self.holders[&id].standing
     }
 
     /// A request wants another step, as all that it holds has arrived.
-    pub fn want(&mut self, id: HolderId) -> Standing {
+    pub fn want(&mut self, id: HolderId) -> HolderStanding {
         let holder = &self.holders[&id];
-        if holder.standing != Standing::Holds(holder.held) || holder.held == holder.length {
+        if holder.standing != HolderStanding::Holds(holder.held) || holder.held == holder.length {
             return holder.standing;
         }
         let (class, address) = (holder.class, holder.sender.address);
@@ -207,7 +207,7 @@ impl Budget {
             self.grant(id);
         } else {
             self.waiting.entry((class, address)).or_default().push_back(id);
-            self.holder_mut(id).standing = Standing::Waits;
+            self.holder_mut(id).standing = HolderStanding::Waits;
         }
         self.standing(id)
     }
@@ -260,7 +260,7 @@ impl Budget {
                 continue;
             }
             if holder.is_slow(before) {
-                holder.standing = Standing::TooSlow;
+                holder.standing = HolderStanding::TooSlow;
                 slow.push(*id);
             } else {
                 holder.pressed = Some((now, holder.arrived));
@@ -285,12 +285,12 @@ impl Budget {
         self.is_full(holder, &self.held, 1).is_none() && self.is_full(holder, &self.of(holder), 2).is_none()
     }
 
-    fn of(&self, holder: &Holder) -> Held {
+    fn of(&self, holder: &Holder) -> HeldBytes {
         self.by_address.get(&holder.sender.address).copied().unwrap_or_default()
     }
 
     /// The smallest class that leaves no room for another step of `holder`, where all `share` a limit.
-    fn is_full(&self, holder: &Holder, held: &Held, share: usize) -> Option<usize> {
+    fn is_full(&self, holder: &Holder, held: &HeldBytes, share: usize) -> Option<usize> {
         let more = holder.step() - holder.held;
         let is_full =
             |class: &usize| held[*class..].iter().sum::<usize>() + more > self.limit(*class) / share;
@@ -301,7 +301,7 @@ impl Budget {
         let holder = self.holder_mut(id);
         let more = holder.step() - holder.held;
         holder.held += more;
-        holder.standing = Standing::Holds(holder.held);
+        holder.standing = HolderStanding::Holds(holder.held);
         let (class, address) = (holder.class, holder.sender.address);
         if self.completing[class] == Some(id) {
             self.beyond += more;

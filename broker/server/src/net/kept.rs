@@ -14,11 +14,11 @@ use parking_lot::Mutex;
 #[derive(Debug)]
 pub struct KeptBytes {
     bytes_max: usize,
-    kept: Mutex<Kept>,
+    kept: Mutex<KeptTotals>,
 }
 
 #[derive(Debug, Default)]
-struct Kept {
+struct KeptTotals {
     total: usize,
     by_address: HashMap<IpAddr, usize>,
 }

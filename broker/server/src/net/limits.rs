@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
-use super::budget::{Budget, HolderId, LOOK_INTERVAL, Sender, Standing};
+use super::budget::{Budget, HolderId, HolderStanding, LOOK_INTERVAL, Sender};
 use super::connections::{ConnectionSlot, Connections, ConnectionsMax, Refusal};
 use super::kept::KeptBytes;
 use super::turns::{LargeTurn, Turns};
@@ -153,8 +153,8 @@ impl Limits {
         let changed = Arc::new(Notify::new());
         requests.signals.insert(id, Arc::clone(&changed));
         let granted = match requests.budget.standing(id) {
-            Standing::Holds(bytes) => bytes,
-            Standing::Waits | Standing::TooSlow => 0,
+            HolderStanding::Holds(bytes) => bytes,
+            HolderStanding::Waits | HolderStanding::TooSlow => 0,
         };
         RequestMemory { limits: Arc::clone(self), id, changed, granted }
     }
@@ -187,12 +187,12 @@ impl RequestMemory {
         let mut standing = self.limits.requests.lock().budget.want(self.id);
         loop {
             match standing {
-                Standing::Holds(bytes) => {
+                HolderStanding::Holds(bytes) => {
                     self.granted = bytes;
                     return Ok(());
                 }
-                Standing::TooSlow => return Err(TooSlow),
-                Standing::Waits => {
+                HolderStanding::TooSlow => return Err(TooSlow),
+                HolderStanding::Waits => {
                     // Who waits sees to it that those go who keep him waiting.
                     let _ = timeout(LOOK_INTERVAL, self.changed.notified()).await;
                     standing = self.limits.look(self.id);
@@ -210,7 +210,7 @@ impl RequestMemory {
     pub async fn too_slow(&self) -> TooSlow {
         loop {
             self.changed.notified().await;
-            if self.limits.requests.lock().budget.standing(self.id) == Standing::TooSlow {
+            if self.limits.requests.lock().budget.standing(self.id) == HolderStanding::TooSlow {
                 return TooSlow;
             }
         }
@@ -219,7 +219,7 @@ impl RequestMemory {
 
 impl Limits {
     /// Ends who keeps others waiting, and says how the request `id` stands.
-    fn look(&self, id: HolderId) -> Standing {
+    fn look(&self, id: HolderId) -> HolderStanding {
         let mut requests = self.requests.lock();
         for slow in requests.budget.look(Instant::now().into_std()) {
             requests.tell(slow);

@@ -18,9 +18,9 @@ use tracing::{error, info, warn};
 
 use super::high_watermarks;
 use super::partition::{Partition, Throttled};
+use super::purgatory::Crowds;
 use super::ready::{PartitionKey, ReadyList};
 use super::streams::Streams;
-use super::waiters::Crowds;
 
 /// The partitions of this broker.
 pub struct Partitions {
@@ -44,7 +44,7 @@ pub struct Partitions {
     saved_last: Mutex<BTreeMap<PartitionKey, SavedHighWatermark>>,
     /// Partitions that have something to propose to the controller.
     proposals: Arc<ReadyList>,
-    /// Partitions that have more waiters than are woken at once.
+    /// Partitions for which more wait than are woken at once.
     crowds: Arc<Crowds>,
     /// Partitions whose logs are damaged.
     damaged: Arc<ReadyList>,
@@ -147,7 +147,7 @@ impl Partitions {
         &self.proposals
     }
 
-    /// The partitions that have more waiters than are woken at once.
+    /// The partitions for which more wait than are woken at once.
     pub fn crowds(&self) -> &Arc<Crowds> {
         &self.crowds
     }

@@ -19,8 +19,8 @@ use parking_lot::{Mutex, RwLock};
 use tokio::time::{Instant, timeout_at};
 use tracing::{error, info};
 
+use super::purgatory::{Crowds, Purgatory, Woken};
 use super::ready::{PartitionKey, ReadyList};
-use super::waiters::{Crowds, Waiters, Woken};
 use crate::clock::{monotonic_ms, now_ms};
 
 /// One replica that this broker holds.
@@ -29,7 +29,7 @@ pub struct Partition {
     /// Its log.
     pub log: Arc<PartitionLog>,
     /// Who waits for its high watermark.
-    pub waiters: Arc<Waiters>,
+    pub purgatory: Arc<Purgatory>,
     key: PartitionKey,
     /// Held for reading by whoever writes to the log in a role, so that the role can't change in between.
     gate: RwLock<()>,
@@ -55,19 +55,71 @@ pub struct Throttled {
     pub follower: bool,
 }
 
-/// What one partition shows to those who only look.
+/// A replica's offsets at one moment: what consumers and followers are told of its log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogOffsetSnapshot {
+    /// The first offset that the log still has.
+    pub log_start: Offset,
+    /// The offset up to which records are acknowledged. On a follower it may lie beyond the log end.
+    pub high_watermark: Offset,
+    /// How far consumers may read here: the high watermark, never past the log end.
+    pub read_limit: Offset,
+    /// The offset after the last record, synced or not.
+    pub log_end: Offset,
+}
+
+impl LogOffsetSnapshot {
+    fn new(replica: &Replica, log: LogFacts) -> Self {
+        Self {
+            log_start: log.start,
+            high_watermark: replica.high_watermark(),
+            read_limit: replica.read_limit(log),
+            log_end: log.end,
+        }
+    }
+}
+
+/// The role of a replica, and its offsets in it.
+#[derive(Debug, Clone, Copy)]
 pub struct Standing {
     /// The role.
     pub role: RoleKind,
     /// The epoch that it is in.
     pub leader_epoch: LeaderEpoch,
-    /// How far consumers may read.
-    pub read_limit: Offset,
-    /// The high watermark.
-    pub high_watermark: Offset,
     /// Whether the high watermark may be told as the newest offset.
     pub is_current: bool,
+    /// Its offsets.
+    pub offsets: LogOffsetSnapshot,
+}
+
+impl Standing {
+    /// Whether a consumer that waits would be told something new. The log's start and end don't matter to it.
+    pub fn is_news_since(&self, before: &Self) -> bool {
+        let told = |one: &Self| {
+            let LogOffsetSnapshot { high_watermark, read_limit, .. } = one.offsets;
+            (one.role, one.leader_epoch, one.is_current, high_watermark, read_limit)
+        };
+        told(self) != told(before)
+    }
+}
+
+/// Who appends records to the log of a leader. A follower appends its leader's records by [`Partition::on_answer`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AppendOrigin {
+    /// A producer, in whatever epoch this broker leads.
+    Client(RequiredAcks),
+    /// A coordinator that keeps its state in this partition, for all replicas in sync. What it decided as the leader of
+    /// one epoch is void in another.
+    Coordinator(LeaderEpoch),
+}
+
+/// Who must have the records before a producer hears of a success.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RequiredAcks {
+    /// Nobody, or the leader: `acks=0` and `acks=1`.
+    AtMostLeader,
+    /// All replicas in sync, of which there must be `min.insync.replicas`: `acks=all`.
+    All,
 }
 
 /// Why records weren't appended.
@@ -78,9 +130,9 @@ pub enum ProduceError {
     Refused(AppendRefusal),
     /// What is damaged may hold what the producer wrote before, so that a repeated batch isn't known.
     #[error(
-        "records that the producer may have written last are damaged, and being mended: nothing was appended"
+        "records that the producer may have written last are damaged, and being repaired: nothing was appended"
     )]
-    Mending,
+    UnderRepair,
     /// They were appended before, too long ago to say where.
     #[error("these records were appended before offset {}", .last.0 + 1)]
     AppendedBefore {
@@ -134,7 +186,7 @@ impl Partition {
         let partition = Arc::new(Self {
             key: (log.topic_id(), log.partition()),
             log: Arc::clone(&log),
-            waiters: Arc::new(Waiters::new(crowds)),
+            purgatory: Arc::new(Purgatory::new(crowds)),
             gate: RwLock::default(),
             replica: Mutex::new(replica),
             cut: Mutex::default(),
@@ -158,17 +210,21 @@ impl Partition {
         self.key
     }
 
-    /// The role and what consumers may know.
+    /// The role, and the offsets in it.
     pub fn standing(&self) -> Standing {
-        let facts = facts(&self.log);
         let replica = self.replica.lock();
         Standing {
             role: replica.role(),
             leader_epoch: replica.leader_epoch(),
-            read_limit: replica.read_limit(facts),
-            high_watermark: replica.high_watermark(),
             is_current: replica.is_high_watermark_current(),
+            offsets: LogOffsetSnapshot::new(&replica, facts(&self.log)),
         }
+    }
+
+    /// The offsets, all of one moment.
+    pub fn offsets(&self) -> LogOffsetSnapshot {
+        let replica = self.replica.lock();
+        LogOffsetSnapshot::new(&replica, facts(&self.log))
     }
 
     /// How far records are acknowledged and shown.
@@ -235,43 +291,51 @@ impl Partition {
         self.carry_out(change);
     }
 
-    /// Checks a client's batch that is to be appended here; compressed records are read up to `inflated_max` bytes.
+    /// Checks a batch that is to be appended here; compressed records are read up to `inflated_max` bytes.
     ///
     /// # Errors
     /// It can't be appended then.
     pub fn check(
         &self,
         records: &Bytes,
-        needs_all: bool,
+        origin: AppendOrigin,
         inflated_max: usize,
     ) -> Result<Checked, ProduceError> {
         // Who couldn't append it needn't look at it.
-        self.check_append(needs_all)?;
+        self.check_append(origin)?;
         let checked = self.log.check(records, now_ms(), inflated_max)?;
         check_fits_segment(records, &self.log.config()).map_err(AppendError::from)?;
         Ok(checked)
     }
 
-    fn check_append(&self, needs_all: bool) -> Result<LeaderEpoch, ProduceError> {
-        self.replica.lock().check_append(needs_all).map_err(ProduceError::Refused)
+    /// The epoch in which this leads and may append.
+    fn check_append(&self, origin: AppendOrigin) -> Result<LeaderEpoch, ProduceError> {
+        let needs_all = origin != AppendOrigin::Client(RequiredAcks::AtMostLeader);
+        let epoch = self.replica.lock().check_append(needs_all).map_err(ProduceError::Refused)?;
+        match origin {
+            AppendOrigin::Coordinator(decided_in) if decided_in != epoch => {
+                Err(ProduceError::Refused(AppendRefusal::NotLeader))
+            }
+            AppendOrigin::Coordinator(_) | AppendOrigin::Client(_) => Ok(epoch),
+        }
     }
 
-    /// Appends a client's batch as the leader. Returns the epoch in which it was.
+    /// Appends a batch as the leader. Returns the epoch in which it was.
     ///
     /// # Errors
     /// Nothing is appended then.
     pub fn append(
         &self,
         checked: &Checked,
-        needs_all: bool,
+        origin: AppendOrigin,
     ) -> Result<(Appended, LeaderEpoch), ProduceError> {
         // Before the gate, which may be closed for a moment while a follower's log is cut.
-        self.check_append(needs_all)?;
+        self.check_append(origin)?;
         let _gate = self.gate.read();
-        let epoch = self.check_append(needs_all)?;
+        let epoch = self.check_append(origin)?;
         // Without another replica there is nothing to wait for.
         if self.has_peers() && self.log.hides_producer_of(checked.records()) {
-            return Err(ProduceError::Mending);
+            return Err(ProduceError::UnderRepair);
         }
         let appended = self.log.append_checked(checked, epoch).map_err(|error| match error {
             AppendError::Sequence(SequenceError::AppendedBefore { below, .. }) => {
@@ -299,7 +363,7 @@ impl Partition {
     pub async fn wait_committed(&self, offset: Offset, epoch: LeaderEpoch, deadline: Instant) -> Committed {
         let woken = Arc::new(Woken::default());
         loop {
-            let place = self.waiters.enter(offset, &woken, 0);
+            let place = self.purgatory.enter(offset, &woken, 0);
             let committed = self.committed(offset, epoch);
             if matches!(committed, Committed::Yes | Committed::Unknown) {
                 return committed;
@@ -474,7 +538,7 @@ impl Partition {
         if let Some(stream) = self.stream.lock().take() {
             stream.push(self.key);
         }
-        self.waiters.wake_all();
+        self.purgatory.wake_all();
         self.tell_watchers();
     }
 
@@ -489,10 +553,10 @@ impl Partition {
 
     fn carry_out(&self, change: Change) {
         if change.role {
-            self.waiters.wake_all();
+            self.purgatory.wake_all();
         }
         if change.high_watermark {
-            self.waiters.advance(self.high_watermark());
+            self.purgatory.advance(self.high_watermark());
         }
         if change.role || change.high_watermark {
             self.tell_watchers();

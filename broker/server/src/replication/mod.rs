@@ -6,12 +6,12 @@
 
 mod fetcher;
 mod in_sync;
-mod mend;
 mod peers;
+mod repair;
 mod serve;
 
 pub use fetcher::follow_leaders;
 pub use in_sync::{keep_in_sync, propose};
-pub use mend::{mend, scrub};
 pub use peers::{broker_of, is_broker};
+pub use repair::{repair, scrub};
 pub use serve::{begin, is_replica_fetch};

@@ -11,8 +11,8 @@ use crate::net::ConnectionContext;
 
 /// What the client ids of streams from a leader begin with, before the follower's id.
 const REPLICA: &str = "replica-";
-/// The same of those who look for a peer's copy of what is damaged.
-const MEND: &str = "mend-";
+/// The same of those who look for a peer's copy of what is damaged. Brokers of older versions know them by it.
+const REPAIR: &str = "mend-";
 
 /// The client id of broker `id`'s streams from leaders.
 pub fn replica_client_id(id: BrokerId) -> String {
@@ -20,8 +20,8 @@ pub fn replica_client_id(id: BrokerId) -> String {
 }
 
 /// The client id with which broker `id` looks for what its peers have.
-pub fn mend_client_id(id: BrokerId) -> String {
-    format!("{MEND}{id}")
+pub fn repair_client_id(id: BrokerId) -> String {
+    format!("{REPAIR}{id}")
 }
 
 /// The other broker of the cluster that sends a request which begins with `head`, if it says so and comes by the brokers'
@@ -50,7 +50,7 @@ fn known(broker: &Broker, context: &ConnectionContext, head: &[u8]) -> Option<Br
 fn named(head: &[u8]) -> Option<BrokerId> {
     let header = RequestHeader::decode(&mut Decoder::new(head)).ok()?;
     let client_id = header.client_id?;
-    let id = client_id.strip_prefix(REPLICA).or_else(|| client_id.strip_prefix(MEND))?;
+    let id = client_id.strip_prefix(REPLICA).or_else(|| client_id.strip_prefix(REPAIR))?;
     id.parse().ok().map(BrokerId)
 }
 
@@ -71,7 +71,7 @@ mod tests {
     #[test]
     fn a_broker_is_known_by_its_requests_name() {
         assert_eq!(named(&head(ApiKey::Fetch, &replica_client_id(BrokerId(7)))), Some(BrokerId(7)));
-        assert_eq!(named(&head(ApiKey::Fetch, &mend_client_id(BrokerId(8)))), Some(BrokerId(8)));
+        assert_eq!(named(&head(ApiKey::Fetch, &repair_client_id(BrokerId(8)))), Some(BrokerId(8)));
         assert_eq!(named(&head(ApiKey::ApiVersions, "replica-7")), Some(BrokerId(7)));
         assert_eq!(named(&head(ApiKey::Fetch, "replica-x")), None);
         assert_eq!(named(&head(ApiKey::Fetch, "consumer-7")), None);

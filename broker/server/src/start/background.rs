@@ -13,7 +13,7 @@ use tracing::info;
 
 use crate::broker::Broker;
 use crate::partitions::Opened;
-use crate::replication::{follow_leaders, keep_in_sync, mend, propose, scrub};
+use crate::replication::{follow_leaders, keep_in_sync, propose, repair, scrub};
 
 /// How often high watermarks are saved.
 const SAVE_INTERVAL: Duration = Duration::from_secs(5);
@@ -36,7 +36,7 @@ impl Background<'_> {
         self.on(threads, "wake those who wait", async move { crowds.wake().await });
         self.on(threads, "propose changes of the ISR", propose(broker()));
         self.on(threads, "look for lagging followers", keep_in_sync(broker()));
-        self.on(threads, "mend damage", mend(broker()));
+        self.on(threads, "repair damage", repair(broker()));
         self.on(threads, "look for damage", scrub(broker(), store()));
         self.on(threads, "save high watermarks", save_high_watermarks(broker()));
         self.on(threads, "keep house", keep_house(broker(), store(), stopping));
