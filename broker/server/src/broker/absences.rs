@@ -1,8 +1,9 @@
 //! Brokers that were in service a moment ago. Clients are still told where they are.
 //!
-//! A client learns who leads now from the answer in which the former leader would be missing. librdkafka (seen with
-//! 2.16.0) then ends that broker's thread, which on its way out takes back the partitions that were just given to the
-//! new leader; they stand still until its next look at all topics, up to a second later.
+//! A client learns who leads now from the answer in which the former leader would be missing. librdkafka
+//! (seen with 2.16.0) then ends that broker's thread, which on its way out takes back the partitions that
+//! were just given to the new leader; they stand still until its next look at all topics, up to a second
+//! later.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,7 +13,8 @@ use ottla_core::metadata::MetadataImage;
 use ottla_types::{BrokerEpoch, BrokerId};
 use parking_lot::Mutex;
 
-/// For how long. Longer than clients need to notice that a leader is gone; short, as new clients may try it in vain.
+/// For how long. Longer than clients need to notice that a leader is gone; short, as new clients may try it
+/// in vain.
 const SHOWN: Duration = Duration::from_secs(10);
 
 /// Who went out of service lately.
@@ -29,7 +31,8 @@ struct AbsenceState {
 }
 
 impl Absences {
-    /// The brokers that `image` has fenced and that were in service a moment ago. To be called with each image.
+    /// The brokers that `image` has fenced and that were in service a moment ago. To be called with each
+    /// image.
     pub fn look(&self, image: &Arc<MetadataImage>, now: Instant) -> Vec<BrokerId> {
         let mut state = self.state.lock();
         let AbsenceState { newest, gone } = &mut *state;

@@ -201,7 +201,7 @@ impl Drop for ReplicaSession {
 }
 
 impl FollowedPartition {
-    /// Whether records are asked for, by a follower that has to catch up and is held to a rate.
+    /// Whether records are asked for by a follower that isn't in sync and is throttled.
     fn is_throttled(&self) -> bool {
         let (Some((ask, Ok(FetchVerdict::Read))), Some(partition)) = (&self.ask, &self.partition) else {
             return false;

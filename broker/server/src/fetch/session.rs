@@ -1,4 +1,5 @@
-//! One incremental fetch session (KIP-227): the partitions that a client follows, and what it was last told of each.
+//! One incremental fetch session (KIP-227): the partitions that a client follows, and what it was last told
+//! of each.
 //!
 //! Not here: reading records, and which sessions are kept; see [`super::cache`].
 
@@ -7,8 +8,8 @@ use std::sync::Arc;
 
 use ottla_types::{LeaderEpoch, Offset, PartitionIndex, TopicId};
 
-/// What a session takes for each partition, in bytes, besides the topic's name: its entry in the order, which may have been
-/// made twice as large as needed, and that in the table of positions.
+/// What a session takes for each partition, in bytes, besides the topic's name: its entry in the order, which
+/// may have been made twice as large as needed, and that in the table of positions.
 const PARTITION_BYTES: usize =
     2 * (size_of::<FetchedPartition>() + size_of::<((TopicKey, PartitionIndex), usize)>());
 /// What it takes itself.

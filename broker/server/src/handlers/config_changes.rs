@@ -1,4 +1,5 @@
-//! Changing the settings of topics and, while they run, of brokers: what AlterConfigs and IncrementalAlterConfigs have in common.
+//! Changing the settings of topics and, while they run, of brokers: what AlterConfigs and
+//! IncrementalAlterConfigs have in common.
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet};
@@ -63,19 +64,22 @@ pub async fn alter<'a>(
             outcomes[position] = outcome;
         }
     }
-    let response = |(one, outcome): (AskedChange<'a>, Result<(), Failure>)| {
-        let (error, message) = match outcome {
-            Ok(()) => (ErrorCode::None, None),
-            Err(failure) => (failure.code, Some(failure.message)),
-        };
-        AlterConfigsResourceResponse {
-            error_code: error.code(),
-            error_message: message,
-            resource_type: one.resource_type,
-            resource_name: Cow::Borrowed(one.resource_name),
-        }
-    };
-    asked.into_iter().zip(outcomes).map(response).collect()
+    asked
+        .into_iter()
+        .zip(outcomes)
+        .map(|(one, outcome)| {
+            let (error, message) = match outcome {
+                Ok(()) => (ErrorCode::None, None),
+                Err(failure) => (failure.code, Some(failure.message)),
+            };
+            AlterConfigsResourceResponse {
+                error_code: error.code(),
+                error_message: message,
+                resource_type: one.resource_type,
+                resource_name: Cow::Borrowed(one.resource_name),
+            }
+        })
+        .collect()
 }
 
 /// Refuses what makes no sense before anything is changed.

@@ -24,8 +24,12 @@ pub fn begin(call: Call) -> Begun {
         let request = call.decode::<DescribeLogDirs>()?;
         let folder = call.broker.config.data_dir.clone();
         // A disk that hangs must not hold up other connections.
-        let measure = move || measured_volume(&folder);
-        let volume = call.broker.quorum.tasks().spawn_blocking("measure the volume", measure).await;
+        let volume = call
+            .broker
+            .quorum
+            .tasks()
+            .spawn_blocking("measure the volume", move || measured_volume(&folder))
+            .await;
         let volume = volume.unwrap_or(UNKNOWN);
         let image = call.broker.image();
         let result = DescribeLogDirsResult {

@@ -16,7 +16,8 @@ use crate::request::{AnswerCost, Call, CallError, CallMemory, Replier};
 
 /// A request that costs no more is served within what its connection has for itself, in bytes.
 const OWN_BYTES: usize = 8 << 10;
-/// A request that costs more waits for a turn and another thread: those that serve connections have no time for it.
+/// A request that costs more waits for a turn and another thread: those that serve connections have no time
+/// for it.
 pub(super) const LARGE_BYTES: usize = 1 << 20;
 
 /// Begins whatever request `frame` holds.
@@ -74,8 +75,7 @@ async fn in_turns<T: Send + 'static>(
     context: &ConnectionContext,
     work: Pin<Box<dyn Future<Output = T> + Send>>,
 ) -> Result<T, CallError> {
-    let turn = || broker.limits.large_turn(context.peer.ip());
-    large::work(work, broker.quorum.tasks(), turn).await
+    large::work(work, broker.quorum.tasks(), || broker.limits.large_turn(context.peer.ip())).await
 }
 
 /// Waits until a request may take what it takes, before anything is taken.
@@ -139,8 +139,8 @@ async fn charge(call: &mut Call) {
     call.memory.unfolded = Some(memory);
 }
 
-/// A client that asks for ApiVersions in a version that isn't served learns which are, as it can't know before.
-/// Any other request in such a version comes from a client that didn't ask.
+/// A client that asks for ApiVersions in a version that isn't served learns which are, as it can't know
+/// before. Any other request in such a version comes from a client that didn't ask.
 fn unsupported_version(served: &Served, version: i16, correlation_id: i32) -> Outcome {
     let close = || Outcome::Close(format!("version {version} of {} is not supported", served.key));
     if served.key != ApiKey::ApiVersions {

@@ -36,10 +36,11 @@ const FOLLOWER_READ_VERSION: i16 = 11;
 /// A longer wait than this is answered early; clients simply ask again.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 
-/// A fetch for which there is no room to wait is answered at once, and its client asked not to come again so soon.
+/// A fetch for which there is no room to wait is answered at once, and its client asked not to come again so
+/// soon.
 const PAUSE_MAX: Duration = Duration::from_millis(500);
-/// What a fetch takes while it waits, in bytes, besides the names of its topics: for each partition, what is asked and found
-/// and a place among those who wait for it, and its part of the answer; and for itself.
+/// What a fetch takes while it waits, in bytes, besides the names of its topics: for each partition, what is
+/// asked and found and a place among those who wait for it, and its part of the answer; and for itself.
 const WAITING_PARTITION_BYTES: usize =
     size_of::<PartitionRequest>() + size_of::<LogReadResult>() + 128 + size_of::<PartitionData<'_>>() + 128;
 const WAITING_BYTES: usize = 1 << 10;
@@ -83,8 +84,8 @@ struct LogReadResult {
     preferred: Option<BrokerId>,
 }
 
-/// What was found of all partitions, in the order of the request, with its sums: when one of many is woken, nobody looks at
-/// the others.
+/// What was found of all partitions, in the order of the request, with its sums: when one of many is woken,
+/// nobody looks at the others.
 #[derive(Default)]
 struct Gathered {
     found: Vec<LogReadResult>,
@@ -100,7 +101,8 @@ struct Sums {
     with_records: usize,
     /// Those of which no more may be in the answer.
     full: usize,
-    /// Those for whose sake the fetch is answered: with an error, another replica to read from, or more than fits.
+    /// Those for whose sake the fetch is answered: with an error, another replica to read from, or more than
+    /// fits.
     telling: usize,
 }
 
@@ -139,12 +141,14 @@ impl Gathered {
 /// What waiting could add to what was found of a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Room {
-    /// More records, once there are some: all that may be read is in the answer, and there is room for a batch.
+    /// More records, once there are some: all that may be read is in the answer, and there is room for a
+    /// batch.
     More,
     /// Nothing, as the partition's limit is reached; other partitions may have more.
     None,
-    /// Nothing, and it is no use to wait for others: this partition's next records don't fit into the answer, be it for the
-    /// response's limit or because they are in another file, of which an answer holds a range of one only.
+    /// Nothing, and it is no use to wait for others: this partition's next records don't fit into the answer,
+    /// be it for the response's limit or because they are in another file, of which an answer holds a range
+    /// of one only.
     Overfull,
 }
 
@@ -330,7 +334,8 @@ impl DelayedFetch {
         }
     }
 
-    /// Whether there is as much as the client wants, or as much as it lets be sent: waiting would bring it nothing.
+    /// Whether there is as much as the client wants, or as much as it lets be sent: waiting would bring it
+    /// nothing.
     fn is_enough(&self, gathered: &Gathered) -> bool {
         gathered.sums.bytes >= self.min_bytes
             || gathered.sums.full == gathered.found.len()
@@ -348,7 +353,8 @@ impl DelayedFetch {
         (woken, places)
     }
 
-    /// Takes a place among those who wait for one partition, and looks at it again if anything came in between.
+    /// Takes a place among those who wait for one partition, and looks at it again if anything came in
+    /// between.
     fn enter_one(&self, gathered: &mut Gathered, at: usize, woken: &Arc<Woken>) -> Option<PurgatoryPlace> {
         let (partition, stood) = gathered.found[at].partition.clone()?;
         let place = partition.purgatory.enter(stood.offsets.high_watermark, woken, at);
@@ -358,8 +364,8 @@ impl DelayedFetch {
         Some(place)
     }
 
-    /// Waits until there is enough, the time is over, or the broker stops. Each time it looks at what was woken, and at
-    /// nothing else.
+    /// Waits until there is enough, the time is over, or the broker stops. Each time it looks at what was
+    /// woken, and at nothing else.
     async fn wait(
         &self,
         gathered: &mut Gathered,
@@ -383,11 +389,14 @@ impl DelayedFetch {
 
     /// What it takes while it waits, in bytes.
     fn bytes(&self) -> usize {
-        let name = |request: &PartitionRequest| match &request.topic {
-            TopicKey::Name(name) => name.len(),
-            TopicKey::Id(_) => 0,
-        };
-        let names: usize = self.requests.iter().map(name).sum();
+        let names: usize = self
+            .requests
+            .iter()
+            .map(|request| match &request.topic {
+                TopicKey::Name(name) => name.len(),
+                TopicKey::Id(_) => 0,
+            })
+            .sum();
         WAITING_BYTES + names + self.requests.len() * WAITING_PARTITION_BYTES
     }
 
@@ -437,13 +446,14 @@ impl DelayedFetch {
         };
         let states: Vec<_> = found.iter().map(LogReadResult::state).collect();
         let send = session.lock().answer(*generation, &states, *is_full);
-        // Another request went on with the session meanwhile: one of the two is wrong, and nobody knows which.
+        // Another request went on with the session meanwhile: one of the two is wrong, and nobody knows
+        // which.
         send.map(|send| (*id, send)).ok_or(ErrorCode::InvalidFetchSessionEpoch)
     }
 }
 
-/// What waiting could add to the `taken` bytes of a partition with a limit of its own, where the response has `left`
-/// bytes for it. `has_more` says whether some may be read that weren't taken.
+/// What waiting could add to the `taken` bytes of a partition with a limit of its own, where the response has
+/// `left` bytes for it. `has_more` says whether some may be read that weren't taken.
 fn room(partition_max_bytes: usize, left: usize, taken: usize, has_more: bool) -> Room {
     let is_full = has_more || taken + HEADER_BYTES > partition_max_bytes.min(left);
     match is_full {

@@ -102,7 +102,6 @@ fn is_time(timestamp: i64) -> bool {
 fn find(led: &Led, timestamp: i64) -> Result<TimestampAndOffset, ErrorCode> {
     let (log, leader_epoch) = (&led.partition.log, led.leader_epoch);
     let Standing { is_current, offsets, .. } = led.standing;
-    let epoch_at = |offset: Offset| log.epoch_at(offset).unwrap_or(leader_epoch).0;
     let edge = |offset: Offset, epoch: i32| TimestampAndOffset { offset: offset.0, timestamp: -1, epoch };
     let at_time = |found: Result<Option<TimestampOffset>, ReadError>| match found {
         // Beyond the high watermark nobody may see it yet.
@@ -119,7 +118,8 @@ fn find(led: &Led, timestamp: i64) -> Result<TimestampAndOffset, ErrorCode> {
         TIMESTAMP_LATEST if !is_current => Err(ErrorCode::OffsetNotAvailable),
         TIMESTAMP_LATEST => Ok(edge(offsets.high_watermark, leader_epoch.0)),
         TIMESTAMP_EARLIEST | TIMESTAMP_EARLIEST_LOCAL => {
-            Ok(edge(offsets.log_start, epoch_at(offsets.log_start)))
+            let epoch = log.epoch_at(offsets.log_start).unwrap_or(leader_epoch);
+            Ok(edge(offsets.log_start, epoch.0))
         }
         TIMESTAMP_MAX => at_time(log.offset_for_max_timestamp()),
         // Nothing is ever in tiered storage.

@@ -1,6 +1,7 @@
 //! Requests: one file an API, and the registry of all that are served.
 //!
-//! A handler decodes its request, asks the broker's parts, and encodes the answer; it holds no state of its own.
+//! A handler decodes its request, asks the broker's parts, and encodes the answer; it holds no state of its
+//! own.
 
 use ottla_wire::apis;
 use ottla_wire::messages::ApiVersion;
@@ -78,12 +79,14 @@ pub fn position(api_key: i16) -> Option<usize> {
 
 /// What ApiVersions tells.
 pub fn versions() -> Vec<ApiVersion> {
-    let version = |served: &Served| ApiVersion {
-        api_key: served.key.code(),
-        min_version: served.version_told_first(),
-        max_version: served.version_last,
-    };
-    SERVED.iter().map(version).collect()
+    SERVED
+        .iter()
+        .map(|served| ApiVersion {
+            api_key: served.key.code(),
+            min_version: served.version_told_first(),
+            max_version: served.version_last,
+        })
+        .collect()
 }
 
 #[cfg(test)]

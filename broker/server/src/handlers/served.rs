@@ -1,5 +1,5 @@
-//! What is known of an API that is served: its versions, the right that it needs, what serving it costs, and who
-//! begins it.
+//! What is known of an API that is served: its versions, the right that it needs, what serving it costs, and
+//! who begins it.
 
 use ottla_wire::codec::Message;
 use ottla_wire::{Api, ApiKey, DecodeError, Decoder, RequestHeader};
@@ -48,12 +48,13 @@ pub struct Served {
     pub version_last: i16,
     /// The right that it needs.
     pub operation: Operation,
-    /// What serving a request takes, at most, for each byte of its arrays and texts: those arrays themselves, what is made
-    /// of them, and the answer until it is sent. A test counts it.
+    /// What serving a request takes, at most, for each byte of its arrays and texts: those arrays themselves,
+    /// what is made of them, and the answer until it is sent. A test counts it.
     pub cost_factor: usize,
     /// Measures a request. Takes no memory itself.
     pub measure: Measure,
-    /// What its answer takes besides, where that isn't bounded by the request: some that are short are about much.
+    /// What its answer takes besides, where the request doesn't bound that: a short one may ask about
+    /// everything.
     pub answer: AnswerCost,
     /// Begins a request.
     pub begin: fn(Call) -> Begun,
@@ -68,7 +69,8 @@ pub struct Measured {
     pub texts: usize,
 }
 
-/// From a whole frame, the request's version and the most that its arrays may take, in bytes, to what there is in it.
+/// From a whole frame, the request's version and the most that its arrays may take, in bytes, to what there
+/// is in it.
 pub type Measure = fn(&[u8], i16, usize) -> Result<Measured, DecodeError>;
 
 fn measure<A: Api>(frame: &[u8], version: i16, limit_bytes: usize) -> Result<Measured, DecodeError> {
@@ -114,8 +116,9 @@ impl Served {
         Self { answer: AnswerCost::Topics { count, topic_bytes, partition_bytes }, ..self }
     }
 
-    /// The oldest version that ApiVersions tells. As Apache Kafka 4 it tells of Produce from 0 on and serves 3 and up: older
-    /// versions of librdkafka take the compressions for unknown otherwise and send uncompressed, without a word.
+    /// The oldest version that ApiVersions tells. As Apache Kafka 4 it tells of Produce from 0 on and serves
+    /// 3 and up: older versions of librdkafka take the compressions for unknown otherwise and send
+    /// uncompressed, without a word.
     pub fn version_told_first(&self) -> i16 {
         if self.key == ApiKey::Produce { 0 } else { self.version_first }
     }

@@ -3,17 +3,18 @@
 //! The rule, which [`Budget`] keeps:
 //!
 //! 1. *Memory is charged as bytes arrive*, in steps. What is announced costs nothing.
-//! 2. *Small before large.* Requests fall into classes by their size, and each class leaves room for the smaller ones:
-//!    the largest have half of the memory, those next to them three quarters. So a request waits for others of about
-//!    its own size or for smaller ones, and never for larger ones.
+//! 2. *Small before large.* Requests fall into classes by their size, and each class leaves room for the
+//!    smaller ones: the largest have half of the memory, those next to them three quarters. So a request
+//!    waits for others of about its own size or for smaller ones, and never for larger ones.
 //! 3. *No address has it all*: one has at most half of what all have.
-//! 4. *What has begun is completed.* Where there is no room, one request of each class goes on beyond it, and after it the
-//!    next, so that half-sent requests can't fill the memory and then wait for each other. That is how far the whole may be
-//!    exceeded: by one request of each class.
-//! 5. *Who keeps others waiting keeps the pace, or goes.* While anyone waits for memory that a half-sent request
-//!    holds, a thirtieth of that request has to come each second.
-//! 6. *What is made of a request is charged before it is made*, all at once: its decoded form, and the answer. It is as another
-//!    request whose sender nobody waits for. What is made of a request that goes on beyond (4) goes on with it.
+//! 4. *What has begun is completed.* Where there is no room, one request of each class goes on beyond it, and
+//!    after it the next, so that half-sent requests can't fill the memory and then wait for each other. That
+//!    is how far the whole may be exceeded: by one request of each class.
+//! 5. *Who keeps others waiting keeps the pace, or goes.* While anyone waits for memory that a half-sent
+//!    request holds, a thirtieth of that request has to come each second.
+//! 6. *What is made of a request is charged before it is made*, all at once: its decoded form, and the
+//!    answer. It is as another request whose sender nobody waits for. What is made of a request that goes on
+//!    beyond (4) goes on with it.
 //! 7. *Each other broker has an allowance of its own*, which no client can use up; beyond it, it is a client.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -73,7 +74,8 @@ pub struct Budget {
     held: HeldBytes,
     by_address: HashMap<IpAddr, HeldBytes>,
     by_broker: HashMap<BrokerId, usize>,
-    /// The request of each class that goes on although there is no room. What it holds counts for nobody's share.
+    /// The request of each class that goes on although there is no room. What it holds counts for nobody's
+    /// share.
     completing: [Option<HolderId>; CLASSES],
     beyond: usize,
     /// Who waits, in order, by class and address.
@@ -140,13 +142,14 @@ impl Budget {
         self.held.iter().sum::<usize>() + self.beyond + self.by_broker.values().sum::<usize>()
     }
 
-    /// A request of `length` bytes begins, of which `arrived` are here. It holds nothing yet, unless a broker sends it.
+    /// A request of `length` bytes begins, of which `arrived` are here. It holds nothing yet, unless a broker
+    /// sends it.
     pub fn enter(&mut self, sender: Sender, length: usize, arrived: usize) -> HolderId {
         self.enter_as(sender, length, arrived, false)
     }
 
-    /// What is made of a request that has arrived takes `length` bytes, which it wants all at once. `of` is the request, if
-    /// it holds memory.
+    /// What is made of a request that has arrived takes `length` bytes, which it wants all at once. `of` is
+    /// the request, if it holds memory.
     pub fn enter_whole(&mut self, sender: Sender, length: usize, of: Option<HolderId>) -> HolderId {
         let id = self.enter_as(sender, length, length, true);
         let goes_along = of.is_some_and(|of| self.completing.contains(&Some(of)));
@@ -292,9 +295,8 @@ impl Budget {
     /// The smallest class that leaves no room for another step of `holder`, where all `share` a limit.
     fn is_full(&self, holder: &Holder, held: &HeldBytes, share: usize) -> Option<usize> {
         let more = holder.step() - holder.held;
-        let is_full =
-            |class: &usize| held[*class..].iter().sum::<usize>() + more > self.limit(*class) / share;
-        (0..=holder.class).find(is_full)
+        (0..=holder.class)
+            .find(|class| held[*class..].iter().sum::<usize>() + more > self.limit(*class) / share)
     }
 
     fn grant(&mut self, id: HolderId) {
@@ -343,10 +345,11 @@ impl Budget {
                 })
                 .collect();
             first.sort_unstable();
-            let may_go = |(class, _, id): &&(usize, usize, HolderId)| {
-                self.completing[*class].is_none() || self.has_room(*id)
+            let Some(&(class, _, id)) =
+                first.iter().find(|(class, _, id)| self.completing[*class].is_none() || self.has_room(*id))
+            else {
+                return served;
             };
-            let Some(&(class, _, id)) = first.iter().find(may_go) else { return served };
             if !self.has_room(id) {
                 self.complete(id);
             }

@@ -83,8 +83,8 @@ impl Limits {
         })
     }
 
-    /// Sets how many connections there may be in all and from one address; none: as many as were configured. Those that are
-    /// open stay.
+    /// Sets how many connections there may be in all and from one address; none: as many as were configured.
+    /// Those that are open stay.
     pub fn set_connections_max(&self, in_all: Option<usize>, of_address: Option<usize>) {
         let configured = configured(&self.config);
         *self.connections_max.lock() = ConnectionsMax {
@@ -122,13 +122,14 @@ impl Limits {
         self.open.admit_on_trial(address)
     }
 
-    /// A request of `length` bytes has begun, of which `arrived` are here. It may have no more yet, unless a broker
-    /// sends it.
+    /// A request of `length` bytes has begun, of which `arrived` are here. It may have no more yet, unless a
+    /// broker sends it.
     pub fn request(self: &Arc<Self>, sender: Sender, length: usize, arrived: usize) -> RequestMemory {
         self.entered(|budget| budget.enter(sender, length, arrived))
     }
 
-    /// Waits for memory of `bytes` for what is made of a request that is here, whose own memory is `of`, if it has some.
+    /// Waits for memory of `bytes` for what is made of a request that is here, whose own memory is `of`, if
+    /// it has some.
     pub async fn memory(
         self: &Arc<Self>,
         sender: Sender,
@@ -159,8 +160,8 @@ impl Limits {
         RequestMemory { limits: Arc::clone(self), id, changed, granted }
     }
 
-    /// Waits for `count` of a connection's own places for a request that is begun. One that waits with little memory may
-    /// have one of those that all connections share, too.
+    /// Waits for `count` of a connection's own places for a request that is begun. One that waits with little
+    /// memory may have one of those that all connections share, too.
     pub async fn place(&self, own: &Arc<Semaphore>, is_brief: bool, count: u32) -> OwnedSemaphorePermit {
         let own = Arc::clone(own).acquire_many_owned(count);
         let place = if is_brief {

@@ -1,8 +1,9 @@
-//! Opening batches: what single records say is asked of clients' batches before they are appended, and of stored ones
-//! when an offset is looked up by time.
+//! Opening batches: what single records say is asked of clients' batches before they are appended, and of
+//! stored ones when an offset is looked up by time.
 //!
-//! Small ones are opened at once. All else is done off the threads that serve connections, for few at a time and within so
-//! much memory; a connection waits for its own, so that it opens one batch at a time. No lock of a partition is held.
+//! Small ones are opened at once. All else is done off the threads that serve connections, for few at a time
+//! and within so much memory; a connection waits for its own, so that it opens one batch at a time. No lock
+//! of a partition is held.
 
 use std::num::NonZeroUsize;
 use std::panic::resume_unwind;
@@ -79,8 +80,11 @@ impl Openings {
         let (memory, places) = (Arc::clone(&self.memory), Arc::clone(&self.places));
         let held = async move { (memory.acquire_many_owned(pieces).await, places.acquire_owned().await) };
         let (partition, records) = (Arc::clone(partition), records.clone());
-        let check = move || partition.check(&records, origin, inflated_bytes_max(records.len()));
-        let checked = self.run_with(held, "open a batch", check).await;
+        let checked = self
+            .run_with(held, "open a batch", move || {
+                partition.check(&records, origin, inflated_bytes_max(records.len()))
+            })
+            .await;
         // If the broker stops, nothing was appended.
         checked.unwrap_or(Err(ProduceError::Refused(AppendRefusal::NotLeader)))
     }
@@ -90,8 +94,9 @@ impl Openings {
         self.run_with(Arc::clone(&self.look_ups).acquire_owned(), "look up an offset", look).await
     }
 
-    /// Runs `work` once it has what `held` waits for. A task of its own waits for that, which goes with the caller: a caller
-    /// that isn't polled for a while, as a large request that has no turn, would keep from all others what it was given.
+    /// Runs `work` once it has what `held` waits for. A task of its own waits for that, which goes with the
+    /// caller: a caller that isn't polled for a while, as a large request that has no turn, would keep from
+    /// all others what it was given.
     async fn run_with<H, T>(
         &self,
         held: impl Future<Output = H> + Send + 'static,
@@ -105,12 +110,13 @@ impl Openings {
         let tasks = self.tasks.clone();
         let run = async move {
             let held = held.await;
-            let work = move || {
-                let done = work();
-                drop(held);
-                done
-            };
-            tasks.blocking(name, work).await
+            tasks
+                .blocking(name, move || {
+                    let done = work();
+                    drop(held);
+                    done
+                })
+                .await
         };
         // It ends with its only task.
         let mut waiting = JoinSet::new();

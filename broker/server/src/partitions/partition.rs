@@ -1,7 +1,8 @@
 //! One replica that this broker holds: its log, what it knows of the others, and who waits for it.
 //!
-//! [`Replica`] decides, and this carries out. Locks, in the order in which they are taken: `gate`, `cut`, the log's commit
-//! lock, `replica`, the log's state. Durable hooks run under the commit lock, so nothing here syncs with `replica` held.
+//! [`Replica`] decides, and this carries out. Locks, in the order in which they are taken: `gate`, `cut`, the
+//! log's commit lock, `replica`, the log's state. Durable hooks run under the commit lock, so nothing here
+//! syncs with `replica` held.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -46,12 +47,12 @@ pub struct Partition {
     is_gone: AtomicBool,
 }
 
-/// In which of its roles a replica is held to the broker's replication rates, by the topic's settings.
+/// Whether replication throttling holds for a replica in each of its roles, by its topic's settings.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Throttled {
-    /// What it gives followers as the leader.
+    /// As the leader: what its followers fetch.
     pub leader: bool,
-    /// What it fetches as a follower.
+    /// As a follower: what it fetches.
     pub follower: bool,
 }
 
@@ -103,13 +104,14 @@ impl Standing {
     }
 }
 
-/// Who appends records to the log of a leader. A follower appends its leader's records by [`Partition::on_answer`].
+/// Who appends records to the log of a leader. A follower appends its leader's records by
+/// [`Partition::on_answer`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AppendOrigin {
     /// A producer, in whatever epoch this broker leads.
     Client(RequiredAcks),
-    /// A coordinator that keeps its state in this partition, for all replicas in sync. What it decided as the leader of
-    /// one epoch is void in another.
+    /// A coordinator that keeps its state in this partition, for all replicas in sync. What it decided as the
+    /// leader of one epoch is void in another.
     Coordinator(LeaderEpoch),
 }
 
@@ -171,8 +173,8 @@ pub enum Followed {
 }
 
 impl Partition {
-    /// Takes over a log, of which this high watermark was saved, and listens for what becomes durable. Where it leads,
-    /// members may lag for `lag_max`.
+    /// Takes over a log, of which this high watermark was saved, and listens for what becomes durable. Where
+    /// it leads, members may lag for `lag_max`.
     pub fn new(
         me: BrokerId,
         log: Arc<PartitionLog>,
@@ -234,7 +236,8 @@ impl Partition {
 
     /// The same for the next start.
     pub fn high_watermark_to_save(&self) -> SavedHighWatermark {
-        // Held until the epoch is known: a log that was cut grows again only once the replica has heard of it.
+        // Held until the epoch is known: a log that was cut grows again only once the replica has heard of
+        // it.
         let replica = self.replica.lock();
         SavedHighWatermark::new(replica.high_watermark(), |offset| self.log.epoch_at(offset))
     }
@@ -250,7 +253,7 @@ impl Partition {
         replica.role() == RoleKind::Leader && replica.leader_epoch() == epoch
     }
 
-    /// What the topic's settings hold to the broker's rates.
+    /// Takes over from the topic's settings whether this replica is throttled.
     pub fn set_throttled(&self, throttled: Throttled) {
         *self.throttled.lock() = throttled;
     }
@@ -358,8 +361,8 @@ impl Partition {
         self.replica.lock().committed(offset, epoch)
     }
 
-    /// Waits until the record at `offset`, appended in `epoch`, may be acknowledged or nobody will know; at the deadline
-    /// what it is then.
+    /// Waits until the record at `offset`, appended in `epoch`, may be acknowledged or nobody will know; at
+    /// the deadline what it is then.
     pub async fn wait_committed(&self, offset: Offset, epoch: LeaderEpoch, deadline: Instant) -> Committed {
         let woken = Arc::new(Woken::default());
         loop {
@@ -381,8 +384,12 @@ impl Partition {
     /// Why it gets none.
     pub fn on_fetch(&self, fetch: &FollowerFetch) -> Result<FetchVerdict, FetchRefusal> {
         let (verdict, change) = {
-            let end_offset_for = |epoch| self.log.end_offset_for_epoch(epoch);
-            self.replica.lock().on_fetch(fetch, facts(&self.log), end_offset_for, monotonic_ms())?
+            self.replica.lock().on_fetch(
+                fetch,
+                facts(&self.log),
+                |epoch| self.log.end_offset_for_epoch(epoch),
+                monotonic_ms(),
+            )?
         };
         self.carry_out(change);
         Ok(verdict)
@@ -465,12 +472,11 @@ impl Partition {
     }
 
     fn step(&self, answer: &FetchAnswer) -> FollowerStep {
-        let end_offset_for = |epoch| self.log.end_offset_for_epoch(epoch);
-        self.replica.lock().on_answer(answer, facts(&self.log), end_offset_for)
+        self.replica.lock().on_answer(answer, facts(&self.log), |epoch| self.log.end_offset_for_epoch(epoch))
     }
 
-    /// Deletes what the topic's settings don't retain, and nothing that isn't acknowledged, as far as it is known how old it
-    /// is. Blocks on the disk. Returns the number of segments deleted.
+    /// Deletes what the topic's settings don't retain, and nothing that isn't acknowledged, as far as it is
+    /// known how old it is. Blocks on the disk. Returns the number of segments deleted.
     pub fn enforce_retention(&self, now_ms: i64) -> usize {
         // The role, and what is acknowledged, stay until it is done.
         let _gate = self.gate.read();
@@ -575,8 +581,8 @@ impl Partition {
     }
 }
 
-/// What the log is now. Read one after the other while others write, so it is made to fit: only the log of a leader
-/// matters in between, and that one only grows.
+/// What the log is now. Read one after the other while others write, so it is made to fit: only the log of a
+/// leader matters in between, and that one only grows.
 fn facts(log: &PartitionLog) -> LogFacts {
     let (start, synced, end) = (log.log_start_offset(), log.durable_end_offset(), log.end_offset());
     let synced = synced.min(end);

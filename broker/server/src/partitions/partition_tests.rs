@@ -39,7 +39,8 @@ fn append_from(
     partition.append(&partition.check(records, origin, usize::MAX)?, origin)
 }
 
-/// The leader is sent the second of a producer's batches again, which was damaged, and the snapshot of producers is lost.
+/// The leader is sent the second of a producer's batches again, which was damaged, and the snapshot of
+/// producers is lost.
 fn sent_again_to_one_of(replicas: i32) -> Result<(), ProduceError> {
     let dir = tempfile::tempdir().unwrap();
     let store = open_store(dir.path(), BrokerId(1));
@@ -108,7 +109,8 @@ fn what_a_coordinator_decided_is_void_in_another_epoch() {
     assert_eq!(partition.offsets().log_end, Offset(1));
 }
 
-/// Its records are as old as can be; what no follower has yet is not deleted, and no producer hears of a success.
+/// Its records are as old as can be; what no follower has yet is not deleted, and no producer hears of a
+/// success.
 #[test]
 fn retention_deletes_only_what_is_acknowledged() {
     let dir = tempfile::tempdir().unwrap();

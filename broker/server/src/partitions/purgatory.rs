@@ -1,10 +1,10 @@
-//! A partition's purgatory: delayed produces (`acks=all`) and delayed fetches (long polls), each of which waits for
-//! the high watermark to pass an offset.
+//! A partition's purgatory: delayed produces (`acks=all`) and delayed fetches (long polls), each of which
+//! waits for the high watermark to pass an offset.
 //!
-//! Nothing here polls: whoever advances the high watermark wakes just those who wait for that. Mostly it is the thread
-//! that syncs. It looks at nobody else and wakes only the first of them; a task wakes the others, so that many who wait
-//! don't hold up the next sync. Who waits is never needed to wake others: it may be an answer that its connection has no
-//! turn for yet.
+//! Nothing here polls: whoever advances the high watermark wakes just those who wait for that. Mostly it is
+//! the thread that syncs. It looks at nobody else and wakes only the first of them; a task wakes the others,
+//! so that many who wait don't hold up the next sync. Who waits is never needed to wake others: it may be an
+//! answer that its connection has no turn for yet.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -14,7 +14,8 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::yield_now;
 
-/// So many are woken by whoever advances the high watermark, and at each turn of the task that wakes the others.
+/// So many are woken by whoever advances the high watermark, and at each turn of the task that wakes the
+/// others.
 const WOKEN_AT_ONCE: usize = 32;
 
 /// Those who wait for one offset, by number, with the name that each gave its place.

@@ -1,4 +1,5 @@
-//! After a rebuild of the metadata quorum from a copy that lacks a move, no broker gives up the only records that there are.
+//! After a rebuild of the metadata quorum from a copy that lacks a move, no broker gives up the only records
+//! that there are.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -110,7 +111,8 @@ fn create(image: &MetadataImage, name: &str, id: TopicId) -> MetadataImage {
     after(image, &Command::CreateTopics(create))
 }
 
-/// The metadata with another state of the partition: replicas, of which those in sync, the first of them leading.
+/// The metadata with another state of the partition: replicas, of which those in sync, the first of them
+/// leading.
 fn with(
     image: &MetadataImage,
     brokers: [&TestBroker; 2],

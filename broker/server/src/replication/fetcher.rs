@@ -366,7 +366,7 @@ impl Fetcher {
         }
     }
 
-    /// Whether this replica has to catch up and is held to a rate.
+    /// Whether this replica isn't in sync and is throttled.
     fn is_throttled(&self, partition: &Partition) -> bool {
         partition.throttled().follower && !partition.is_in_sync(self.broker.config.node_id)
     }

@@ -1,8 +1,9 @@
 //! Damage: found by reads and by a slow scrub, never served, and repaired with the bytes of a peer.
 //!
-//! Below the high watermark all replicas hold the same bytes, so any of them will do; they are asked as a consumer asks,
-//! which shows nothing beyond. A follower's damage above the high watermark waits until that has passed it: the leader
-//! counts on what this follower has acknowledged, so it must never cut that by itself.
+//! Below the high watermark all replicas hold the same bytes, so any of them will do; they are asked as a
+//! consumer asks, which shows nothing beyond. A follower's damage above the high watermark waits until that
+//! has passed it: the leader counts on what this follower has acknowledged, so it must never cut that by
+//! itself.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -26,16 +27,18 @@ use super::peers::repair_client_id;
 use crate::broker::Broker;
 use crate::partitions::{Partition, PartitionKey};
 
-/// How often, and how many bytes at a time, logs are looked through: 4 MB a second, 10 GB in three quarters of an hour.
+/// How often, and how many bytes at a time, logs are looked through: 4 MB a second, 10 GB in three quarters
+/// of an hour.
 const SCRUB_INTERVAL: Duration = Duration::from_secs(1);
 const SCRUB_BYTES: u64 = 4 << 20;
-/// The pause before damage is looked at again that couldn't be repaired, the first one and the longest: after a start nobody
-/// is known to be in sync for a moment.
+/// The pause before damage is looked at again that couldn't be repaired, the first one and the longest: after
+/// a start nobody is known to be in sync for a moment.
 const RETRY_PAUSE_FIRST: Duration = Duration::from_millis(100);
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(2);
 /// The longest that a peer is waited for.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
-/// So many bytes of a damaged place are held in memory: a larger one is repaired piece by piece, other partitions' in between.
+/// So many bytes of a damaged place are held in memory: a larger one is repaired piece by piece, other
+/// partitions' in between.
 const PIECE_BYTES: usize = 8 << 20;
 
 /// Why a damaged place stays damaged for now.
@@ -65,8 +68,13 @@ pub async fn scrub(broker: Arc<Broker>, store: Arc<Store>) {
     loop {
         timer.tick().await;
         let store = Arc::clone(&store);
-        let step = move || store.scrub_step(SCRUB_BYTES);
-        if broker.quorum.tasks().spawn_blocking("read a piece of a log", step).await.is_err() {
+        if broker
+            .quorum
+            .tasks()
+            .spawn_blocking("read a piece of a log", move || store.scrub_step(SCRUB_BYTES))
+            .await
+            .is_err()
+        {
             return;
         }
     }
@@ -104,8 +112,8 @@ pub async fn repair(broker: Arc<Broker>) {
     }
 }
 
-/// Repairs a piece of each damaged place of a partition, but for those that aren't due yet. Whether there is more that can be
-/// repaired at once.
+/// Repairs a piece of each damaged place of a partition, but for those that aren't due yet. Whether there is
+/// more that can be repaired at once.
 async fn repair_pieces(broker: &Broker, partition: &Arc<Partition>, retries: &mut Retries) -> bool {
     let damage = partition.log.damage();
     retries.keep_only(&damage);
@@ -130,8 +138,8 @@ async fn repair_pieces(broker: &Broker, partition: &Arc<Partition>, retries: &mu
     has_more
 }
 
-/// The damaged places of a partition that couldn't be repaired, by their first offset: when each is tried again, and the pause
-/// before that. Nobody waits for them: neither other places nor other partitions.
+/// The damaged places of a partition that couldn't be repaired, by their first offset: when each is tried
+/// again, and the pause before that. Nobody waits for them: neither other places nor other partitions.
 #[derive(Debug, Default)]
 struct Retries {
     places: BTreeMap<Offset, (Instant, Duration)>,

@@ -103,8 +103,13 @@ async fn save_high_watermarks(broker: Arc<Broker>) {
     loop {
         timer.tick().await;
         let partitions = Arc::clone(&broker.partitions);
-        let save = move || partitions.save_high_watermarks();
-        if broker.quorum.tasks().spawn_blocking("write high watermarks", save).await.is_err() {
+        if broker
+            .quorum
+            .tasks()
+            .spawn_blocking("write high watermarks", move || partitions.save_high_watermarks())
+            .await
+            .is_err()
+        {
             return;
         }
     }
@@ -120,12 +125,16 @@ async fn keep_house(broker: Arc<Broker>, store: Arc<Store>, mut stopping: watch:
             _ = stopping.wait_for(|stopping| *stopping) => return,
         }
         let (swept, store) = (Arc::clone(&broker), Arc::clone(&store));
-        let sweep = move || {
-            let now_ms = crate::clock::now_ms();
-            store.forget_silent_producers(now_ms);
-            swept.partitions.enforce_retention(now_ms)
-        };
-        match broker.quorum.tasks().spawn_blocking("delete old segments", sweep).await {
+        match broker
+            .quorum
+            .tasks()
+            .spawn_blocking("delete old segments", move || {
+                let now_ms = crate::clock::now_ms();
+                store.forget_silent_producers(now_ms);
+                swept.partitions.enforce_retention(now_ms)
+            })
+            .await
+        {
             Ok(0) => {}
             Ok(deleted) => info!(segments = deleted, "old segments deleted"),
             Err(_) => return,
