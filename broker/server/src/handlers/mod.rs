@@ -73,7 +73,7 @@ pub const SERVED: &[Served] = &[
 ];
 
 /// The place of an API in [`SERVED`].
-pub fn position(api_key: i16) -> Option<usize> {
+fn position(api_key: i16) -> Option<usize> {
     SERVED.iter().position(|served| served.key.code() == api_key)
 }
 
