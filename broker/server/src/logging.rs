@@ -27,7 +27,8 @@ pub struct LogControl {
 }
 
 impl LogControl {
-    /// Starts logging for this process; a second call in a process (as in tests) leaves the first one's in place.
+    /// Starts logging for this process; a second call in a process (as in tests) leaves the first one's in
+    /// place.
     ///
     /// # Errors
     /// When `filter` isn't a filter.
@@ -56,9 +57,9 @@ impl LogControl {
     pub fn set_filter(&self, filter: &str) -> Result<String, FilterError> {
         let targets = parse(filter)?;
         let mut current = self.current.lock();
-        let gone =
-            |error: reload::Error| FilterError { filter: filter.to_owned(), reason: error.to_string() };
-        self.handle.reload(targets).map_err(gone)?;
+        self.handle
+            .reload(targets)
+            .map_err(|error| FilterError { filter: filter.to_owned(), reason: error.to_string() })?;
         Ok(std::mem::replace(&mut current, filter.to_owned()))
     }
 }
@@ -84,8 +85,8 @@ fn parse(filter: &str) -> Result<Targets, FilterError> {
     }
 }
 
-/// The consensus library tells its every step at `info`, and while a peer is away each try at `warn` and `error`, ten
-/// times a second. Who leads, and who is fenced, is told by `ottla_quorum`.
+/// The consensus library tells its every step at `info`, and while a peer is away each try at `warn` and
+/// `error`, ten times a second. Who leads, and who is fenced, is told by `ottla_quorum`.
 const QUIETER: &str = "openraft=warn,openraft::core::raft_core=error,openraft::replication=off,\
                        openraft::engine::handler::replication_handler=off";
 

@@ -114,15 +114,17 @@ impl Metrics {
     pub fn new(apis: &[&'static str]) -> Self {
         let requests = Family::<ApiLabel, Counter>::default();
         let seconds = Family::<ApiLabel, Histogram>::new_with_constructor(|| Histogram::new(SECONDS));
-        let api = |api: &&'static str| {
-            let label = ApiLabel { api };
-            ApiMetrics {
-                requests: requests.get_or_create(&label).clone(),
-                seconds: seconds.get_or_create(&label).clone(),
-            }
-        };
         let mut metrics = Self {
-            by_api: apis.iter().map(api).collect(),
+            by_api: apis
+                .iter()
+                .map(|api| {
+                    let label = ApiLabel { api };
+                    ApiMetrics {
+                        requests: requests.get_or_create(&label).clone(),
+                        seconds: seconds.get_or_create(&label).clone(),
+                    }
+                })
+                .collect(),
             registry: Registry::with_prefix("ottla"),
             received_bytes: Counter::default(),
             sent_bytes: Counter::default(),

@@ -1,9 +1,9 @@
-//! Holds the replicas that catch up to so many bytes a second, that a move of partitions leaves room for
-//! clients.
+//! Replication throttling: limits the rate at which replicas that aren't in sync catch up, so that a
+//! reassignment of partitions leaves room for clients.
 //!
-//! As in Apache Kafka a topic's settings name the replicas, a broker's the rates, and a replica in sync is
-//! never held back: it would fall out, or delay what waits for acknowledgement. Here the bytes are spread
-//! evenly, without bursts.
+//! As in Apache Kafka the settings of a topic name the replicas and those of a broker the rates. A replica in
+//! sync is never throttled: it would fall out of the ISR, or delay producers that wait for it. The bytes are
+//! spread evenly over a second, without bursts.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -15,12 +15,12 @@ use tokio::time::Instant;
 
 use crate::partitions::PartitionKey;
 
-/// The limits of one broker.
+/// The throttles of one broker.
 #[derive(Debug, Default)]
 pub struct Throttles {
-    /// Of what it gives followers.
+    /// For what followers fetch from it (`leader.replication.throttled.rate`).
     pub leader: Throttle,
-    /// Of what it fetches from leaders.
+    /// For what it fetches from leaders (`follower.replication.throttled.rate`).
     pub follower: Throttle,
 }
 
@@ -38,21 +38,21 @@ const UNLIMITED: i64 = i64::MAX;
 /// The longest until it is looked at again whether the rate is still what it was.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// So many bytes a second.
+/// A limit on bytes a second.
 #[derive(Debug)]
-pub struct Throttle(Mutex<State>);
+pub struct Throttle(Mutex<ThrottleState>);
 
 #[derive(Debug)]
-struct State {
+struct ThrottleState {
     /// Bytes a second.
     rate: i64,
-    /// When what has passed is paid for; none before anything has.
+    /// Until when the bytes that have passed use up the rate; none before any has.
     paid_at: Option<Instant>,
 }
 
 impl Default for Throttle {
     fn default() -> Self {
-        Self(Mutex::new(State { rate: UNLIMITED, paid_at: None }))
+        Self(Mutex::new(ThrottleState { rate: UNLIMITED, paid_at: None }))
     }
 }
 
@@ -60,7 +60,7 @@ impl Throttle {
     fn set_rate(&self, rate: i64) {
         let mut state = self.0.lock();
         if state.rate != rate {
-            *state = State { rate, paid_at: None };
+            *state = ThrottleState { rate, paid_at: None };
         }
     }
 
@@ -86,14 +86,14 @@ impl Throttle {
     }
 }
 
-/// The partitions that a throttle holds back.
+/// The partitions that a throttle holds back for now.
 #[derive(Debug, Default)]
-pub struct Held {
+pub struct HeldBack {
     partitions: HashSet<PartitionKey>,
     until: Option<Instant>,
 }
 
-impl Held {
+impl HeldBack {
     /// Holds one back; all are looked at again when the first of them is due.
     pub fn hold(&mut self, key: PartitionKey, until: Instant) {
         self.partitions.insert(key);

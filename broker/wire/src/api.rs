@@ -52,8 +52,8 @@ pub trait Api: 'static {
     }
 }
 
-macro_rules! apis {
-    (($d:tt) $($name:ident: $request:ty, $response:ty;)*) => {
+macro_rules! define_apis {
+    ($($module:ident: $name:ident($request:ident $(<$of_request:lifetime>)?, $response:ident $(<$of_response:lifetime>)?);)*) => {
         /// One empty type for each API that we can speak, named as its key is.
         pub mod apis {
             use super::Api;
@@ -71,18 +71,10 @@ macro_rules! apis {
                     const VERSIONS: std::ops::RangeInclusive<i16> =
                         Self::Request::VERSION_FIRST..=Self::Request::VERSION_LAST;
                     const FLEXIBLE_FROM: i16 = Self::Request::FLEXIBLE_FROM;
-                    type Request<'a> = $request;
-                    type Response<'a> = $response;
+                    type Request<'a> = $request $(<$of_request>)?;
+                    type Response<'a> = $response $(<$of_response>)?;
                 }
             )*
-        }
-
-        /// Runs `$body` for every API that we can speak, with `$api` as its type.
-        #[macro_export]
-        macro_rules! for_each_api {
-            ($d api:ident => $d body:expr) => {
-                $({ type $d api = $crate::apis::$name; $d body })*
-            };
         }
 
         /// The first flexible version of `key`; none if it isn't an API that we can speak.
@@ -95,29 +87,15 @@ macro_rules! apis {
     };
 }
 
-apis! { ($)
-    Produce: ProduceRequest<'a>, ProduceResponse<'a>;
-    Fetch: FetchRequest<'a>, FetchResponse<'a>;
-    ListOffsets: ListOffsetsRequest<'a>, ListOffsetsResponse<'a>;
-    Metadata: MetadataRequest<'a>, MetadataResponse<'a>;
-    FindCoordinator: FindCoordinatorRequest<'a>, FindCoordinatorResponse<'a>;
-    ApiVersions: ApiVersionsRequest<'a>, ApiVersionsResponse<'a>;
-    CreateTopics: CreateTopicsRequest<'a>, CreateTopicsResponse<'a>;
-    DeleteTopics: DeleteTopicsRequest<'a>, DeleteTopicsResponse<'a>;
-    InitProducerId: InitProducerIdRequest<'a>, InitProducerIdResponse;
-    OffsetForLeaderEpoch: OffsetForLeaderEpochRequest<'a>, OffsetForLeaderEpochResponse<'a>;
-    DescribeConfigs: DescribeConfigsRequest<'a>, DescribeConfigsResponse<'a>;
-    AlterConfigs: AlterConfigsRequest<'a>, AlterConfigsResponse<'a>;
-    DescribeLogDirs: DescribeLogDirsRequest<'a>, DescribeLogDirsResponse<'a>;
-    CreatePartitions: CreatePartitionsRequest<'a>, CreatePartitionsResponse<'a>;
-    ElectLeaders: ElectLeadersRequest<'a>, ElectLeadersResponse<'a>;
-    IncrementalAlterConfigs: IncrementalAlterConfigsRequest<'a>, IncrementalAlterConfigsResponse<'a>;
-    AlterPartitionReassignments: AlterPartitionReassignmentsRequest<'a>, AlterPartitionReassignmentsResponse<'a>;
-    ListPartitionReassignments: ListPartitionReassignmentsRequest<'a>, ListPartitionReassignmentsResponse<'a>;
-    DescribeQuorum: DescribeQuorumRequest<'a>, DescribeQuorumResponse<'a>;
-    DescribeCluster: DescribeClusterRequest, DescribeClusterResponse<'a>;
-    UnregisterBroker: UnregisterBrokerRequest, UnregisterBrokerResponse<'a>;
-    DescribeTopicPartitions: DescribeTopicPartitionsRequest<'a>, DescribeTopicPartitionsResponse<'a>;
-    AddRaftVoter: AddRaftVoterRequest<'a>, AddRaftVoterResponse<'a>;
-    RemoveRaftVoter: RemoveRaftVoterRequest<'a>, RemoveRaftVoterResponse<'a>;
+crate::with_apis! { define_apis }
+
+/// Runs `$body` for every API that we can speak, with `$api` as its type.
+#[macro_export]
+macro_rules! for_each_api {
+    ($api:ident => $body:expr) => {
+        $crate::with_apis! { $crate::for_each_api, in $api => $body, }
+    };
+    (in $api:ident => $body:expr, $($module:ident: $name:ident $messages:tt;)*) => {
+        $({ type $api = $crate::apis::$name; $body })*
+    };
 }

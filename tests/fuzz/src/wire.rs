@@ -1,13 +1,38 @@
 //! Decoders of the wire protocol: what is accepted is written again as bytes that mean the same.
 
+use std::sync::LazyLock;
+
 use ottla_wire::codec::{Decoder, Encoder, Message};
-use ottla_wire::{Api, RequestHeader, for_each_api, frame_length};
+use ottla_wire::{Api, RequestHeader, apis, for_each_api, frame_length, with_apis};
 
 /// A frame may be this long here.
 const FRAME_BYTES_MAX: usize = 1 << 20;
 
+/// The variable of the environment that names an API, as its module in `ottla_wire::messages` is called.
+const API: &str = "OTTLA_FUZZ_API";
+
+macro_rules! of_module {
+    ($name:ident, $($module:ident: $api:ident $messages:tt;)*) => {
+        match $name {
+            $(stringify!($module) => both::<apis::$api>,)*
+            _ => panic!("{API} is {}, of which there are no messages", $name),
+        }
+    };
+}
+
+static CHOSEN: LazyLock<fn(&[u8])> = LazyLock::new(|| {
+    let name = std::env::var(API).unwrap_or_else(|_| panic!("{API} names no API"));
+    let name = name.as_str();
+    with_apis! { of_module, name, }
+});
+
+/// A message of the API that the environment names.
+pub fn message(data: &[u8]) {
+    CHOSEN(data);
+}
+
 /// The first byte chooses request or response and the version; the rest is a body of that API.
-pub fn both<A: Api>(data: &[u8]) {
+fn both<A: Api>(data: &[u8]) {
     let Some((choice, body)) = data.split_first() else { return };
     let versions = A::VERSIONS.end() - A::VERSIONS.start() + 1;
     let version = A::VERSIONS.start() + i16::from(choice >> 1) % versions;

@@ -110,7 +110,7 @@ pub const ORDERS: &[Order] = &[
     ),
     order(
         "broker/server/src/partitions",
-        &["ready", "high_watermarks", "waiters", "partition", "streams", "manager", "openings"],
+        &["ready", "high_watermarks", "purgatory", "partition", "streams", "manager", "openings"],
     ),
     order(
         "broker/store/src",

@@ -10,8 +10,8 @@ const FOLDER: &str = "broker/server/src/handlers/";
 
 /// Checks the registry against the handlers' files.
 pub fn check(files: &[File]) -> Complaints {
-    let Some(registry) = files.iter().find(|f| f.path == format!("{FOLDER}registry.rs")) else {
-        return vec![format!("{FOLDER}registry.rs is missing")];
+    let Some(registry) = files.iter().find(|f| f.path == format!("{FOLDER}mod.rs")) else {
+        return vec![format!("{FOLDER}mod.rs is missing")];
     };
     let lines: Vec<&str> =
         registry.product().lines().map(str::trim).filter(|l| l.starts_with("serve::<")).collect();
@@ -69,7 +69,7 @@ mod tests {
         let handler =
             |name: &&str| File::sample(&format!("{FOLDER}{name}.rs"), "pub fn begin(call: Call) {}");
         let mut files: Vec<File> = names.iter().map(handler).collect();
-        files.push(File::sample(&format!("{FOLDER}registry.rs"), registry));
+        files.push(File::sample(&format!("{FOLDER}mod.rs"), registry));
         files.push(File::sample(&format!("{FOLDER}helper.rs"), "fn help() {}"));
         files.push(File::sample(
             &format!("{FOLDER}service.rs"),

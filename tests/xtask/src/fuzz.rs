@@ -23,6 +23,13 @@ const RUSTFLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanit
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares -Cdebug-assertions -Coverflow-checks -Ccodegen-units=1";
 
+/// The program for the messages of one API, and the variable of its environment that says of which.
+const MESSAGE: &str = "message";
+const API: &str = "OTTLA_FUZZ_API";
+/// The folder with a file for each API, and what else is in it.
+const MESSAGES: &str = "broker/wire/src/messages";
+const NO_MESSAGES: [&str; 2] = ["mod", "shared"];
+
 const BUILD: Duration = Duration::from_secs(20 * 60);
 /// Beyond the time that a target is given: to load its corpus and to end.
 const SLACK: Duration = Duration::from_secs(60);
@@ -72,8 +79,29 @@ pub fn run(options: &Options) -> Result<bool> {
     Ok(failed == 0 && !chosen.is_empty())
 }
 
-/// The names of the programs in the fuzz workspace.
+/// What there is to fuzz: the programs of the fuzz workspace, and in place of that for messages each API.
 fn targets() -> Result<Vec<String>> {
+    let mut targets = programs()?;
+    targets.retain(|program| program != MESSAGE);
+    targets.extend(apis()?);
+    Ok(targets)
+}
+
+/// The APIs that have messages, by the names of their files.
+fn apis() -> Result<Vec<String>> {
+    let folder = paths::root().join(MESSAGES);
+    let mut names = Vec::new();
+    for entry in fs::read_dir(&folder).with_context(|| format!("can't list {}", folder.display()))? {
+        let path = entry?.path();
+        names.extend(path.file_stem().and_then(|name| name.to_str()).map(str::to_owned));
+    }
+    names.retain(|name| !NO_MESSAGES.contains(&name.as_str()));
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// The names of the programs in the fuzz workspace.
+fn programs() -> Result<Vec<String>> {
     let listed = Command::new("cargo")
         .args(["metadata", "--no-deps", "--format-version", "1", "--manifest-path", MANIFEST])
         .current_dir(paths::root())
@@ -82,10 +110,10 @@ fn targets() -> Result<Vec<String>> {
     if !listed.status.success() {
         bail!("cargo can't read {MANIFEST}: {}", String::from_utf8_lossy(&listed.stderr));
     }
-    Ok(programs(&serde_json::from_slice(&listed.stdout)?))
+    Ok(programs_of(&serde_json::from_slice(&listed.stdout)?))
 }
 
-fn programs(metadata: &Value) -> Vec<String> {
+fn programs_of(metadata: &Value) -> Vec<String> {
     let packages = metadata["packages"].as_array().into_iter().flatten();
     let targets = packages.flat_map(|p| p["targets"].as_array().into_iter().flatten());
     let programs = targets.filter(|t| t["kind"][0] == "bin");
@@ -116,7 +144,10 @@ fn fuzz(target: &str, seconds: u64) -> Result<()> {
     let host = paths::release_folder()?;
     let triple =
         host.parent().and_then(|p| p.file_name()).context("a release folder lies below its target")?;
-    let mut program = Command::new(folder().join(triple).join("release").join(target));
+    let is_api = apis()?.iter().any(|api| api == target);
+    let mut program =
+        Command::new(folder().join(triple).join("release").join(if is_api { MESSAGE } else { target }));
+    program.envs(is_api.then_some((API, target)));
     program.arg(format!("-max_total_time={seconds}")).args([
         // An input takes milliseconds; the rest is for what runs beside it.
         "-timeout=30",
@@ -157,7 +188,14 @@ mod tests {
     fn programs_are_read_from_cargos_metadata() {
         let text = r#"{"packages": [{"targets": [
             {"kind": ["lib"], "name": "shared"}, {"kind": ["bin"], "name": "frame"}]}]}"#;
-        assert_eq!(programs(&serde_json::from_str(text).unwrap()), ["frame"]);
+        assert_eq!(programs_of(&serde_json::from_str(text).unwrap()), ["frame"]);
+    }
+
+    #[test]
+    fn each_api_is_fuzzed() {
+        let apis = apis().unwrap();
+        assert!(apis.iter().any(|api| api == "describe_cluster"), "{apis:?}");
+        assert!(apis.iter().all(|api| !NO_MESSAGES.contains(&api.as_str())), "{apis:?}");
     }
 
     #[test]

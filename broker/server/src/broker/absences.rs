@@ -1,8 +1,9 @@
 //! Brokers that were in service a moment ago. Clients are still told where they are.
 //!
-//! A client learns who leads now from the answer in which the former leader would be missing. librdkafka (seen with
-//! 2.16.0) then ends that broker's thread, which on its way out takes back the partitions that were just given to the
-//! new leader; they stand still until its next look at all topics, up to a second later.
+//! A client learns who leads now from the answer in which the former leader would be missing. librdkafka
+//! (seen with 2.16.0) then ends that broker's thread, which on its way out takes back the partitions that
+//! were just given to the new leader; they stand still until its next look at all topics, up to a second
+//! later.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,27 +13,29 @@ use ottla_core::metadata::MetadataImage;
 use ottla_types::{BrokerEpoch, BrokerId};
 use parking_lot::Mutex;
 
-/// For how long. Longer than clients need to notice that a leader is gone; short, as new clients may try it in vain.
+/// For how long. Longer than clients need to notice that a leader is gone; short, as new clients may try it
+/// in vain.
 const SHOWN: Duration = Duration::from_secs(10);
 
 /// Who went out of service lately.
 #[derive(Debug, Default)]
 pub struct Absences {
-    state: Mutex<State>,
+    state: Mutex<AbsenceState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct AbsenceState {
     newest: Option<Arc<MetadataImage>>,
     /// The registration that was fenced, and when that was seen.
     gone: HashMap<BrokerId, (BrokerEpoch, Instant)>,
 }
 
 impl Absences {
-    /// The brokers that `image` has fenced and that were in service a moment ago. To be called with each image.
+    /// The brokers that `image` has fenced and that were in service a moment ago. To be called with each
+    /// image.
     pub fn look(&self, image: &Arc<MetadataImage>, now: Instant) -> Vec<BrokerId> {
         let mut state = self.state.lock();
-        let State { newest, gone } = &mut *state;
+        let AbsenceState { newest, gone } = &mut *state;
         if newest.as_ref().is_none_or(|newest| newest.version < image.version) {
             let before = newest.replace(Arc::clone(image));
             let was_live = before.iter().flat_map(|before| before.live_brokers());

@@ -38,8 +38,10 @@ impl Doubts {
     pub fn now(&self, image: &MetadataImage, now: Instant) -> Vec<BrokerId> {
         let mut lost = self.lost.lock();
         lost.retain(|_, (_, since)| now.duration_since(*since) < DOUBT_MAX);
-        let is_same = |id: BrokerId, epoch| image.broker(id).is_some_and(|broker| broker.epoch == epoch);
-        lost.iter().filter(|(id, (epoch, _))| is_same(**id, *epoch)).map(|(id, _)| *id).collect()
+        let of_image = lost
+            .iter()
+            .filter(|(id, (epoch, _))| image.broker(**id).is_some_and(|broker| broker.epoch == *epoch));
+        of_image.map(|(id, _)| *id).collect()
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ottla_core::metadata::{MetadataImage, TopicImage};
-use ottla_core::partition::{FollowerProgress, RoleKind};
+use ottla_core::partition::RoleKind;
 use ottla_types::{BrokerId, LeaderEpoch, Offset, PartitionIndex, TopicId};
 use ottla_wire::Uuid;
 use ottla_wire::messages::{LeaderIdAndEpoch, NodeEndpoint};
@@ -134,7 +134,8 @@ impl Broker {
         }
     }
 
-    /// The leader of a partition and its epoch, if there is one: a hint for clients that came to the wrong broker.
+    /// The leader of a partition and its epoch, if there is one: a hint for clients that came to the wrong
+    /// broker.
     pub fn leader(&self, topic: TopicRef<'_>, index: PartitionIndex) -> Option<LeaderIdAndEpoch> {
         let image = self.image();
         let state = topic.find(&image)?.partition(index)?;
@@ -152,21 +153,22 @@ impl Broker {
             return Vec::new();
         }
         let image = self.image();
-        let endpoint = |id: i32| {
-            let broker = image.broker(BrokerId(id))?;
-            let address = broker.listener(listener)?;
-            Some(NodeEndpoint {
-                node_id: id,
-                host: address.host.clone().into(),
-                port: i32::from(address.port),
-                rack: broker.rack.clone().map(Into::into),
+        ids.into_iter()
+            .filter_map(|id| {
+                let broker = image.broker(BrokerId(id))?;
+                let address = broker.listener(listener)?;
+                Some(NodeEndpoint {
+                    node_id: id,
+                    host: address.host.clone().into(),
+                    port: i32::from(address.port),
+                    rack: broker.rack.clone().map(Into::into),
+                })
             })
-        };
-        ids.into_iter().filter_map(endpoint).collect()
+            .collect()
     }
 
-    /// The replica that a consumer in `rack` should rather read from: one in that rack that is in sync and has the
-    /// record at `from`, if the leader isn't there itself (KIP-392).
+    /// The replica that a consumer in `rack` should rather read from: one in that rack that is in sync and
+    /// has the record at `from`, if the leader isn't there itself (KIP-392).
     pub fn preferred_replica(&self, led: &Led, from: Offset, rack: &str) -> Option<BrokerId> {
         let config = &self.config;
         let is_asked = !rack.is_empty() && led.standing.role == RoleKind::Leader;
@@ -174,17 +176,16 @@ impl Broker {
             return None;
         }
         let image = self.image();
-        let is_there = |id: BrokerId| {
-            let broker = image.broker(id).filter(|broker| broker.is_active());
-            broker.is_some_and(|broker| broker.rack.as_deref() == Some(rack))
-        };
         led.partition.with_replica(|replica| {
             let isr = &replica.assignment()?.isr;
             let mut followers = replica.followers();
-            let fits = |(id, progress): &(BrokerId, FollowerProgress)| {
-                isr.contains(id) && progress.acknowledged >= from && is_there(*id)
-            };
-            followers.find(fits).map(|(id, _)| id)
+            followers
+                .find(|(id, progress)| {
+                    let broker = image.broker(*id).filter(|broker| broker.is_active());
+                    let is_there = broker.is_some_and(|broker| broker.rack.as_deref() == Some(rack));
+                    is_there && isr.contains(id) && progress.acknowledged >= from
+                })
+                .map(|(id, _)| id)
         })
     }
 }

@@ -23,13 +23,15 @@ use crate::partitions::{Openings, Partitions};
 use crate::producer_ids::ProducerIds;
 use crate::throttle::Throttles;
 
-/// For how long a leader in doubt is waited for: mostly there is another by then. A client that is told of none, or of one
-/// that doesn't know it yet, asks again after a while of its own (librdkafka: up to a second).
+/// For how long a leader in doubt is waited for: mostly there is another by then. A client that is told of
+/// none, or of one that doesn't know it yet, asks again after a while of its own (librdkafka: up to a
+/// second).
 const DOUBT_WAIT: Duration = Duration::from_millis(500);
 
 /// How often it is looked whether a doubt has ended by itself.
 const DOUBT_LOOK: Duration = Duration::from_millis(20);
-/// How long it may take to open or close a partition before this broker is no longer ready: many may take much longer.
+/// How long it may take to open or close a partition before this broker is no longer ready: many may take
+/// much longer.
 const STANDS_STILL_MAX: Duration = Duration::from_secs(15);
 
 /// A running broker.
@@ -44,7 +46,7 @@ pub struct Broker {
     pub sessions: SessionCache,
     /// The fetch sessions of its followers.
     pub replica_sessions: ReplicaSessions,
-    /// What those may take that catch up.
+    /// The rates at which replicas that are not in sync may catch up.
     pub throttles: Throttles,
     /// The leaders that it just lost.
     pub doubts: Doubts,
@@ -70,7 +72,7 @@ pub struct Broker {
     pub log_control: Arc<LogControl>,
     /// The metadata, now and after each change.
     pub images: watch::Receiver<Arc<MetadataImage>>,
-    /// The threads that carry records.
+    /// The runtime of the tasks that carry records.
     pub data: Handle,
 }
 
@@ -80,8 +82,8 @@ impl Broker {
         Arc::clone(&self.images.borrow())
     }
 
-    /// The metadata and who is in doubt, once nobody in doubt leads what `concerns` is about, or a moment later. It gets
-    /// the same two.
+    /// The metadata and who is in doubt, once nobody in doubt leads what `concerns` is about, or a moment
+    /// later. It gets the same two.
     pub async fn image_without_doubt(
         &self,
         concerns: impl Fn(&MetadataImage, &[BrokerId]) -> bool,
@@ -98,36 +100,38 @@ impl Broker {
         }
     }
 
-    /// The brokers that clients are told of, and their address on the listener `name`: those in service, and those that
-    /// were until a moment ago.
+    /// The brokers that clients are told of, and their address on the listener `name`: those in service, and
+    /// those that were until a moment ago.
     pub fn brokers_for_clients<'a>(
         &self,
         image: &'a Arc<MetadataImage>,
         name: &str,
     ) -> Vec<(&'a BrokerImage, &'a Endpoint)> {
         let absent = self.absences.look(image, Instant::now());
-        let is_told = |broker: &&Arc<BrokerImage>| !broker.fenced || absent.contains(&broker.id);
-        let told = image.brokers.values().filter(is_told);
+        let told = image.brokers.values().filter(|broker| !broker.fenced || absent.contains(&broker.id));
         told.filter_map(|broker| Some((&**broker, broker.listener(name)?))).collect()
     }
 
-    /// The id that clients are told as the controller's: the active one if it is a live broker, else this one.
-    /// Any broker carries commands on.
+    /// The id that clients are told as the controller's: the active one if it is a live broker, else this
+    /// one. Any broker carries commands on.
     pub fn controller_for_clients(&self, image: &MetadataImage) -> i32 {
-        let live = |id: &ottla_types::BrokerId| image.broker(*id).is_some_and(|broker| !broker.fenced);
-        self.quorum.active_controller().filter(live).unwrap_or(self.config.node_id).0
+        self.quorum
+            .active_controller()
+            .filter(|id| image.broker(*id).is_some_and(|broker| !broker.fenced))
+            .unwrap_or(self.config.node_id)
+            .0
     }
 
-    /// Waits until this broker's logs are in step with `version`, but not for long: what isn't ready by then is
-    /// answered so that clients try again.
+    /// Waits until this broker's logs are in step with `version`, but not for long: what isn't ready by then
+    /// is answered so that clients try again.
     pub async fn wait_applied(&self, version: MetadataVersion) {
         const TIME_MAX: Duration = Duration::from_secs(2);
         let mut applied = self.partitions.applied();
         let _ = tokio::time::timeout(TIME_MAX, applied.wait_for(|applied| *applied >= version)).await;
     }
 
-    /// Whether this process is registered and in service in `image`, which then holds everything that was true
-    /// before it started.
+    /// Whether this process is registered and in service in `image`, which then holds everything that was
+    /// true before it started.
     ///
     /// # Errors
     /// Why not, for people.

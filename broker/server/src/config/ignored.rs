@@ -1,5 +1,5 @@
-//! Kafka 4.3's settings that have no effect here: known with their types, so that a file which sets one still starts,
-//! is told from one with a misspelled name, and is described.
+//! Kafka 4.3's settings that have no effect here: known with their types, so that a file which sets one still
+//! starts, is told from one with a misspelled name, and is described.
 //!
 //! Each that is set is named in the one warning about such settings.
 
@@ -361,7 +361,8 @@ const IGNORED: &[(KafkaType, &[&str])] = &[
     ]),
 ];
 
-/// Beginnings of names: those that are given to one listener, a plugin or a provider of values, and those of older versions.
+/// Beginnings of names: those that are given to one listener, a plugin or a provider of values, and those of
+/// older versions.
 const BEGINNINGS: &[&str] = &[
     "config.providers.",
     "listener.name.",

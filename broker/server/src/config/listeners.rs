@@ -23,8 +23,7 @@ impl HostPort {
             None if host.contains(':') => return None,
             None => host,
         };
-        let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b':' | b'%');
-        if !host.bytes().all(allowed) {
+        if !host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b':' | b'%')) {
             return None;
         }
         Some(Self { host: host.to_owned(), port: port.parse().ok()? })
@@ -101,8 +100,9 @@ impl Listeners {
             return Err(values.wrong("advertised.listeners", allowed));
         }
         let controllers = values.list("controller.listener.names");
-        let is_control = |l: &Listener| controllers.iter().any(|name| name.eq_ignore_ascii_case(&l.name));
-        let (control, clients): (Vec<_>, Vec<_>) = listeners.into_iter().partition(is_control);
+        let (control, clients): (Vec<_>, Vec<_>) = listeners
+            .into_iter()
+            .partition(|one| controllers.iter().any(|name| name.eq_ignore_ascii_case(&one.name)));
         let Some(first) = clients.first() else {
             return Err(
                 values.wrong("listeners", "a list with a listener that isn't in controller.listener.names")
@@ -116,12 +116,20 @@ impl Listeners {
 
 /// The `NAME://host:port` items of a list.
 fn endpoints(values: &Values, key: &str) -> Result<Vec<(String, HostPort)>, ConfigError> {
-    let wrong = || values.wrong(key, "a list of NAME://host:port, as in PLAINTEXT://localhost:9092");
-    let endpoint = |item: &String| {
-        let (name, address) = item.split_once("://")?;
-        (!name.is_empty()).then_some((name.to_uppercase(), HostPort::parse(address)?))
-    };
-    values.list(key).iter().map(|item| endpoint(item).ok_or_else(wrong)).collect()
+    values
+        .list(key)
+        .iter()
+        .map(|item| {
+            endpoint(item).ok_or_else(|| {
+                values.wrong(key, "a list of NAME://host:port, as in PLAINTEXT://localhost:9092")
+            })
+        })
+        .collect()
+}
+
+fn endpoint(item: &str) -> Option<(String, HostPort)> {
+    let (name, address) = item.split_once("://")?;
+    (!name.is_empty()).then_some((name.to_uppercase(), HostPort::parse(address)?))
 }
 
 /// Only names that map to PLAINTEXT are served; a listener that asks for more mustn't be open instead.
@@ -192,13 +200,14 @@ fn inter_broker_name(values: &Values, clients: &[Listener]) -> Result<String, Co
 /// The items of `controller.quorum.voters`.
 pub(super) fn voters(values: &Values) -> Result<Vec<Voter>, ConfigError> {
     const KEY: &str = "controller.quorum.voters";
-    let wrong = || values.wrong(KEY, "a list of id@host:port, as in 1@localhost:9093");
     let voter = |item: &String| {
         let (id, address) = item.split_once('@')?;
         let id = id.parse().ok().filter(|id| *id >= 0)?;
         Some(Voter { id, address: HostPort::parse(address).filter(|address| !address.host.is_empty())? })
     };
-    let voters = values.list(KEY).iter().map(|item| voter(item).ok_or_else(wrong));
+    let voters = values.list(KEY).iter().map(|item| {
+        voter(item).ok_or_else(|| values.wrong(KEY, "a list of id@host:port, as in 1@localhost:9093"))
+    });
     let voters: Vec<Voter> = voters.collect::<Result<_, _>>()?;
     let mut ids = BTreeSet::new();
     match voters.iter().find(|voter| !ids.insert(voter.id)) {
@@ -212,9 +221,14 @@ pub(super) fn voters(values: &Values) -> Result<Vec<Voter>, ConfigError> {
 /// The items of `controller.quorum.bootstrap.servers`.
 pub(super) fn bootstrap_servers(values: &Values) -> Result<Vec<HostPort>, ConfigError> {
     const KEY: &str = "controller.quorum.bootstrap.servers";
-    let wrong = || values.wrong(KEY, "a list of host:port, as in localhost:9093");
-    let server = |item: &String| HostPort::parse(item).filter(|address| !address.host.is_empty());
-    values.list(KEY).iter().map(|item| server(item).ok_or_else(wrong)).collect()
+    values
+        .list(KEY)
+        .iter()
+        .map(|item| {
+            let server = HostPort::parse(item).filter(|address| !address.host.is_empty());
+            server.ok_or_else(|| values.wrong(KEY, "a list of host:port, as in localhost:9093"))
+        })
+        .collect()
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! Configuration: Kafka's `server.properties`, environment and flags, parsed once into types that can't be wrong.
+//! Configuration: Kafka's `server.properties`, environment and flags, parsed once into types that can't be
+//! wrong.
 //!
 //! Read [`Config`] first. Not here: what the broker does with it.
 

@@ -23,8 +23,8 @@ pub struct BadEscape {
     pub line: usize,
 }
 
-/// The text of a properties file: each byte is the character with its number, as in Java, so any file is a text. What
-/// isn't in ISO-8859-1 is written as `\uXXXX`.
+/// The text of a properties file: each byte is the character with its number, as in Java, so any file is a
+/// text. What isn't in ISO-8859-1 is written as `\uXXXX`.
 pub fn text(bytes: &[u8]) -> String {
     bytes.iter().copied().map(char::from).collect()
 }

@@ -113,9 +113,9 @@ impl Values {
     pub fn collect(sources: &Sources) -> Result<Self, ConfigError> {
         let mut values = Self::default();
         if let Some((path, text)) = &sources.file {
-            let syntax =
-                |bad: properties::BadEscape| ConfigError::Syntax { path: path.clone(), line: bad.line };
-            for entry in properties::parse(text).map_err(syntax)? {
+            for entry in properties::parse(text)
+                .map_err(|bad| ConfigError::Syntax { path: path.clone(), line: bad.line })?
+            {
                 let place = Place::File(path.clone(), entry.line);
                 let value = with_variables(&entry.value, &sources.environment).map_err(|variable| {
                     let allowed = format!("made of variables that are set, which {variable} is not");
@@ -157,8 +157,7 @@ impl Values {
             let value = setting.kind.parse(text).ok_or_else(|| self.wrong(setting.name, setting.kind))?;
             self.parsed.insert(setting.name, value);
         }
-        let without_effect = |key: &&String| setting(key).is_none();
-        self.without_effect = self.given.keys().filter(without_effect).cloned().collect();
+        self.without_effect = self.given.keys().filter(|key| setting(key).is_none()).cloned().collect();
         Ok(())
     }
 
@@ -169,11 +168,13 @@ impl Values {
 
     /// An error about the value of `key`, wherever it was set.
     pub fn wrong(&self, key: &str, allowed: impl fmt::Display) -> ConfigError {
-        let default = || setting(key).map_or("", |setting| setting.default).to_owned();
         let given = self.given.get(key);
         ConfigError::Value {
             key: key.to_owned(),
-            value: given.map_or_else(default, |given| given.text.clone()),
+            value: given.map_or_else(
+                || setting(key).map_or("", |setting| setting.default).to_owned(),
+                |given| given.text.clone(),
+            ),
             allowed: allowed.to_string(),
             place: given.map_or(Place::Default, |given| given.place.clone()),
         }
@@ -196,8 +197,11 @@ impl Values {
 
     /// The text of the key's value, or its default; none if it is unset.
     pub fn text_of(&self, key: &str) -> Option<&str> {
-        let default = || setting(key).map(|setting| setting.default).filter(|default| !default.is_empty());
-        self.given.get(key).map(|given| given.text.as_str()).filter(|text| !text.is_empty()).or_else(default)
+        self.given
+            .get(key)
+            .map(|given| given.text.as_str())
+            .filter(|text| !text.is_empty())
+            .or_else(|| setting(key).map(|setting| setting.default).filter(|default| !default.is_empty()))
     }
 
     /// The value of a number, if it is set.
@@ -244,8 +248,8 @@ impl Values {
     }
 }
 
-/// Puts the value of each `${env:NAME}` in its place, as Kafka's EnvVarConfigProvider does; that is how one file
-/// can speak of the address of whichever machine it is read on.
+/// Puts the value of each `${env:NAME}` in its place, as Kafka's EnvVarConfigProvider does; that is how one
+/// file can speak of the address of whichever machine it is read on.
 ///
 /// # Errors
 /// The name of a variable that isn't set.

@@ -40,7 +40,8 @@ pub struct ConnectionLimits {
 }
 
 impl ConnectionLimits {
-    /// What fetch sessions may take, and the same for requests that wait: a quarter of what requests may hold.
+    /// What fetch sessions may take, and the same for requests that wait: a quarter of what requests may
+    /// hold.
     pub fn kept_bytes_max(&self) -> usize {
         self.queued_bytes_max / 4
     }
@@ -64,8 +65,9 @@ pub struct FetchLimits {
 /// How this broker follows others, and when others follow too slowly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Replication {
-    /// A follower that hasn't had everything for so long isn't in sync any more. Kafka's 30 s are for followers that
-    /// fetch from the page cache at leisure; here a lagging one holds up every acks=all, so 3 s is already long.
+    /// A follower that hasn't had everything for so long isn't in sync any more. Kafka's 30 s are for
+    /// followers that fetch from the page cache at leisure; here a lagging one holds up every acks=all, so 3
+    /// s is already long.
     pub lag_max: Duration,
     /// How long a follower's fetch waits for something new.
     pub fetch_wait_max: Duration,
@@ -145,7 +147,8 @@ pub struct Config {
 }
 
 impl Config {
-    /// Makes the configuration from its sources; `host_name` is told to clients of listeners on all interfaces.
+    /// Makes the configuration from its sources; `host_name` is told to clients of listeners on all
+    /// interfaces.
     ///
     /// # Errors
     /// When a source can't be parsed or a value isn't allowed; the error says which, and what is.
@@ -288,16 +291,15 @@ fn replication(values: &Values) -> Replication {
 }
 
 fn topic_defaults(values: &Values) -> Result<TopicDefaults, ConfigError> {
-    let given = |name: &str| values.given_text(name).map(str::to_owned);
     let retention = ["log.retention.ms", "log.retention.minutes", "log.retention.hours"];
     if let Some(name) =
         retention.iter().find(|name| values.is_given(name)).filter(|name| values.number(name) == Some(0))
     {
         return Err(values.wrong(name, "at least 1, or less than 0 for ever"));
     }
-    let defaults = BrokerDefaults::from_settings(given).map_err(|error| {
-        values.wrong(&error.name, format!("a value that topics may have: {}", error.reason))
-    })?;
+    let defaults = BrokerDefaults::from_settings(|name| values.given_text(name).map(str::to_owned)).map_err(
+        |error| values.wrong(&error.name, format!("a value that topics may have: {}", error.reason)),
+    )?;
     Ok(TopicDefaults {
         auto_create: values.switch("auto.create.topics.enable"),
         delete_enabled: values.switch("delete.topic.enable"),

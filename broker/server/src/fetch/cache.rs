@@ -30,16 +30,17 @@ pub enum SessionError {
 /// A session that several parts hold.
 pub type SharedSession = Arc<Mutex<Session>>;
 
-/// A session that is this old makes room for one with more partitions, and one that wasn't used for so long for any:
-/// Apache Kafka's own time.
+/// A session that is this old makes room for one with more partitions, and one that wasn't used for so long
+/// for any: Apache Kafka's own time.
 const EVICTION_TIME: Duration = Duration::from_secs(120);
 
 /// All sessions.
 ///
 /// Whoever holds a session's lock may call this; nothing here waits for a session's lock.
 ///
-/// Who may have one is decided as KIP-227 says: one that is in use makes room only once it is two minutes old, and only for
-/// one with more partitions. Otherwise the newcomer gets none, and says with each fetch all that it wants.
+/// Who may have one is decided as KIP-227 says: one that is in use makes room only once it is two minutes
+/// old, and only for one with more partitions. Otherwise the newcomer gets none, and says with each fetch all
+/// that it wants.
 #[derive(Debug)]
 pub struct SessionCache {
     sessions_max: usize,
@@ -49,12 +50,12 @@ pub struct SessionCache {
 
 #[derive(Debug, Default)]
 struct Sessions {
-    by_id: HashMap<i32, Kept>,
+    by_id: HashMap<i32, CachedSession>,
     bytes: usize,
 }
 
 #[derive(Debug)]
-struct Kept {
+struct CachedSession {
     session: SharedSession,
     uses_topic_ids: bool,
     next_epoch: i32,
@@ -99,7 +100,7 @@ impl SessionCache {
             }
         };
         let session = Arc::new(Mutex::new(session));
-        let kept = Kept {
+        let kept = CachedSession {
             session: Arc::clone(&session),
             uses_topic_ids,
             next_epoch: 1,
@@ -113,7 +114,8 @@ impl SessionCache {
         Some((id, session))
     }
 
-    /// The sessions that make room for one with so many partitions and bytes; none if there is no room for it.
+    /// The sessions that make room for one with so many partitions and bytes; none if there is no room for
+    /// it.
     fn room_for(
         &self,
         sessions: &Sessions,

@@ -5,5 +5,5 @@ mod replica_session;
 mod session;
 
 pub use cache::{FINAL_EPOCH, INITIAL_EPOCH, SessionCache, SessionError, SharedSession, random_session_id};
-pub use replica_session::{Ask, ReplicaFetchError, ReplicaSession, ReplicaSessions, Told};
+pub use replica_session::{Ask, ReplicaFetchData, ReplicaFetchError, ReplicaSession, ReplicaSessions};
 pub use session::{PartitionRequest, PartitionState, Session, TopicKey};

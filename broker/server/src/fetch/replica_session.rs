@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::partitions::{Partition, PartitionKey, Partitions, ReadyList};
-use crate::throttle::{Held, Throttle};
+use crate::throttle::{HeldBack, Throttle};
 
 /// What a follower asks of one partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub struct Ask {
 
 /// What a follower is told of one partition.
 #[derive(Debug)]
-pub struct Told {
+pub struct ReplicaFetchData {
     /// The partition.
     pub key: PartitionKey,
     /// Why it gets nothing, if it doesn't.
@@ -93,15 +93,15 @@ pub struct ReplicaSession {
     pub id: i32,
     /// The partitions in which something happened.
     pub ready: Arc<ReadyList>,
-    state: Mutex<State>,
+    state: Mutex<SessionState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct SessionState {
     /// The epoch of the newest request.
     epoch: i32,
     followed: HashMap<PartitionKey, FollowedPartition>,
-    held: Held,
+    held: HeldBack,
 }
 
 #[derive(Debug)]
@@ -154,7 +154,7 @@ impl ReplicaSession {
 
     /// Takes what there is to tell: `max_bytes` of records, and what is left of the batch there, at most.
     /// None if a newer request than that of `epoch` has come, whose answer tells it.
-    pub fn take(&self, epoch: i32, max_bytes: usize, throttle: &Throttle) -> Option<Vec<Told>> {
+    pub fn take(&self, epoch: i32, max_bytes: usize, throttle: &Throttle) -> Option<Vec<ReplicaFetchData>> {
         let mut state = self.state.lock();
         if state.epoch != epoch {
             return None;
@@ -166,7 +166,7 @@ impl ReplicaSession {
         while left > 0
             && let Some(key) = self.ready.pop()
         {
-            let State { followed, held, .. } = &mut *state;
+            let SessionState { followed, held, .. } = &mut *state;
             let Some(followed) = followed.get_mut(&key) else { continue };
             let is_throttled = followed.is_throttled();
             if is_throttled && let Some(until) = throttle.held_until(now) {
@@ -201,7 +201,7 @@ impl Drop for ReplicaSession {
 }
 
 impl FollowedPartition {
-    /// Whether records are asked for, by a follower that has to catch up and is held to a rate.
+    /// Whether records are asked for by a follower that isn't in sync and is throttled.
     fn is_throttled(&self) -> bool {
         let (Some((ask, Ok(FetchVerdict::Read))), Some(partition)) = (&self.ask, &self.partition) else {
             return false;
@@ -210,17 +210,17 @@ impl FollowedPartition {
     }
 
     /// What there is to tell of it now.
-    fn look(&mut self, key: PartitionKey, left: usize) -> Option<Told> {
+    fn look(&mut self, key: PartitionKey, left: usize) -> Option<ReplicaFetchData> {
         let (ask, verdict) = self.ask.as_mut()?;
         let partition = self.partition.as_ref().filter(|partition| !partition.is_gone());
         let told = match (partition, *verdict) {
-            (None, _) => Told::error(key, ReplicaFetchError::Gone),
-            (Some(_), Err(refusal)) => Told::error(key, ReplicaFetchError::Refused(refusal)),
+            (None, _) => ReplicaFetchData::error(key, ReplicaFetchError::Gone),
+            (Some(_), Err(refusal)) => ReplicaFetchData::error(key, ReplicaFetchError::Refused(refusal)),
             (Some(partition), Ok(_)) if !partition.leads_in(ask.fetch.leader_epoch) => {
-                Told::error(key, ReplicaFetchError::Refused(FetchRefusal::NotLeader))
+                ReplicaFetchData::error(key, ReplicaFetchError::Refused(FetchRefusal::NotLeader))
             }
             (Some(partition), Ok(verdict)) => {
-                let told = Told::found(partition, ask, verdict, left);
+                let told = ReplicaFetchData::found(partition, ask, verdict, left);
                 let is_answer = told.error.is_some() || told.diverging.is_some() || told.slice.is_some();
                 if !is_answer {
                     let is_news = told.high_watermark > ask.high_watermark;
@@ -235,19 +235,19 @@ impl FollowedPartition {
     }
 }
 
-impl Told {
+impl ReplicaFetchData {
     fn error(key: PartitionKey, error: ReplicaFetchError) -> Self {
         let none = Offset(-1);
         Self { key, error: Some(error), high_watermark: none, log_start: none, diverging: None, slice: None }
     }
 
     fn found(partition: &Partition, ask: &Ask, verdict: FetchVerdict, left: usize) -> Self {
-        let log = &partition.log;
+        let (log, offsets) = (&partition.log, partition.offsets());
         let told = Self {
             key: ask.key,
             error: None,
-            high_watermark: partition.high_watermark(),
-            log_start: log.log_start_offset(),
+            high_watermark: offsets.high_watermark,
+            log_start: offsets.log_start,
             diverging: None,
             slice: None,
         };

@@ -1,4 +1,5 @@
-//! One incremental fetch session (KIP-227): the partitions that a client follows, and what it was last told of each.
+//! One incremental fetch session (KIP-227): the partitions that a client follows, and what it was last told
+//! of each.
 //!
 //! Not here: reading records, and which sessions are kept; see [`super::cache`].
 
@@ -7,9 +8,10 @@ use std::sync::Arc;
 
 use ottla_types::{LeaderEpoch, Offset, PartitionIndex, TopicId};
 
-/// What a session takes for each partition, in bytes, besides the topic's name: its entry in the order, which may have been
-/// made twice as large as needed, and that in the table of positions.
-const PARTITION_BYTES: usize = 2 * (size_of::<Followed>() + size_of::<((TopicKey, PartitionIndex), usize)>());
+/// What a session takes for each partition, in bytes, besides the topic's name: its entry in the order, which
+/// may have been made twice as large as needed, and that in the table of positions.
+const PARTITION_BYTES: usize =
+    2 * (size_of::<FetchedPartition>() + size_of::<((TopicKey, PartitionIndex), usize)>());
 /// What it takes itself.
 const SESSION_BYTES: usize = 512;
 /// The partitions that one session may hold.
@@ -66,7 +68,7 @@ pub struct PartitionState {
 /// A session's partitions, in the order in which they are served.
 #[derive(Debug, Default)]
 pub struct Session {
-    order: Vec<Followed>,
+    order: Vec<FetchedPartition>,
     positions: HashMap<(TopicKey, PartitionIndex), usize>,
     uses_topic_ids: bool,
     /// The length of all names, in bytes.
@@ -76,7 +78,7 @@ pub struct Session {
 }
 
 #[derive(Debug)]
-struct Followed {
+struct FetchedPartition {
     request: PartitionRequest,
     told: Option<(Offset, Offset)>,
 }
@@ -118,7 +120,7 @@ impl Session {
                 None => {
                     self.names += key.0.name_bytes();
                     self.positions.insert(key, self.order.len());
-                    self.order.push(Followed { request, told: None });
+                    self.order.push(FetchedPartition { request, told: None });
                 }
             }
         }

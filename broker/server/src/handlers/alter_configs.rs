@@ -2,16 +2,16 @@
 
 use ottla_core::metadata::ConfigChange;
 use ottla_wire::apis::AlterConfigs;
-use ottla_wire::messages::{AlterConfigsResource, AlterConfigsResponse, NamedConfig};
+use ottla_wire::messages::{AlterConfigsResource, AlterConfigsResponse};
 
-use super::config_changes::{Asked, alter, no_value};
+use super::config_changes::{AskedChange, alter, no_value};
 use crate::request::{Begun, Call};
 
 /// Replaces settings.
 pub fn begin(call: Call) -> Begun {
     Box::pin(async move {
         let request = call.decode::<AlterConfigs>()?;
-        let asked = request.resources.iter().map(|resource| Asked {
+        let asked = request.resources.iter().map(|resource| AskedChange {
             resource_type: resource.resource_type,
             resource_name: resource.resource_name,
             keys: resource.configs.iter().map(|config| config.name).collect(),
@@ -23,9 +23,13 @@ pub fn begin(call: Call) -> Begun {
 }
 
 fn change(resource: &AlterConfigsResource<'_>) -> Result<ConfigChange, String> {
-    let named = |config: &NamedConfig<'_>| {
-        let value = config.value.ok_or_else(|| no_value(config.name))?;
-        Ok((config.name.to_owned(), value.to_owned()))
-    };
-    resource.configs.iter().map(named).collect::<Result<_, _>>().map(ConfigChange::Replace)
+    resource
+        .configs
+        .iter()
+        .map(|config| {
+            let value = config.value.ok_or_else(|| no_value(config.name))?;
+            Ok((config.name.to_owned(), value.to_owned()))
+        })
+        .collect::<Result<_, _>>()
+        .map(ConfigChange::Replace)
 }

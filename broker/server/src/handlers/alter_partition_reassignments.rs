@@ -28,16 +28,19 @@ pub fn begin(call: Call) -> Begun {
             Ok(outcomes) => {
                 let pending = moves.iter_mut().filter(|(_, _, outcome)| outcome.is_ok());
                 for ((_, _, place), outcome) in pending.zip(outcomes) {
-                    let failed = |error: ottla_core::metadata::TopicError| Failure {
+                    *place = outcome.map_err(|error| Failure {
                         code: topic_error(error.kind),
                         message: error.message.into(),
-                    };
-                    *place = outcome.map_err(failed);
+                    });
                 }
                 let told = moves.into_iter().map(|(topic, index, outcome)| (topic, result(index, outcome)));
-                let topic =
-                    |(name, partitions)| ReassignableTopicResponse { name: Cow::Borrowed(name), partitions };
-                response.responses = by_topic(told).into_iter().map(topic).collect();
+                response.responses = by_topic(told)
+                    .into_iter()
+                    .map(|(name, partitions)| ReassignableTopicResponse {
+                        name: Cow::Borrowed(name),
+                        partitions,
+                    })
+                    .collect();
             }
             Err(failure) => {
                 response.error_code = failure.code.code();

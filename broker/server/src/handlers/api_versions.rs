@@ -28,8 +28,9 @@ pub fn begin(call: Call) -> Begun {
     })
 }
 
-/// The features of Apache Kafka 4.3 whose conduct this is, and their level. There is one level of each, so that the cluster
-/// goes by it from its first moment. Those of groups, transactions and streams are left out until there are such.
+/// The features of Apache Kafka 4.3 whose conduct this is, and their level. There is one level of each, so
+/// that the cluster goes by it from its first moment. Those of groups, transactions and streams are left out
+/// until there are such.
 const FEATURES: [(&str, i16); 3] = [
     // Leaders are elected from the ELR, and DescribeTopicPartitions tells who is in it.
     ("eligible.leader.replicas.version", 1),
@@ -50,9 +51,8 @@ fn finalized(&(name, level): &(&'static str, i16)) -> FinalizedFeatureKey<'stati
 /// Kafka's rule for the names of client libraries and their versions.
 fn is_name(text: &str) -> bool {
     let at_the_ends = |byte: &u8| byte.is_ascii_alphanumeric();
-    let inside = |byte: &u8| at_the_ends(byte) || matches!(byte, b'-' | b'.');
     let bytes = text.as_bytes();
-    bytes.iter().all(inside)
+    bytes.iter().all(|byte| at_the_ends(byte) || matches!(byte, b'-' | b'.'))
         && bytes.first().is_some_and(at_the_ends)
         && bytes.last().is_some_and(at_the_ends)
 }

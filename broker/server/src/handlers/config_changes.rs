@@ -1,4 +1,5 @@
-//! Changing the settings of topics and, while they run, of brokers: what AlterConfigs and IncrementalAlterConfigs have in common.
+//! Changing the settings of topics and, while they run, of brokers: what AlterConfigs and
+//! IncrementalAlterConfigs have in common.
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet};
@@ -19,7 +20,7 @@ use crate::request::{Call, topic_error};
 const TIMEOUT_MS: i32 = 30_000;
 
 /// What is asked of one topic or broker.
-pub struct Asked<'a> {
+pub struct AskedChange<'a> {
     /// `RESOURCE_TOPIC`, `RESOURCE_BROKER` or another.
     pub resource_type: i8,
     /// The topic's name or the broker's id.
@@ -38,7 +39,7 @@ pub fn no_value(name: &str) -> String {
 /// Changes what can be changed; each resource for itself.
 pub async fn alter<'a>(
     call: &Call,
-    asked: Vec<Asked<'a>>,
+    asked: Vec<AskedChange<'a>>,
     validate_only: bool,
 ) -> Vec<AlterConfigsResourceResponse<'a>> {
     let twice = repeated(asked.iter().map(|one| (one.resource_type, one.resource_name)));
@@ -63,23 +64,26 @@ pub async fn alter<'a>(
             outcomes[position] = outcome;
         }
     }
-    let response = |(one, outcome): (Asked<'a>, Result<(), Failure>)| {
-        let (error, message) = match outcome {
-            Ok(()) => (ErrorCode::None, None),
-            Err(failure) => (failure.code, Some(failure.message)),
-        };
-        AlterConfigsResourceResponse {
-            error_code: error.code(),
-            error_message: message,
-            resource_type: one.resource_type,
-            resource_name: Cow::Borrowed(one.resource_name),
-        }
-    };
-    asked.into_iter().zip(outcomes).map(response).collect()
+    asked
+        .into_iter()
+        .zip(outcomes)
+        .map(|(one, outcome)| {
+            let (error, message) = match outcome {
+                Ok(()) => (ErrorCode::None, None),
+                Err(failure) => (failure.code, Some(failure.message)),
+            };
+            AlterConfigsResourceResponse {
+                error_code: error.code(),
+                error_message: message,
+                resource_type: one.resource_type,
+                resource_name: Cow::Borrowed(one.resource_name),
+            }
+        })
+        .collect()
 }
 
 /// Refuses what makes no sense before anything is changed.
-fn check(one: &Asked<'_>, twice: &HashSet<(i8, &str)>) -> Result<(), Failure> {
+fn check(one: &AskedChange<'_>, twice: &HashSet<(i8, &str)>) -> Result<(), Failure> {
     let refuse = |message: String| Err(Failure { code: ErrorCode::InvalidRequest, message: message.into() });
     let (kind, name) = (one.resource_type, one.resource_name);
     if twice.contains(&(kind, name)) {

@@ -24,23 +24,24 @@ pub fn begin(call: Call) -> Begun {
             match submit(&call, command(&call, &request, &asked), request.timeout_ms).await {
                 Ok(Reply::PartitionsCreated(results)) => {
                     call.broker.wait_applied(call.broker.image().version).await;
-                    let failure = |result: Result<(), ottla_core::metadata::TopicError>| {
-                        let error = result.err()?;
-                        Some(Failure { code: topic_error(error.kind), message: error.message.into() })
-                    };
-                    results.into_iter().map(failure).collect()
+                    results
+                        .into_iter()
+                        .map(|result| {
+                            let error = result.err()?;
+                            Some(Failure { code: topic_error(error.kind), message: error.message.into() })
+                        })
+                        .collect()
                 }
                 Ok(reply) => panic!("the reply's variant follows the command's: {reply:?}"),
                 Err(failure) => vec![Some(failure); asked.len()],
             };
-        let result = |(name, failure): (&'_ str, Option<Failure>)| CreatePartitionsTopicResult {
+        let names = asked.iter().map(|topic| topic.name).zip(failures);
+        let twice = twice.into_iter().map(|name| (name, Some(Failure::NAMED_TWICE)));
+        let results = names.chain(twice).map(|(name, failure)| CreatePartitionsTopicResult {
             name: Cow::Owned(name.to_owned()),
             error_code: failure.as_ref().map_or(ErrorCode::None, |failure| failure.code).code(),
             error_message: failure.map(|failure| failure.message),
-        };
-        let names = asked.iter().map(|topic| topic.name).zip(failures);
-        let twice = twice.into_iter().map(|name| (name, Some(Failure::NAMED_TWICE)));
-        let results = names.chain(twice).map(result);
+        });
         let response = CreatePartitionsResponse { results: results.collect(), ..Default::default() };
         call.respond::<CreatePartitions>(&response)
     })
@@ -51,16 +52,19 @@ fn command(
     request: &CreatePartitionsRequest<'_>,
     asked: &[&CreatePartitionsTopic<'_>],
 ) -> Command {
-    let replicas = |a: &ottla_wire::messages::CreatePartitionsAssignment| -> Vec<BrokerId> {
-        a.broker_ids.iter().map(|id| BrokerId(*id)).collect()
-    };
-    let topic = |topic: &&CreatePartitionsTopic<'_>| NewPartitions {
-        name: topic.name.to_owned(),
-        count: topic.count,
-        assignments: topic.assignments.as_ref().map(|list| list.iter().map(replicas).collect()),
-    };
     Command::CreatePartitions(GrowCommand {
-        topics: asked.iter().map(topic).collect(),
+        topics: asked
+            .iter()
+            .map(|topic| NewPartitions {
+                name: topic.name.to_owned(),
+                count: topic.count,
+                assignments: topic.assignments.as_ref().map(|list| {
+                    list.iter()
+                        .map(|a| -> Vec<BrokerId> { a.broker_ids.iter().map(|id| BrokerId(*id)).collect() })
+                        .collect()
+                }),
+            })
+            .collect(),
         validate_only: request.validate_only,
         seed: call.broker.image().version.0,
     })

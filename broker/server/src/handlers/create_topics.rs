@@ -40,20 +40,29 @@ pub fn begin(call: Call) -> Begun {
 }
 
 fn command(call: &Call, request: &CreateTopicsRequest<'_>, asked: &[&CreatableTopic<'_>]) -> Command {
-    let assignment = |a: &ottla_wire::messages::CreatableReplicaAssignment| NewPartitionAssignment {
-        partition: PartitionIndex(a.partition_index),
-        replicas: a.broker_ids.iter().map(|id| BrokerId(*id)).collect(),
-    };
-    let new_topic = |topic: &&CreatableTopic<'_>| NewTopic {
-        name: topic.name.to_owned(),
-        id: random_topic_id(),
-        partitions: topic.num_partitions,
-        replication_factor: topic.replication_factor,
-        assignments: topic.assignments.iter().map(assignment).collect(),
-        config: topic.configs.iter().map(|c| (c.name.to_owned(), c.value.map(str::to_owned))).collect(),
-    };
     Command::CreateTopics(CreateCommand {
-        topics: asked.iter().map(new_topic).collect(),
+        topics: asked
+            .iter()
+            .map(|topic| NewTopic {
+                name: topic.name.to_owned(),
+                id: random_topic_id(),
+                partitions: topic.num_partitions,
+                replication_factor: topic.replication_factor,
+                assignments: topic
+                    .assignments
+                    .iter()
+                    .map(|a| NewPartitionAssignment {
+                        partition: PartitionIndex(a.partition_index),
+                        replicas: a.broker_ids.iter().map(|id| BrokerId(*id)).collect(),
+                    })
+                    .collect(),
+                config: topic
+                    .configs
+                    .iter()
+                    .map(|c| (c.name.to_owned(), c.value.map(str::to_owned)))
+                    .collect(),
+            })
+            .collect(),
         validate_only: request.validate_only,
         default_partitions: call.broker.config.topics.partitions,
         default_replication_factor: call.broker.config.topics.replication_factor.unwrap_or(-1),
@@ -94,14 +103,16 @@ fn failed<'a>(name: &'a str, failure: &Failure) -> CreatableTopicResult<'a> {
 fn configs(call: &Call, topic: &CreatableTopic<'_>) -> Vec<CreatableTopicConfigs<'static>> {
     let own = topic.configs.iter().filter_map(|c| Some((c.name.to_owned(), c.value?.to_owned()))).collect();
     let values = ottla_core::config::describe(&own, &call.broker.partitions.defaults());
-    let config = |value: ottla_core::config::ConfigValue| CreatableTopicConfigs {
-        name: Cow::Borrowed(value.definition.name),
-        value: Some(Cow::Owned(value.value)),
-        read_only: false,
-        config_source: source_code(value.source),
-        is_sensitive: false,
-    };
-    values.into_iter().map(config).collect()
+    values
+        .into_iter()
+        .map(|value| CreatableTopicConfigs {
+            name: Cow::Borrowed(value.definition.name),
+            value: Some(Cow::Owned(value.value)),
+            read_only: false,
+            config_source: source_code(value.source),
+            is_sensitive: false,
+        })
+        .collect()
 }
 
 /// Kafka's number of where a topic's setting comes from.

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use ottla_core::metadata::BrokerImage;
 use ottla_wire::ErrorCode;
 use ottla_wire::apis::DescribeCluster;
 use ottla_wire::messages::{DescribeClusterBroker, DescribeClusterResponse};
@@ -26,19 +25,20 @@ pub fn begin(call: Call) -> Begun {
             });
         }
         let image = call.broker.image();
-        let is_told = |broker: &&BrokerImage| !broker.fenced || request.include_fenced_brokers;
-        let broker = |broker: &'_ BrokerImage| {
-            let endpoint = broker.listener(&call.context.listener)?;
-            Some(DescribeClusterBroker {
-                broker_id: broker.id.0,
-                host: Cow::Owned(endpoint.host.clone()),
-                port: i32::from(endpoint.port),
-                rack: broker.rack.clone().map(Cow::Owned),
-                is_fenced: broker.fenced,
-            })
-        };
         let all = image.brokers.values().map(|broker| &**broker);
-        let brokers = all.filter(is_told).filter_map(broker).collect();
+        let brokers = all
+            .filter(|broker| !broker.fenced || request.include_fenced_brokers)
+            .filter_map(|broker| {
+                let endpoint = broker.listener(&call.context.listener)?;
+                Some(DescribeClusterBroker {
+                    broker_id: broker.id.0,
+                    host: Cow::Owned(endpoint.host.clone()),
+                    port: i32::from(endpoint.port),
+                    rack: broker.rack.clone().map(Cow::Owned),
+                    is_fenced: broker.fenced,
+                })
+            })
+            .collect();
         call.respond::<DescribeCluster>(&DescribeClusterResponse {
             endpoint_type: request.endpoint_type,
             cluster_id: Cow::Owned(image.cluster_id.to_string()),

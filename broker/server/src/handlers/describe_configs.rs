@@ -57,8 +57,8 @@ pub fn answer_bytes(call: &Call) -> Result<usize, CallError> {
 
 const TOO_LONG: &str = "the answer would be too long: ask for fewer topics and brokers at a time";
 
-/// How many of the resources are answered, the first ones first, within what one request may take; and what that
-/// takes, in bytes.
+/// How many of the resources are answered, the first ones first, within what one request may take; and what
+/// that takes, in bytes.
 fn within(call: &Call, request: &DescribeConfigsRequest<'_>) -> (usize, usize) {
     let image = call.broker.image();
     let each = CONFIG_BYTES
@@ -69,17 +69,16 @@ fn within(call: &Call, request: &DescribeConfigsRequest<'_>) -> (usize, usize) {
     let of_broker = (SETTINGS.len() + BROKER_CONFIGS.len()) * each
         + image.broker_configs.values().map(texts).sum::<usize>()
         + call.broker.config.values.without_effect().0.len() * each;
-    let bytes_of = |resource: &DescribeConfigsResource<'_>| match resource.resource_type {
-        RESOURCE_TOPIC => image
-            .topic(resource.resource_name)
-            .map_or(0, |topic| TOPIC_CONFIGS.len() * each + texts(&topic.config)),
-        RESOURCE_BROKER => of_broker,
-        _ => 0,
-    };
     let limit_bytes = call.broker.limits.config().request_cost_max() / 2;
     let mut bytes = 0;
     for (position, resource) in request.resources.iter().enumerate() {
-        let more = bytes_of(resource);
+        let more = match resource.resource_type {
+            RESOURCE_TOPIC => image
+                .topic(resource.resource_name)
+                .map_or(0, |topic| TOPIC_CONFIGS.len() * each + texts(&topic.config)),
+            RESOURCE_BROKER => of_broker,
+            _ => 0,
+        };
         if bytes + more > limit_bytes && more > 0 {
             return (position, bytes);
         }
@@ -98,16 +97,18 @@ fn one<'a>(
         RESOURCE_BROKER => of_broker(call, request, resource.resource_name),
         _ => Err((ErrorCode::InvalidRequest, "only topics and brokers have configurations here".to_owned())),
     };
-    let wanted = |config: &DescribeConfigsResourceResult<'_>| {
-        // No keys are all of them, be it null or an empty list.
-        let asked = resource.configuration_keys.as_deref().unwrap_or_default();
-        asked.is_empty() || asked.contains(&&*config.name)
-    };
     match configs {
         Ok(configs) => DescribeConfigsResult {
             resource_type: resource.resource_type,
             resource_name: Cow::Borrowed(resource.resource_name),
-            configs: configs.into_iter().filter(wanted).collect(),
+            configs: configs
+                .into_iter()
+                .filter(|config| {
+                    // No keys are all of them, be it null or an empty list.
+                    let asked = resource.configuration_keys.as_deref().unwrap_or_default();
+                    asked.is_empty() || asked.contains(&&*config.name)
+                })
+                .collect(),
             ..Default::default()
         },
         Err((error, message)) => failed(resource, error, message.into()),
@@ -135,8 +136,9 @@ fn of_topic(call: &Call, request: &DescribeConfigsRequest<'_>, name: &str) -> Co
         return Err((ErrorCode::InvalidTopicException, error.to_string()));
     }
     let image = call.broker.image();
-    let unknown = || (ErrorCode::UnknownTopicOrPartition, format!("there is no topic {name:?}"));
-    let topic = image.topic(name).ok_or_else(unknown)?;
+    let topic = image
+        .topic(name)
+        .ok_or_else(|| (ErrorCode::UnknownTopicOrPartition, format!("there is no topic {name:?}")))?;
     let mut values = describe(&topic.config, &call.broker.partitions.defaults());
     for value in values.iter_mut().filter(|value| value.definition.name == "min.insync.replicas") {
         in_force(value, &image, topic);
@@ -144,8 +146,8 @@ fn of_topic(call: &Call, request: &DescribeConfigsRequest<'_>, name: &str) -> Co
     Ok(values.into_iter().map(|value| topic_config(value, request)).collect())
 }
 
-/// How many replicas in sync a topic needs that doesn't say: the cluster's default, not this broker's, and never more
-/// than it has. Kafka's tools count the partitions below it.
+/// How many replicas in sync a topic needs that doesn't say: the cluster's default, not this broker's, and
+/// never more than it has. Kafka's tools count the partitions below it.
 fn in_force(value: &mut ConfigValue, image: &MetadataImage, topic: &TopicImage) {
     let needed = topic.partitions.iter().map(|partition| image.min_insync_replicas(topic, partition)).min();
     if let (Some(needed), false) = (needed, value.source == ConfigSource::Topic) {
@@ -158,19 +160,6 @@ fn topic_config(
     request: &DescribeConfigsRequest<'_>,
 ) -> DescribeConfigsResourceResult<'static> {
     let definition = value.definition;
-    let synonym = |(source, text): (ConfigSource, String)| DescribeConfigsSynonym {
-        name: Cow::Borrowed(match source {
-            ConfigSource::Topic => definition.name,
-            ConfigSource::Default => {
-                definition.synonyms.first().map_or(definition.name, |synonym| synonym.name)
-            }
-            ConfigSource::OneBroker(name) | ConfigSource::AllBrokers(name) | ConfigSource::Broker(name) => {
-                name
-            }
-        }),
-        value: Some(Cow::Owned(text)),
-        source: source_code(source),
-    };
     DescribeConfigsResourceResult {
         name: Cow::Borrowed(definition.name),
         value: Some(Cow::Owned(value.value)),
@@ -178,7 +167,23 @@ fn topic_config(
         config_source: source_code(value.source),
         is_sensitive: false,
         synonyms: match request.include_synonyms {
-            true => value.sources.into_iter().map(synonym).collect(),
+            true => value
+                .sources
+                .into_iter()
+                .map(|(source, text)| DescribeConfigsSynonym {
+                    name: Cow::Borrowed(match source {
+                        ConfigSource::Topic => definition.name,
+                        ConfigSource::Default => {
+                            definition.synonyms.first().map_or(definition.name, |synonym| synonym.name)
+                        }
+                        ConfigSource::OneBroker(name)
+                        | ConfigSource::AllBrokers(name)
+                        | ConfigSource::Broker(name) => name,
+                    }),
+                    value: Some(Cow::Owned(text)),
+                    source: source_code(source),
+                })
+                .collect(),
             false => Vec::new(),
         },
         config_type: type_code(definition.kind),
@@ -206,7 +211,7 @@ fn of_broker(call: &Call, request: &DescribeConfigsRequest<'_>, name: &str) -> C
     if name.is_empty() {
         let values = BROKER_CONFIGS.iter().filter_map(|definition| {
             let value = set_in(of_all, definition)?;
-            let told = Told::of(definition);
+            let told = BrokerSetting::of(definition);
             Some(told.into_config(vec![(SOURCE_ALL_BROKERS, value)], request))
         });
         return Ok(values.collect());
@@ -216,33 +221,38 @@ fn of_broker(call: &Call, request: &DescribeConfigsRequest<'_>, name: &str) -> C
     }
     let own = image.broker_configs.get(&Some(id));
     let values = &call.broker.config.values;
-    let heeded = SETTINGS.iter().map(|setting| Told {
+    let heeded = SETTINGS.iter().map(|setting| BrokerSetting {
         name: Cow::Borrowed(setting.name),
         config_type: KafkaType::from(setting.kind).code(),
         default: Some(setting.default).filter(|default| !default.is_empty()),
         doc: setting.doc,
     });
-    let dynamic = BROKER_CONFIGS.iter().filter(|definition| setting(definition.name).is_none()).map(Told::of);
+    let dynamic =
+        BROKER_CONFIGS.iter().filter(|definition| setting(definition.name).is_none()).map(BrokerSetting::of);
     let (without_effect, _) = values.without_effect();
     let without_effect = without_effect.into_iter().filter(|name| broker_definition(name).is_none());
     let without_effect = without_effect.filter_map(|name| {
-        Some(Told {
+        Some(BrokerSetting {
             name: Cow::Owned(name.to_owned()),
             config_type: ignored(name)?.code(),
             default: None,
             doc: "A setting of Apache Kafka that has no effect here.",
         })
     });
-    let one = |told: Told| {
-        let definition = broker_definition(&told.name);
-        let dynamic = [(SOURCE_BROKER, own), (SOURCE_ALL_BROKERS, of_all)].into_iter();
-        let dynamic = dynamic.filter_map(|(source, config)| Some((source, set_in(config, definition?)?)));
-        let file = values.given_text(&told.name).filter(|text| definition.is_none_or(|d| is_heeded(d, text)));
-        let file = file.map(|text| (SOURCE_BROKER_FILE, text.to_owned()));
-        let default = told.default.map(|text| (SOURCE_DEFAULT, text.to_owned()));
-        told.into_config(dynamic.chain(file).chain(default).collect(), request)
-    };
-    Ok(heeded.chain(dynamic).chain(without_effect).map(one).collect())
+    Ok(heeded
+        .chain(dynamic)
+        .chain(without_effect)
+        .map(|told| {
+            let definition = broker_definition(&told.name);
+            let dynamic = [(SOURCE_BROKER, own), (SOURCE_ALL_BROKERS, of_all)].into_iter();
+            let dynamic = dynamic.filter_map(|(source, config)| Some((source, set_in(config, definition?)?)));
+            let file =
+                values.given_text(&told.name).filter(|text| definition.is_none_or(|d| is_heeded(d, text)));
+            let file = file.map(|text| (SOURCE_BROKER_FILE, text.to_owned()));
+            let default = told.default.map(|text| (SOURCE_DEFAULT, text.to_owned()));
+            told.into_config(dynamic.chain(file).chain(default).collect(), request)
+        })
+        .collect())
 }
 
 /// What `config` sets of it.
@@ -256,14 +266,14 @@ fn is_heeded(definition: &ConfigDefinition, text: &str) -> bool {
 }
 
 /// A setting of brokers as it is told, but for its values.
-struct Told {
+struct BrokerSetting {
     name: Cow<'static, str>,
     config_type: i8,
     default: Option<&'static str>,
     doc: &'static str,
 }
 
-impl Told {
+impl BrokerSetting {
     fn of(definition: &'static ConfigDefinition) -> Self {
         Self {
             name: Cow::Borrowed(definition.name),

@@ -24,8 +24,12 @@ pub fn begin(call: Call) -> Begun {
         let request = call.decode::<DescribeLogDirs>()?;
         let folder = call.broker.config.data_dir.clone();
         // A disk that hangs must not hold up other connections.
-        let measure = move || measured_volume(&folder);
-        let volume = call.broker.quorum.tasks().spawn_blocking("measure the volume", measure).await;
+        let volume = call
+            .broker
+            .quorum
+            .tasks()
+            .spawn_blocking("measure the volume", move || measured_volume(&folder))
+            .await;
         let volume = volume.unwrap_or(UNKNOWN);
         let image = call.broker.image();
         let result = DescribeLogDirsResult {
@@ -94,10 +98,11 @@ fn topics<'a>(
 }
 
 fn measured(index: PartitionIndex, partition: &Partition) -> DescribeLogDirsPartition {
+    let offsets = partition.offsets();
     DescribeLogDirsPartition {
         partition_index: index.0,
         partition_size: i64::try_from(partition.log.size_bytes()).unwrap_or(i64::MAX),
-        offset_lag: (partition.high_watermark().0 - partition.log.end_offset().0).max(0),
+        offset_lag: (offsets.high_watermark.0 - offsets.log_end.0).max(0),
         is_future_key: false,
     }
 }

@@ -63,8 +63,8 @@ fn describe<'a>(
     }
 }
 
-/// Whether a request names the one partition that has a quorum, and nothing else: as in Apache Kafka (RaftUtil),
-/// where all of any other request is refused.
+/// Whether a request names the one partition that has a quorum, and nothing else: as in Apache Kafka
+/// (RaftUtil), where all of any other request is refused.
 fn names_the_quorum(request: &DescribeQuorumRequest<'_>) -> bool {
     match &request.topics[..] {
         [topic] => {
@@ -98,8 +98,8 @@ fn replica(member: &Member) -> QuorumReplica {
     }
 }
 
-/// Where the voters are. Who only follows has no endpoint of the quorum: Apache Kafka tells none of it, and its tools
-/// show what they are told.
+/// Where the voters are. Who only follows has no endpoint of the quorum: Apache Kafka tells none of it, and
+/// its tools show what they are told.
 fn nodes<'a>(quorum: &'a QuorumDescription, listener: &'a str) -> Vec<QuorumNode<'a>> {
     quorum.voters.iter().map(|voter| node(voter, listener)).collect()
 }

@@ -32,9 +32,8 @@ fn page<'a>(
     request: &DescribeTopicPartitionsRequest<'a>,
     image: &'a MetadataImage,
 ) -> DescribeTopicPartitionsResponse<'a> {
-    let all = || image.topic_ids.keys().map(TopicName::as_str).collect();
     let names: BTreeSet<&str> = match request.topics.is_empty() {
-        true => all(),
+        true => image.topic_ids.keys().map(TopicName::as_str).collect(),
         false => request.topics.iter().map(|topic| topic.name).collect(),
     };
     let (from_topic, from_index) = match &request.cursor {

@@ -1,22 +1,26 @@
-//! What becomes of what one request names twice: the same as in Apache Kafka. The class that decides it there stands
-//! beside it.
+//! What becomes of what one request names twice: the same as in Apache Kafka. The class that decides it there
+//! stands beside it.
 //!
 //! - Fetch, in a session or not: the last one counts, in the place of the first (`FetchRequest.fetchData`).
-//! - Produce: the last one counts, whichever topic's entry it is in; the others are neither appended nor answered
-//!   (`KafkaApis.handleProduceRequest`).
-//! - ListOffsets: the partition is refused with INVALID_REQUEST, once (`ListOffsetsRequest`, `ReplicaManager`).
+//! - Produce: the last one counts, whichever topic's entry it is in; the others are neither appended nor
+//!   answered (`KafkaApis.handleProduceRequest`).
+//! - ListOffsets: the partition is refused with INVALID_REQUEST, once (`ListOffsetsRequest`,
+//!   `ReplicaManager`).
 //! - OffsetForLeaderEpoch: each is answered by itself (`ReplicaManager.lastOffsetForLeaderEpoch`).
 //! - Metadata, DescribeTopicPartitions, DescribeLogDirs: it is told once (`KafkaApis`, and for the second
 //!   `DescribeTopicPartitionsRequestHandler`).
-//! - CreateTopics, CreatePartitions, DeleteTopics: the topic is refused with INVALID_REQUEST, once (`ControllerApis`).
-//! - AlterConfigs, IncrementalAlterConfigs: each is refused with INVALID_REQUEST, and so is a resource that names a
-//!   setting twice (`ConfigAdminManager.preprocess`).
-//! - AlterPartitionReassignments, ElectLeaders: each is answered by itself, in order (`ReplicationControlManager`).
+//! - CreateTopics, CreatePartitions, DeleteTopics: the topic is refused with INVALID_REQUEST, once
+//!   (`ControllerApis`).
+//! - AlterConfigs, IncrementalAlterConfigs: each is refused with INVALID_REQUEST, and so is a resource that
+//!   names a setting twice (`ConfigAdminManager.preprocess`).
+//! - AlterPartitionReassignments, ElectLeaders: each is answered by itself, in order
+//!   (`ReplicationControlManager`).
 //! - DescribeConfigs, FindCoordinator: each is answered by itself (`ConfigHelper`, `KafkaApis`).
-//! - DescribeQuorum: all is refused unless the one partition is named once (`RaftUtil.hasValidTopicPartition`).
+//! - DescribeQuorum: all is refused unless the one partition is named once
+//!   (`RaftUtil.hasValidTopicPartition`).
 //!
-//! Only ListPartitionReassignments differs: it tells each partition once, where Apache Kafka tells it as often as it is
-//! named (`ReplicationControlManager`), as the answer wouldn't be bounded otherwise.
+//! Only ListPartitionReassignments differs: it tells each partition once, where Apache Kafka tells it as
+//! often as it is named (`ReplicationControlManager`), as the answer wouldn't be bounded otherwise.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
@@ -49,8 +53,8 @@ pub fn grouped<K: Eq + Hash + Copy, V>(values: impl IntoIterator<Item = (K, V)>)
     groups
 }
 
-/// The values whose key is there once; and the keys that are there more than once, each once, in the order in which they came
-/// first.
+/// The values whose key is there once; and the keys that are there more than once, each once, in the order in
+/// which they came first.
 pub fn once_or_more<K: Eq + Hash + Copy, V>(values: impl IntoIterator<Item = (K, V)>) -> (Vec<V>, Vec<K>) {
     let (mut once, mut more) = (Vec::new(), Vec::new());
     for (key, mut values) in grouped(values) {

@@ -1,13 +1,12 @@
 //! ElectLeaders: gives partitions their preferred leader back.
 //!
-//! An unclean election is refused here. It gives up records, so an administrator says which replica is to lead, and
-//! Kafka's request has no place for that; the control API has.
+//! An unclean election is refused here. It gives up records, so an administrator says which replica is to
+//! lead, and Kafka's request has no place for that; the control API has.
 
 use std::borrow::Cow;
 
 use ottla_core::metadata::{
-    Command, ElectLeaders as ElectCommand, ElectedLeader, Election, ElectionError, ElectionKind,
-    MetadataImage, Reply,
+    Command, ElectLeaders as ElectCommand, Election, ElectionKind, MetadataImage, Reply,
 };
 use ottla_types::PartitionIndex;
 use ottla_wire::ErrorCode;
@@ -34,14 +33,17 @@ pub fn begin(call: Call) -> Begun {
             results[position].outcome = outcome;
         }
         // Who asks about all partitions is told of those where something was to be done.
-        let is_news =
-            |ballot: &Ballot<'_>| !all || ballot.outcome.as_ref().err().map(|f| f.code) != Some(NOT_NEEDED);
-        let told = results.into_iter().filter(is_news).map(|ballot| (ballot.topic, ballot.result()));
-        let topic = |(topic, partition_result)| ElectLeadersTopicResult {
-            topic: Cow::Borrowed(topic),
-            partition_result,
-        };
-        let replica_election_results = by_topic(told).into_iter().map(topic).collect();
+        let told = results
+            .into_iter()
+            .filter(|ballot| !all || ballot.outcome.as_ref().err().map(|f| f.code) != Some(NOT_NEEDED))
+            .map(|ballot| (ballot.topic, ballot.result()));
+        let replica_election_results = by_topic(told)
+            .into_iter()
+            .map(|(topic, partition_result)| ElectLeadersTopicResult {
+                topic: Cow::Borrowed(topic),
+                partition_result,
+            })
+            .collect();
         call.respond::<ElectLeaders>(&ElectLeadersResponse { replica_election_results, ..Default::default() })
     })
 }
@@ -77,7 +79,8 @@ impl<'a> Ballot<'a> {
     }
 }
 
-/// All partitions that are asked for, and the elections of those among them that can be tried, in the same order.
+/// All partitions that are asked for, and the elections of those among them that can be tried, in the same
+/// order.
 fn sorted_out<'a>(
     request: &ElectLeadersRequest<'a>,
     image: &'a MetadataImage,
@@ -94,12 +97,17 @@ fn sorted_out<'a>(
             .collect(),
     };
     let mut elections = Vec::new();
-    let ballot = |(topic, partition): (&'a str, i32)| {
-        let outcome = election(topic, partition, request.election_type, image);
-        let outcome = outcome.map(|election| elections.push(election));
-        Ballot { topic, partition, outcome }
-    };
-    (asked.into_iter().map(ballot).collect(), elections)
+    (
+        asked
+            .into_iter()
+            .map(|(topic, partition)| {
+                let outcome = election(topic, partition, request.election_type, image);
+                let outcome = outcome.map(|election| elections.push(election));
+                Ballot { topic, partition, outcome }
+            })
+            .collect(),
+        elections,
+    )
 }
 
 fn election(
@@ -108,8 +116,8 @@ fn election(
     election_type: i8,
     image: &MetadataImage,
 ) -> Result<Election, Failure> {
-    // The answer names topic and partition; a text for each would be many times as long as what was asked, all the more
-    // where the name isn't one of a topic.
+    // The answer names topic and partition; a text for each would be many times as long as what was asked,
+    // all the more where the name isn't one of a topic.
     let refuse = |code: ErrorCode, message: &'static str| Err(Failure { code, message: message.into() });
     let index = PartitionIndex(partition);
     let Some((topic, state)) = image.topic(name).and_then(|topic| Some((topic, topic.partition(index)?)))
@@ -143,15 +151,15 @@ async fn elect(
     }
     let command = Command::ElectLeaders(ElectCommand { elections });
     match submit(call, command, request.timeout_ms).await {
-        Ok(Reply::LeadersElected(results)) => {
-            let outcome = |result: Result<ElectedLeader, ElectionError>| match result {
+        Ok(Reply::LeadersElected(results)) => results
+            .into_iter()
+            .map(|result| match result {
                 Ok(_) => Ok(()),
                 Err(error) => {
                     Err(Failure { code: election_error(error.kind), message: error.message.into() })
                 }
-            };
-            results.into_iter().map(outcome).collect()
-        }
+            })
+            .collect(),
         Ok(reply) => panic!("the reply's variant follows the command's: {reply:?}"),
         Err(failure) => vec![Err(failure); count],
     }

@@ -19,7 +19,7 @@ use ottla_wire::{EncodeError, ErrorCode, Records};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use super::LARGE_BYTES;
+use super::dispatch::LARGE_BYTES;
 use super::duplicates::last_of_each;
 use crate::broker::{Broker, TopicRef};
 use crate::fetch::{
@@ -27,7 +27,7 @@ use crate::fetch::{
     TopicKey, random_session_id,
 };
 use crate::net::{Outcome, Response};
-use crate::partitions::{Partition, Place, Standing, Woken};
+use crate::partitions::{Partition, PurgatoryPlace, Standing, Woken};
 use crate::replication;
 use crate::request::{Begun, Call, CallMemory, Replier, read_error, session_error, unavailable_error};
 
@@ -36,12 +36,13 @@ const FOLLOWER_READ_VERSION: i16 = 11;
 /// A longer wait than this is answered early; clients simply ask again.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 
-/// A fetch for which there is no room to wait is answered at once, and its client asked not to come again so soon.
+/// A fetch for which there is no room to wait is answered at once, and its client asked not to come again so
+/// soon.
 const PAUSE_MAX: Duration = Duration::from_millis(500);
-/// What a fetch takes while it waits, in bytes, besides the names of its topics: for each partition, what is asked and found
-/// and a place among those who wait for it, and its part of the answer; and for itself.
+/// What a fetch takes while it waits, in bytes, besides the names of its topics: for each partition, what is
+/// asked and found and a place among those who wait for it, and its part of the answer; and for itself.
 const WAITING_PARTITION_BYTES: usize =
-    size_of::<PartitionRequest>() + size_of::<Found>() + 128 + size_of::<PartitionData<'_>>() + 128;
+    size_of::<PartitionRequest>() + size_of::<LogReadResult>() + 128 + size_of::<PartitionData<'_>>() + 128;
 const WAITING_BYTES: usize = 1 << 10;
 
 /// How the request belongs to a session.
@@ -53,7 +54,7 @@ enum InSession {
 }
 
 /// All that is known of a fetch while it waits.
-struct Waiting {
+struct DelayedFetch {
     broker: Arc<Broker>,
     replier: Replier,
     session: InSession,
@@ -69,7 +70,7 @@ struct Waiting {
 }
 
 /// What was found of one partition.
-struct Found {
+struct LogReadResult {
     error: ErrorCode,
     leader: Option<LeaderIdAndEpoch>,
     high_watermark: Offset,
@@ -83,11 +84,11 @@ struct Found {
     preferred: Option<BrokerId>,
 }
 
-/// What was found of all partitions, in the order of the request, with its sums: when one of many is woken, nobody looks at
-/// the others.
+/// What was found of all partitions, in the order of the request, with its sums: when one of many is woken,
+/// nobody looks at the others.
 #[derive(Default)]
 struct Gathered {
-    found: Vec<Found>,
+    found: Vec<LogReadResult>,
     sums: Sums,
 }
 
@@ -100,7 +101,8 @@ struct Sums {
     with_records: usize,
     /// Those of which no more may be in the answer.
     full: usize,
-    /// Those for whose sake the fetch is answered: with an error, another replica to read from, or more than fits.
+    /// Those for whose sake the fetch is answered: with an error, another replica to read from, or more than
+    /// fits.
     telling: usize,
 }
 
@@ -124,7 +126,7 @@ impl SubAssign for Sums {
 
 impl Gathered {
     /// Puts in what was found of the partition at this place: a further one, or one that was found before.
-    fn put(&mut self, at: usize, found: Found) {
+    fn put(&mut self, at: usize, found: LogReadResult) {
         if let Some(before) = self.found.get(at) {
             self.sums -= before.sums();
         }
@@ -139,12 +141,14 @@ impl Gathered {
 /// What waiting could add to what was found of a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Room {
-    /// More records, once there are some: all that may be read is in the answer, and there is room for a batch.
+    /// More records, once there are some: all that may be read is in the answer, and there is room for a
+    /// batch.
     More,
     /// Nothing, as the partition's limit is reached; other partitions may have more.
     None,
-    /// Nothing, and it is no use to wait for others: this partition's next records don't fit into the answer, be it for the
-    /// response's limit or because they are in another file, of which an answer holds a range of one only.
+    /// Nothing, and it is no use to wait for others: this partition's next records don't fit into the answer,
+    /// be it for the response's limit or because they are in another file, of which an answer holds a range
+    /// of one only.
     Overfull,
 }
 
@@ -165,7 +169,7 @@ pub fn begin(call: Call) -> Begun {
         let size = |number: i32| usize::try_from(number).unwrap_or(0);
         let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)).min(WAIT_MAX);
         let max_bytes = size(request.max_bytes).min(call.broker.config.fetch.response_bytes_max);
-        let waiting = Waiting {
+        let waiting = DelayedFetch {
             broker: Arc::clone(&call.broker),
             replier: call.replier,
             session,
@@ -262,7 +266,7 @@ fn topic_key(by_id: bool, name: &str, id: ottla_wire::Uuid) -> TopicKey {
     if by_id { TopicKey::Id(TopicId(id)) } else { TopicKey::Name(name.into()) }
 }
 
-impl Waiting {
+impl DelayedFetch {
     /// Looks up what there is of each partition, as much as fits.
     fn gather(&self) -> Gathered {
         let mut gathered = Gathered { found: Vec::with_capacity(self.requests.len()), ..Gathered::default() };
@@ -282,7 +286,7 @@ impl Waiting {
         gathered.put(at, found);
     }
 
-    fn read_one(&self, request: &PartitionRequest, left: usize, is_first: bool) -> Found {
+    fn read_one(&self, request: &PartitionRequest, left: usize, is_first: bool) -> LogReadResult {
         let topic = match &request.topic {
             TopicKey::Name(name) => TopicRef::Name(name),
             TopicKey::Id(id) => TopicRef::Id(*id),
@@ -297,14 +301,14 @@ impl Waiting {
             Ok(led) => led,
             Err(why) => {
                 let leader = self.broker.leader(topic, request.partition);
-                return Found { leader, ..Found::error(unavailable_error(&why)) };
+                return LogReadResult { leader, ..LogReadResult::error(unavailable_error(&why)) };
             }
         };
-        let (log, from, limit) = (&led.partition.log, request.fetch_offset, led.standing.read_limit);
+        let (log, from, limit) = (&led.partition.log, request.fetch_offset, led.standing.offsets.read_limit);
         let preferred = self.broker.preferred_replica(&led, from, &self.rack);
         let bytes = request.max_bytes.min(left);
         let found = match log.read(from, bytes, is_first, UpTo::Offset(limit)) {
-            Ok(_) if preferred.is_some() => Found::error(ErrorCode::None),
+            Ok(_) if preferred.is_some() => LogReadResult::error(ErrorCode::None),
             Ok(slice) => {
                 let next = slice.as_ref().map_or(from, |slice| slice.next_offset);
                 let room = match &slice {
@@ -313,24 +317,25 @@ impl Waiting {
                     Some(slice) if slice.ends_file && next < limit => Room::Overfull,
                     slice => room(request.max_bytes, left, slice.as_ref().map_or(0, |s| s.len), next < limit),
                 };
-                Found { slice, room, ..Found::error(ErrorCode::None) }
+                LogReadResult { slice, room, ..LogReadResult::error(ErrorCode::None) }
             }
             // This follower may just not have it yet.
             Err(_) if led.standing.role != RoleKind::Leader && from > log.end_offset() => {
-                Found::error(ErrorCode::OffsetNotAvailable)
+                LogReadResult::error(ErrorCode::OffsetNotAvailable)
             }
-            Err(error) => Found::error(read_error(&error)),
+            Err(error) => LogReadResult::error(read_error(&error)),
         };
-        Found {
+        LogReadResult {
             preferred,
-            high_watermark: led.standing.high_watermark,
-            log_start_offset: log.log_start_offset(),
+            high_watermark: led.standing.offsets.high_watermark,
+            log_start_offset: led.standing.offsets.log_start,
             partition: Some((led.partition, led.standing)),
             ..found
         }
     }
 
-    /// Whether there is as much as the client wants, or as much as it lets be sent: waiting would bring it nothing.
+    /// Whether there is as much as the client wants, or as much as it lets be sent: waiting would bring it
+    /// nothing.
     fn is_enough(&self, gathered: &Gathered) -> bool {
         gathered.sums.bytes >= self.min_bytes
             || gathered.sums.full == gathered.found.len()
@@ -339,7 +344,7 @@ impl Waiting {
     }
 
     /// Takes a place among those who wait for each partition.
-    fn enter(&self, gathered: &mut Gathered) -> (Arc<Woken>, Vec<Option<Place>>) {
+    fn enter(&self, gathered: &mut Gathered) -> (Arc<Woken>, Vec<Option<PurgatoryPlace>>) {
         let woken = Arc::new(Woken::default());
         let mut places = Vec::with_capacity(self.requests.len());
         for at in 0..self.requests.len() {
@@ -348,19 +353,25 @@ impl Waiting {
         (woken, places)
     }
 
-    /// Takes a place among those who wait for one partition, and looks at it again if anything came in between.
-    fn enter_one(&self, gathered: &mut Gathered, at: usize, woken: &Arc<Woken>) -> Option<Place> {
+    /// Takes a place among those who wait for one partition, and looks at it again if anything came in
+    /// between.
+    fn enter_one(&self, gathered: &mut Gathered, at: usize, woken: &Arc<Woken>) -> Option<PurgatoryPlace> {
         let (partition, stood) = gathered.found[at].partition.clone()?;
-        let place = partition.waiters.enter(stood.high_watermark, woken, at);
-        if partition.is_gone() || partition.standing() != stood {
+        let place = partition.purgatory.enter(stood.offsets.high_watermark, woken, at);
+        if partition.is_gone() || partition.standing().is_news_since(&stood) {
             self.look(gathered, at);
         }
         Some(place)
     }
 
-    /// Waits until there is enough, the time is over, or the broker stops. Each time it looks at what was woken, and at
-    /// nothing else.
-    async fn wait(&self, gathered: &mut Gathered, woken: &Arc<Woken>, mut places: Vec<Option<Place>>) {
+    /// Waits until there is enough, the time is over, or the broker stops. Each time it looks at what was
+    /// woken, and at nothing else.
+    async fn wait(
+        &self,
+        gathered: &mut Gathered,
+        woken: &Arc<Woken>,
+        mut places: Vec<Option<PurgatoryPlace>>,
+    ) {
         let mut stopping = self.broker.stopping.clone();
         while !self.is_enough(gathered) && !*stopping.borrow() {
             tokio::select! {
@@ -378,16 +389,19 @@ impl Waiting {
 
     /// What it takes while it waits, in bytes.
     fn bytes(&self) -> usize {
-        let name = |request: &PartitionRequest| match &request.topic {
-            TopicKey::Name(name) => name.len(),
-            TopicKey::Id(_) => 0,
-        };
-        let names: usize = self.requests.iter().map(name).sum();
+        let names: usize = self
+            .requests
+            .iter()
+            .map(|request| match &request.topic {
+                TopicKey::Name(name) => name.len(),
+                TopicKey::Id(_) => 0,
+            })
+            .sum();
         WAITING_BYTES + names + self.requests.len() * WAITING_PARTITION_BYTES
     }
 
     /// Encodes what was found; a large answer by a thread of its own. None if it can't be.
-    async fn answer_later(self, found: Vec<Found>) -> Option<Response> {
+    async fn answer_later(self, found: Vec<LogReadResult>) -> Option<Response> {
         let tasks = self.broker.quorum.tasks().clone();
         let answer = if self.bytes() > LARGE_BYTES {
             tasks.blocking("encode a large answer", move || self.answer(found, Duration::ZERO)).await?
@@ -398,7 +412,7 @@ impl Waiting {
     }
 
     /// Encodes what was found; the client is asked to `pause` before it asks again.
-    fn answer(&self, found: Vec<Found>, pause: Duration) -> Result<Response, EncodeError> {
+    fn answer(&self, found: Vec<LogReadResult>, pause: Duration) -> Result<Response, EncodeError> {
         let (session_id, send) = match self.told(&found) {
             Ok(told) => told,
             Err(error_code) => {
@@ -426,19 +440,20 @@ impl Waiting {
     }
 
     /// The session's id, and which partitions are told.
-    fn told(&self, found: &[Found]) -> Result<(i32, Vec<bool>), ErrorCode> {
+    fn told(&self, found: &[LogReadResult]) -> Result<(i32, Vec<bool>), ErrorCode> {
         let InSession::Some { id, session, generation, is_full } = &self.session else {
             return Ok((0, vec![true; found.len()]));
         };
-        let states: Vec<_> = found.iter().map(Found::state).collect();
+        let states: Vec<_> = found.iter().map(LogReadResult::state).collect();
         let send = session.lock().answer(*generation, &states, *is_full);
-        // Another request went on with the session meanwhile: one of the two is wrong, and nobody knows which.
+        // Another request went on with the session meanwhile: one of the two is wrong, and nobody knows
+        // which.
         send.map(|send| (*id, send)).ok_or(ErrorCode::InvalidFetchSessionEpoch)
     }
 }
 
-/// What waiting could add to the `taken` bytes of a partition with a limit of its own, where the response has `left`
-/// bytes for it. `has_more` says whether some may be read that weren't taken.
+/// What waiting could add to the `taken` bytes of a partition with a limit of its own, where the response has
+/// `left` bytes for it. `has_more` says whether some may be read that weren't taken.
 fn room(partition_max_bytes: usize, left: usize, taken: usize, has_more: bool) -> Room {
     let is_full = has_more || taken + HEADER_BYTES > partition_max_bytes.min(left);
     match is_full {
@@ -461,7 +476,7 @@ fn topic_response(topic: &TopicKey) -> FetchableTopicResponse<'_> {
     }
 }
 
-impl Found {
+impl LogReadResult {
     fn error(error: ErrorCode) -> Self {
         Self {
             error,

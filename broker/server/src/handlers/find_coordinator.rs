@@ -1,7 +1,8 @@
 //! FindCoordinator: there are no coordinators yet.
 //!
-//! For a group the answer is the one that clients wait on quietly, as some ask even if they only read partitions
-//! that they were given by hand. A transactional producer can't do anything without: it gets an error that ends it.
+//! For a group the answer is the one that clients wait on quietly, as some ask even if they only read
+//! partitions that they were given by hand. A transactional producer can't do anything without: it gets an
+//! error that ends it.
 
 use std::borrow::Cow;
 
@@ -23,20 +24,23 @@ pub fn begin(call: Call) -> Begun {
             _ => (ErrorCode::InvalidRequest, "transactions are not supported yet"),
         };
         tracing::debug!(peer = %call.context.peer, key_type = request.key_type, message, "coordinator asked for");
-        let coordinator = |key: &&'_ str| Coordinator {
-            key: Cow::Owned((*key).to_owned()),
-            node_id: -1,
-            port: -1,
-            error_code: error.code(),
-            error_message: Some(Cow::Borrowed(message)),
-            ..Default::default()
-        };
         call.respond::<FindCoordinator>(&FindCoordinatorResponse {
             error_code: error.code(),
             error_message: Some(Cow::Borrowed(message)),
             node_id: -1,
             port: -1,
-            coordinators: request.coordinator_keys.iter().map(coordinator).collect(),
+            coordinators: request
+                .coordinator_keys
+                .iter()
+                .map(|key| Coordinator {
+                    key: Cow::Owned((*key).to_owned()),
+                    node_id: -1,
+                    port: -1,
+                    error_code: error.code(),
+                    error_message: Some(Cow::Borrowed(message)),
+                    ..Default::default()
+                })
+                .collect(),
             ..Default::default()
         })
     })

@@ -7,14 +7,14 @@ use ottla_wire::messages::{
     IncrementalAlterConfigsResource, IncrementalAlterConfigsResponse,
 };
 
-use super::config_changes::{Asked, alter, no_value};
+use super::config_changes::{AskedChange, alter, no_value};
 use crate::request::{Begun, Call};
 
 /// Changes settings.
 pub fn begin(call: Call) -> Begun {
     Box::pin(async move {
         let request = call.decode::<IncrementalAlterConfigs>()?;
-        let asked = request.resources.iter().map(|resource| Asked {
+        let asked = request.resources.iter().map(|resource| AskedChange {
             resource_type: resource.resource_type,
             resource_name: resource.resource_name,
             keys: resource.configs.iter().map(|config| config.name).collect(),

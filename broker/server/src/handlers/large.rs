@@ -1,9 +1,9 @@
 //! Requests that keep a thread busy for long: none of those that serve connections does their work.
 //!
-//! A turn is for work and not for waiting: while such a request waits, for the quorum, say, it has neither a turn nor a
-//! thread, so that those of others go on whatever it waits for. And what it waits for it isn't given before it has a turn
-//! again: a permit or a lock that comes to it meanwhile is kept from everyone. So what serves a request waits for such in
-//! a task of its own, as [`crate::partitions::Openings`] does.
+//! A turn is for work and not for waiting: while such a request waits, for the quorum, say, it has neither a
+//! turn nor a thread, so that those of others go on whatever it waits for. And what it waits for it isn't
+//! given before it has a turn again: a permit or a lock that comes to it meanwhile is kept from everyone. So
+//! what serves a request waits for such in a task of its own, as [`crate::partitions::Openings`] does.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -25,7 +25,8 @@ impl Wake for CanGoOn {
     }
 }
 
-/// Works on `begun` on threads for work that takes long, whenever it isn't waiting, each time with a turn that `turn` waits for.
+/// Works on `begun` on threads for work that takes long, whenever it isn't waiting, each time with a turn
+/// that `turn` waits for.
 ///
 /// # Errors
 /// When the broker stops before it is done.
@@ -41,12 +42,14 @@ where
     let can_go_on = Arc::new(CanGoOn::default());
     loop {
         let (turn, waker) = (turn().await, Waker::from(Arc::clone(&can_go_on)));
-        let go_on = move || {
-            let polled = begun.as_mut().poll(&mut Context::from_waker(&waker));
-            drop(turn);
-            (begun, polled)
-        };
-        match tasks.blocking("serve a large request", go_on).await {
+        match tasks
+            .blocking("serve a large request", move || {
+                let polled = begun.as_mut().poll(&mut Context::from_waker(&waker));
+                drop(turn);
+                (begun, polled)
+            })
+            .await
+        {
             None => return Err(CallError::Stops),
             Some((_, Poll::Ready(done))) => return Ok(done),
             Some((waiting, Poll::Pending)) => begun = waiting,

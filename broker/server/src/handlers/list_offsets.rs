@@ -14,6 +14,7 @@ use ottla_wire::messages::{
 
 use super::duplicates::grouped;
 use crate::broker::{Led, TopicRef};
+use crate::partitions::Standing;
 use crate::request::{Begun, Call, read_error, unavailable_error};
 
 /// Looks up each partition's offset, one after the other.
@@ -39,13 +40,13 @@ pub fn begin(call: Call) -> Begun {
 }
 
 /// An offset, with its record's time and epoch; −1 for what there is none of.
-struct Found {
+struct TimestampAndOffset {
     offset: i64,
     timestamp: i64,
     epoch: i32,
 }
 
-const NOTHING: Found = Found { offset: -1, timestamp: -1, epoch: -1 };
+const NOTHING: TimestampAndOffset = TimestampAndOffset { offset: -1, timestamp: -1, epoch: -1 };
 
 async fn partition(call: &Call, topic: &str, asked: &ListOffsetsPartition) -> ListOffsetsPartitionResponse {
     let index = PartitionIndex(asked.partition_index);
@@ -64,7 +65,10 @@ async fn partition(call: &Call, topic: &str, asked: &ListOffsetsPartition) -> Li
     response(asked, found)
 }
 
-fn response(asked: &ListOffsetsPartition, found: Result<Found, ErrorCode>) -> ListOffsetsPartitionResponse {
+fn response(
+    asked: &ListOffsetsPartition,
+    found: Result<TimestampAndOffset, ErrorCode>,
+) -> ListOffsetsPartitionResponse {
     let (error, found) = match found {
         Ok(found) => (ErrorCode::None, found),
         Err(error) => (error, NOTHING),
@@ -95,24 +99,27 @@ fn is_time(timestamp: i64) -> bool {
     timestamp >= 0 || timestamp == TIMESTAMP_MAX
 }
 
-fn find(led: &Led, timestamp: i64) -> Result<Found, ErrorCode> {
-    let (log, leader_epoch, standing) = (&led.partition.log, led.leader_epoch, &led.standing);
-    let epoch_at = |offset: Offset| log.epoch_at(offset).unwrap_or(leader_epoch).0;
-    let edge = |offset: Offset, epoch: i32| Found { offset: offset.0, timestamp: -1, epoch };
+fn find(led: &Led, timestamp: i64) -> Result<TimestampAndOffset, ErrorCode> {
+    let (log, leader_epoch) = (&led.partition.log, led.leader_epoch);
+    let Standing { is_current, offsets, .. } = led.standing;
+    let edge = |offset: Offset, epoch: i32| TimestampAndOffset { offset: offset.0, timestamp: -1, epoch };
     let at_time = |found: Result<Option<TimestampOffset>, ReadError>| match found {
         // Beyond the high watermark nobody may see it yet.
-        Ok(Some(at)) if at.offset < standing.high_watermark => {
-            Ok(Found { offset: at.offset.0, timestamp: at.timestamp_ms, epoch: at.leader_epoch.0 })
-        }
+        Ok(Some(at)) if at.offset < offsets.high_watermark => Ok(TimestampAndOffset {
+            offset: at.offset.0,
+            timestamp: at.timestamp_ms,
+            epoch: at.leader_epoch.0,
+        }),
         Ok(_) => Ok(NOTHING),
         Err(error) => Err(read_error(&error)),
     };
     match timestamp {
         // A new leader may not know yet how far its predecessor acknowledged records (KIP-207).
-        TIMESTAMP_LATEST if !standing.is_current => Err(ErrorCode::OffsetNotAvailable),
-        TIMESTAMP_LATEST => Ok(edge(standing.high_watermark, leader_epoch.0)),
+        TIMESTAMP_LATEST if !is_current => Err(ErrorCode::OffsetNotAvailable),
+        TIMESTAMP_LATEST => Ok(edge(offsets.high_watermark, leader_epoch.0)),
         TIMESTAMP_EARLIEST | TIMESTAMP_EARLIEST_LOCAL => {
-            Ok(edge(log.log_start_offset(), epoch_at(log.log_start_offset())))
+            let epoch = log.epoch_at(offsets.log_start).unwrap_or(leader_epoch);
+            Ok(edge(offsets.log_start, epoch.0))
         }
         TIMESTAMP_MAX => at_time(log.offset_for_max_timestamp()),
         // Nothing is ever in tiered storage.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use ottla_core::metadata::{MetadataImage, PartitionImage, TopicImage};
+use ottla_core::metadata::{MetadataImage, TopicImage};
 use ottla_types::PartitionIndex;
 use ottla_wire::apis::ListPartitionReassignments;
 use ottla_wire::messages::{
@@ -65,14 +65,15 @@ fn by_name<'a>(asked: &[ListPartitionReassignmentsTopic<'a>]) -> BTreeMap<&'a st
 
 fn of_topic(topic: &TopicImage, is_asked: impl Fn(PartitionIndex) -> bool) -> OngoingTopicReassignment<'_> {
     let moving = topic.numbered().filter(|(index, state)| is_asked(*index) && state.is_reassigning());
-    let partition = |(index, state): (PartitionIndex, &PartitionImage)| OngoingPartitionReassignment {
-        partition_index: index.0,
-        replicas: ids(&state.replicas),
-        adding_replicas: ids(&state.adding),
-        removing_replicas: ids(&state.removing),
-    };
     OngoingTopicReassignment {
         name: Cow::Borrowed(topic.name.as_str()),
-        partitions: moving.map(partition).collect(),
+        partitions: moving
+            .map(|(index, state)| OngoingPartitionReassignment {
+                partition_index: index.0,
+                replicas: ids(&state.replicas),
+                adding_replicas: ids(&state.adding),
+                removing_replicas: ids(&state.removing),
+            })
+            .collect(),
     }
 }

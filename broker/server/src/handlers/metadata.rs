@@ -17,8 +17,8 @@ use ottla_wire::messages::{
 };
 use tokio::time::{Instant, sleep_until};
 
-use super::LARGE_BYTES;
 use super::create_topics::random_topic_id;
+use super::dispatch::LARGE_BYTES;
 use super::partitions::told;
 use super::rights::{CLUSTER_OPERATIONS, TOPIC_OPERATIONS};
 use crate::broker::TopicRef;
@@ -42,12 +42,15 @@ pub fn begin(mut call: Call) -> Begun {
         }
         drop(request);
         let no_sooner = Instant::now() + settling(call.context.since.elapsed());
-        // Until its turn to be sent has come, it holds nothing that others wait for. The answer is made only then.
+        // Until its turn to be sent has come, it holds nothing that others wait for. The answer is made only
+        // then.
         let waiting_bytes = call.frame.len() + call.arrays_bytes;
-        let keep = || call.broker.limits.waiting.keep(call.context.peer.ip(), waiting_bytes);
-        let Some(kept) = (!is_large).then(keep).flatten() else {
-            // The thread that this runs on makes a large one. Where there is no room to wait, the answer is made before
-            // its turn.
+        let Some(kept) = (!is_large)
+            .then(|| call.broker.limits.waiting.keep(call.context.peer.ip(), waiting_bytes))
+            .flatten()
+        else {
+            // The thread that this runs on makes a large one. Where there is no room to wait, the answer is
+            // made before its turn.
             sleep_until(no_sooner).await;
             return Ok(Outcome::Respond(answer(&call).await?));
         };
@@ -75,8 +78,8 @@ pub fn count(call: &Call) -> Result<Count, CallError> {
     Ok(count)
 }
 
-/// The topics that are asked for, each once, as the answer to one may be a thousand times as long as its name; none: all
-/// that there are. As in Apache Kafka names aren't looked at where there are ids.
+/// The topics that are asked for, each once, as the answer to one may be a thousand times as long as its
+/// name; none: all that there are. As in Apache Kafka names aren't looked at where there are ids.
 fn asked_for<'a>(request: &MetadataRequest<'a>, version: i16) -> Option<Vec<TopicRef<'a>>> {
     let topics = request.topics.as_ref().filter(|topics| !topics.is_empty() || version > 0)?;
     let has_id = |topic: &&MetadataRequestTopic<'_>| topic.topic_id != [0; 16];
@@ -90,20 +93,21 @@ fn asked_for<'a>(request: &MetadataRequest<'a>, version: i16) -> Option<Vec<Topi
 
 /// Whether it names topics as no version before 12 does.
 fn is_invalid(request: &MetadataRequest<'_>, version: i16) -> bool {
-    let by_id = |topic: &MetadataRequestTopic<'_>| topic.name.is_none() || topic.topic_id != [0; 16];
-    version < 12 && request.topics.iter().flatten().any(by_id)
+    version < 12
+        && request.topics.iter().flatten().any(|topic| topic.name.is_none() || topic.topic_id != [0; 16])
 }
 
-/// How long a client waits for an answer at the least, by the age of its connection: whoever has been connected for long
-/// may ask because it has just lost a leader, by a connection that broke a moment before this broker's.
+/// How long a client waits for an answer at the least, by the age of its connection: whoever has been
+/// connected for long may ask because it has just lost a leader, by a connection that broke a moment before
+/// this broker's.
 fn settling(connected: Duration) -> Duration {
     const NEW: Duration = Duration::from_secs(1);
     const SETTLING: Duration = Duration::from_millis(15);
     if connected < NEW { Duration::ZERO } else { SETTLING }
 }
 
-/// Made when its turn to be sent has come, and not before: what the requests before it waited for may have been who
-/// leads.
+/// Made when its turn to be sent has come, and not before: what the requests before it waited for may have
+/// been who leads.
 async fn answer(call: &Call) -> Result<Response, CallError> {
     let request = call.decode::<Metadata>()?;
     let by_any_of = |topic: &TopicImage, doubted: &[BrokerId]| {
@@ -113,14 +117,16 @@ async fn answer(call: &Call) -> Result<Response, CallError> {
             .any(|partition| partition.leader.is_some_and(|leader| doubted.contains(&leader)))
     };
     let asked = asked_for(&request, call.replier.version);
-    let concerns = |image: &MetadataImage, doubted: &[BrokerId]| match &asked {
-        Some(asked) => {
-            asked.iter().filter_map(|topic| topic.find(image)).any(|topic| by_any_of(topic, doubted))
-        }
-        None => image.topics.values().any(|topic| by_any_of(topic, doubted)),
-    };
-    let (image, doubted) = call.broker.image_without_doubt(concerns).await;
-    let response = respond(call, &request, asked, View { image: &image, doubted: &doubted });
+    let (image, doubted) = call
+        .broker
+        .image_without_doubt(|image, doubted| match &asked {
+            Some(asked) => {
+                asked.iter().filter_map(|topic| topic.find(image)).any(|topic| by_any_of(topic, doubted))
+            }
+            None => image.topics.values().any(|topic| by_any_of(topic, doubted)),
+        })
+        .await;
+    let response = respond(call, &request, asked, DoubtedImage { image: &image, doubted: &doubted });
     Ok(call.replier.encode::<Metadata>(&response, Vec::new())?)
 }
 
@@ -133,22 +139,26 @@ async fn create_missing(call: &Call, request: &MetadataRequest<'_>) {
         TopicRef::Name(name) => Some(name),
         TopicRef::Id(_) => None,
     });
-    let is_missing = |name: &&str| TopicName::new(name).is_ok() && image.topic(name).is_none();
-    let missing: BTreeSet<&str> = names.filter(is_missing).take(CREATED_MAX).collect();
+    let missing: BTreeSet<&str> = names
+        .filter(|name| TopicName::new(name).is_ok() && image.topic(name).is_none())
+        .take(CREATED_MAX)
+        .collect();
     if missing.is_empty() {
         return;
     }
-    let new_topic = |name: &str| NewTopic {
-        name: name.to_owned(),
-        id: random_topic_id(),
-        partitions: -1,
-        replication_factor: -1,
-        assignments: Vec::new(),
-        config: Vec::new(),
-    };
     let defaults = &call.broker.config.topics;
     let command = Command::CreateTopics(CreateTopics {
-        topics: missing.into_iter().map(new_topic).collect(),
+        topics: missing
+            .into_iter()
+            .map(|name| NewTopic {
+                name: name.to_owned(),
+                id: random_topic_id(),
+                partitions: -1,
+                replication_factor: -1,
+                assignments: Vec::new(),
+                config: Vec::new(),
+            })
+            .collect(),
         validate_only: false,
         default_partitions: defaults.partitions,
         default_replication_factor: defaults.replication_factor.unwrap_or(-1),
@@ -171,7 +181,7 @@ fn respond<'a>(
     call: &Call,
     request: &MetadataRequest<'a>,
     asked: Option<Vec<TopicRef<'a>>>,
-    view: View<'a, '_>,
+    view: DoubtedImage<'a, '_>,
 ) -> MetadataResponse<'a> {
     let image = view.image;
     let shown = call.broker.brokers_for_clients(image, &call.context.listener);
@@ -201,12 +211,12 @@ fn respond<'a>(
 
 /// The metadata, and which leaders it may be wrong about.
 #[derive(Clone, Copy)]
-struct View<'a, 'd> {
+struct DoubtedImage<'a, 'd> {
     image: &'a Arc<MetadataImage>,
     doubted: &'d [BrokerId],
 }
 
-fn topic<'a>(asked: TopicRef<'a>, view: View<'a, '_>, operations: i32) -> MetadataResponseTopic<'a> {
+fn topic<'a>(asked: TopicRef<'a>, view: DoubtedImage<'a, '_>, operations: i32) -> MetadataResponseTopic<'a> {
     match (asked.find(view.image), asked) {
         (Some(topic), _) => known(topic, view, operations),
         (None, TopicRef::Name(name)) if TopicName::new(name).is_err() => {
@@ -235,25 +245,31 @@ fn without_partitions(error: ErrorCode, asked: TopicRef<'_>) -> MetadataResponse
     MetadataResponseTopic { error_code: error.code(), name, topic_id, ..Default::default() }
 }
 
-fn known<'a>(topic: &'a TopicImage, view: View<'_, '_>, operations: i32) -> MetadataResponseTopic<'a> {
-    let partition = |(index, state): (ottla_types::PartitionIndex, &ottla_core::metadata::PartitionImage)| {
-        let told = told(view.image, state).in_doubt_of(view.doubted);
-        MetadataResponsePartition {
-            error_code: told.error.code(),
-            partition_index: index.0,
-            leader_id: told.leader_id,
-            leader_epoch: told.leader_epoch,
-            replica_nodes: told.replicas,
-            isr_nodes: told.isr,
-            offline_replicas: told.offline,
-        }
-    };
+fn known<'a>(
+    topic: &'a TopicImage,
+    view: DoubtedImage<'_, '_>,
+    operations: i32,
+) -> MetadataResponseTopic<'a> {
     MetadataResponseTopic {
         error_code: ErrorCode::None.code(),
         name: Some(Cow::Borrowed(topic.name.as_str())),
         topic_id: topic.id.0,
         is_internal: false,
-        partitions: topic.numbered().map(partition).collect(),
+        partitions: topic
+            .numbered()
+            .map(|(index, state)| {
+                let told = told(view.image, state).in_doubt_of(view.doubted);
+                MetadataResponsePartition {
+                    error_code: told.error.code(),
+                    partition_index: index.0,
+                    leader_id: told.leader_id,
+                    leader_epoch: told.leader_epoch,
+                    replica_nodes: told.replicas,
+                    isr_nodes: told.isr,
+                    offline_replicas: told.offline,
+                }
+            })
+            .collect(),
         topic_authorized_operations: operations,
     }
 }

@@ -1,19 +1,10 @@
-//! Requests: one file an API, and the registry that lists them.
+//! Requests: one file an API, and the registry of all that are served.
 //!
-//! A handler decodes its request, asks the broker's parts, and encodes the answer; it holds no state of its own.
+//! A handler decodes its request, asks the broker's parts, and encodes the answer; it holds no state of its
+//! own.
 
-use std::pin::Pin;
-use std::sync::Arc;
-use std::time::Instant;
-
-use bytes::BytesMut;
-use ottla_wire::{ApiKey, Decoder, RequestHeader, encode_unsupported_api_versions};
-
-use crate::broker::Broker;
-use crate::contained::contained;
-use crate::net::{ConnectionContext, Frame, LaterResponse, Outcome, Response, Sender};
-use crate::replication;
-use crate::request::{AnswerCost, Call, CallError, CallMemory, Replier};
+use ottla_wire::apis;
+use ottla_wire::messages::ApiVersion;
 
 mod add_raft_voter;
 mod alter_configs;
@@ -29,6 +20,7 @@ mod describe_configs;
 mod describe_log_dirs;
 mod describe_quorum;
 mod describe_topic_partitions;
+mod dispatch;
 mod duplicates;
 mod elect_leaders;
 mod fetch;
@@ -42,148 +34,112 @@ mod metadata;
 mod offset_for_leader_epoch;
 mod partitions;
 mod produce;
-mod registry;
 mod remove_raft_voter;
 mod rights;
+mod served;
 mod service;
 mod unregister_broker;
 
-pub use registry::{Measured, Operation, SERVED, Served, versions};
+use served::serve;
+pub use served::{Measured, Operation, Served};
 
-/// A request that costs no more is served within what its connection has for itself, in bytes.
-const OWN_BYTES: usize = 8 << 10;
-/// A request that costs more waits for a turn and another thread: those that serve connections have no time for it.
-const LARGE_BYTES: usize = 1 << 20;
+/// The registry: all APIs, by ascending key. ApiVersions is answered from it.
+#[rustfmt::skip]
+pub const SERVED: &[Served] = &[
+    serve::<apis::Produce>(3, 13, Operation::WriteTopic, 12, produce::begin),
+    serve::<apis::Fetch>(4, 18, Operation::ReadTopic, 14, fetch::begin),
+    serve::<apis::ListOffsets>(1, 11, Operation::DescribeTopic, 12, list_offsets::begin),
+    serve::<apis::Metadata>(0, 13, Operation::DescribeTopic, 12, metadata::begin).telling_of(metadata::count, 256, 320),
+    serve::<apis::FindCoordinator>(0, 6, Operation::DescribeGroup, 32, find_coordinator::begin),
+    serve::<apis::ApiVersions>(0, 4, Operation::None, 8, api_versions::begin),
+    serve::<apis::CreateTopics>(2, 7, Operation::CreateTopic, 128, create_topics::begin),
+    serve::<apis::DeleteTopics>(1, 6, Operation::DeleteTopic, 32, delete_topics::begin),
+    serve::<apis::InitProducerId>(0, 5, Operation::IdempotentWrite, 8, init_producer_id::begin),
+    serve::<apis::OffsetForLeaderEpoch>(2, 4, Operation::DescribeTopic, 12, offset_for_leader_epoch::begin),
+    serve::<apis::DescribeConfigs>(1, 4, Operation::DescribeConfigs, 32, describe_configs::begin).answered_with(describe_configs::answer_bytes),
+    serve::<apis::AlterConfigs>(0, 2, Operation::AlterConfigs, 32, alter_configs::begin),
+    serve::<apis::DescribeLogDirs>(1, 5, Operation::DescribeCluster, 32, describe_log_dirs::begin).telling_of(describe_log_dirs::count, 256, 96),
+    serve::<apis::CreatePartitions>(0, 3, Operation::AlterTopic, 32, create_partitions::begin),
+    serve::<apis::ElectLeaders>(0, 2, Operation::AlterCluster, 400, elect_leaders::begin).telling_of(elect_leaders::count, 256, 1_600),
+    serve::<apis::IncrementalAlterConfigs>(0, 1, Operation::AlterConfigs, 32, incremental_alter_configs::begin),
+    serve::<apis::AlterPartitionReassignments>(0, 1, Operation::AlterCluster, 48, alter_partition_reassignments::begin),
+    serve::<apis::ListPartitionReassignments>(0, 0, Operation::DescribeCluster, 16, list_partition_reassignments::begin).telling_of(list_partition_reassignments::count, 128, 320),
+    serve::<apis::DescribeQuorum>(0, 2, Operation::DescribeCluster, 96, describe_quorum::begin),
+    serve::<apis::DescribeCluster>(0, 2, Operation::DescribeCluster, 8, describe_cluster::begin),
+    serve::<apis::UnregisterBroker>(0, 0, Operation::AlterCluster, 8, unregister_broker::begin),
+    serve::<apis::DescribeTopicPartitions>(0, 0, Operation::DescribeTopic, 32, describe_topic_partitions::begin),
+    serve::<apis::AddRaftVoter>(0, 1, Operation::AlterCluster, 16, add_raft_voter::begin),
+    serve::<apis::RemoveRaftVoter>(0, 0, Operation::AlterCluster, 8, remove_raft_voter::begin),
+];
 
-/// Begins whatever request `frame` holds.
-async fn begin(broker: &Arc<Broker>, context: &ConnectionContext, frame: Frame) -> Outcome {
-    let started = Instant::now();
-    let header = match RequestHeader::decode(&mut Decoder::new(&frame.bytes)) {
-        Ok(header) => header,
-        Err(error) => return Outcome::Close(format!("a request's header cannot be read: {error}")),
-    };
-    let (key, version, correlation_id) = (header.api_key, header.api_version, header.correlation_id);
-    let Some(position) = registry::position(key) else {
-        let name = ApiKey::from_code(key).map_or("unknown", ApiKey::name);
-        return Outcome::Close(format!("the api key {key} ({name}) is not supported"));
-    };
-    let served = &SERVED[position];
-    if !(served.version_first..=served.version_last).contains(&version) {
-        return unsupported_version(served, version, correlation_id);
-    }
-    let replier = Replier { version, correlation_id };
-    let call = match charged(broker, context, served, frame, replier).await {
-        Ok(charged) => charged,
-        Err(error) => return Outcome::Close(format!("{} version {version}: {error}", served.key)),
-    };
-    let timed = |later: LaterResponse| -> LaterResponse {
-        let broker = Arc::clone(broker);
-        Box::pin(async move {
-            let response = later.await;
-            broker.metrics.api(position).observe(started.elapsed());
-            response
+/// The place of an API in [`SERVED`].
+fn position(api_key: i16) -> Option<usize> {
+    SERVED.iter().position(|served| served.key.code() == api_key)
+}
+
+/// What ApiVersions tells.
+pub fn versions() -> Vec<ApiVersion> {
+    SERVED
+        .iter()
+        .map(|served| ApiVersion {
+            api_key: served.key.code(),
+            min_version: served.version_told_first(),
+            max_version: served.version_last,
         })
-    };
-    let is_large = call.cost_bytes > LARGE_BYTES;
-    let begun = (served.begin)(call);
-    let begun = match is_large {
-        false => begun.await,
-        true => in_turns(broker, context, begun).await.and_then(|outcome| outcome),
-    };
-    match begun {
-        Err(error) => Outcome::Close(format!("{} version {version}: {error}", served.key)),
-        Ok(Outcome::Later(later)) => Outcome::Later(timed(later)),
-        Ok(Outcome::LaterBrief(later)) => Outcome::LaterBrief(timed(later)),
-        Ok(outcome) => {
-            broker.metrics.api(position).observe(started.elapsed());
-            outcome
-        }
-    }
+        .collect()
 }
 
-/// Does work that takes long for a client.
-///
-/// # Errors
-/// When the broker stops before it is done.
-async fn in_turns<T: Send + 'static>(
-    broker: &Broker,
-    context: &ConnectionContext,
-    work: Pin<Box<dyn Future<Output = T> + Send>>,
-) -> Result<T, CallError> {
-    let turn = || broker.limits.large_turn(context.peer.ip());
-    large::work(work, broker.quorum.tasks(), turn).await
-}
+#[cfg(test)]
+mod tests {
+    use ottla_wire::Api;
 
-/// Waits until a request may take what it takes, before anything is taken.
-///
-/// # Errors
-/// When it isn't such a request, or takes more than one may.
-async fn charged(
-    broker: &Arc<Broker>,
-    context: &ConnectionContext,
-    served: &Served,
-    frame: Frame,
-    replier: Replier,
-) -> Result<Call, CallError> {
-    let limit_bytes = broker.limits.config().request_cost_max();
-    let arrays_max = limit_bytes / served.cost_factor;
-    // What a client sends mustn't end the broker, whatever is wrong with the reading of it.
-    let measured =
-        contained(|| (served.measure)(&frame.bytes, replier.version, arrays_max).map_err(CallError::from));
-    let Measured { arrays: arrays_bytes, texts } = measured.unwrap_or(Err(CallError::Bug))?;
-    let cost_bytes = (arrays_bytes + texts) * served.cost_factor;
-    if cost_bytes > limit_bytes {
-        return Err(CallError::TooLarge { limit_bytes });
-    }
-    let memory = CallMemory { frame: frame.memory, unfolded: None };
-    let mut call = Call {
-        broker: Arc::clone(broker),
-        context: context.clone(),
-        frame: frame.bytes,
-        arrays_bytes,
-        cost_bytes,
-        memory,
-        replier,
-    };
-    charge(&mut call).await;
-    let answer = served.answer;
-    let (mut call, answer_bytes) = match answer {
-        // To look up all that it names takes long already.
-        AnswerCost::Topics { .. } | AnswerCost::Bytes(_) if cost_bytes > LARGE_BYTES => {
-            let look = Box::pin(async move { answer.of(&call).map(|bytes| (call, bytes)) });
-            in_turns(broker, context, look).await??
-        }
-        _ => answer.of(&call).map(|bytes| (call, bytes))?,
-    };
-    if answer_bytes > 0 {
-        // The whole cluster may be more than one request may take; it is told all the same.
-        call.cost_bytes = (cost_bytes + answer_bytes).min(limit_bytes);
-        charge(&mut call).await;
-    }
-    Ok(call)
-}
+    use super::*;
 
-/// Waits until a request may take what it costs, with nothing in its hands that another one may wait for.
-async fn charge(call: &mut Call) {
-    call.memory.unfolded = None;
-    if call.cost_bytes <= OWN_BYTES {
-        return;
-    }
-    let address = call.context.peer.ip().to_canonical();
-    let sender = Sender { address, broker: replication::broker_of(&call.broker, &call.context, &call.frame) };
-    let memory = call.broker.limits.memory(sender, call.cost_bytes, call.memory.frame.as_ref()).await;
-    call.memory.unfolded = Some(memory);
-}
+    /// What a broker of Apache Kafka 4.3.1 answers, asked with version 4: key, oldest and newest version.
+    const KAFKA: &[(i16, i16, i16)] = &[
+        (0, 0, 13),
+        (1, 4, 18),
+        (2, 1, 11),
+        (3, 0, 13),
+        (10, 0, 6),
+        (18, 0, 4),
+        (19, 2, 7),
+        (20, 1, 6),
+        (22, 0, 5),
+        (23, 2, 4),
+        (32, 1, 4),
+        (33, 0, 2),
+        (35, 1, 5),
+        (37, 0, 3),
+        (43, 0, 2),
+        (44, 0, 1),
+        (45, 0, 1),
+        (46, 0, 0),
+        (55, 0, 2),
+        (60, 0, 2),
+        (64, 0, 0),
+        (75, 0, 0),
+        (80, 0, 1),
+        (81, 0, 0),
+    ];
 
-/// A client that asks for ApiVersions in a version that isn't served learns which are, as it can't know before.
-/// Any other request in such a version comes from a client that didn't ask.
-fn unsupported_version(served: &Served, version: i16, correlation_id: i32) -> Outcome {
-    let close = || Outcome::Close(format!("version {version} of {} is not supported", served.key));
-    if served.key != ApiKey::ApiVersions {
-        return close();
+    #[test]
+    fn versions_are_told_as_apache_kafka_tells_them() {
+        let told: Vec<_> =
+            versions().iter().map(|api| (api.api_key, api.min_version, api.max_version)).collect();
+        assert_eq!(told, KAFKA, "clients draw conclusions from both ends of a range");
     }
-    match encode_unsupported_api_versions(BytesMut::new(), correlation_id, registry::versions()) {
-        Ok(frame) => Outcome::Respond(Response { frame, ..Response::default() }),
-        Err(_) => close(),
+
+    #[test]
+    fn keys_ascend_and_versions_can_be_read() {
+        assert!(SERVED.is_sorted_by(|a, b| a.key < b.key));
+        ottla_wire::for_each_api!(A => {
+            // What can be spoken needn't be served.
+            if let Some(position) = position(A::KEY.code()) {
+                let served = &SERVED[position];
+                assert!(A::VERSIONS.contains(&served.version_first), "{}", A::KEY);
+                assert!(A::VERSIONS.contains(&served.version_last), "{}", A::KEY);
+            }
+        });
     }
 }

@@ -44,15 +44,14 @@ fn partition(call: &Call, topic: &str, asked: &OffsetForLeaderPartition) -> Offs
 
 /// The greatest epoch up to `epoch` and its end.
 ///
-/// The newest epoch ends at the log's end, not at the high watermark. That one may lie below what a consumer has
-/// read from the leader before, until the new leader hears from its followers; the consumer would then take records
-/// for lost that are there. An epoch that is older than the log ends where the log starts, and isn't lost either.
-/// Nothing is known of an epoch that is yet to come.
+/// The newest epoch ends at the log's end, not at the high watermark. That one may lie below what a consumer
+/// has read from the leader before, until the new leader hears from its followers; the consumer would then
+/// take records for lost that are there. An epoch that is older than the log ends where the log starts, and
+/// isn't lost either. Nothing is known of an epoch that is yet to come.
 fn end_of(led: &Led, epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
     if epoch > led.leader_epoch {
         return None;
     }
-    let log = &led.partition.log;
-    let found = log.end_offset_for_epoch(epoch);
-    found.or_else(|| (epoch.0 >= 0).then(|| (epoch, log.log_start_offset())))
+    let found = led.partition.log.end_offset_for_epoch(epoch);
+    found.or_else(|| (epoch.0 >= 0).then_some((epoch, led.standing.offsets.log_start)))
 }

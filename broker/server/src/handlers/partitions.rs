@@ -6,7 +6,7 @@ use ottla_wire::ErrorCode;
 
 /// A partition in the terms of Kafka's protocol.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Told {
+pub struct PartitionDescription {
     /// LEADER_NOT_AVAILABLE without a leader.
     pub error: ErrorCode,
     /// The leader's node id, −1 without one.
@@ -26,8 +26,8 @@ pub struct Told {
 }
 
 /// What clients are told of the partition `state`.
-pub fn told(image: &MetadataImage, state: &PartitionImage) -> Told {
-    Told {
+pub fn told(image: &MetadataImage, state: &PartitionImage) -> PartitionDescription {
+    PartitionDescription {
         error: if state.leader.is_some() { ErrorCode::None } else { ErrorCode::LeaderNotAvailable },
         leader_id: state.leader.map_or(-1, |leader| leader.0),
         leader_epoch: state.leader_epoch.0,
@@ -39,7 +39,7 @@ pub fn told(image: &MetadataImage, state: &PartitionImage) -> Told {
     }
 }
 
-impl Told {
+impl PartitionDescription {
     /// The same, without a leader for the moment if it is one of `doubted`: clients then ask again soon.
     pub fn in_doubt_of(self, doubted: &[BrokerId]) -> Self {
         if !doubted.iter().any(|id| id.0 == self.leader_id) {

@@ -7,15 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ottla_core::metadata::MetadataImage;
 use ottla_core::partition::{AppendRefusal, Committed};
-use ottla_log::{BatchError, BatchHeader, Codec, RecordFault, RefusedRecords};
+use ottla_log::{BatchError, BatchHeader, Codec, RefusedRecords};
 use ottla_store::AppendError;
-use ottla_types::{BrokerId, LeaderEpoch, Offset, PartitionIndex};
+use ottla_types::{LeaderEpoch, Offset, PartitionIndex};
 use ottla_wire::apis::Produce;
 use ottla_wire::messages::{
     BatchIndexAndErrorMessage, PartitionProduceData, PartitionProduceResponse, ProduceRequest,
-    ProduceResponse, TopicProduceData, TopicProduceResponse,
+    ProduceResponse, TopicProduceResponse,
 };
 use ottla_wire::{EncodeError, ErrorCode, Records, Uuid};
 use tokio::time::Instant;
@@ -23,7 +22,7 @@ use tokio::time::Instant;
 use super::duplicates::{grouped, last_of_each};
 use crate::broker::{Broker, TopicRef};
 use crate::net::{LaterResponse, Outcome, Response};
-use crate::partitions::{Partition, ProduceError};
+use crate::partitions::{AppendOrigin, Partition, ProduceError, RequiredAcks};
 use crate::request::{Begun, Call, Replier, append_error, unavailable_error};
 
 /// Acknowledge once all replicas in sync have the records.
@@ -32,7 +31,8 @@ const ACKS_ALL: i16 = -1;
 const TIMEOUT_MAX: Duration = Duration::from_secs(300);
 /// The first version of the request whose senders know Zstandard (KIP-110).
 const ZSTD_VERSION_MIN: i16 = 7;
-/// So many records are named in an answer at most, of all its batches: each takes some hundred times its own bytes.
+/// So many records are named in an answer at most, of all its batches: each takes some hundred times its own
+/// bytes.
 const RECORD_ERRORS_MAX: usize = 1_000;
 /// Where a batch, and a message of the formats before it, says which format it has.
 const MAGIC_AT: usize = 16;
@@ -74,7 +74,7 @@ pub fn begin(call: Call) -> Begun {
             return Ok(without_answer(&outcomes));
         }
         let Call { frame, memory, replier, broker, context, .. } = call;
-        let asked = Asked { broker, listener: Arc::clone(&context.listener), replier };
+        let asked = ProduceReply { broker, listener: Arc::clone(&context.listener), replier };
         // The records are written.
         drop(frame);
         if acks != ACKS_ALL || outcomes.iter().flat_map(|t| &t.partitions).all(|p| p.pending.is_none()) {
@@ -86,7 +86,8 @@ pub fn begin(call: Call) -> Begun {
         let refused = refused.map(|one| one.response.record_errors.len()).sum::<usize>();
         let is_brief = parts <= BRIEF_PARTS_MAX && refused == 0;
         let waiting_bytes = parts * PART_BYTES + refused * RECORD_ERROR_BYTES;
-        // The memory of the frame is free for others while this waits, unless there is no other for what waits.
+        // The memory of the frame is free for others while this waits, unless there is no other for what
+        // waits.
         let kept = match is_brief {
             true => None,
             false => asked.broker.limits.waiting.keep(context.peer.ip(), waiting_bytes),
@@ -103,30 +104,34 @@ pub fn begin(call: Call) -> Begun {
     })
 }
 
-/// A client may have heard before this broker that it leads now. Then the leader that this one knows is in doubt and the
-/// word on its way, or it is here and not applied yet: a refusal would send the client to sleep.
+/// A client may have heard before this broker that it leads now. Then the leader that this one knows is in
+/// doubt and the word on its way, or it is here and not applied yet: a refusal would send the client to
+/// sleep.
 async fn hear_who_leads(call: &Call, request: &ProduceRequest<'_>) {
     let by_id = call.replier.version >= 13;
-    let concerns = |image: &MetadataImage, doubted: &[BrokerId]| {
-        request.topic_data.iter().any(|topic| {
-            let known = TopicRef::new(by_id, topic.name, topic.topic_id).find(image);
-            let leader =
-                |data: &PartitionProduceData<'_>| known?.partition(PartitionIndex(data.index))?.leader;
-            topic.partition_data.iter().filter_map(leader).any(|leader| doubted.contains(&leader))
+    let (image, _) = call
+        .broker
+        .image_without_doubt(|image, doubted| {
+            request.topic_data.iter().any(|topic| {
+                let known = TopicRef::new(by_id, topic.name, topic.topic_id).find(image);
+                topic
+                    .partition_data
+                    .iter()
+                    .filter_map(|data| known?.partition(PartitionIndex(data.index))?.leader)
+                    .any(|leader| doubted.contains(&leader))
+            })
         })
-    };
-    let (image, _) = call.broker.image_without_doubt(concerns).await;
+        .await;
     if *call.broker.partitions.applied().borrow() >= image.version {
         return;
     }
-    let is_refused = |topic: &TopicProduceData<'_>| {
+    if request.topic_data.iter().any(|topic| {
         let named = TopicRef::new(by_id, topic.name, topic.topic_id);
-        let refused = |data: &PartitionProduceData<'_>| {
-            call.broker.led_partition(named, PartitionIndex(data.index)).is_err()
-        };
-        topic.partition_data.iter().any(refused)
-    };
-    if request.topic_data.iter().any(is_refused) {
+        topic
+            .partition_data
+            .iter()
+            .any(|data| call.broker.led_partition(named, PartitionIndex(data.index)).is_err())
+    }) {
         call.broker.wait_applied(image.version).await;
     }
 }
@@ -149,8 +154,11 @@ fn refusal(request: &ProduceRequest<'_>) -> Option<(ErrorCode, &'static str)> {
 
 /// With acks=0 a producer learns of a failure only by its connection's end.
 fn without_answer(outcomes: &[Outcomes]) -> Outcome {
-    let failed = |p: &&OnePartition| p.response.error_code != ErrorCode::None.code();
-    match outcomes.iter().flat_map(|topic| &topic.partitions).find(failed) {
+    match outcomes
+        .iter()
+        .flat_map(|topic| &topic.partitions)
+        .find(|p| p.response.error_code != ErrorCode::None.code())
+    {
         None => Outcome::Silent,
         Some(partition) => {
             let error = ErrorCode::from_wire(partition.response.error_code);
@@ -208,7 +216,8 @@ fn failed(data: &PartitionProduceData<'_>, code: ErrorCode, message: String) -> 
     OnePartition { response, pending: None }
 }
 
-/// Checks and appends one batch. Checking may take a while; the batches of a connection are checked one after the other.
+/// Checks and appends one batch. Checking may take a while; the batches of a connection are checked one after
+/// the other.
 async fn append_partition(
     call: &Call,
     topic: TopicRef<'_>,
@@ -223,9 +232,12 @@ async fn append_partition(
         Ok(led) => led,
         Err(why) => return failed(data, unavailable_error(&why), why.to_string()),
     };
-    let needs_all = acks == ACKS_ALL;
-    let checked = call.broker.openings.check(&led.partition, &records, needs_all).await;
-    let appended = checked.and_then(|checked| led.partition.append(&checked, needs_all));
+    let origin = AppendOrigin::Client(match acks {
+        ACKS_ALL => RequiredAcks::All,
+        _ => RequiredAcks::AtMostLeader,
+    });
+    let checked = call.broker.openings.check(&led.partition, &records, origin).await;
+    let appended = checked.and_then(|checked| led.partition.append(&checked, origin));
     let pending = |last: Offset, epoch: LeaderEpoch| {
         let is_waiting = led.partition.committed(last, epoch) != Committed::Yes;
         is_waiting.then(|| (Arc::clone(&led.partition), last, epoch))
@@ -262,13 +274,17 @@ async fn append_partition(
     }
 }
 
-/// Which records of a batch are to blame. Clients tell of all others that they were part of such a batch (KIP-467).
+/// Which records of a batch are to blame. Clients tell of all others that they were part of such a batch
+/// (KIP-467).
 fn record_errors(refused: &RefusedRecords) -> Vec<BatchIndexAndErrorMessage<'static>> {
-    let one = |(index, fault): &(i32, RecordFault)| BatchIndexAndErrorMessage {
-        batch_index: *index,
-        batch_index_error_message: Some(Cow::Owned(fault.to_string())),
-    };
-    refused.first().iter().map(one).collect()
+    refused
+        .first()
+        .iter()
+        .map(|(index, fault)| BatchIndexAndErrorMessage {
+            batch_index: *index,
+            batch_index_error_message: Some(Cow::Owned(fault.to_string())),
+        })
+        .collect()
 }
 
 /// The batch as a slice of the frame's own memory.
@@ -292,7 +308,7 @@ fn produce_error(error: &ProduceError) -> ErrorCode {
     match error {
         ProduceError::Refused(AppendRefusal::NotLeader) => ErrorCode::NotLeaderOrFollower,
         // Of all that is retried the one that says for certain that nothing was appended.
-        ProduceError::Refused(AppendRefusal::NotEnoughReplicas { .. }) | ProduceError::Mending => {
+        ProduceError::Refused(AppendRefusal::NotEnoughReplicas { .. }) | ProduceError::UnderRepair => {
             ErrorCode::NotEnoughReplicas
         }
         ProduceError::AppendedBefore { .. } => ErrorCode::DuplicateSequenceNumber,
@@ -300,7 +316,8 @@ fn produce_error(error: &ProduceError) -> ErrorCode {
     }
 }
 
-/// Waits for all that is pending; what isn't acknowledged in time is reported as timed out, which means unknown.
+/// Waits for all that is pending; what isn't acknowledged in time is reported as timed out, which means
+/// unknown.
 async fn wait(mut outcomes: Vec<Outcomes>, deadline: Instant) -> Vec<Outcomes> {
     for one in outcomes.iter_mut().flat_map(|topic| &mut topic.partitions) {
         let Some((partition, offset, epoch)) = one.pending.take() else { continue };
@@ -325,14 +342,14 @@ async fn wait(mut outcomes: Vec<Outcomes>, deadline: Instant) -> Vec<Outcomes> {
     outcomes
 }
 
-/// What the answer needs to know.
-struct Asked {
+/// What is needed to answer a request whose records are written.
+struct ProduceReply {
     broker: Arc<Broker>,
     listener: Arc<str>,
     replier: Replier,
 }
 
-impl Asked {
+impl ProduceReply {
     /// Encodes what became of everything; who came to the wrong broker is told the right one.
     fn answer(&self, mut outcomes: Vec<Outcomes>) -> Result<Response, EncodeError> {
         let by_id = self.replier.version >= 13;
@@ -347,12 +364,18 @@ impl Asked {
         let partitions = outcomes.iter().flat_map(|topic| &topic.partitions);
         let leaders = partitions.map(|one| one.response.current_leader.clone());
         let node_endpoints = self.broker.endpoints(&self.listener, leaders);
-        let topic = |topic: Outcomes| TopicProduceResponse {
-            name: Cow::Owned(topic.topic),
-            topic_id: topic.topic_id,
-            partition_responses: topic.partitions.into_iter().map(|partition| partition.response).collect(),
-        };
-        let responses = outcomes.into_iter().map(topic).collect();
+        let responses = outcomes
+            .into_iter()
+            .map(|topic| TopicProduceResponse {
+                name: Cow::Owned(topic.topic),
+                topic_id: topic.topic_id,
+                partition_responses: topic
+                    .partitions
+                    .into_iter()
+                    .map(|partition| partition.response)
+                    .collect(),
+            })
+            .collect();
         let response = ProduceResponse { responses, node_endpoints, ..Default::default() };
         self.replier.encode::<Produce>(&response, Vec::new())
     }

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use ottla_types::BrokerId;
 use tracing::warn;
 
+use super::dispatch;
 use crate::broker::Broker;
 use crate::net::{ConnectionContext, Frame, Outcome, Refusal, Service};
 use crate::replication;
 
 impl Service for Arc<Broker> {
     async fn begin(&self, context: &ConnectionContext, frame: Frame) -> Outcome {
-        super::begin(self, context, frame).await
+        dispatch::begin(self, context, frame).await
     }
 
     fn broker(&self, context: &ConnectionContext, head: &[u8]) -> Option<BrokerId> {

@@ -3,17 +3,18 @@
 //! The rule, which [`Budget`] keeps:
 //!
 //! 1. *Memory is charged as bytes arrive*, in steps. What is announced costs nothing.
-//! 2. *Small before large.* Requests fall into classes by their size, and each class leaves room for the smaller ones:
-//!    the largest have half of the memory, those next to them three quarters. So a request waits for others of about
-//!    its own size or for smaller ones, and never for larger ones.
+//! 2. *Small before large.* Requests fall into classes by their size, and each class leaves room for the
+//!    smaller ones: the largest have half of the memory, those next to them three quarters. So a request
+//!    waits for others of about its own size or for smaller ones, and never for larger ones.
 //! 3. *No address has it all*: one has at most half of what all have.
-//! 4. *What has begun is completed.* Where there is no room, one request of each class goes on beyond it, and after it the
-//!    next, so that half-sent requests can't fill the memory and then wait for each other. That is how far the whole may be
-//!    exceeded: by one request of each class.
-//! 5. *Who keeps others waiting keeps the pace, or goes.* While anyone waits for memory that a half-sent request
-//!    holds, a thirtieth of that request has to come each second.
-//! 6. *What is made of a request is charged before it is made*, all at once: its decoded form, and the answer. It is as another
-//!    request whose sender nobody waits for. What is made of a request that goes on beyond (4) goes on with it.
+//! 4. *What has begun is completed.* Where there is no room, one request of each class goes on beyond it, and
+//!    after it the next, so that half-sent requests can't fill the memory and then wait for each other. That
+//!    is how far the whole may be exceeded: by one request of each class.
+//! 5. *Who keeps others waiting keeps the pace, or goes.* While anyone waits for memory that a half-sent
+//!    request holds, a thirtieth of that request has to come each second.
+//! 6. *What is made of a request is charged before it is made*, all at once: its decoded form, and the
+//!    answer. It is as another request whose sender nobody waits for. What is made of a request that goes on
+//!    beyond (4) goes on with it.
 //! 7. *Each other broker has an allowance of its own*, which no client can use up; beyond it, it is a client.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -52,7 +53,7 @@ pub struct Sender {
 
 /// How a request stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum HolderStanding {
     /// It may hold so many bytes.
     Holds(usize),
     /// It waits until there is room.
@@ -62,7 +63,7 @@ pub enum Standing {
 }
 
 /// What requests hold, by class.
-type Held = [usize; CLASSES];
+type HeldBytes = [usize; CLASSES];
 
 /// The memory of all requests.
 #[derive(Debug)]
@@ -70,10 +71,11 @@ pub struct Budget {
     bytes_max: usize,
     holders: HashMap<HolderId, Holder>,
     next: u64,
-    held: Held,
-    by_address: HashMap<IpAddr, Held>,
+    held: HeldBytes,
+    by_address: HashMap<IpAddr, HeldBytes>,
     by_broker: HashMap<BrokerId, usize>,
-    /// The request of each class that goes on although there is no room. What it holds counts for nobody's share.
+    /// The request of each class that goes on although there is no room. What it holds counts for nobody's
+    /// share.
     completing: [Option<HolderId>; CLASSES],
     beyond: usize,
     /// Who waits, in order, by class and address.
@@ -94,7 +96,7 @@ struct Holder {
     class: usize,
     held: usize,
     arrived: usize,
-    standing: Standing,
+    standing: HolderStanding,
     /// Since when others wait for it, and what had arrived then.
     pressed: Option<(Instant, usize)>,
 }
@@ -110,7 +112,7 @@ impl Holder {
 
     /// Whether it holds memory and waits for its sender.
     fn is_half_sent(&self) -> bool {
-        !self.has_allowance && self.arrived < self.length && matches!(self.standing, Standing::Holds(_))
+        !self.has_allowance && self.arrived < self.length && matches!(self.standing, HolderStanding::Holds(_))
     }
 
     fn is_slow(&self, since: usize) -> bool {
@@ -125,7 +127,7 @@ impl Budget {
             bytes_max,
             holders: HashMap::new(),
             next: 0,
-            held: Held::default(),
+            held: HeldBytes::default(),
             by_address: HashMap::new(),
             by_broker: HashMap::new(),
             completing: [None; CLASSES],
@@ -140,20 +142,21 @@ impl Budget {
         self.held.iter().sum::<usize>() + self.beyond + self.by_broker.values().sum::<usize>()
     }
 
-    /// A request of `length` bytes begins, of which `arrived` are here. It holds nothing yet, unless a broker sends it.
+    /// A request of `length` bytes begins, of which `arrived` are here. It holds nothing yet, unless a broker
+    /// sends it.
     pub fn enter(&mut self, sender: Sender, length: usize, arrived: usize) -> HolderId {
         self.enter_as(sender, length, arrived, false)
     }
 
-    /// What is made of a request that has arrived takes `length` bytes, which it wants all at once. `of` is the request, if
-    /// it holds memory.
+    /// What is made of a request that has arrived takes `length` bytes, which it wants all at once. `of` is
+    /// the request, if it holds memory.
     pub fn enter_whole(&mut self, sender: Sender, length: usize, of: Option<HolderId>) -> HolderId {
         let id = self.enter_as(sender, length, length, true);
         let goes_along = of.is_some_and(|of| self.completing.contains(&Some(of)));
         let holder = self.holder_mut(id);
         if goes_along && !holder.has_allowance {
             // It would wait for itself otherwise.
-            (holder.goes_along, holder.held, holder.standing) = (true, length, Standing::Holds(length));
+            (holder.goes_along, holder.held, holder.standing) = (true, length, HolderStanding::Holds(length));
             self.beyond += length;
         }
         id
@@ -178,7 +181,7 @@ impl Budget {
             class: self.class(length),
             held,
             arrived,
-            standing: Standing::Holds(held),
+            standing: HolderStanding::Holds(held),
             pressed: None,
         };
         self.holders.insert(id, holder);
@@ -186,14 +189,14 @@ impl Budget {
     }
 
     /// How a request stands.
-    pub fn standing(&self, id: HolderId) -> Standing {
+    pub fn standing(&self, id: HolderId) -> HolderStanding {
         self.holders[&id].standing
     }
 
     /// A request wants another step, as all that it holds has arrived.
-    pub fn want(&mut self, id: HolderId) -> Standing {
+    pub fn want(&mut self, id: HolderId) -> HolderStanding {
         let holder = &self.holders[&id];
-        if holder.standing != Standing::Holds(holder.held) || holder.held == holder.length {
+        if holder.standing != HolderStanding::Holds(holder.held) || holder.held == holder.length {
             return holder.standing;
         }
         let (class, address) = (holder.class, holder.sender.address);
@@ -207,7 +210,7 @@ impl Budget {
             self.grant(id);
         } else {
             self.waiting.entry((class, address)).or_default().push_back(id);
-            self.holder_mut(id).standing = Standing::Waits;
+            self.holder_mut(id).standing = HolderStanding::Waits;
         }
         self.standing(id)
     }
@@ -260,7 +263,7 @@ impl Budget {
                 continue;
             }
             if holder.is_slow(before) {
-                holder.standing = Standing::TooSlow;
+                holder.standing = HolderStanding::TooSlow;
                 slow.push(*id);
             } else {
                 holder.pressed = Some((now, holder.arrived));
@@ -285,23 +288,22 @@ impl Budget {
         self.is_full(holder, &self.held, 1).is_none() && self.is_full(holder, &self.of(holder), 2).is_none()
     }
 
-    fn of(&self, holder: &Holder) -> Held {
+    fn of(&self, holder: &Holder) -> HeldBytes {
         self.by_address.get(&holder.sender.address).copied().unwrap_or_default()
     }
 
     /// The smallest class that leaves no room for another step of `holder`, where all `share` a limit.
-    fn is_full(&self, holder: &Holder, held: &Held, share: usize) -> Option<usize> {
+    fn is_full(&self, holder: &Holder, held: &HeldBytes, share: usize) -> Option<usize> {
         let more = holder.step() - holder.held;
-        let is_full =
-            |class: &usize| held[*class..].iter().sum::<usize>() + more > self.limit(*class) / share;
-        (0..=holder.class).find(is_full)
+        (0..=holder.class)
+            .find(|class| held[*class..].iter().sum::<usize>() + more > self.limit(*class) / share)
     }
 
     fn grant(&mut self, id: HolderId) {
         let holder = self.holder_mut(id);
         let more = holder.step() - holder.held;
         holder.held += more;
-        holder.standing = Standing::Holds(holder.held);
+        holder.standing = HolderStanding::Holds(holder.held);
         let (class, address) = (holder.class, holder.sender.address);
         if self.completing[class] == Some(id) {
             self.beyond += more;
@@ -343,10 +345,11 @@ impl Budget {
                 })
                 .collect();
             first.sort_unstable();
-            let may_go = |(class, _, id): &&(usize, usize, HolderId)| {
-                self.completing[*class].is_none() || self.has_room(*id)
+            let Some(&(class, _, id)) =
+                first.iter().find(|(class, _, id)| self.completing[*class].is_none() || self.has_room(*id))
+            else {
+                return served;
             };
-            let Some(&(class, _, id)) = first.iter().find(may_go) else { return served };
             if !self.has_room(id) {
                 self.complete(id);
             }

@@ -28,13 +28,14 @@ use super::progress::Pace;
 
 /// Requests of one connection that may be begun and not yet answered.
 const PIPELINE_MAX: usize = 32;
-/// Those of one connection when what they wait with is brief. A client that sends each partition's batch by itself, as
-/// librdkafka does, has a few of each partition on the way: with fewer places the disk's syncs are of a few each.
+/// Those of one connection when what they wait with is brief. A client that sends each partition's batch by
+/// itself, as librdkafka does, has a few of each partition on the way: with fewer places the disk's syncs are
+/// of a few each.
 const BRIEF_PIPELINE_MAX: usize = 1_024;
 /// Responses are written together up to about so many bytes: a large one goes alone.
 const TOGETHER_BYTES_MAX: usize = 64 << 10;
-/// A response that takes more memory than so many bytes counts as several requests, one for each so many: a client that
-/// takes nothing has a MiB and one response waiting for it at most.
+/// A response that takes more memory than so many bytes counts as several requests, one for each so many: a
+/// client that takes nothing has a MiB and one response waiting for it at most.
 const PLACE_BYTES: usize = (1 << 20) / PIPELINE_MAX;
 /// In this time a connection beyond the limits has to show whose it is.
 const TRIAL_TIME: Duration = Duration::from_secs(5);
@@ -79,7 +80,8 @@ struct Begun {
 pub trait Service: Send + Sync + 'static {
     /// Begins a request.
     fn begin(&self, context: &ConnectionContext, frame: Frame) -> impl Future<Output = Outcome> + Send;
-    /// The other broker that sends a request which begins with these bytes, as far as can be told; none if a client does.
+    /// The other broker that sends a request which begins with these bytes, as far as can be told; none if a
+    /// client does.
     fn broker(&self, context: &ConnectionContext, head: &[u8]) -> Option<BrokerId>;
     /// Whether other brokers may come by the listener of this name.
     fn expects_brokers(&self, listener: &str) -> bool;
@@ -122,8 +124,8 @@ impl<S: Service> Connection<S> {
         let read = self.read_requests(FrameReader::new(read_half), sender, &unanswered);
         let write = self.write_responses(write_half, receiver, &unanswered);
         let (mut read, mut write) = (std::pin::pin!(read), std::pin::pin!(write));
-        // When writing ends, nothing is left to do. When reading ends, what is begun is still answered, unless
-        // nobody is there to read it: a long poll of a client that is gone must not keep its place.
+        // When writing ends, nothing is left to do. When reading ends, what is begun is still answered,
+        // unless nobody is there to read it: a long poll of a client that is gone must not keep its place.
         tokio::select! {
             () = &mut write => {}
             ended = &mut read => if ended == ReadingEnded::ByBroker { write.await },
@@ -212,11 +214,13 @@ impl<S: Service> Connection<S> {
             };
             match length {
                 Ok(Ok(Some(length))) => {
-                    let sender = |head: &[u8]| Sender {
-                        address: self.context.peer.ip().to_canonical(),
-                        broker: self.service.broker(&self.context, head),
-                    };
-                    return reader.read(length, &self.limits, sender).await.map(Ok);
+                    return reader
+                        .read(length, &self.limits, |head| Sender {
+                            address: self.context.peer.ip().to_canonical(),
+                            broker: self.service.broker(&self.context, head),
+                        })
+                        .await
+                        .map(Ok);
                 }
                 Ok(Ok(None)) => return Ok(Err(ReadingEnded::ByClient)),
                 Ok(Err(error)) => return Err(error),
@@ -261,7 +265,8 @@ struct Answers<S> {
 }
 
 impl<S: Service> Answers<S> {
-    /// Charges for an answer that takes much memory. None, which closes the connection, if there is no room for it.
+    /// Charges for an answer that takes much memory. None, which closes the connection, if there is no room
+    /// for it.
     fn keep(&self, mut response: Response) -> Option<Response> {
         let bytes = response.memory_bytes();
         if bytes > PLACE_BYTES {
@@ -281,9 +286,9 @@ fn places_of(response: &Response) -> u32 {
     u32::try_from(count).expect("the pipeline isn't that long")
 }
 
-/// The next response, and those after it that are there already, as one sync may have been what all waited for; and
-/// whether the connection is to be closed after them. None if there will be none. `waiting` is one that was taken from
-/// `receiver` and isn't there yet.
+/// The next response, and those after it that are there already, as one sync may have been what all waited
+/// for; and whether the connection is to be closed after them. None if there will be none. `waiting` is one
+/// that was taken from `receiver` and isn't there yet.
 async fn next_responses(
     receiver: &mut mpsc::Receiver<Begun>,
     waiting: &mut Option<Begun>,

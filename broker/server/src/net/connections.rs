@@ -1,7 +1,7 @@
 //! How many connections there are, in all and from each address, and who may have another.
 //!
-//! The last quarter is kept for addresses that have few, so that none of them can take it all from the others; and other
-//! brokers have room beyond, once they have shown that they are.
+//! The last quarter is kept for addresses that have few, so that none of them can take it all from the
+//! others; and other brokers have room beyond, once they have shown that they are.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -95,7 +95,8 @@ impl Connections {
         Ok(ConnectionSlot { of: Arc::clone(self), address, on_trial: false })
     }
 
-    /// Counts a connection beyond the limits, which has to show that it is another broker's; none if there are too many.
+    /// Counts a connection beyond the limits, which has to show that it is another broker's; none if there
+    /// are too many.
     pub fn admit_on_trial(self: &Arc<Self>, address: IpAddr) -> Option<ConnectionSlot> {
         let address = address.to_canonical();
         let mut open = self.open.lock();

@@ -13,10 +13,11 @@ use super::budget::Sender;
 use super::limits::{Limits, RequestMemory, TooSlow};
 use super::progress::{Pace, Progress};
 
-/// What is read at once while the length of a frame isn't known, in bytes. So much each connection has for itself: a
-/// request that isn't larger never waits for the memory of others.
+/// What is read at once while the length of a frame isn't known, in bytes. So much each connection has for
+/// itself: a request that isn't larger never waits for the memory of others.
 const OWN_BYTES: usize = 8 << 10;
-/// A buffer for so many bytes is made at once, as untouched memory costs nothing; a larger one grows with what arrives.
+/// A buffer for so many bytes is made at once, as untouched memory costs nothing; a larger one grows with
+/// what arrives.
 const WHOLE_BYTES_MAX: usize = 4 << 20;
 /// The pace at which a request has to come once it has begun, even if nobody waits for its memory.
 const PACE: Pace = Pace { bytes: 32 << 10, interval: Duration::from_secs(30) };
@@ -75,7 +76,8 @@ impl FrameReader {
         Self { socket, buffer: BytesMut::new() }
     }
 
-    /// Waits until the length of the next frame is here. Nothing if the connection was closed before it began.
+    /// Waits until the length of the next frame is here. Nothing if the connection was closed before it
+    /// began.
     ///
     /// May be dropped and called again: nothing is lost.
     pub async fn next_length(&mut self, limits: &Limits) -> Result<Option<usize>, FrameError> {
@@ -103,8 +105,8 @@ impl FrameReader {
         }
     }
 
-    /// Reads the frame whose length [`Self::next_length`] returned, as far as there is memory for it. `sender` says who
-    /// sends a frame that begins with these bytes.
+    /// Reads the frame whose length [`Self::next_length`] returned, as far as there is memory for it.
+    /// `sender` says who sends a frame that begins with these bytes.
     pub async fn read(
         &mut self,
         length: usize,
@@ -146,7 +148,8 @@ impl FrameReader {
         self.buffer.len() - 4
     }
 
-    /// Reads what there is of a frame, up to `granted` of its bytes, in the time that is left for it. Returns how many came.
+    /// Reads what there is of a frame, up to `granted` of its bytes, in the time that is left for it. Returns
+    /// how many came.
     async fn fill(
         &mut self,
         length: usize,

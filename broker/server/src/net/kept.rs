@@ -1,7 +1,7 @@
 //! Memory that is kept for clients between their requests: bounded in all, and by address.
 //!
-//! A request that waits, a fetch session, an answer that isn't taken yet: whoever wants to keep one asks first, and does
-//! without it if there is no room.
+//! A request that waits, a fetch session, an answer that isn't taken yet: whoever wants to keep one asks
+//! first, and does without it if there is no room.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -9,16 +9,16 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-/// A bounded number of bytes, of which one address has half at most. Where it isn't used up, each address may keep one
-/// thing of any size, so that nothing is too large for ever.
+/// A bounded number of bytes, of which one address has half at most. Where it isn't used up, each address may
+/// keep one thing of any size, so that nothing is too large for ever.
 #[derive(Debug)]
 pub struct KeptBytes {
     bytes_max: usize,
-    kept: Mutex<Kept>,
+    kept: Mutex<KeptTotals>,
 }
 
 #[derive(Debug, Default)]
-struct Kept {
+struct KeptTotals {
     total: usize,
     by_address: HashMap<IpAddr, usize>,
 }

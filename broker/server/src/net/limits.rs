@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
-use super::budget::{Budget, HolderId, LOOK_INTERVAL, Sender, Standing};
+use super::budget::{Budget, HolderId, HolderStanding, LOOK_INTERVAL, Sender};
 use super::connections::{ConnectionSlot, Connections, ConnectionsMax, Refusal};
 use super::kept::KeptBytes;
 use super::turns::{LargeTurn, Turns};
@@ -83,8 +83,8 @@ impl Limits {
         })
     }
 
-    /// Sets how many connections there may be in all and from one address; none: as many as were configured. Those that are
-    /// open stay.
+    /// Sets how many connections there may be in all and from one address; none: as many as were configured.
+    /// Those that are open stay.
     pub fn set_connections_max(&self, in_all: Option<usize>, of_address: Option<usize>) {
         let configured = configured(&self.config);
         *self.connections_max.lock() = ConnectionsMax {
@@ -122,13 +122,14 @@ impl Limits {
         self.open.admit_on_trial(address)
     }
 
-    /// A request of `length` bytes has begun, of which `arrived` are here. It may have no more yet, unless a broker
-    /// sends it.
+    /// A request of `length` bytes has begun, of which `arrived` are here. It may have no more yet, unless a
+    /// broker sends it.
     pub fn request(self: &Arc<Self>, sender: Sender, length: usize, arrived: usize) -> RequestMemory {
         self.entered(|budget| budget.enter(sender, length, arrived))
     }
 
-    /// Waits for memory of `bytes` for what is made of a request that is here, whose own memory is `of`, if it has some.
+    /// Waits for memory of `bytes` for what is made of a request that is here, whose own memory is `of`, if
+    /// it has some.
     pub async fn memory(
         self: &Arc<Self>,
         sender: Sender,
@@ -153,14 +154,14 @@ impl Limits {
         let changed = Arc::new(Notify::new());
         requests.signals.insert(id, Arc::clone(&changed));
         let granted = match requests.budget.standing(id) {
-            Standing::Holds(bytes) => bytes,
-            Standing::Waits | Standing::TooSlow => 0,
+            HolderStanding::Holds(bytes) => bytes,
+            HolderStanding::Waits | HolderStanding::TooSlow => 0,
         };
         RequestMemory { limits: Arc::clone(self), id, changed, granted }
     }
 
-    /// Waits for `count` of a connection's own places for a request that is begun. One that waits with little memory may
-    /// have one of those that all connections share, too.
+    /// Waits for `count` of a connection's own places for a request that is begun. One that waits with little
+    /// memory may have one of those that all connections share, too.
     pub async fn place(&self, own: &Arc<Semaphore>, is_brief: bool, count: u32) -> OwnedSemaphorePermit {
         let own = Arc::clone(own).acquire_many_owned(count);
         let place = if is_brief {
@@ -187,12 +188,12 @@ impl RequestMemory {
         let mut standing = self.limits.requests.lock().budget.want(self.id);
         loop {
             match standing {
-                Standing::Holds(bytes) => {
+                HolderStanding::Holds(bytes) => {
                     self.granted = bytes;
                     return Ok(());
                 }
-                Standing::TooSlow => return Err(TooSlow),
-                Standing::Waits => {
+                HolderStanding::TooSlow => return Err(TooSlow),
+                HolderStanding::Waits => {
                     // Who waits sees to it that those go who keep him waiting.
                     let _ = timeout(LOOK_INTERVAL, self.changed.notified()).await;
                     standing = self.limits.look(self.id);
@@ -210,7 +211,7 @@ impl RequestMemory {
     pub async fn too_slow(&self) -> TooSlow {
         loop {
             self.changed.notified().await;
-            if self.limits.requests.lock().budget.standing(self.id) == Standing::TooSlow {
+            if self.limits.requests.lock().budget.standing(self.id) == HolderStanding::TooSlow {
                 return TooSlow;
             }
         }
@@ -219,7 +220,7 @@ impl RequestMemory {
 
 impl Limits {
     /// Ends who keeps others waiting, and says how the request `id` stands.
-    fn look(&self, id: HolderId) -> Standing {
+    fn look(&self, id: HolderId) -> HolderStanding {
         let mut requests = self.requests.lock();
         for slow in requests.budget.look(Instant::now().into_std()) {
             requests.tell(slow);

@@ -96,11 +96,14 @@ impl BoundListener {
                     continue;
                 }
             };
-            let beyond = || match service.expects_brokers(&self.name) {
-                true => limits.admit_on_trial(peer.ip()),
-                false => None,
-            };
-            let slot = match limits.admit(peer.ip()).or_else(|refusal| beyond().ok_or(refusal)) {
+            let admitted = limits.admit(peer.ip()).or_else(|refusal| {
+                let beyond = match service.expects_brokers(&self.name) {
+                    true => limits.admit_on_trial(peer.ip()),
+                    false => None,
+                };
+                beyond.ok_or(refusal)
+            });
+            let slot = match admitted {
                 Ok(slot) => slot,
                 Err(refusal) => {
                     service.count_refusal(refusal);

@@ -42,8 +42,8 @@ struct Writer<'a, C> {
     clock: C,
 }
 
-/// Writes whole responses, one after the other, and returns how many bytes that were. What follows each other in memory
-/// goes in one call. A slow client is waited for as long as it keeps `pace`.
+/// Writes whole responses, one after the other, and returns how many bytes that were. What follows each other
+/// in memory goes in one call. A slow client is waited for as long as it keeps `pace`.
 ///
 /// # Errors
 /// When the connection fails, the client is too slow, or a file is shorter than its range.
@@ -217,8 +217,8 @@ mod tests {
         store.commit_now().unwrap();
     }
 
-    /// A response waits for its turn. The log is cut meanwhile, as by a leader that was deposed, and gets its successor's
-    /// records in the same place.
+    /// A response waits for its turn. The log is cut meanwhile, as by a leader that was deposed, and gets its
+    /// successor's records in the same place.
     #[tokio::test]
     async fn a_response_holds_what_was_there_or_ends_the_connection() {
         let dir = tempfile::tempdir().unwrap();

@@ -31,8 +31,13 @@ impl RateLimit {
 
     fn allow_at(&self, second: u64) -> Option<u64> {
         let count = |state: u64| if state >> 32 == second { state & 0xffff_ffff } else { 0 };
-        let next = |state| (count(state) < self.per_second).then(|| second << 32 | (count(state) + 1));
-        if self.state.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok() {
+        if self
+            .state
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |state| {
+                (count(state) < self.per_second).then(|| second << 32 | (count(state) + 1))
+            })
+            .is_ok()
+        {
             return Some(self.suppressed.swap(0, Ordering::Relaxed));
         }
         self.suppressed.fetch_add(1, Ordering::Relaxed);

@@ -1,6 +1,8 @@
-//! The listeners beside those for clients, for control and for health: how many connections they have, and for how long.
+//! The listeners beside those for clients, for control and for health: how many connections they have, and
+//! for how long.
 //!
-//! What is said on them is carried by HTTP, whose libraries take any number of connections, and wait for them for ever.
+//! What is said on them is carried by HTTP, whose libraries take any number of connections, and wait for them
+//! for ever.
 
 use std::future::poll_fn;
 use std::io;

@@ -30,7 +30,8 @@ impl Turns {
         Self { all: Arc::new(Semaphore::new(at_a_time)), by_address: Mutex::default() }
     }
 
-    /// Waits for the turn of a request from `address`. However many an address sends, others wait for one of them at most.
+    /// Waits for the turn of a request from `address`. However many an address sends, others wait for one of
+    /// them at most.
     pub async fn turn(&self, address: IpAddr) -> LargeTurn {
         let of_address = self.of_address(address.to_canonical()).acquire_owned().await;
         let of_all = Arc::clone(&self.all).acquire_owned().await;

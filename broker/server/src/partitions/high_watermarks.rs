@@ -1,9 +1,9 @@
 //! The high watermarks as they are saved now and then, for the next start.
 //!
-//! A file of our own and not Kafka's `replication-offset-checkpoint`: that one goes by names, and a topic that is created
-//! again under its name must not inherit. A line is a topic's id, a partition, an offset, and the epoch of the record
-//! before it, by which the log is known again; -1 if that isn't known. What is saved may be too low, which only means that
-//! consumers wait until those in sync have spoken.
+//! A file of our own and not Kafka's `replication-offset-checkpoint`: that one goes by names, and a topic
+//! that is created again under its name must not inherit. A line is a topic's id, a partition, an offset, and
+//! the epoch of the record before it, by which the log is known again; -1 if that isn't known. What is saved
+//! may be too low, which only means that consumers wait until those in sync have spoken.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -51,16 +51,18 @@ fn encode(offsets: &BTreeMap<PartitionKey, SavedHighWatermark>) -> String {
 fn decode(text: &str) -> Option<HashMap<PartitionKey, SavedHighWatermark>> {
     let (header, lines) = text.split_once('\n')?;
     let count: usize = header.strip_prefix(HEADER)?.trim().parse().ok()?;
-    let entry = |line: &str| {
-        let mut words = line.split(' ');
-        let topic = words.next()?.parse().ok()?;
-        let index = ottla_types::PartitionIndex(words.next()?.parse().ok()?);
-        let offset = Offset(words.next()?.parse().ok()?);
-        let epoch = Some(LeaderEpoch(words.next()?.parse().ok()?)).filter(|epoch| *epoch != NO_EPOCH);
-        let is_whole = offset >= Offset(0) && words.next().is_none();
-        is_whole.then_some(((topic, index), SavedHighWatermark { offset, epoch }))
-    };
-    let entries: HashMap<_, _> = lines.lines().map(entry).collect::<Option<_>>()?;
+    let entries: HashMap<_, _> = lines
+        .lines()
+        .map(|line| {
+            let mut words = line.split(' ');
+            let topic = words.next()?.parse().ok()?;
+            let index = ottla_types::PartitionIndex(words.next()?.parse().ok()?);
+            let offset = Offset(words.next()?.parse().ok()?);
+            let epoch = Some(LeaderEpoch(words.next()?.parse().ok()?)).filter(|epoch| *epoch != NO_EPOCH);
+            let is_whole = offset >= Offset(0) && words.next().is_none();
+            is_whole.then_some(((topic, index), SavedHighWatermark { offset, epoch }))
+        })
+        .collect::<Option<_>>()?;
     (entries.len() == count).then_some(entries)
 }
 

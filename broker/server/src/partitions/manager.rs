@@ -18,15 +18,15 @@ use tracing::{error, info, warn};
 
 use super::high_watermarks;
 use super::partition::{Partition, Throttled};
+use super::purgatory::Crowds;
 use super::ready::{PartitionKey, ReadyList};
 use super::streams::Streams;
-use super::waiters::Crowds;
 
 /// The partitions of this broker.
 pub struct Partitions {
     node_id: BrokerId,
-    /// This process. An image that knows another one of this broker may give it roles that it had before it lost what
-    /// wasn't synced.
+    /// This process. An image that knows another one of this broker may give it roles that it had before it
+    /// lost what wasn't synced.
     incarnation: IncarnationId,
     store: Arc<Store>,
     /// What this broker's own configuration gives topics that don't set it.
@@ -44,13 +44,13 @@ pub struct Partitions {
     saved_last: Mutex<BTreeMap<PartitionKey, SavedHighWatermark>>,
     /// Partitions that have something to propose to the controller.
     proposals: Arc<ReadyList>,
-    /// Partitions that have more waiters than are woken at once.
+    /// Partitions for which more wait than are woken at once.
     crowds: Arc<Crowds>,
     /// Partitions whose logs are damaged.
     damaged: Arc<ReadyList>,
     open: RwLock<HashMap<PartitionKey, Arc<Partition>>>,
     applied: watch::Sender<MetadataVersion>,
-    /// Since when the image that is being applied hasn't got on by a partition.
+    /// When the image that is being applied got on by a partition last.
     applying: Mutex<Option<Instant>>,
     /// Whether the metadata was complete once, so that a log it doesn't know is known to be a stranger's.
     complete: AtomicBool,
@@ -77,7 +77,7 @@ pub struct Totals {
     pub under_min_isr: usize,
     /// Partitions without a leader.
     pub offline: usize,
-    /// The records that the follower that is furthest behind lacks.
+    /// How many records the follower that is furthest behind lacks.
     pub follower_lag_records: i64,
 }
 
@@ -99,8 +99,8 @@ impl Totals {
 }
 
 impl Partitions {
-    /// No partitions yet; `configured` is what this broker's own configuration gives topics that don't set it.
-    /// `lag_max` is how long a member of a partition that this broker leads may lag.
+    /// No partitions yet; `configured` is what this broker's own configuration gives topics that don't set
+    /// it. `lag_max` is how long a member of a partition that this broker leads may lag.
     pub fn new(
         (node_id, incarnation): (BrokerId, IncarnationId),
         store: Arc<Store>,
@@ -147,7 +147,7 @@ impl Partitions {
         &self.proposals
     }
 
-    /// The partitions that have more waiters than are woken at once.
+    /// The partitions for which more wait than are woken at once.
     pub fn crowds(&self) -> &Arc<Crowds> {
         &self.crowds
     }
@@ -157,10 +157,11 @@ impl Partitions {
         &self.damaged
     }
 
-    /// Deletes what the topics' settings don't retain. Blocks on the disk. Returns the number of segments deleted.
+    /// Deletes what the topics' settings don't retain. Blocks on the disk. Returns the number of segments
+    /// deleted.
     ///
-    /// First what can go at once, as a disk may be full; what must be read before it goes does so segment by segment. Logs
-    /// of which the metadata knows nothing aren't touched.
+    /// First what can go at once, as a disk may be full; what must be read before it goes does so segment by
+    /// segment. Logs of which the metadata knows nothing aren't touched.
     pub fn enforce_retention(&self, now_ms: i64) -> usize {
         let partitions = self.all();
         let mut deleted: usize = partitions.iter().map(|partition| partition.enforce_retention(now_ms)).sum();
@@ -172,8 +173,8 @@ impl Partitions {
         deleted
     }
 
-    /// All that are open. Whoever looks at them does it without the map's lock: a partition may have to be waited for, and
-    /// no lookup waits then.
+    /// All that are open. Whoever looks at them does it without the map's lock: a partition may have to be
+    /// waited for, and no lookup waits then.
     fn all(&self) -> Vec<Arc<Partition>> {
         self.open.read().values().cloned().collect()
     }
@@ -210,8 +211,8 @@ impl Partitions {
         Arc::clone(&self.defaults.read())
     }
 
-    /// Takes over what `image` says was set on this broker and on all of them; whether anything is another since
-    /// `before`.
+    /// Takes over what `image` says was set on this broker and on all of them; whether anything is another
+    /// since `before`.
     fn set_defaults(&self, before: Option<&MetadataImage>, image: &MetadataImage) -> bool {
         let of = |id: Option<BrokerId>| {
             (image.broker_configs.get(&id), before.and_then(|b| b.broker_configs.get(&id)))
@@ -248,10 +249,9 @@ impl Partitions {
     pub fn could_hand_over(&self, image: &MetadataImage) -> bool {
         let mut partitions = image.topics.values().flat_map(|topic| &topic.partitions);
         partitions.any(|partition| {
-            let is_other = |id: &BrokerId| *id != self.node_id;
-            let is_active = |id: &BrokerId| image.broker(*id).is_some_and(|broker| broker.is_active());
+            let mut others = partition.replicas.iter().filter(|id| **id != self.node_id);
             partition.leader == Some(self.node_id)
-                && partition.replicas.iter().filter(|id| is_other(id)).any(is_active)
+                && others.any(|id| image.broker(*id).is_some_and(|broker| broker.is_active()))
         })
     }
 
@@ -271,8 +271,8 @@ impl Partitions {
         totals
     }
 
-    /// Brings the logs in step with `image`, coming from `before`; how many topics had to be looked at for it. Blocks on
-    /// the disk.
+    /// Brings the logs in step with `image`, coming from `before`; how many topics had to be looked at for
+    /// it. Blocks on the disk.
     pub fn apply(&self, before: Option<&MetadataImage>, image: &MetadataImage) -> usize {
         let directory = self.store.directory_id();
         let empty = MetadataImage::new(image.cluster_id);
@@ -281,7 +281,8 @@ impl Partitions {
         for topic in changed.iter().filter_map(|(old, new)| old.filter(|_| new.is_none())) {
             topic.numbered().for_each(|(index, _)| self.delete(topic, index));
         }
-        // Who may be in sync depends on the brokers as well, and what topics have by default on what is set on those.
+        // Who may be in sync depends on the brokers as well, and what topics have by default on what is set
+        // on those.
         let same_brokers = before
             .is_some_and(|before| before.brokers.ptr_eq(&image.brokers) && before.defaults == image.defaults);
         let other_defaults = self.set_defaults(before, image);
@@ -300,7 +301,8 @@ impl Partitions {
         looked_at
     }
 
-    /// Whether `image` knows this process, and thereby all that was decided about the broker before it started.
+    /// Whether `image` knows this process, and thereby all that was decided about the broker before it
+    /// started.
     fn is_known(&self, image: &MetadataImage) -> bool {
         image.broker(self.node_id).is_some_and(|me| me.incarnation == self.incarnation)
     }
@@ -383,8 +385,9 @@ impl Partitions {
         Ok(partition)
     }
 
-    /// Whether this broker should hold records of a partition and has no log of it. After a rebuild of the metadata quorum it
-    /// may have given them up by a move that is lost: an empty log must not lead in their place.
+    /// Whether this broker should hold records of a partition and has no log of it. After a rebuild of the
+    /// metadata quorum it may have given them up by a move that is lost: an empty log must not lead in their
+    /// place.
     fn lacks_records(&self, topic: &TopicImage, index: PartitionIndex, partition: &PartitionImage) -> bool {
         let lacks = partition.is_carried_on()
             && partition.should_hold_records(self.node_id)
@@ -400,8 +403,8 @@ impl Partitions {
         lacks
     }
 
-    /// The partition isn't this broker's any more. After a rebuild of the metadata quorum that may be from before a move to
-    /// this broker: unless it was in sync since, its files are put aside.
+    /// The partition isn't this broker's any more. After a rebuild of the metadata quorum that may be from
+    /// before a move to this broker: unless it was in sync since, its files are put aside.
     fn let_go(&self, topic: &TopicImage, index: PartitionIndex, partition: &PartitionImage) {
         let was_in_sync = self.get(topic.id, index).is_some_and(|open| {
             open.with_replica(|replica| {
@@ -416,7 +419,8 @@ impl Partitions {
         self.put_aside(&topic.name, topic.id, index);
     }
 
-    /// Keeps the files of a partition that the rebuilt metadata has elsewhere: they may be all that there is of it.
+    /// Keeps the files of a partition that the rebuilt metadata has elsewhere: they may be all that there is
+    /// of it.
     fn put_aside(&self, topic: &TopicName, id: TopicId, partition: PartitionIndex) {
         match self.store.put_aside(id, partition) {
             Ok(aside) => warn!(
@@ -481,7 +485,8 @@ impl Partitions {
         }
     }
 
-    /// For how long the image that is being applied hasn't got on by a partition; none while there is nothing to apply.
+    /// How long ago the image that is being applied got on by a partition last; none while there is nothing
+    /// to apply.
     pub fn stands_still_for(&self) -> Option<Duration> {
         self.applying.lock().map(|since| since.elapsed())
     }

@@ -8,17 +8,19 @@ mod openings;
 mod partition;
 #[cfg(test)]
 mod partition_tests;
+mod purgatory;
 mod ready;
 #[cfg(test)]
 mod rebuilt_tests;
 mod streams;
 #[cfg(test)]
 mod test_support;
-mod waiters;
 
 pub use manager::{Partitions, Totals};
 pub use openings::Openings;
-pub use partition::{Followed, Partition, ProduceError, Standing, Throttled};
+pub use partition::{
+    AppendOrigin, Followed, LogOffsetSnapshot, Partition, ProduceError, RequiredAcks, Standing, Throttled,
+};
+pub use purgatory::{Crowds, PurgatoryPlace, Woken};
 pub use ready::{PartitionKey, ReadyList};
 pub use streams::{Opened, Streams};
-pub use waiters::{Crowds, Place, Woken};

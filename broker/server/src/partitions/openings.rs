@@ -1,8 +1,9 @@
-//! Opening batches: what single records say is asked of clients' batches before they are appended, and of stored ones
-//! when an offset is looked up by time.
+//! Opening batches: what single records say is asked of clients' batches before they are appended, and of
+//! stored ones when an offset is looked up by time.
 //!
-//! Small ones are opened at once. All else is done off the threads that serve connections, for few at a time and within so
-//! much memory; a connection waits for its own, so that it opens one batch at a time. No lock of a partition is held.
+//! Small ones are opened at once. All else is done off the threads that serve connections, for few at a time
+//! and within so much memory; a connection waits for its own, so that it opens one batch at a time. No lock
+//! of a partition is held.
 
 use std::num::NonZeroUsize;
 use std::panic::resume_unwind;
@@ -20,7 +21,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::partition::{Partition, ProduceError};
+use super::partition::{AppendOrigin, Partition, ProduceError};
 
 /// A batch with no more bytes than this is opened at once...
 const AT_ONCE_BYTES: usize = 64 << 10;
@@ -61,13 +62,13 @@ impl Openings {
         &self,
         partition: &Arc<Partition>,
         records: &Bytes,
-        needs_all: bool,
+        origin: AppendOrigin,
     ) -> Result<Checked, ProduceError> {
         let Some(bytes) = compressed_bytes(records) else {
-            return partition.check(records, needs_all, usize::MAX);
+            return partition.check(records, origin, usize::MAX);
         };
         if records.len() <= AT_ONCE_BYTES && bytes <= AT_ONCE_DECODER_BYTES {
-            match partition.check(records, needs_all, AT_ONCE_INFLATED_BYTES) {
+            match partition.check(records, origin, AT_ONCE_INFLATED_BYTES) {
                 Err(ProduceError::Log(AppendError::Batch(BatchError::TooLarge {
                     limit: SizeLimit::Inflated,
                     ..
@@ -79,8 +80,11 @@ impl Openings {
         let (memory, places) = (Arc::clone(&self.memory), Arc::clone(&self.places));
         let held = async move { (memory.acquire_many_owned(pieces).await, places.acquire_owned().await) };
         let (partition, records) = (Arc::clone(partition), records.clone());
-        let check = move || partition.check(&records, needs_all, inflated_bytes_max(records.len()));
-        let checked = self.run_with(held, "open a batch", check).await;
+        let checked = self
+            .run_with(held, "open a batch", move || {
+                partition.check(&records, origin, inflated_bytes_max(records.len()))
+            })
+            .await;
         // If the broker stops, nothing was appended.
         checked.unwrap_or(Err(ProduceError::Refused(AppendRefusal::NotLeader)))
     }
@@ -90,8 +94,9 @@ impl Openings {
         self.run_with(Arc::clone(&self.look_ups).acquire_owned(), "look up an offset", look).await
     }
 
-    /// Runs `work` once it has what `held` waits for. A task of its own waits for that, which goes with the caller: a caller
-    /// that isn't polled for a while, as a large request that has no turn, would keep from all others what it was given.
+    /// Runs `work` once it has what `held` waits for. A task of its own waits for that, which goes with the
+    /// caller: a caller that isn't polled for a while, as a large request that has no turn, would keep from
+    /// all others what it was given.
     async fn run_with<H, T>(
         &self,
         held: impl Future<Output = H> + Send + 'static,
@@ -105,12 +110,13 @@ impl Openings {
         let tasks = self.tasks.clone();
         let run = async move {
             let held = held.await;
-            let work = move || {
-                let done = work();
-                drop(held);
-                done
-            };
-            tasks.blocking(name, work).await
+            tasks
+                .blocking(name, move || {
+                    let done = work();
+                    drop(held);
+                    done
+                })
+                .await
         };
         // It ends with its only task.
         let mut waiting = JoinSet::new();
@@ -136,7 +142,10 @@ mod tests {
     use ottla_log::{BatchBuilder, compress};
     use ottla_types::{LeaderEpoch, Offset};
 
+    use super::super::partition::RequiredAcks;
     use super::*;
+
+    const CLIENT: AppendOrigin = AppendOrigin::Client(RequiredAcks::AtMostLeader);
     use crate::partitions::test_support::{create_log, led_by_the_first_of, open_store};
 
     fn leading(store: &ottla_store::Store) -> Arc<Partition> {
@@ -166,15 +175,15 @@ mod tests {
         // Nobody gives one back.
         let taken = openings.places.acquire_many(openings.places.available_permits() as u32).await.unwrap();
         for codec in [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
-            openings.check(&partition, &batch(codec, &[7; 10_000]), false).await.unwrap();
+            openings.check(&partition, &batch(codec, &[7; 10_000]), CLIENT).await.unwrap();
         }
         let large = batch(Codec::Zstd, &[7; 8 << 20]);
         assert!(large.len() < AT_ONCE_BYTES, "what it becomes is what is large");
-        let waiting = openings.check(&partition, &large, false);
+        let waiting = openings.check(&partition, &large, CLIENT);
         let waited = tokio::time::timeout(Duration::from_millis(50), waiting).await;
         assert!(waited.is_err(), "it was opened without a place");
         drop(taken);
-        openings.check(&partition, &large, false).await.unwrap();
+        openings.check(&partition, &large, CLIENT).await.unwrap();
         assert_eq!(openings.memory.available_permits(), DECODER_BYTES_MAX.div_ceil(PIECE_BYTES));
     }
 
@@ -205,7 +214,7 @@ mod tests {
         let store = open_store(dir.path(), ottla_types::BrokerId(1));
         let (partition, openings) = (leading(&store), Openings::new(Tasks::default()));
         let bomb = batch(Codec::Zstd, &vec![0; 33 << 20]);
-        let error = openings.check(&partition, &bomb, false).await.unwrap_err();
+        let error = openings.check(&partition, &bomb, CLIENT).await.unwrap_err();
         let is_too_large =
             matches!(&error, ProduceError::Log(AppendError::Batch(BatchError::TooLarge { .. })));
         assert!(is_too_large, "{error}");

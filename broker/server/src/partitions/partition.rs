@@ -1,7 +1,8 @@
 //! One replica that this broker holds: its log, what it knows of the others, and who waits for it.
 //!
-//! [`Replica`] decides, and this carries out. Locks, in the order in which they are taken: `gate`, `cut`, the log's commit
-//! lock, `replica`, the log's state. Durable hooks run under the commit lock, so nothing here syncs with `replica` held.
+//! [`Replica`] decides, and this carries out. Locks, in the order in which they are taken: `gate`, `cut`, the
+//! log's commit lock, `replica`, the log's state. Durable hooks run under the commit lock, so nothing here
+//! syncs with `replica` held.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -19,8 +20,8 @@ use parking_lot::{Mutex, RwLock};
 use tokio::time::{Instant, timeout_at};
 use tracing::{error, info};
 
+use super::purgatory::{Crowds, Purgatory, Woken};
 use super::ready::{PartitionKey, ReadyList};
-use super::waiters::{Crowds, Waiters, Woken};
 use crate::clock::{monotonic_ms, now_ms};
 
 /// One replica that this broker holds.
@@ -29,7 +30,7 @@ pub struct Partition {
     /// Its log.
     pub log: Arc<PartitionLog>,
     /// Who waits for its high watermark.
-    pub waiters: Arc<Waiters>,
+    pub purgatory: Arc<Purgatory>,
     key: PartitionKey,
     /// Held for reading by whoever writes to the log in a role, so that the role can't change in between.
     gate: RwLock<()>,
@@ -46,28 +47,81 @@ pub struct Partition {
     is_gone: AtomicBool,
 }
 
-/// In which of its roles a replica is held to the broker's replication rates, by the topic's settings.
+/// Whether replication throttling holds for a replica in each of its roles, by its topic's settings.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Throttled {
-    /// What it gives followers as the leader.
+    /// As the leader: what its followers fetch.
     pub leader: bool,
-    /// What it fetches as a follower.
+    /// As a follower: what it fetches.
     pub follower: bool,
 }
 
-/// What one partition shows to those who only look.
+/// A replica's offsets at one moment: what consumers and followers are told of its log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogOffsetSnapshot {
+    /// The first offset that the log still has.
+    pub log_start: Offset,
+    /// The offset up to which records are acknowledged. On a follower it may lie beyond the log end.
+    pub high_watermark: Offset,
+    /// How far consumers may read here: the high watermark, never past the log end.
+    pub read_limit: Offset,
+    /// The offset after the last record, synced or not.
+    pub log_end: Offset,
+}
+
+impl LogOffsetSnapshot {
+    fn new(replica: &Replica, log: LogFacts) -> Self {
+        Self {
+            log_start: log.start,
+            high_watermark: replica.high_watermark(),
+            read_limit: replica.read_limit(log),
+            log_end: log.end,
+        }
+    }
+}
+
+/// The role of a replica, and its offsets in it.
+#[derive(Debug, Clone, Copy)]
 pub struct Standing {
     /// The role.
     pub role: RoleKind,
     /// The epoch that it is in.
     pub leader_epoch: LeaderEpoch,
-    /// How far consumers may read.
-    pub read_limit: Offset,
-    /// The high watermark.
-    pub high_watermark: Offset,
     /// Whether the high watermark may be told as the newest offset.
     pub is_current: bool,
+    /// Its offsets.
+    pub offsets: LogOffsetSnapshot,
+}
+
+impl Standing {
+    /// Whether a consumer that waits would be told something new. The log's start and end don't matter to it.
+    pub fn is_news_since(&self, before: &Self) -> bool {
+        let told = |one: &Self| {
+            let LogOffsetSnapshot { high_watermark, read_limit, .. } = one.offsets;
+            (one.role, one.leader_epoch, one.is_current, high_watermark, read_limit)
+        };
+        told(self) != told(before)
+    }
+}
+
+/// Who appends records to the log of a leader. A follower appends its leader's records by
+/// [`Partition::on_answer`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AppendOrigin {
+    /// A producer, in whatever epoch this broker leads.
+    Client(RequiredAcks),
+    /// A coordinator that keeps its state in this partition, for all replicas in sync. What it decided as the
+    /// leader of one epoch is void in another.
+    Coordinator(LeaderEpoch),
+}
+
+/// Who must have the records before a producer hears of a success.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RequiredAcks {
+    /// Nobody, or the leader: `acks=0` and `acks=1`.
+    AtMostLeader,
+    /// All replicas in sync, of which there must be `min.insync.replicas`: `acks=all`.
+    All,
 }
 
 /// Why records weren't appended.
@@ -78,9 +132,9 @@ pub enum ProduceError {
     Refused(AppendRefusal),
     /// What is damaged may hold what the producer wrote before, so that a repeated batch isn't known.
     #[error(
-        "records that the producer may have written last are damaged, and being mended: nothing was appended"
+        "records that the producer may have written last are damaged, and being repaired: nothing was appended"
     )]
-    Mending,
+    UnderRepair,
     /// They were appended before, too long ago to say where.
     #[error("these records were appended before offset {}", .last.0 + 1)]
     AppendedBefore {
@@ -119,8 +173,8 @@ pub enum Followed {
 }
 
 impl Partition {
-    /// Takes over a log, of which this high watermark was saved, and listens for what becomes durable. Where it leads,
-    /// members may lag for `lag_max`.
+    /// Takes over a log, of which this high watermark was saved, and listens for what becomes durable. Where
+    /// it leads, members may lag for `lag_max`.
     pub fn new(
         me: BrokerId,
         log: Arc<PartitionLog>,
@@ -134,7 +188,7 @@ impl Partition {
         let partition = Arc::new(Self {
             key: (log.topic_id(), log.partition()),
             log: Arc::clone(&log),
-            waiters: Arc::new(Waiters::new(crowds)),
+            purgatory: Arc::new(Purgatory::new(crowds)),
             gate: RwLock::default(),
             replica: Mutex::new(replica),
             cut: Mutex::default(),
@@ -158,17 +212,21 @@ impl Partition {
         self.key
     }
 
-    /// The role and what consumers may know.
+    /// The role, and the offsets in it.
     pub fn standing(&self) -> Standing {
-        let facts = facts(&self.log);
         let replica = self.replica.lock();
         Standing {
             role: replica.role(),
             leader_epoch: replica.leader_epoch(),
-            read_limit: replica.read_limit(facts),
-            high_watermark: replica.high_watermark(),
             is_current: replica.is_high_watermark_current(),
+            offsets: LogOffsetSnapshot::new(&replica, facts(&self.log)),
         }
+    }
+
+    /// The offsets, all of one moment.
+    pub fn offsets(&self) -> LogOffsetSnapshot {
+        let replica = self.replica.lock();
+        LogOffsetSnapshot::new(&replica, facts(&self.log))
     }
 
     /// How far records are acknowledged and shown.
@@ -194,7 +252,7 @@ impl Partition {
         replica.role() == RoleKind::Leader && replica.leader_epoch() == epoch
     }
 
-    /// What the topic's settings hold to the broker's rates.
+    /// Takes over from the topic's settings whether this replica is throttled.
     pub fn set_throttled(&self, throttled: Throttled) {
         *self.throttled.lock() = throttled;
     }
@@ -235,43 +293,51 @@ impl Partition {
         self.carry_out(change);
     }
 
-    /// Checks a client's batch that is to be appended here; compressed records are read up to `inflated_max` bytes.
+    /// Checks a batch that is to be appended here; compressed records are read up to `inflated_max` bytes.
     ///
     /// # Errors
     /// It can't be appended then.
     pub fn check(
         &self,
         records: &Bytes,
-        needs_all: bool,
+        origin: AppendOrigin,
         inflated_max: usize,
     ) -> Result<Checked, ProduceError> {
         // Who couldn't append it needn't look at it.
-        self.check_append(needs_all)?;
+        self.check_append(origin)?;
         let checked = self.log.check(records, now_ms(), inflated_max)?;
         check_fits_segment(records, &self.log.config()).map_err(AppendError::from)?;
         Ok(checked)
     }
 
-    fn check_append(&self, needs_all: bool) -> Result<LeaderEpoch, ProduceError> {
-        self.replica.lock().check_append(needs_all).map_err(ProduceError::Refused)
+    /// The epoch in which this leads and may append.
+    fn check_append(&self, origin: AppendOrigin) -> Result<LeaderEpoch, ProduceError> {
+        let needs_all = origin != AppendOrigin::Client(RequiredAcks::AtMostLeader);
+        let epoch = self.replica.lock().check_append(needs_all).map_err(ProduceError::Refused)?;
+        match origin {
+            AppendOrigin::Coordinator(decided_in) if decided_in != epoch => {
+                Err(ProduceError::Refused(AppendRefusal::NotLeader))
+            }
+            AppendOrigin::Coordinator(_) | AppendOrigin::Client(_) => Ok(epoch),
+        }
     }
 
-    /// Appends a client's batch as the leader. Returns the epoch in which it was.
+    /// Appends a batch as the leader. Returns the epoch in which it was.
     ///
     /// # Errors
     /// Nothing is appended then.
     pub fn append(
         &self,
         checked: &Checked,
-        needs_all: bool,
+        origin: AppendOrigin,
     ) -> Result<(Appended, LeaderEpoch), ProduceError> {
         // Before the gate, which may be closed for a moment while a follower's log is cut.
-        self.check_append(needs_all)?;
+        self.check_append(origin)?;
         let _gate = self.gate.read();
-        let epoch = self.check_append(needs_all)?;
+        let epoch = self.check_append(origin)?;
         // Without another replica there is nothing to wait for.
         if self.has_peers() && self.log.hides_producer_of(checked.records()) {
-            return Err(ProduceError::Mending);
+            return Err(ProduceError::UnderRepair);
         }
         let appended = self.log.append_checked(checked, epoch).map_err(|error| match error {
             AppendError::Sequence(SequenceError::AppendedBefore { below, .. }) => {
@@ -294,12 +360,12 @@ impl Partition {
         self.replica.lock().committed(offset, epoch)
     }
 
-    /// Waits until the record at `offset`, appended in `epoch`, may be acknowledged or nobody will know; at the deadline
-    /// what it is then.
+    /// Waits until the record at `offset`, appended in `epoch`, may be acknowledged or nobody will know; at
+    /// the deadline what it is then.
     pub async fn wait_committed(&self, offset: Offset, epoch: LeaderEpoch, deadline: Instant) -> Committed {
         let woken = Arc::new(Woken::default());
         loop {
-            let place = self.waiters.enter(offset, &woken, 0);
+            let place = self.purgatory.enter(offset, &woken, 0);
             let committed = self.committed(offset, epoch);
             if matches!(committed, Committed::Yes | Committed::Unknown) {
                 return committed;
@@ -317,8 +383,12 @@ impl Partition {
     /// Why it gets none.
     pub fn on_fetch(&self, fetch: &FollowerFetch) -> Result<FetchVerdict, FetchRefusal> {
         let (verdict, change) = {
-            let end_offset_for = |epoch| self.log.end_offset_for_epoch(epoch);
-            self.replica.lock().on_fetch(fetch, facts(&self.log), end_offset_for, monotonic_ms())?
+            self.replica.lock().on_fetch(
+                fetch,
+                facts(&self.log),
+                |epoch| self.log.end_offset_for_epoch(epoch),
+                monotonic_ms(),
+            )?
         };
         self.carry_out(change);
         Ok(verdict)
@@ -401,12 +471,11 @@ impl Partition {
     }
 
     fn step(&self, answer: &FetchAnswer) -> FollowerStep {
-        let end_offset_for = |epoch| self.log.end_offset_for_epoch(epoch);
-        self.replica.lock().on_answer(answer, facts(&self.log), end_offset_for)
+        self.replica.lock().on_answer(answer, facts(&self.log), |epoch| self.log.end_offset_for_epoch(epoch))
     }
 
-    /// Deletes what the topic's settings don't retain, and nothing that isn't acknowledged, as far as it is known how old it
-    /// is. Blocks on the disk. Returns the number of segments deleted.
+    /// Deletes what the topic's settings don't retain, and nothing that isn't acknowledged, as far as it is
+    /// known how old it is. Blocks on the disk. Returns the number of segments deleted.
     pub fn enforce_retention(&self, now_ms: i64) -> usize {
         let deleted = self.log.enforce_retention(now_ms, self.retention_limit());
         if deleted > 0 {
@@ -472,7 +541,7 @@ impl Partition {
         if let Some(stream) = self.stream.lock().take() {
             stream.push(self.key);
         }
-        self.waiters.wake_all();
+        self.purgatory.wake_all();
         self.tell_watchers();
     }
 
@@ -487,10 +556,10 @@ impl Partition {
 
     fn carry_out(&self, change: Change) {
         if change.role {
-            self.waiters.wake_all();
+            self.purgatory.wake_all();
         }
         if change.high_watermark {
-            self.waiters.advance(self.high_watermark());
+            self.purgatory.advance(self.high_watermark());
         }
         if change.role || change.high_watermark {
             self.tell_watchers();
@@ -509,8 +578,8 @@ impl Partition {
     }
 }
 
-/// What the log is now. Read one after the other while others write, so it is made to fit: only the log of a leader
-/// matters in between, and that one only grows.
+/// What the log is now. Read one after the other while others write, so it is made to fit: only the log of a
+/// leader matters in between, and that one only grows.
 fn facts(log: &PartitionLog) -> LogFacts {
     let (start, synced, end) = (log.log_start_offset(), log.durable_end_offset(), log.end_offset());
     let synced = synced.min(end);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ottla_core::partition::{Assignment, Committed, FetchVerdict, FollowerFetch};
+use ottla_core::partition::{AppendRefusal, Assignment, Committed, FetchVerdict, FollowerFetch};
 use ottla_log::BatchBuilder;
 use ottla_store::{Appended, LogConfig};
 use ottla_types::{
@@ -13,7 +13,7 @@ use ottla_types::{
 };
 
 use super::test_support::{INDEX, TOPIC, create_log, led_by_the_first_of, open_store};
-use super::{Partition, ProduceError, ReadyList};
+use super::{AppendOrigin, Partition, ProduceError, ReadyList, RequiredAcks};
 
 const LAG_MAX: Duration = Duration::from_secs(3);
 
@@ -26,12 +26,21 @@ fn batch(sequence: i32) -> Bytes {
 fn append(
     partition: &Partition,
     records: &Bytes,
-    needs_all: bool,
+    acks: RequiredAcks,
 ) -> Result<(Appended, LeaderEpoch), ProduceError> {
-    partition.append(&partition.check(records, needs_all, usize::MAX)?, needs_all)
+    append_from(partition, records, AppendOrigin::Client(acks))
 }
 
-/// The leader is sent the second of a producer's batches again, which was damaged, and the snapshot of producers is lost.
+fn append_from(
+    partition: &Partition,
+    records: &Bytes,
+    origin: AppendOrigin,
+) -> Result<(Appended, LeaderEpoch), ProduceError> {
+    partition.append(&partition.check(records, origin, usize::MAX)?, origin)
+}
+
+/// The leader is sent the second of a producer's batches again, which was damaged, and the snapshot of
+/// producers is lost.
 fn sent_again_to_one_of(replicas: i32) -> Result<(), ProduceError> {
     let dir = tempfile::tempdir().unwrap();
     let store = open_store(dir.path(), BrokerId(1));
@@ -52,13 +61,13 @@ fn sent_again_to_one_of(replicas: i32) -> Result<(), ProduceError> {
     assert_eq!(log.damage(), [Offset(1)..Offset(2)]);
     let partition = Partition::new(BrokerId(1), log, Offset(2), LAG_MAX, Arc::default(), Arc::default());
     partition.on_image(led_by_the_first_of(replicas), |_| Arc::<ReadyList>::default());
-    append(&partition, &batch(1), false).map(drop)
+    append(&partition, &batch(1), RequiredAcks::AtMostLeader).map(drop)
 }
 
 #[test]
-fn what_may_be_a_repetition_waits_until_a_peer_has_mended_the_log() {
-    assert!(matches!(sent_again_to_one_of(3), Err(ProduceError::Mending)));
-    // Nobody could mend it.
+fn what_may_be_a_repetition_waits_until_a_peer_has_repaired_the_log() {
+    assert!(matches!(sent_again_to_one_of(3), Err(ProduceError::UnderRepair)));
+    // Nobody could repair it.
     sent_again_to_one_of(1).unwrap();
 }
 
@@ -71,10 +80,10 @@ fn what_was_appended_long_ago_is_no_success_before_it_is_acknowledged() {
         Partition::new(BrokerId(1), create_log(&store), Offset(0), LAG_MAX, Arc::default(), Arc::default());
     partition.on_image(led_by_the_first_of(2), |_| Arc::<ReadyList>::default());
     for sequence in 0..7 {
-        append(&partition, &batch(sequence), true).unwrap();
+        append(&partition, &batch(sequence), RequiredAcks::All).unwrap();
     }
     store.commit_now().unwrap();
-    let again = append(&partition, &batch(0), true);
+    let again = append(&partition, &batch(0), RequiredAcks::All);
     let Err(ProduceError::AppendedBefore { last, epoch }) = again else { panic!("{again:?}") };
     assert_eq!((last, epoch), (Offset(1), LeaderEpoch(4)));
     assert_eq!(partition.committed(last, epoch), Committed::Waiting, "the follower hasn't got it");
@@ -83,7 +92,25 @@ fn what_was_appended_long_ago_is_no_success_before_it_is_acknowledged() {
     assert_eq!(partition.committed(last, epoch), Committed::Yes);
 }
 
-/// Its records are as old as can be; what no follower has yet is not deleted, and no producer hears of a success.
+#[test]
+fn what_a_coordinator_decided_is_void_in_another_epoch() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open_store(dir.path(), BrokerId(1));
+    let log = create_log(&store);
+    let partition =
+        Partition::new(BrokerId(1), Arc::clone(&log), Offset(0), LAG_MAX, Arc::default(), Arc::default());
+    partition.on_image(led_by_the_first_of(1), |_| Arc::<ReadyList>::default());
+    let of_epoch = |epoch| append_from(&partition, &batch(0), AppendOrigin::Coordinator(LeaderEpoch(epoch)));
+    for other in [3, 5] {
+        assert!(matches!(of_epoch(other), Err(ProduceError::Refused(AppendRefusal::NotLeader))));
+    }
+    assert_eq!(partition.offsets().log_end, Offset(0), "nothing is appended");
+    of_epoch(4).unwrap();
+    assert_eq!(partition.offsets().log_end, Offset(1));
+}
+
+/// Its records are as old as can be; what no follower has yet is not deleted, and no producer hears of a
+/// success.
 #[test]
 fn retention_deletes_only_what_is_acknowledged() {
     let dir = tempfile::tempdir().unwrap();
@@ -97,7 +124,7 @@ fn retention_deletes_only_what_is_acknowledged() {
         BatchBuilder::new(Offset(0), LeaderEpoch(-1)).record(1_000, None, Some(value)).build().into()
     };
     for value in [b"a", b"b", b"c", b"d"] {
-        append(&partition, &old(value), true).unwrap();
+        append(&partition, &old(value), RequiredAcks::All).unwrap();
     }
     store.commit_now().unwrap();
     let fetch = |offset| FollowerFetch {
@@ -115,7 +142,7 @@ fn retention_deletes_only_what_is_acknowledged() {
     partition.on_fetch(&fetch(0)).unwrap();
     partition.on_fetch(&fetch(2)).unwrap();
     assert_eq!(partition.enforce_retention(now_ms), 2);
-    assert_eq!((log.log_start_offset(), partition.high_watermark()), (Offset(2), Offset(2)));
+    assert_eq!((partition.offsets().log_start, partition.high_watermark()), (Offset(2), Offset(2)));
     assert_eq!((committed(1), committed(2)), (Committed::Yes, Committed::Waiting));
     // The follower goes on where it is.
     assert_eq!(partition.on_fetch(&fetch(2)), Ok(FetchVerdict::Read));

@@ -1,4 +1,5 @@
-//! After a rebuild of the metadata quorum from a copy that lacks a move, no broker gives up the only records that there are.
+//! After a rebuild of the metadata quorum from a copy that lacks a move, no broker gives up the only records
+//! that there are.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,13 +22,13 @@ const FIRST: BrokerId = BrokerId(1);
 const SECOND: BrokerId = BrokerId(2);
 
 /// A broker's data folder, and how its partitions were opened last.
-struct Broker {
+struct TestBroker {
     id: BrokerId,
     dir: TempDir,
     open: Option<(Arc<Store>, Partitions)>,
 }
 
-impl Broker {
+impl TestBroker {
     fn new(id: BrokerId) -> Self {
         let mut broker = Self { id, dir: tempfile::tempdir().unwrap(), open: None };
         broker.start();
@@ -83,7 +84,7 @@ impl Broker {
 }
 
 /// The metadata of both brokers and of one partition on the first one.
-fn on_the_first(brokers: [&Broker; 2]) -> MetadataImage {
+fn on_the_first(brokers: [&TestBroker; 2]) -> MetadataImage {
     let mut image = MetadataImage::new(CLUSTER);
     for (epoch, broker) in (1..).zip(brokers) {
         image = with_live_broker(&image, broker.id, epoch, broker.directory());
@@ -110,10 +111,11 @@ fn create(image: &MetadataImage, name: &str, id: TopicId) -> MetadataImage {
     after(image, &Command::CreateTopics(create))
 }
 
-/// The metadata with another state of the partition: replicas, of which those in sync, the first of them leading.
+/// The metadata with another state of the partition: replicas, of which those in sync, the first of them
+/// leading.
 fn with(
     image: &MetadataImage,
-    brokers: [&Broker; 2],
+    brokers: [&TestBroker; 2],
     replicas: &[BrokerId],
     isr: &[BrokerId],
 ) -> MetadataImage {
@@ -140,8 +142,8 @@ fn rebuilt(image: &MetadataImage) -> MetadataImage {
 }
 
 /// The partition moved from the first broker to the second. Returns the metadata before that, and after it.
-fn moved() -> (Broker, Broker, MetadataImage, MetadataImage) {
-    let (first, second) = (Broker::new(FIRST), Broker::new(SECOND));
+fn moved() -> (TestBroker, TestBroker, MetadataImage, MetadataImage) {
+    let (first, second) = (TestBroker::new(FIRST), TestBroker::new(SECOND));
     let before = on_the_first([&first, &second]);
     first.partitions().apply(None, &before);
     assert_eq!(first.records(), Some(0));
@@ -216,7 +218,7 @@ fn moves_since_the_rebuild_and_without_one_leave_nothing_behind() {
     second.partitions().apply(Some(&rebuilt), &gone);
     assert!(!second.has_folder() && !second.put_aside());
     // And topics that are created since begin empty.
-    let (mut first, second) = (Broker::new(FIRST), Broker::new(SECOND));
+    let (mut first, second) = (TestBroker::new(FIRST), TestBroker::new(SECOND));
     let image = on_the_first([&first, &second]).carried_on(MetadataVersion(5_000), FIRST);
     let image = create(&image, "new", TopicId([3; 16]));
     first.start_with(&image);

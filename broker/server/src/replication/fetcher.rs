@@ -29,7 +29,7 @@ use super::peers::replica_client_id;
 use crate::broker::Broker;
 use crate::net::RateLimit;
 use crate::partitions::{Followed, Opened, Partition, PartitionKey, ReadyList};
-use crate::throttle::Held;
+use crate::throttle::HeldBack;
 
 /// The pause after a connection that failed, at first and at most.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
@@ -101,7 +101,7 @@ struct Stream {
     /// What is to be asked for again, and when.
     again: Vec<PartitionKey>,
     again_at: Instant,
-    held: Held,
+    held: HeldBack,
 }
 
 impl Fetcher {
@@ -178,7 +178,7 @@ impl Fetcher {
             in_flight: VecDeque::new(),
             again: Vec::new(),
             again_at: Instant::now(),
-            held: Held::default(),
+            held: HeldBack::default(),
         };
         Ok((stream, leader_epoch))
     }
@@ -366,7 +366,7 @@ impl Fetcher {
         }
     }
 
-    /// Whether this replica has to catch up and is held to a rate.
+    /// Whether this replica isn't in sync and is throttled.
     fn is_throttled(&self, partition: &Partition) -> bool {
         partition.throttled().follower && !partition.is_in_sync(self.broker.config.node_id)
     }

@@ -82,13 +82,16 @@ async fn submit(broker: &Broker, epoch: BrokerEpoch, batch: &[(Arc<Partition>, I
 }
 
 fn wanted((topic, partition): PartitionKey, proposal: &IsrProposal) -> AlterPartition {
-    let member = |(broker, broker_epoch): &(_, _)| IsrMember { broker: *broker, broker_epoch: *broker_epoch };
     AlterPartition {
         topic,
         partition,
         leader_epoch: proposal.leader_epoch,
         partition_epoch: proposal.partition_epoch,
-        isr: proposal.isr.iter().map(member).collect(),
+        isr: proposal
+            .isr
+            .iter()
+            .map(|(broker, broker_epoch)| IsrMember { broker: *broker, broker_epoch: *broker_epoch })
+            .collect(),
     }
 }
 
@@ -108,7 +111,8 @@ fn settle<T>(
             info!(partition = %name, ?isr, "replicas in sync");
             true
         }
-        // The state is a newer one, which this broker's image brings; until then what was proposed may be true.
+        // The state is a newer one, which this broker's image brings; until then what was proposed may be
+        // true.
         Err(
             AlterPartitionError::InvalidUpdateVersion
             | AlterPartitionError::FencedLeaderEpoch

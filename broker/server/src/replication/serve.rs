@@ -15,12 +15,12 @@ use ottla_wire::{EncodeError, ErrorCode, Records};
 use tokio::time::{Instant, timeout_at};
 
 use crate::broker::Broker;
-use crate::fetch::{Ask, ReplicaSession, Told, random_session_id};
+use crate::fetch::{Ask, ReplicaFetchData, ReplicaSession, random_session_id};
 use crate::net::{Outcome, Response};
 use crate::request::{Call, CallError, Replier, replica_fetch_error};
 
-/// The first version in which a follower says its broker epoch, its disk, and the high watermark that it knows. Brokers
-/// of one cluster need no older one.
+/// The first version in which a follower says its broker epoch, its disk, and the high watermark that it
+/// knows. Brokers of one cluster need no older one.
 const VERSION_MIN: i16 = 18;
 /// A longer wait than this is answered early.
 const WAIT_MAX: Duration = Duration::from_secs(60);
@@ -36,22 +36,21 @@ pub fn is_replica_fetch(request: &FetchRequest<'_>) -> bool {
 /// When the answer can't be encoded.
 pub fn begin(call: &Call, request: &FetchRequest<'_>) -> Result<Outcome, CallError> {
     let (replier, broker) = (call.replier, &call.broker);
-    let refuse = |error: ErrorCode| {
-        let response = FetchResponse { error_code: error.code(), ..Default::default() };
-        Ok(Outcome::Respond(replier.encode::<Fetch>(&response, Vec::new())?))
-    };
     let session = match session(call, request) {
         Ok(session) => session,
-        Err(error) => return refuse(error),
+        Err(error) => {
+            let response = FetchResponse { error_code: error.code(), ..Default::default() };
+            return Ok(Outcome::Respond(replier.encode::<Fetch>(&response, Vec::new())?));
+        }
     };
-    let size = |number: i32| usize::try_from(number).unwrap_or(0);
+    let max_bytes = usize::try_from(request.max_bytes).unwrap_or(0);
     let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)).min(WAIT_MAX);
-    let waiting = Waiting {
+    let waiting = DelayedReplicaFetch {
         broker: Arc::clone(broker),
         replier,
         session,
         epoch: request.session_epoch,
-        max_bytes: size(request.max_bytes).min(broker.config.fetch.response_bytes_max),
+        max_bytes: max_bytes.min(broker.config.fetch.response_bytes_max),
         deadline: Instant::now() + wait,
     };
     match waiting.take() {
@@ -114,7 +113,7 @@ fn ask((topic_id, asked): (TopicId, &FetchPartition), broker: BrokerId, broker_e
 }
 
 /// All that is known of a fetch while it waits.
-struct Waiting {
+struct DelayedReplicaFetch {
     broker: Arc<Broker>,
     replier: Replier,
     session: Arc<ReplicaSession>,
@@ -123,9 +122,10 @@ struct Waiting {
     deadline: Instant,
 }
 
-impl Waiting {
-    /// Waits until there is something to tell, the time is over, or the follower goes on with another request.
-    async fn wait(&self) -> Vec<Told> {
+impl DelayedReplicaFetch {
+    /// Waits until there is something to tell, the time is over, or the follower goes on with another
+    /// request.
+    async fn wait(&self) -> Vec<ReplicaFetchData> {
         loop {
             let until = self.session.held_until().map_or(self.deadline, |held| held.min(self.deadline));
             let is_over =
@@ -142,11 +142,11 @@ impl Waiting {
         }
     }
 
-    fn take(&self) -> Option<Vec<Told>> {
+    fn take(&self) -> Option<Vec<ReplicaFetchData>> {
         self.session.take(self.epoch, self.max_bytes, &self.broker.throttles.leader)
     }
 
-    fn answer(&self, told: Vec<Told>) -> Result<Response, EncodeError> {
+    fn answer(&self, told: Vec<ReplicaFetchData>) -> Result<Response, EncodeError> {
         let mut slices = Vec::new();
         let mut places: HashMap<TopicId, usize> = HashMap::new();
         let mut responses: Vec<FetchableTopicResponse<'_>> = Vec::new();
@@ -166,7 +166,10 @@ impl Waiting {
     }
 }
 
-fn partition_data(told: Told, slices: &mut Vec<ottla_store::ReadSlice>) -> PartitionData<'static> {
+fn partition_data(
+    told: ReplicaFetchData,
+    slices: &mut Vec<ottla_store::ReadSlice>,
+) -> PartitionData<'static> {
     let records = match told.slice {
         None => Records::Bytes(Cow::Borrowed(&[])),
         Some(slice) => {

@@ -13,7 +13,7 @@ use tracing::info;
 
 use crate::broker::Broker;
 use crate::partitions::Opened;
-use crate::replication::{follow_leaders, keep_in_sync, mend, propose, scrub};
+use crate::replication::{follow_leaders, keep_in_sync, propose, repair, scrub};
 
 /// How often high watermarks are saved.
 const SAVE_INTERVAL: Duration = Duration::from_secs(5);
@@ -36,7 +36,7 @@ impl Background<'_> {
         self.on(threads, "wake those who wait", async move { crowds.wake().await });
         self.on(threads, "propose changes of the ISR", propose(broker()));
         self.on(threads, "look for lagging followers", keep_in_sync(broker()));
-        self.on(threads, "mend damage", mend(broker()));
+        self.on(threads, "repair damage", repair(broker()));
         self.on(threads, "look for damage", scrub(broker(), store()));
         self.on(threads, "save high watermarks", save_high_watermarks(broker()));
         self.on(threads, "keep house", keep_house(broker(), store(), stopping));
@@ -103,8 +103,13 @@ async fn save_high_watermarks(broker: Arc<Broker>) {
     loop {
         timer.tick().await;
         let partitions = Arc::clone(&broker.partitions);
-        let save = move || partitions.save_high_watermarks();
-        if broker.quorum.tasks().spawn_blocking("write high watermarks", save).await.is_err() {
+        if broker
+            .quorum
+            .tasks()
+            .spawn_blocking("write high watermarks", move || partitions.save_high_watermarks())
+            .await
+            .is_err()
+        {
             return;
         }
     }
@@ -120,12 +125,16 @@ async fn keep_house(broker: Arc<Broker>, store: Arc<Store>, mut stopping: watch:
             _ = stopping.wait_for(|stopping| *stopping) => return,
         }
         let (swept, store) = (Arc::clone(&broker), Arc::clone(&store));
-        let sweep = move || {
-            let now_ms = crate::clock::now_ms();
-            store.forget_silent_producers(now_ms);
-            swept.partitions.enforce_retention(now_ms)
-        };
-        match broker.quorum.tasks().spawn_blocking("delete old segments", sweep).await {
+        match broker
+            .quorum
+            .tasks()
+            .spawn_blocking("delete old segments", move || {
+                let now_ms = crate::clock::now_ms();
+                store.forget_silent_producers(now_ms);
+                swept.partitions.enforce_retention(now_ms)
+            })
+            .await
+        {
             Ok(0) => {}
             Ok(deleted) => info!(segments = deleted, "old segments deleted"),
             Err(_) => return,

@@ -225,12 +225,14 @@ impl Running {
             self.control.abort();
         }
         let (store, partitions) = (self.store, Arc::clone(&self.broker.partitions));
-        let close = move || {
-            partitions.save_high_watermarks();
-            store.close()
-        };
         let tasks = self.broker.quorum.tasks();
-        tasks.spawn_blocking("close the store", close).await.expect("closing the store does not panic")?;
+        tasks
+            .spawn_blocking("close the store", move || {
+                partitions.save_high_watermarks();
+                store.close()
+            })
+            .await
+            .expect("closing the store does not panic")?;
         info!("stopped");
         Ok(())
     }
@@ -293,24 +295,14 @@ fn quorum_config(
     sockets: &Sockets,
     control: &HostPort,
 ) -> Result<QuorumConfig, RunError> {
-    let myself = || Voters::Static(vec![Voter { id: config.node_id, address: control.to_string() }]);
     let is_only_me =
         config.roles.controller && config.bootstrap_servers.iter().all(|server| server == control);
     let voters = match &config.voters[..] {
-        [] if is_only_me => myself(),
+        [] if is_only_me => Voters::Static(vec![Voter { id: config.node_id, address: control.to_string() }]),
         [] => Voters::Bootstrap(config.bootstrap_servers.iter().map(HostPort::to_string).collect()),
         voters => Voters::Static(
             voters.iter().map(|v| Voter { id: v.id.into(), address: v.address.to_string() }).collect(),
         ),
-    };
-    let endpoint = |(listener, bound): &(Listener, BoundListener)| {
-        let address = resolved(&listener.advertised, bound.port());
-        Endpoint {
-            name: listener.name.clone(),
-            host: address.host,
-            port: address.port,
-            security_protocol: SecurityProtocol::Plaintext,
-        }
     };
     let known = ottla_store::read_meta(&config.data_dir)?.map(|meta| meta.cluster_id);
     let set = |name: &str| config.topics.defaults.get(name).map(|(_, value)| value);
@@ -324,7 +316,19 @@ fn quorum_config(
         control_address: control.to_string(),
         registration: Some(Registration {
             incarnation,
-            listeners: sockets.clients.iter().map(endpoint).collect(),
+            listeners: sockets
+                .clients
+                .iter()
+                .map(|(listener, bound)| {
+                    let address = resolved(&listener.advertised, bound.port());
+                    Endpoint {
+                        name: listener.name.clone(),
+                        host: address.host,
+                        port: address.port,
+                        security_protocol: SecurityProtocol::Plaintext,
+                    }
+                })
+                .collect(),
             rack: config.rack.clone(),
             clean_shutdown: ottla_store::closed_cleanly(&config.data_dir),
             min_insync_replicas: set("min.insync.replicas").and_then(|value| value.parse().ok()),

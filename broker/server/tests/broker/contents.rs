@@ -1,4 +1,5 @@
-//! What lies inside of batches: which records are refused and how that is told, and which offset a time leads to.
+//! What lies inside of batches: which records are refused and how that is told, and which offset a time leads
+//! to.
 
 use ottla_log::{BatchBuilder, Codec, compress};
 use ottla_types::{LeaderEpoch, Offset};

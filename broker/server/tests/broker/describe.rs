@@ -1,4 +1,5 @@
-//! What administrators and operators ask: configurations, the cluster, partitions page by page, health, metrics.
+//! What administrators and operators ask: configurations, the cluster, partitions page by page, health,
+//! metrics.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -113,8 +113,8 @@ async fn a_long_poll_waits_for_as_many_bytes_as_it_says() {
     broker.stop().await;
 }
 
-/// Fetches with a wait that outlasts the test and a minimum that is never there; how many batches came of each
-/// partition.
+/// Fetches with a wait that outlasts the test and a minimum that is never there; how many batches came of
+/// each partition.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_long_poll_that_is_woken_for_one_partition_looks_at_no_other() {
     const PARTITIONS: i32 = 100;
@@ -148,13 +148,15 @@ async fn a_long_poll_that_is_woken_for_one_partition_looks_at_no_other() {
     let records =
         |index: usize| values(response.responses[0].partitions[index].records.bytes().unwrap()).len();
     assert_eq!((records(3), records(7), records(8)), (3, 4, 0));
-    // Once each, and for each that is woken once when it is, and perhaps once more if something comes at the same moment.
+    // Once each, and for each that is woken once when it is, and perhaps once more if something comes at the
+    // same moment.
     let most = PARTITIONS as u64 + 2 * (WOKEN + 1);
     assert!(looks() <= most, "{} looks for {WOKEN} wake-ups", looks());
     broker.stop().await;
 }
 
-/// Answers are sent in the order of their requests: what waits behind another one can't go on when it is woken.
+/// Answers are sent in the order of their requests: what waits behind another one can't go on when it is
+/// woken.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fetches_that_wait_behind_another_answer_hold_up_nobody() {
     let broker = TestBroker::start(&[]).await;
@@ -174,8 +176,8 @@ async fn fetches_that_wait_behind_another_answer_hold_up_nobody() {
     let id = TopicId(producer.topic_id("t").await);
     let partition = broker.server().partitions.get(id, PartitionIndex(0)).unwrap();
     let deadline = Instant::now() + PATIENCE;
-    while partition.waiters.count() < 60 {
-        assert!(Instant::now() < deadline, "{} wait", partition.waiters.count());
+    while partition.purgatory.count() < 60 {
+        assert!(Instant::now() < deadline, "{} wait", partition.purgatory.count());
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     // It waits for the last of its records, behind all that wait for the first one.

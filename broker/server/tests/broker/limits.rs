@@ -137,7 +137,8 @@ async fn an_idle_connection_is_closed() {
     broker.stop().await;
 }
 
-/// A connection that announces a request of `length` bytes and sends `sent` of them, the head of a produce request.
+/// A connection that announces a request of `length` bytes and sends `sent` of them, the head of a produce
+/// request.
 async fn half_sent(broker: &TestBroker, length: u32, sent: usize) -> Client {
     let mut client = broker.connect().await;
     let head = [&length.to_be_bytes()[..], &[0, 0, 0, 9, 0, 0, 0, 1, 255, 255, 0]].concat();

@@ -58,7 +58,8 @@ async fn an_answer_waits_for_a_doubt_to_end() {
     cluster.end().await;
 }
 
-/// It may ask before this broker's own stream from the leader has ended, which gets a moment to come to light.
+/// It may ask before this broker's own stream from the leader has ended, which gets a moment to come to
+/// light.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_to_an_old_connection_takes_a_moment() {
     let (cluster, leader) = TestCluster::start_with_topic().await;

@@ -37,7 +37,7 @@ async fn a_panic_in_any_part_of_the_broker_ends_it() {
         "follow the leaders",
         "propose changes of the ISR",
         "look for lagging followers",
-        "mend damage",
+        "repair damage",
         "look for damage",
         "save high watermarks",
         "keep house",

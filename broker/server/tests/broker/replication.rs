@@ -129,8 +129,8 @@ impl TestCluster {
         }
     }
 
-    /// What a consumer reads from the leader. A value that was sent again, as [`Self::produce`] does after an error that
-    /// left open whether it is there, may be there twice.
+    /// What a consumer reads from the leader. A value that was sent again, as [`Self::produce`] does after an
+    /// error that left open whether it is there, may be there twice.
     async fn values(&self, topic: &str, count: usize) -> Vec<String> {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -311,8 +311,8 @@ async fn what_was_moved_away_is_deleted_once_others_have_it() {
     cluster.end().await;
 }
 
-/// After a cut the controller has a broker register again. The streams that it has to its leaders may go on, and what it
-/// said in them was said by its former registration.
+/// After a cut the controller has a broker register again. The streams that it has to its leaders may go on,
+/// and what it said in them was said by its former registration.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_registers_again_joins_again() {
     let (cluster, leader) = TestCluster::start_with_topic().await;
@@ -333,10 +333,10 @@ async fn who_registers_again_joins_again() {
     cluster.end().await;
 }
 
-/// A bit flips in a follower's segment while it is away, and in the leader's: the scrub finds both, and each is mended from
-/// the other.
+/// A bit flips in a follower's segment while it is away, and in the leader's: the scrub finds both, and each
+/// is repaired from the other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn flipped_bits_are_mended_from_a_peer() {
+async fn flipped_bits_are_repaired_from_a_peer() {
     let mut cluster = TestCluster::start(&[]).await;
     cluster.create_topic("t", &[]).await;
     for value in ["a", "b", "c"] {
@@ -354,7 +354,7 @@ async fn flipped_bits_are_mended_from_a_peer() {
         cluster.start_again(away).await;
         let deadline = Instant::now() + PATIENCE;
         while std::fs::read(&file).unwrap() != whole {
-            assert!(Instant::now() < deadline, "it is mended");
+            assert!(Instant::now() < deadline, "it is repaired");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -362,9 +362,10 @@ async fn flipped_bits_are_mended_from_a_peer() {
     cluster.end().await;
 }
 
-/// Segments that are gone, more of them than are fetched at once, are mended piece by piece, and into segments again.
+/// Segments that are gone, more of them than are fetched at once, are repaired piece by piece, and into
+/// segments again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn lost_segments_are_mended_piece_by_piece() {
+async fn lost_segments_are_repaired_piece_by_piece() {
     const SEGMENT_BYTES: usize = 2 << 20;
     let mut cluster = TestCluster::start(&[]).await;
     cluster.create_topic("t", &[("segment.bytes", &SEGMENT_BYTES.to_string())]).await;
@@ -395,7 +396,7 @@ async fn lost_segments_are_mended_piece_by_piece() {
     cluster.start_again(away).await;
     let deadline = Instant::now() + PATIENCE;
     while content(&all()) != whole {
-        assert!(Instant::now() < deadline, "it is mended");
+        assert!(Instant::now() < deadline, "it is repaired");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     for file in all() {

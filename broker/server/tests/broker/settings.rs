@@ -1,4 +1,5 @@
-//! Apache Kafka's own settings, each with ordinary and boundary values, through start, change and description.
+//! Apache Kafka's own settings, each with ordinary and boundary values, through start, change and
+//! description.
 
 use std::collections::BTreeMap;
 

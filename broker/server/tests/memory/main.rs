@@ -44,8 +44,8 @@ fn request<A: Api>(what: &'static str, version: i16, request: &A::Request<'_>) -
     Request { what, frame: encoded.bytes.to_vec(), version, served, answer_factor: 0 }
 }
 
-/// Sends a request and returns what was allocated at the most until its answer was here, and the answer's length; none if the
-/// connection was closed instead.
+/// Sends a request and returns what was allocated at the most until its answer was here, and the answer's
+/// length; none if the connection was closed instead.
 async fn served(broker: &TestBroker, request: &Request) -> (usize, Option<usize>) {
     let mut client = broker.connect().await;
     let before = counted::begin();

@@ -1,4 +1,4 @@
-//! One file for each API: its request, its response, and the structs in them.
+//! One file for each API: its request, its response, and the structs in them; and the list of all APIs.
 //!
 //! The names are Kafka's, in Rust's spelling. Where a version lacks a field it has Kafka's default.
 
@@ -28,28 +28,46 @@ mod remove_raft_voter;
 mod shared;
 mod unregister_broker;
 
-pub use add_raft_voter::*;
-pub use alter_configs::*;
-pub use alter_partition_reassignments::*;
-pub use api_versions::*;
-pub use create_partitions::*;
-pub use create_topics::*;
-pub use delete_topics::*;
-pub use describe_cluster::*;
-pub use describe_configs::*;
-pub use describe_log_dirs::*;
-pub use describe_quorum::*;
-pub use describe_topic_partitions::*;
-pub use elect_leaders::*;
-pub use fetch::*;
-pub use find_coordinator::*;
-pub use incremental_alter_configs::*;
-pub use init_producer_id::*;
-pub use list_offsets::*;
-pub use list_partition_reassignments::*;
-pub use metadata::*;
-pub use offset_for_leader_epoch::*;
-pub use produce::*;
-pub use remove_raft_voter::*;
 pub use shared::*;
-pub use unregister_broker::*;
+
+/// Calls the macro `$then` with what is given after it and the list of all APIs that we can speak: each with the
+/// module of its messages, its name, which is its key's, and its request and response.
+#[macro_export]
+macro_rules! with_apis {
+    ($then:path $(, $($given:tt)*)?) => {
+        $then! { $($($given)*)?
+            produce: Produce(ProduceRequest<'a>, ProduceResponse<'a>);
+            fetch: Fetch(FetchRequest<'a>, FetchResponse<'a>);
+            list_offsets: ListOffsets(ListOffsetsRequest<'a>, ListOffsetsResponse<'a>);
+            metadata: Metadata(MetadataRequest<'a>, MetadataResponse<'a>);
+            find_coordinator: FindCoordinator(FindCoordinatorRequest<'a>, FindCoordinatorResponse<'a>);
+            api_versions: ApiVersions(ApiVersionsRequest<'a>, ApiVersionsResponse<'a>);
+            create_topics: CreateTopics(CreateTopicsRequest<'a>, CreateTopicsResponse<'a>);
+            delete_topics: DeleteTopics(DeleteTopicsRequest<'a>, DeleteTopicsResponse<'a>);
+            init_producer_id: InitProducerId(InitProducerIdRequest<'a>, InitProducerIdResponse);
+            offset_for_leader_epoch: OffsetForLeaderEpoch(OffsetForLeaderEpochRequest<'a>, OffsetForLeaderEpochResponse<'a>);
+            describe_configs: DescribeConfigs(DescribeConfigsRequest<'a>, DescribeConfigsResponse<'a>);
+            alter_configs: AlterConfigs(AlterConfigsRequest<'a>, AlterConfigsResponse<'a>);
+            describe_log_dirs: DescribeLogDirs(DescribeLogDirsRequest<'a>, DescribeLogDirsResponse<'a>);
+            create_partitions: CreatePartitions(CreatePartitionsRequest<'a>, CreatePartitionsResponse<'a>);
+            elect_leaders: ElectLeaders(ElectLeadersRequest<'a>, ElectLeadersResponse<'a>);
+            incremental_alter_configs: IncrementalAlterConfigs(IncrementalAlterConfigsRequest<'a>, IncrementalAlterConfigsResponse<'a>);
+            alter_partition_reassignments: AlterPartitionReassignments(AlterPartitionReassignmentsRequest<'a>, AlterPartitionReassignmentsResponse<'a>);
+            list_partition_reassignments: ListPartitionReassignments(ListPartitionReassignmentsRequest<'a>, ListPartitionReassignmentsResponse<'a>);
+            describe_quorum: DescribeQuorum(DescribeQuorumRequest<'a>, DescribeQuorumResponse<'a>);
+            describe_cluster: DescribeCluster(DescribeClusterRequest, DescribeClusterResponse<'a>);
+            unregister_broker: UnregisterBroker(UnregisterBrokerRequest, UnregisterBrokerResponse<'a>);
+            describe_topic_partitions: DescribeTopicPartitions(DescribeTopicPartitionsRequest<'a>, DescribeTopicPartitionsResponse<'a>);
+            add_raft_voter: AddRaftVoter(AddRaftVoterRequest<'a>, AddRaftVoterResponse<'a>);
+            remove_raft_voter: RemoveRaftVoter(RemoveRaftVoterRequest<'a>, RemoveRaftVoterResponse<'a>);
+        }
+    };
+}
+
+macro_rules! export_messages {
+    ($($module:ident: $name:ident $messages:tt;)*) => {
+        $(pub use $module::*;)*
+    };
+}
+
+with_apis! { export_messages }

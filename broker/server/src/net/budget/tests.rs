@@ -13,7 +13,7 @@ fn client(last: u8) -> Sender {
 fn send(budget: &mut Budget, id: HolderId, bytes: usize) -> usize {
     let mut sent = 0;
     while sent < bytes
-        && let Standing::Holds(held) = budget.want_if_used_up(id)
+        && let HolderStanding::Holds(held) = budget.want_if_used_up(id)
         && held > budget.holders[&id].arrived
     {
         let more = (held - budget.holders[&id].arrived).min(bytes - sent);
@@ -24,9 +24,9 @@ fn send(budget: &mut Budget, id: HolderId, bytes: usize) -> usize {
 }
 
 impl Budget {
-    fn want_if_used_up(&mut self, id: HolderId) -> Standing {
+    fn want_if_used_up(&mut self, id: HolderId) -> HolderStanding {
         match self.holders[&id].standing {
-            Standing::Holds(held) if held == self.holders[&id].arrived => self.want(id),
+            HolderStanding::Holds(held) if held == self.holders[&id].arrived => self.want(id),
             standing => standing,
         }
     }
@@ -100,7 +100,7 @@ fn who_stalls_while_others_wait_goes_and_who_keeps_the_pace_stays() {
     assert!(budget.look(start + PACE_TIME * 2).is_empty(), "nobody waits: they may be as slow as they like");
     let waiting = budget.enter(client(6), 100 * MIB, 0);
     send(&mut budget, waiting, 100 * MIB);
-    assert_eq!(budget.standing(waiting), Standing::Waits);
+    assert_eq!(budget.standing(waiting), HolderStanding::Waits);
     let mut slow = Vec::new();
     for step in 0..8 {
         send(&mut budget, steady, MIB);
@@ -108,7 +108,7 @@ fn who_stalls_while_others_wait_goes_and_who_keeps_the_pace_stays() {
     }
     slow.sort_unstable();
     assert_eq!(slow, stalled);
-    assert!(slow.iter().all(|id| budget.standing(*id) == Standing::TooSlow));
+    assert!(slow.iter().all(|id| budget.standing(*id) == HolderStanding::TooSlow));
     let served: Vec<_> = slow.iter().flat_map(|id| budget.leave(*id)).collect();
     assert_eq!(served, [waiting]);
     assert_eq!(send(&mut budget, waiting, 20 * MIB), 20 * MIB);
@@ -142,7 +142,7 @@ fn check_all_complete(seed: u64, bytes_max: usize, length_max: usize) {
                 }
             }
         }
-        let stuck = || open.iter().all(|id| budget.standing(*id) == Standing::Waits);
+        let stuck = || open.iter().all(|id| budget.standing(*id) == HolderStanding::Waits);
         assert!(moved || !stuck(), "seed {seed}: {} wait for each other", open.len());
     }
     assert_eq!((budget.held(), budget.waiting.len(), budget.by_address.len()), (0, 0, 0));
@@ -178,7 +178,7 @@ fn check_all_made(seed: u64, bytes_max: usize) {
             let cost = ((bytes_max / 2) >> draw(10)).max(1);
             let made = made.unwrap_or_else(|| budget.enter_whole(sender, cost, Some(id)));
             open[at].1 = Some(made);
-            if budget.want(made) == Standing::Holds(budget.holders[&made].length) {
+            if budget.want(made) == HolderStanding::Holds(budget.holders[&made].length) {
                 budget.leave(made);
                 budget.leave(id);
                 open.swap_remove(at);
@@ -206,14 +206,14 @@ fn what_is_made_of_requests_never_keeps_others_from_being_completed() {
 fn what_is_made_of_a_request_is_charged_at_once_and_nobody_waits_for_its_sender() {
     let (mut budget, start) = (Budget::new(TOTAL), Instant::now());
     let first = budget.enter_whole(client(1), 100 * MIB, None);
-    assert_eq!((budget.want(first), budget.held()), (Standing::Holds(100 * MIB), 100 * MIB));
+    assert_eq!((budget.want(first), budget.held()), (HolderStanding::Holds(100 * MIB), 100 * MIB));
     let second = budget.enter_whole(client(1), 100 * MIB, None);
-    assert_eq!((budget.want(second), budget.held()), (Standing::Waits, 100 * MIB));
+    assert_eq!((budget.want(second), budget.held()), (HolderStanding::Waits, 100 * MIB));
     for step in 0..8 {
         assert!(budget.look(start + PACE_TIME * step).is_empty(), "it isn't slow but busy");
     }
     assert_eq!(budget.leave(first), [second]);
-    assert_eq!(budget.standing(second), Standing::Holds(100 * MIB));
+    assert_eq!(budget.standing(second), HolderStanding::Holds(100 * MIB));
 }
 
 #[test]
@@ -227,10 +227,10 @@ fn a_broker_has_what_no_client_can_take() {
     }
     let broker = Sender { broker: Some(BrokerId(2)), ..client(1) };
     let id = budget.enter(broker, BROKER_BYTES, 0);
-    assert_eq!(budget.standing(id), Standing::Holds(BROKER_BYTES));
+    assert_eq!(budget.standing(id), HolderStanding::Holds(BROKER_BYTES));
     let beyond = budget.enter(broker, MIB, 0);
-    assert_eq!(budget.standing(beyond), Standing::Holds(0), "beyond its allowance it is a client");
+    assert_eq!(budget.standing(beyond), HolderStanding::Holds(0), "beyond its allowance it is a client");
     assert!(budget.leave(id).is_empty());
     let next = budget.enter(broker, BROKER_BYTES, 0);
-    assert_eq!(budget.standing(next), Standing::Holds(BROKER_BYTES));
+    assert_eq!(budget.standing(next), HolderStanding::Holds(BROKER_BYTES));
 }

@@ -1,8 +1,9 @@
-//! Damage: found by reads and by a slow scrub, never served, and mended with the bytes of a peer.
+//! Damage: found by reads and by a slow scrub, never served, and repaired with the bytes of a peer.
 //!
-//! Below the high watermark all replicas hold the same bytes, so any of them will do; they are asked as a consumer asks,
-//! which shows nothing beyond. A follower's damage above the high watermark waits until that has passed it: the leader
-//! counts on what this follower has acknowledged, so it must never cut that by itself.
+//! Below the high watermark all replicas hold the same bytes, so any of them will do; they are asked as a
+//! consumer asks, which shows nothing beyond. A follower's damage above the high watermark waits until that
+//! has passed it: the leader counts on what this follower has acknowledged, so it must never cut that by
+//! itself.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -22,25 +23,27 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{info, warn};
 
-use super::peers::mend_client_id;
+use super::peers::repair_client_id;
 use crate::broker::Broker;
 use crate::partitions::{Partition, PartitionKey};
 
-/// How often, and how many bytes at a time, logs are looked through: 4 MB a second, 10 GB in three quarters of an hour.
+/// How often, and how many bytes at a time, logs are looked through: 4 MB a second, 10 GB in three quarters
+/// of an hour.
 const SCRUB_INTERVAL: Duration = Duration::from_secs(1);
 const SCRUB_BYTES: u64 = 4 << 20;
-/// The pause before damage is looked at again that couldn't be mended, the first one and the longest: after a start nobody
-/// is known to be in sync for a moment.
+/// The pause before damage is looked at again that couldn't be repaired, the first one and the longest: after
+/// a start nobody is known to be in sync for a moment.
 const RETRY_PAUSE_FIRST: Duration = Duration::from_millis(100);
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(2);
 /// The longest that a peer is waited for.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
-/// So many bytes of a damaged place are held in memory: a larger one is mended piece by piece, other partitions' in between.
+/// So many bytes of a damaged place are held in memory: a larger one is repaired piece by piece, other
+/// partitions' in between.
 const PIECE_BYTES: usize = 8 << 20;
 
 /// Why a damaged place stays damaged for now.
 #[derive(Debug, thiserror::Error)]
-enum MendError {
+enum NotRepaired {
     /// No other replica could be asked.
     #[error("no other replica is there")]
     NoPeer,
@@ -55,7 +58,7 @@ enum MendError {
     OtherBatches,
     /// The log doesn't take it.
     #[error(transparent)]
-    Repair(#[from] RepairError),
+    Log(#[from] RepairError),
 }
 
 /// Looks through all logs, slowly and again and again, until it is dropped.
@@ -65,15 +68,20 @@ pub async fn scrub(broker: Arc<Broker>, store: Arc<Store>) {
     loop {
         timer.tick().await;
         let store = Arc::clone(&store);
-        let step = move || store.scrub_step(SCRUB_BYTES);
-        if broker.quorum.tasks().spawn_blocking("read a piece of a log", step).await.is_err() {
+        if broker
+            .quorum
+            .tasks()
+            .spawn_blocking("read a piece of a log", move || store.scrub_step(SCRUB_BYTES))
+            .await
+            .is_err()
+        {
             return;
         }
     }
 }
 
-/// Mends what is damaged, until it is dropped.
-pub async fn mend(broker: Arc<Broker>) {
+/// Repairs what is damaged, until it is dropped.
+pub async fn repair(broker: Arc<Broker>) {
     let damaged = Arc::clone(broker.partitions.damaged());
     let mut retries: HashMap<PartitionKey, Retries> = HashMap::new();
     let mut timers = JoinSet::new();
@@ -87,7 +95,7 @@ pub async fn mend(broker: Arc<Broker>) {
             continue;
         };
         let own = retries.entry(key).or_default();
-        let has_more = mend_pieces(&broker, &partition, own).await;
+        let has_more = repair_pieces(&broker, &partition, own).await;
         if has_more {
             damaged.push(key);
         } else if let Some(due) = own.next_due() {
@@ -96,7 +104,7 @@ pub async fn mend(broker: Arc<Broker>) {
                 tokio::time::sleep_until(due).await;
                 damaged.push(key);
             };
-            broker.quorum.tasks().spawn_in(&mut timers, &Handle::current(), "mend again later", push);
+            broker.quorum.tasks().spawn_in(&mut timers, &Handle::current(), "repair again later", push);
         } else {
             retries.remove(&key);
         }
@@ -104,9 +112,9 @@ pub async fn mend(broker: Arc<Broker>) {
     }
 }
 
-/// Mends a piece of each damaged place of a partition, but for those that aren't due yet. Whether there is more that can be
-/// mended at once.
-async fn mend_pieces(broker: &Broker, partition: &Arc<Partition>, retries: &mut Retries) -> bool {
+/// Repairs a piece of each damaged place of a partition, but for those that aren't due yet. Whether there is
+/// more that can be repaired at once.
+async fn repair_pieces(broker: &Broker, partition: &Arc<Partition>, retries: &mut Retries) -> bool {
     let damage = partition.log.damage();
     retries.keep_only(&damage);
     let mut has_more = false;
@@ -115,14 +123,14 @@ async fn mend_pieces(broker: &Broker, partition: &Arc<Partition>, retries: &mut 
             continue;
         }
         let name = partition.log.topic_partition();
-        match mend_one(broker, partition, &range).await {
-            Ok(mended) => {
-                info!(partition = %name, from = range.start.0, to = mended.0, "damaged records are mended");
+        match repair_one(broker, partition, &range).await {
+            Ok(repaired) => {
+                info!(partition = %name, from = range.start.0, to = repaired.0, "damaged records are repaired");
                 retries.places.remove(&range.start);
-                has_more |= mended < range.end;
+                has_more |= repaired < range.end;
             }
             Err(reason) => {
-                warn!(partition = %name, from = range.start.0, to = range.end.0, %reason, "damaged records are not mended yet");
+                warn!(partition = %name, from = range.start.0, to = range.end.0, %reason, "damaged records are not repaired yet");
                 retries.put_off(range.start, Instant::now());
             }
         }
@@ -130,8 +138,8 @@ async fn mend_pieces(broker: &Broker, partition: &Arc<Partition>, retries: &mut 
     has_more
 }
 
-/// The damaged places of a partition that couldn't be mended, by their first offset: when each is tried again, and the pause
-/// before that. Nobody waits for them: neither other places nor other partitions.
+/// The damaged places of a partition that couldn't be repaired, by their first offset: when each is tried
+/// again, and the pause before that. Nobody waits for them: neither other places nor other partitions.
 #[derive(Debug, Default)]
 struct Retries {
     places: BTreeMap<Offset, (Instant, Duration)>,
@@ -157,17 +165,17 @@ impl Retries {
     }
 }
 
-/// Mends the first piece of a damaged place, by whoever has it. Returns how far it is mended.
-async fn mend_one(
+/// Repairs the first piece of a damaged place, by whoever has it. Returns how far it is repaired.
+async fn repair_one(
     broker: &Broker,
     partition: &Arc<Partition>,
     range: &Range<Offset>,
-) -> Result<Offset, MendError> {
-    let mut outcome = Err(MendError::NoPeer);
+) -> Result<Offset, NotRepaired> {
+    let mut outcome = Err(NotRepaired::NoPeer);
     for peer in peers(broker, partition) {
-        outcome = mend_from(broker, partition, range, peer).await;
+        outcome = repair_from(broker, partition, range, peer).await;
         // What this log doesn't take yet it doesn't take from another one either.
-        if matches!(outcome, Ok(_) | Err(MendError::Repair(RepairError::NotYet))) {
+        if matches!(outcome, Ok(_) | Err(NotRepaired::Log(RepairError::NotYet))) {
             break;
         }
     }
@@ -185,26 +193,26 @@ fn peers(broker: &Broker, partition: &Partition) -> Vec<BrokerId> {
     })
 }
 
-async fn mend_from(
+async fn repair_from(
     broker: &Broker,
     partition: &Arc<Partition>,
     range: &Range<Offset>,
     peer: BrokerId,
-) -> Result<Offset, MendError> {
+) -> Result<Offset, NotRepaired> {
     let connection = connect(broker, peer).await?;
     let records = fetch(&connection, partition, range).await?;
     let partition = Arc::clone(partition);
     let repair = move || partition.log.repair(&records);
     let repair = broker.quorum.tasks().spawn_blocking("repair a log", repair).await;
-    Ok(repair.expect("mending does not panic")?.end)
+    Ok(repair.expect("a repair does not panic")?.end)
 }
 
-async fn connect(broker: &Broker, peer: BrokerId) -> Result<Connection, MendError> {
+async fn connect(broker: &Broker, peer: BrokerId) -> Result<Connection, NotRepaired> {
     let image = broker.image();
     let listener = &broker.config.listeners.inter_broker;
-    let address = image.broker(peer).and_then(|peer| peer.listener(listener)).ok_or(MendError::NoPeer)?;
+    let address = image.broker(peer).and_then(|peer| peer.listener(listener)).ok_or(NotRepaired::NoPeer)?;
     let config = ClientConfig {
-        client_id: mend_client_id(broker.config.node_id),
+        client_id: repair_client_id(broker.config.node_id),
         connect_timeout: ANSWER_TIME_MAX,
         request_timeout: ANSWER_TIME_MAX,
         ..ClientConfig::new("")
@@ -217,7 +225,7 @@ async fn fetch(
     connection: &Connection,
     partition: &Partition,
     range: &Range<Offset>,
-) -> Result<Bytes, MendError> {
+) -> Result<Bytes, NotRepaired> {
     let mut records = BytesMut::new();
     let mut next = range.start;
     while next < range.end && records.len() < PIECE_BYTES {
@@ -234,14 +242,14 @@ async fn fetch(
         let reply = connection.call::<Fetch>(&request).await?;
         let body = reply.body()?;
         let data = body.responses.first().and_then(|topic| topic.partitions.first());
-        let data = data.ok_or(MendError::OtherBatches)?;
+        let data = data.ok_or(NotRepaired::OtherBatches)?;
         let error = ErrorCode::from_wire(data.error_code);
         if !error.is_none() {
-            return Err(MendError::Refused(error));
+            return Err(NotRepaired::Refused(error));
         }
         let before = next;
         for batch in Batches::new(data.records.bytes().unwrap_or_default()) {
-            let (header, bytes) = batch.map_err(|_| MendError::OtherBatches)?;
+            let (header, bytes) = batch.map_err(|_| NotRepaired::OtherBatches)?;
             // The first one may hold records that are let go, before the log's start.
             let fits = header.base_offset() == next || (records.is_empty() && header.base_offset() < next);
             if !fits || header.next_offset() > range.end {
@@ -251,7 +259,7 @@ async fn fetch(
             next = header.next_offset();
         }
         if next == before {
-            return Err(MendError::OtherBatches);
+            return Err(NotRepaired::OtherBatches);
         }
     }
     Ok(records.freeze())
@@ -262,7 +270,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_that_cannot_be_mended_is_put_off_ever_longer_and_no_other_with_it() {
+    fn a_place_that_cannot_be_repaired_is_put_off_ever_longer_and_no_other_with_it() {
         let (mut retries, mut now) = (Retries::default(), Instant::now());
         let [one, other] = [Offset(4), Offset(40)];
         for pause in [100, 200, 400, 800, 1_600, 2_000, 2_000] {
@@ -273,7 +281,7 @@ mod tests {
             assert!(!retries.is_due(one, due - Duration::from_millis(1)) && retries.is_due(other, now));
             now = due;
         }
-        // It is another place once the first part of it is mended or let go.
+        // It is another place once the first part of it is repaired or let go.
         retries.keep_only(&[Offset(5)..Offset(9), other..Offset(41)]);
         assert_eq!(retries.next_due(), None);
     }

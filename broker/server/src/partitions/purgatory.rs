@@ -1,8 +1,10 @@
-//! Who waits for a partition's durable end to pass an offset: producers with acks=all, and consumers' long polls.
+//! A partition's purgatory: delayed produces (`acks=all`) and delayed fetches (long polls), each of which
+//! waits for the high watermark to pass an offset.
 //!
-//! Nothing here polls: an append's sync wakes just those who wait for it. The thread that syncs looks at nobody else, and
-//! wakes only the first of them; a task wakes the others, so that many who wait don't hold up the next sync. Who waits is
-//! never needed to wake others: it may be an answer that its connection has no turn for yet.
+//! Nothing here polls: whoever advances the high watermark wakes just those who wait for that. Mostly it is
+//! the thread that syncs. It looks at nobody else and wakes only the first of them; a task wakes the others,
+//! so that many who wait don't hold up the next sync. Who waits is never needed to wake others: it may be an
+//! answer that its connection has no turn for yet.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -12,7 +14,8 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::yield_now;
 
-/// So many are woken by whoever moves the durable end, and at each turn of the task that wakes the others.
+/// So many are woken by whoever advances the high watermark, and at each turn of the task that wakes the
+/// others.
 const WOKEN_AT_ONCE: usize = 32;
 
 /// Those who wait for one offset, by number, with the name that each gave its place.
@@ -42,23 +45,23 @@ impl Woken {
     }
 }
 
-/// The waiters of one partition.
+/// All who wait for one partition.
 #[derive(Debug)]
-pub struct Waiters {
+pub struct Purgatory {
     list: Mutex<List>,
     crowds: Arc<Crowds>,
 }
 
-/// Partitions some of whose waiters are still to be woken, each once.
+/// Partitions with many who are still to be woken, each once.
 #[derive(Debug, Default)]
 pub struct Crowds {
-    queue: Mutex<VecDeque<Arc<Waiters>>>,
+    queue: Mutex<VecDeque<Arc<Purgatory>>>,
     notify: Notify,
 }
 
 impl Crowds {
-    fn push(&self, waiters: Arc<Waiters>) {
-        self.queue.lock().push_back(waiters);
+    fn push(&self, purgatory: Arc<Purgatory>) {
+        self.queue.lock().push_back(purgatory);
         self.notify.notify_one();
     }
 
@@ -66,12 +69,12 @@ impl Crowds {
     pub async fn wake(&self) {
         loop {
             let next = self.queue.lock().pop_front();
-            let Some(waiters) = next else {
+            let Some(purgatory) = next else {
                 self.notify.notified().await;
                 continue;
             };
-            if waiters.list.lock().wake_some() {
-                self.queue.lock().push_back(waiters);
+            if purgatory.list.lock().wake_some() {
+                self.queue.lock().push_back(purgatory);
             }
             yield_now().await;
         }
@@ -89,36 +92,36 @@ struct List {
     next_number: u64,
 }
 
-/// A place in the list; dropping it leaves the list.
+/// A place in the purgatory; dropping it leaves that.
 #[derive(Debug)]
-pub struct Place {
-    waiters: Arc<Waiters>,
+pub struct PurgatoryPlace {
+    purgatory: Arc<Purgatory>,
     offset: Offset,
     number: u64,
 }
 
-impl Waiters {
+impl Purgatory {
     /// Nobody waits. `crowds` is for those who can't be woken at once.
     pub fn new(crowds: Arc<Crowds>) -> Self {
         Self { list: Mutex::default(), crowds }
     }
 
-    /// Has `woken` told of `name` once the durable end is greater than `offset`: once at most.
+    /// Has `woken` told of `name` once the high watermark is greater than `offset`: once at most.
     ///
-    /// Enter first and look at the durable end then, or a wake-up in between is missed.
-    pub fn enter(self: &Arc<Self>, offset: Offset, woken: &Arc<Woken>, name: usize) -> Place {
+    /// Enter first and look at the high watermark then, or a wake-up in between is missed.
+    pub fn enter(self: &Arc<Self>, offset: Offset, woken: &Arc<Woken>, name: usize) -> PurgatoryPlace {
         let mut list = self.list.lock();
         let number = list.next_number;
         list.next_number += 1;
         list.groups.entry(offset).or_default().insert(number, (Arc::clone(woken), name));
-        Place { waiters: Arc::clone(self), offset, number }
+        PurgatoryPlace { purgatory: Arc::clone(self), offset, number }
     }
 
-    /// Wakes those who wait for an offset below `durable_end`.
-    pub fn advance(self: &Arc<Self>, durable_end: Offset) {
+    /// Wakes those who wait for an offset below the high watermark.
+    pub fn advance(self: &Arc<Self>, high_watermark: Offset) {
         let mut list = self.list.lock();
         while let Some(entry) = list.groups.first_entry()
-            && *entry.key() < durable_end
+            && *entry.key() < high_watermark
         {
             let group = entry.remove();
             list.passed.push_back(group);
@@ -174,9 +177,9 @@ impl List {
     }
 }
 
-impl Drop for Place {
+impl Drop for PurgatoryPlace {
     fn drop(&mut self) {
-        let mut list = self.waiters.list.lock();
+        let mut list = self.purgatory.list.lock();
         if let Some(group) = list.groups.get_mut(&self.offset) {
             group.remove(&self.number);
             if group.is_empty() {
@@ -193,9 +196,9 @@ mod tests {
 
     use super::*;
 
-    fn new() -> (Arc<Waiters>, Arc<Crowds>) {
+    fn new() -> (Arc<Purgatory>, Arc<Crowds>) {
         let crowds = Arc::default();
-        (Arc::new(Waiters::new(Arc::clone(&crowds))), crowds)
+        (Arc::new(Purgatory::new(Arc::clone(&crowds))), crowds)
     }
 
     fn is_woken(woken: &Arc<Woken>) -> bool {
@@ -204,34 +207,34 @@ mod tests {
     }
 
     #[test]
-    fn those_below_the_durable_end_are_woken_and_no_others() {
-        let (waiters, _) = new();
+    fn those_below_the_high_watermark_are_woken_and_no_others() {
+        let (purgatory, _) = new();
         let (low, high) = (Arc::new(Woken::default()), Arc::new(Woken::default()));
-        let _low = waiters.enter(Offset(4), &low, 0);
-        let _high = waiters.enter(Offset(5), &high, 0);
-        waiters.advance(Offset(5));
+        let _low = purgatory.enter(Offset(4), &low, 0);
+        let _high = purgatory.enter(Offset(5), &high, 0);
+        purgatory.advance(Offset(5));
         assert!(is_woken(&low) && !is_woken(&high));
-        assert_eq!(waiters.count(), 1);
+        assert_eq!(purgatory.count(), 1);
     }
 
     #[test]
     fn leaving_and_waking_all_empty_the_list() {
-        let (waiters, _) = new();
+        let (purgatory, _) = new();
         let notify = Arc::new(Woken::default());
-        drop(waiters.enter(Offset(1), &notify, 0));
-        assert_eq!(waiters.count(), 0);
-        let _place = waiters.enter(Offset(1), &notify, 0);
-        waiters.wake_all();
-        assert!(is_woken(&notify) && waiters.count() == 0);
+        drop(purgatory.enter(Offset(1), &notify, 0));
+        assert_eq!(purgatory.count(), 0);
+        let _place = purgatory.enter(Offset(1), &notify, 0);
+        purgatory.wake_all();
+        assert!(is_woken(&notify) && purgatory.count() == 0);
     }
 
     #[tokio::test]
     async fn who_syncs_wakes_few_and_all_others_are_woken_whatever_these_do() {
-        let (waiters, crowds) = new();
+        let (purgatory, crowds) = new();
         let notifies: Vec<_> = (0..10_000).map(|_| Arc::new(Woken::default())).collect();
-        let _places: Vec<_> = notifies.iter().map(|notify| waiters.enter(Offset(1), notify, 0)).collect();
-        waiters.advance(Offset(2));
-        waiters.advance(Offset(3));
+        let _places: Vec<_> = notifies.iter().map(|notify| purgatory.enter(Offset(1), notify, 0)).collect();
+        purgatory.advance(Offset(2));
+        purgatory.advance(Offset(3));
         let (now, later): (Vec<_>, Vec<_>) = notifies.iter().partition(|notify| is_woken(notify));
         assert_eq!(
             (now.len(), crowds.queue.lock().len()),
@@ -247,21 +250,22 @@ mod tests {
             () = all_others => {}
             () = crowds.wake() => {}
         }
-        assert_eq!((waiters.count(), waiters.list.lock().is_crowd), (0, false));
-        waiters.advance(Offset(9));
+        assert_eq!((purgatory.count(), purgatory.list.lock().is_crowd), (0, false));
+        purgatory.advance(Offset(9));
         assert_eq!(crowds.queue.lock().len(), 0);
     }
 
     #[tokio::test]
     async fn who_leaves_unwoken_is_passed_over() {
-        let (waiters, crowds) = new();
+        let (purgatory, crowds) = new();
         let notifies: Vec<_> = (0..1_000).map(|_| Arc::new(Woken::default())).collect();
-        let mut places: Vec<_> = notifies.iter().map(|notify| waiters.enter(Offset(1), notify, 0)).collect();
-        waiters.advance(Offset(2));
+        let mut places: Vec<_> =
+            notifies.iter().map(|notify| purgatory.enter(Offset(1), notify, 0)).collect();
+        purgatory.advance(Offset(2));
         let last = places.pop();
         places.clear();
         let nobody_is_left = async {
-            while waiters.count() > 0 {
+            while purgatory.count() > 0 {
                 yield_now().await;
             }
         };
@@ -277,8 +281,11 @@ mod tests {
     fn who_waits_in_many_places_is_told_which_were_passed() {
         let woken = Arc::new(Woken::default());
         let all: Vec<_> = (0..100).map(|_| new().0).collect();
-        let _places: Vec<_> =
-            all.iter().enumerate().map(|(name, waiters)| waiters.enter(Offset(5), &woken, name)).collect();
+        let _places: Vec<_> = all
+            .iter()
+            .enumerate()
+            .map(|(name, purgatory)| purgatory.enter(Offset(5), &woken, name))
+            .collect();
         all[7].advance(Offset(6));
         all[9].advance(Offset(5));
         all[3].wake_all();

@@ -1,4 +1,0 @@
-//! Requests and responses of UnregisterBroker, in any version.
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|data: &[u8]| ottla_fuzz::wire::both::<ottla_wire::apis::UnregisterBroker>(data));
