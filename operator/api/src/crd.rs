@@ -7,6 +7,7 @@ use kube::CustomResourceExt;
 use serde_json::{Value, json};
 
 use crate::definition::{DEFINITION_ANNOTATION, DEFINITION_VERSION_ANNOTATION, fingerprint};
+use crate::json::to_json;
 use crate::{KafkaCluster, Topic};
 
 /// One generated file.
@@ -41,10 +42,8 @@ pub fn crd_yaml(crd: &CustomResourceDefinition) -> String {
 
 /// The schema of the one version of `crd`, with the fields that the API server adds to every kind.
 pub(crate) fn schema_of(crd: &CustomResourceDefinition) -> Value {
-    let version = crd.spec.versions.first().expect("each kind has one version");
-    let schema = version.schema.as_ref().and_then(|s| s.open_api_v3_schema.as_ref());
-    let mut schema =
-        serde_json::to_value(schema.expect("each version has a schema")).expect("a schema is JSON");
+    let schema = crd.spec.versions.first().and_then(|v| v.schema.as_ref()?.open_api_v3_schema.as_ref());
+    let mut schema = to_json(schema.expect("each kind has one version, which has a schema"));
     for (field, kind) in [("apiVersion", "string"), ("kind", "string"), ("metadata", "object")] {
         schema["properties"][field] = json!({"type": kind});
     }
@@ -54,7 +53,7 @@ pub(crate) fn schema_of(crd: &CustomResourceDefinition) -> Value {
 // An absent field and a null one are the same to us. Without `nullable` the API server drops nulls
 // before it applies defaults and rules, so that no rule has to think of them.
 fn finished(crd: CustomResourceDefinition) -> CustomResourceDefinition {
-    let mut value = serde_json::to_value(crd).expect("a definition is JSON");
+    let mut value = to_json(&crd);
     tidy(&mut value);
     let text = value["spec"].to_string();
     value["metadata"]["annotations"] = json!({

@@ -1,7 +1,7 @@
 //! Whether a definition that an API server has is the one that the types here need.
 //!
-//! A definition says of itself by annotations which version of Ottla it is from, and what it holds: the API server
-//! completes what it is given, so that the text alone can't be compared.
+//! A definition says of itself by annotations which version of Ottla it is from, and what it holds: the API
+//! server completes what it is given, so that the text alone can't be compared.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use sha2::{Digest, Sha256};
@@ -36,7 +36,8 @@ pub fn definition_trouble(
     let has = said(live, DEFINITION_VERSION_ANNOTATION);
     let is_newer = has.is_some_and(|has| numbers(has) > numbers(version));
     let is_same = said(live, DEFINITION_ANNOTATION) == said(needed, DEFINITION_ANNOTATION);
-    // The same definition serves whatever version it is from: that of a release may be no other than that of the one before.
+    // The same definition serves whatever version it is from: that of a release may be no other than that of
+    // the one before.
     if is_newer || is_same {
         return None;
     }

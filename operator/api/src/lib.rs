@@ -9,6 +9,7 @@ mod cluster_status;
 mod conditions;
 mod crd;
 mod definition;
+mod json;
 mod listener;
 mod pod;
 mod schema;
@@ -26,6 +27,7 @@ pub use cluster_status::{
 pub use conditions::{PROGRESSING, READY, condition, find_condition, same_conditions, set_condition};
 pub use crd::{CrdFile, crd_files, crd_yaml, crds};
 pub use definition::{DEFINITION_ANNOTATION, DEFINITION_VERSION_ANNOTATION, definition_trouble};
+pub use json::to_json;
 pub use listener::{CONTROL_PORT, HTTP_PORT, ListenerSpec, ListenerType};
 pub use pod::PodSpecPart;
 pub use schema::Violation;

@@ -67,8 +67,7 @@ pub fn validate(manifest: &Value, old: Option<&Value>) -> Vec<Violation> {
         Err(violation) => return vec![violation],
     };
     let rules = rules(kind);
-    let ready = |value: &Value| apply_defaults(&rules.schema, &schema::without_nulls(value));
-    let mut new = ready(manifest);
+    let mut new = rules.with_defaults(manifest);
     let mut found = Vec::new();
     check_name(&new, &mut found);
     schema::check(&rules.schema, &new, "", &mut found);
@@ -79,7 +78,7 @@ pub fn validate(manifest: &Value, old: Option<&Value>) -> Vec<Violation> {
     if let Some(fields) = new.as_object_mut() {
         fields.remove("status");
     }
-    let old = old.map(ready);
+    let old = old.map(|old| rules.with_defaults(old));
     let outcome = Validator::new().validate_compiled(&rules.compiled, &new, old.as_ref());
     let errors = outcome.err().map(|errors| errors.into_vec()).unwrap_or_default();
     errors.into_iter().map(|e| Violation { field: e.field_path, message: e.message }).collect()
@@ -108,6 +107,13 @@ fn check_name(manifest: &Value, found: &mut Vec<Violation>) {
 struct Rules {
     schema: Value,
     compiled: CompiledSchema,
+}
+
+impl Rules {
+    /// A manifest as the API server stores it.
+    fn with_defaults(&self, manifest: &Value) -> Value {
+        apply_defaults(&self.schema, &schema::without_nulls(manifest))
+    }
 }
 
 fn rules(kind: Kind) -> &'static Rules {

@@ -9,7 +9,7 @@ use ottla_client::{Client, MovingPartition};
 pub const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// A partition by its topic's name and its index.
-pub type Key = (String, i32);
+pub type PartitionKey = (String, i32);
 
 /// Bytes that are copied, of all that are to be.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -23,13 +23,13 @@ pub struct Copied {
 /// How many partitions and bytes have moved, of all that were on their way when one began to look.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    partitions: BTreeMap<Key, Copied>,
-    moving: BTreeSet<Key>,
+    partitions: BTreeMap<PartitionKey, Copied>,
+    moving: BTreeSet<PartitionKey>,
 }
 
 impl Progress {
     /// Takes note of the partitions that still move; who is missing has arrived.
-    pub fn note(&mut self, moving: BTreeMap<Key, Copied>) {
+    pub fn note(&mut self, moving: BTreeMap<PartitionKey, Copied>) {
         self.moving = moving.keys().cloned().collect();
         for (key, copied) in moving {
             let known = self.partitions.entry(key).or_default();
@@ -58,16 +58,16 @@ impl Progress {
     }
 }
 
-/// Measures how far these partitions are: each replica that is added against the largest that was there before.
-/// A broker that doesn't answer counts as one that has nothing yet.
-pub async fn measure(client: &Client, moving: &[MovingPartition]) -> BTreeMap<Key, Copied> {
+/// Measures how far these partitions are: each replica that is added against the largest that was there
+/// before. A broker that doesn't answer counts as one that has nothing yet.
+pub async fn measure(client: &Client, moving: &[MovingPartition]) -> BTreeMap<PartitionKey, Copied> {
     let mut asked: BTreeMap<i32, Vec<(&str, i32)>> = BTreeMap::new();
     for partition in moving {
         for broker in &partition.replicas {
             asked.entry(*broker).or_default().push((&partition.topic, partition.partition));
         }
     }
-    let mut sizes: BTreeMap<i32, BTreeMap<Key, u64>> = BTreeMap::new();
+    let mut sizes: BTreeMap<i32, BTreeMap<PartitionKey, u64>> = BTreeMap::new();
     for (broker, partitions) in asked {
         sizes.insert(broker, client.partition_sizes(broker, Some(&partitions)).await.unwrap_or_default());
     }
@@ -75,11 +75,11 @@ pub async fn measure(client: &Client, moving: &[MovingPartition]) -> BTreeMap<Ke
 }
 
 /// The partition's name.
-pub fn key(partition: &MovingPartition) -> Key {
+pub fn key(partition: &MovingPartition) -> PartitionKey {
     (partition.topic.clone(), partition.partition)
 }
 
-fn copied(partition: &MovingPartition, sizes: &BTreeMap<i32, BTreeMap<Key, u64>>) -> Copied {
+fn copied(partition: &MovingPartition, sizes: &BTreeMap<i32, BTreeMap<PartitionKey, u64>>) -> Copied {
     let key = key(partition);
     let size = |broker: &i32| sizes.get(broker).and_then(|sizes| sizes.get(&key)).copied().unwrap_or(0);
     let there = partition.replicas.iter().filter(|broker| !partition.adding.contains(broker));
@@ -107,7 +107,7 @@ pub fn bytes(count: u64) -> String {
 mod tests {
     use super::*;
 
-    fn at(entries: &[(i32, u64, u64)]) -> BTreeMap<Key, Copied> {
+    fn at(entries: &[(i32, u64, u64)]) -> BTreeMap<PartitionKey, Copied> {
         entries
             .iter()
             .map(|&(index, done, total)| (("t".to_owned(), index), Copied { done, total }))

@@ -52,8 +52,9 @@ async fn partitions(client: &Client, view: &ClusterView) -> Result<Vec<Partition
         moving => moving.map_err(target::failed)?,
     };
     for found in moving {
-        let is_it = |p: &&mut PartitionSnapshot| p.topic == found.topic && p.partition == found.partition;
-        if let Some(partition) = partitions.iter_mut().find(is_it) {
+        let mut all = partitions.iter_mut();
+        let partition = all.find(|p| p.topic == found.topic && p.partition == found.partition);
+        if let Some(partition) = partition {
             (partition.adding, partition.removing) = (found.adding, found.removing);
         }
     }

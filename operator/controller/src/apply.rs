@@ -66,11 +66,11 @@ impl ApplyError {
 /// A resourceVersion that no object has: what is applied with it is made, or refused because it is there.
 const ONLY_IF_ABSENT: &str = "1";
 
-/// Applies an object, unless it is so already, or there is one of its name that isn't the cluster's. Whether it was
-/// written.
+/// Applies an object, unless it is so already, or there is one of its name that isn't the cluster's. Whether
+/// it was written.
 ///
-/// What the watches show may be old, and they show only what has our labels: so the API server holds each write to
-/// the uid that was looked at, or to there being no such object.
+/// What the watches show may be old, and they show only what has our labels: so the API server holds each
+/// write to the uid that was looked at, or to there being no such object.
 pub(crate) async fn apply(
     context: &Context,
     namespace: &str,
@@ -118,7 +118,8 @@ async fn create(api: &Api<DynamicObject>, object: &PlannedObject) -> Result<(), 
     Ok(())
 }
 
-/// Makes an object as it was. The API server tells that the one before is gone a moment before it lets go of what that had.
+/// Makes an object as it was. The API server tells that the one before is gone a moment before it lets go of
+/// what that had.
 async fn create_again(api: &Api<DynamicObject>, object: &PlannedObject, again: &Value) -> Result<(), Error> {
     let absent = json!(ONLY_IF_ABSENT);
     for _ in 1..AGAIN_TRIES {
@@ -156,7 +157,8 @@ pub(crate) fn is_namespace_terminating(error: &Error) -> bool {
     status.code == 403 && causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
 }
 
-/// Deletes the object with this uid; that it is gone already is as good, and one of its name that came since stays.
+/// Deletes the object with this uid; that it is gone already is as good, and one of its name that came since
+/// stays.
 pub(crate) async fn delete(
     context: &Context,
     namespace: &str,

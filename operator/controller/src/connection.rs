@@ -1,7 +1,8 @@
 //! A standing connection to each cluster's control API: it watches, and wakes whom a change concerns.
 //!
-//! One broker's word is not enough: it may be cut off from the others, or have an empty disk and be catching up. So a broker
-//! is followed only once a quorum has confirmed its word, and for as long as it hears of an active controller.
+//! One broker's word is not enough: it may be cut off from the others, or have an empty disk and be catching
+//! up. So a broker is followed only once a quorum has confirmed its word, and for as long as it hears of an
+//! active controller.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -263,8 +264,8 @@ fn is_led(view: &proto::ClusterView) -> bool {
     view.active_controller.is_some()
 }
 
-/// Asks the broker at `address` what is true now, past what any watch has shown. Who was the active controller until a
-/// moment ago doesn't answer.
+/// Asks the broker at `address` what is true now, past what any watch has shown. Who was the active
+/// controller until a moment ago doesn't answer.
 pub(crate) async fn ask(address: &str) -> Option<ClusterView> {
     ask_by(&mut connect(address).await?).await
 }
@@ -275,7 +276,8 @@ pub(crate) async fn ask_by(client: &mut Client) -> Option<ClusterView> {
     Some(view_of(&answer.ok()?.ok()?.into_inner()))
 }
 
-/// What a broker shows, if a quorum confirms it; otherwise what it says is wrong with the quorum, if it says so.
+/// What a broker shows, if a quorum confirms it; otherwise what it says is wrong with the quorum, if it says
+/// so.
 async fn confirmed(client: &mut Client) -> Result<proto::ClusterView, Option<String>> {
     let asked = client.get_cluster(GetClusterRequest { confirmed: true });
     if let Ok(Ok(answer)) = timeout(CONFIRM_TIMEOUT, asked).await {

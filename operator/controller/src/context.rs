@@ -41,13 +41,13 @@ pub struct Context {
     /// Failures in a row, by uid.
     failures: Mutex<HashMap<String, u32>>,
     /// What the brokers said no to, by the uid of the Topic.
-    refusals: Mutex<HashMap<String, Refusal>>,
+    refusals: Mutex<HashMap<String, RefusedAction>>,
     /// A node's labels don't change under its pods' feet; by name.
     nodes: Mutex<BTreeMap<String, BTreeMap<String, String>>>,
 }
 
 /// What the brokers said no to.
-struct Refusal {
+struct RefusedAction {
     action: TopicAction,
     message: String,
     until: Instant,
@@ -85,7 +85,8 @@ impl Context {
         }
     }
 
-    /// The status that was written when the object was as it is in the watch still: newer than the object's own.
+    /// The status that was written when the object was as it is in the watch still: newer than the object's
+    /// own.
     pub(crate) fn newer_status<S: serde::de::DeserializeOwned>(
         &self,
         uid: &str,
@@ -119,12 +120,12 @@ impl Context {
 
     /// Remembers for a while that the brokers refuse this, as nothing else has changed.
     pub(crate) fn refused(&self, uid: &str, action: TopicAction, message: &str, stands: Duration) {
-        let refusal = Refusal { action, message: message.to_owned(), until: Instant::now() + stands };
+        let refusal = RefusedAction { action, message: message.to_owned(), until: Instant::now() + stands };
         self.refusals.lock().insert(uid.to_owned(), refusal);
     }
 
-    /// What the brokers said to the same request, and for how long they aren't asked again: the status that says so would
-    /// wake us, and so on.
+    /// What the brokers said to the same request, and for how long they aren't asked again: the status that
+    /// says so would wake us, and so on.
     pub(crate) fn refusal(&self, uid: &str, action: &TopicAction) -> Option<(String, Duration)> {
         let refusals = self.refusals.lock();
         let refusal = refusals.get(uid).filter(|refusal| refusal.action == *action)?;
@@ -166,7 +167,8 @@ impl Context {
 
 /// The present second, as conditions have it.
 pub(crate) fn now() -> Time {
-    Time(Timestamp::from_second(Timestamp::now().as_second()).expect("the present is within range"))
+    let now = Timestamp::now();
+    Time(Timestamp::from_second(now.as_second()).unwrap_or(now))
 }
 
 /// Where the brokers of a cluster are by their pods' names.

@@ -1,4 +1,5 @@
-//! The definitions of our kinds: without them, or with older ones, there is nothing that the operator could do.
+//! The definitions of our kinds: without them, or with older ones, there is nothing that the operator could
+//! do.
 
 use std::time::Duration;
 
@@ -11,7 +12,8 @@ use crate::http::WaitsFor;
 /// When to look again; people are at work on it.
 const AGAIN: Duration = Duration::from_secs(2);
 
-/// Waits until the definitions are there, established and no older than this operator; says meanwhile what is amiss.
+/// Waits until the definitions are there, established and no older than this operator; says meanwhile what is
+/// amiss.
 pub(crate) async fn wait(client: &Client, waits_for: &WaitsFor) {
     loop {
         let trouble = match trouble(client).await {

@@ -35,8 +35,10 @@ pub(crate) async fn evict(client: &Client, namespace: &str, pod: &str, uid: &str
     let api = Api::<Pod>::namespaced(client.clone(), namespace);
     let (parameters, body) = (PostParams::default(), eviction(namespace, pod, uid));
     let call = api.create_subresource::<_, Status>("eviction", pod, &parameters, &body);
-    let late = |_| Error::Service("the API server did not answer the eviction in time".into());
-    match timeout(PATIENCE, call).await.map_err(late)? {
+    let Ok(answer) = timeout(PATIENCE, call).await else {
+        return Err(Error::Service("the API server did not answer the eviction in time".into()));
+    };
+    match answer {
         Ok(_) => {
             tracing::info!(namespace, pod, "evicted");
             Ok(Evicted::Goes)

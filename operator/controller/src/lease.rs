@@ -1,7 +1,7 @@
 //! Leader election: one operator holds a Lease and works, the others stand by.
 //!
-//! Clocks of machines are not compared: a holder counts as gone once its record has not changed for as long as the
-//! Lease lasts, by the watcher's own clock.
+//! Clocks of machines are not compared: a holder counts as gone once its record has not changed for as long
+//! as the Lease lasts, by the watcher's own clock.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ pub struct Election {
 
 /// What one try came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum LeaseAttempt {
     /// This operator holds the Lease.
     Holding,
     /// Another does.
@@ -44,8 +44,8 @@ impl Election {
             let outcome = self.attempt().await;
             answered.fetch_or(outcome.is_ok(), Ordering::Relaxed);
             match outcome {
-                Ok(Outcome::Holding) => return,
-                Ok(Outcome::Other) => {}
+                Ok(LeaseAttempt::Holding) => return,
+                Ok(LeaseAttempt::Other) => {}
                 Err(error) => tracing::warn!(%error, "cannot read or write the lease"),
             }
             sleep(self.settings.renew / 2).await;
@@ -60,8 +60,8 @@ impl Election {
         while renewed.elapsed() < limit {
             sleep(self.settings.renew).await;
             match timeout(self.settings.renew, self.attempt()).await {
-                Ok(Ok(Outcome::Holding)) => renewed = Instant::now(),
-                Ok(Ok(Outcome::Other)) => return,
+                Ok(Ok(LeaseAttempt::Holding)) => renewed = Instant::now(),
+                Ok(Ok(LeaseAttempt::Other)) => return,
                 Ok(Err(error)) => tracing::warn!(%error, "cannot renew the lease"),
                 Err(_) => tracing::warn!("renewing the lease took too long"),
             }
@@ -82,7 +82,7 @@ impl Election {
     ///
     /// # Errors
     /// When the API server doesn't answer, or refuses.
-    pub async fn attempt(&mut self) -> Result<Outcome, Error> {
+    pub async fn attempt(&mut self) -> Result<LeaseAttempt, Error> {
         let Some(mut lease) = self.api.get_opt(&self.settings.name).await? else {
             let mut lease = Lease::default();
             lease.metadata.name = Some(self.settings.name.clone());
@@ -91,7 +91,7 @@ impl Election {
         };
         let spec = lease.spec.clone().unwrap_or_default();
         if !self.is_ours(&spec) && self.is_held(&spec) {
-            return Ok(Outcome::Other);
+            return Ok(LeaseAttempt::Other);
         }
         lease.spec = Some(self.record(Some(&spec)));
         // The resourceVersion that came with it lets just one of several through.
@@ -134,10 +134,10 @@ impl Election {
     }
 }
 
-fn conflict_is_other(result: Result<Lease, Error>) -> Result<Outcome, Error> {
+fn conflict_is_other(result: Result<Lease, Error>) -> Result<LeaseAttempt, Error> {
     match result {
-        Ok(_) => Ok(Outcome::Holding),
-        Err(Error::Api(status)) if status.code == 409 => Ok(Outcome::Other),
+        Ok(_) => Ok(LeaseAttempt::Holding),
+        Err(Error::Api(status)) if status.code == 409 => Ok(LeaseAttempt::Other),
         Err(error) => Err(error),
     }
 }

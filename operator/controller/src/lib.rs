@@ -1,7 +1,7 @@
 //! The Kubernetes controller: observe, plan, apply.
 //!
-//! What to do is decided by `ottla-plan`; here it is asked of the API server and of the brokers. Read `run.rs`
-//! first, then `clusters.rs` and `topics.rs`, one a kind.
+//! What to do is decided by `ottla-plan`; here it is asked of the API server and of the brokers. Read
+//! `run.rs` first, then `clusters.rs` and `topics.rs`, one a kind.
 
 mod apply;
 mod calls;

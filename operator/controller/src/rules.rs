@@ -1,9 +1,7 @@
 //! What the operator may ask of Kubernetes: one list, from which the chart's roles are generated.
 //!
-//! A test compares the files in `charts/ottla/files` with this, and the end-to-end test compares it with what the
-//! operator really calls.
-
-use std::fmt::Write;
+//! A test compares the files in `charts/ottla/files` with this, and the end-to-end test compares it with what
+//! the operator really calls.
 
 /// Some verbs on some resources of one API group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +94,8 @@ pub const CLUSTER_RULES: &[Rule] = &[
     },
 ];
 
-/// In the whole of Kubernetes, also where single namespaces are looked after: nodes and definitions have none.
+/// In the whole of Kubernetes, also where single namespaces are looked after: nodes and definitions have
+/// none.
 pub const NODE_RULES: &[Rule] = &[
     Rule {
         group: "",
@@ -128,19 +127,12 @@ pub fn rules_yaml(rules: &[Rule]) -> String {
     let list = |words: &[&str]| words.iter().map(|w| format!("{w:?}")).collect::<Vec<_>>().join(", ");
     let mut text = String::from("# Generated from operator/controller/src/rules.rs; do not edit.\n");
     for rule in rules {
-        writeln!(
-            text,
-            "# {}\n- apiGroups: [{:?}]\n  resources: [{}]",
-            rule.why,
-            rule.group,
-            list(rule.resources),
-        )
-        .expect("writing to a String cannot fail");
-        if !rule.names.is_empty() {
-            writeln!(text, "  resourceNames: [{}]", list(rule.names))
-                .expect("writing to a String cannot fail");
+        let Rule { group, resources, names, verbs, why } = *rule;
+        text += &format!("# {why}\n- apiGroups: [{group:?}]\n  resources: [{}]\n", list(resources));
+        if !names.is_empty() {
+            text += &format!("  resourceNames: [{}]\n", list(names));
         }
-        writeln!(text, "  verbs: [{}]", list(rule.verbs)).expect("writing to a String cannot fail");
+        text += &format!("  verbs: [{}]\n", list(verbs));
     }
     text
 }

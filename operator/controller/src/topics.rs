@@ -155,11 +155,11 @@ impl Attempt<'_> {
                     self.topic.status.get_or_insert_default().topic_id = done.topic_id;
                 }
                 Err(status) => match self.verdict(&status, &action).await {
-                    Verdict::Again => {}
-                    Verdict::Unreachable => {
+                    CallFailure::Again => {}
+                    CallFailure::Unreachable => {
                         return Ok((self.unreachable(status.message()), Next::After(UNREACHABLE_AGAIN)));
                     }
-                    Verdict::Refused => {
+                    CallFailure::Refused => {
                         self.context.refused(&uid, action, status.message(), REFUSED_AGAIN);
                         return Ok((self.plan(Some(status.message())), Next::After(REFUSED_AGAIN)));
                     }
@@ -223,25 +223,25 @@ impl Attempt<'_> {
         }
     }
 
-    async fn verdict(&self, status: &Status, action: &TopicAction) -> Verdict {
+    async fn verdict(&self, status: &Status, action: &TopicAction) -> CallFailure {
         let version = match action {
             TopicAction::Apply { metadata_version, .. } => *metadata_version,
             TopicAction::Delete { .. } => 0,
         };
         match status.code() {
             Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown => {
-                Verdict::Unreachable
+                CallFailure::Unreachable
             }
             // Either a rule, or the plan was made from an old view: a newer one tells.
             Code::FailedPrecondition | Code::Aborted | Code::AlreadyExists | Code::NotFound => {
-                let Some(mut known) = self.known.cloned() else { return Verdict::Refused };
+                let Some(mut known) = self.known.cloned() else { return CallFailure::Refused };
                 let newer = known.wait_for(|k| k.view.as_ref().is_some_and(|v| v.metadata_version > version));
                 match timeout(Duration::from_secs(1), newer).await {
-                    Ok(Ok(_)) => Verdict::Again,
-                    _ => Verdict::Refused,
+                    Ok(Ok(_)) => CallFailure::Again,
+                    _ => CallFailure::Refused,
                 }
             }
-            _ => Verdict::Refused,
+            _ => CallFailure::Refused,
         }
     }
 }
@@ -254,7 +254,7 @@ enum Next {
     After(Duration),
 }
 
-enum Verdict {
+enum CallFailure {
     Again,
     Unreachable,
     Refused,

@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::runtime::reflector::{ObjectRef, Store, reflector, store};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
-use ottla_api::{KafkaCluster, Topic};
+use ottla_api::{KafkaCluster, Topic, to_json};
 use ottla_plan::{CLUSTER_LABEL, FIELD_MANAGER, ObjectKind};
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -84,7 +84,7 @@ where
     K: Resource<DynamicType = ()> + Clone + serde::Serialize + 'static,
 {
     let object = store.get(&ObjectRef::new(name).within(namespace))?;
-    Some(serde_json::to_value(&*object).expect("an object is JSON"))
+    Some(to_json(&*object))
 }
 
 /// Begins to watch everything in a namespace, or in all.
@@ -127,9 +127,12 @@ impl Follow<'_> {
         let ours =
             watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={FIELD_MANAGER}"));
         let wake = self.wake.clusters.clone();
-        let wake = move |object: &K| cluster_of(object).is_none_or(|cluster| wake.send(cluster).is_ok());
-        // They are Kubernetes' own kinds, which can always be read.
-        self.watch(ours, wake, Arc::new(|_| {}))
+        self.watch(
+            ours,
+            move |object: &K| cluster_of(object).is_none_or(|cluster| wake.send(cluster).is_ok()),
+            // They are Kubernetes' own kinds, which can always be read.
+            Arc::new(|_| {}),
+        )
     }
 
     fn all<K: Watched>(
@@ -228,8 +231,8 @@ impl<K: Watched, W: FnMut(&K) -> bool> Told<K, W> {
     /// Wakes by all that there is by a list, and by what isn't any more; whether anybody listens.
     fn listed(&mut self, before: &[Arc<K>], unread_before: &[Unread]) -> bool {
         unread_before.iter().chain(&self.unreads.of::<K>()).for_each(|unread| (self.wake_of_unread)(unread));
-        let is_gone = |object: &&Arc<K>| self.store.get(&ObjectRef::from_obj(&***object)).is_none();
-        let gone: Vec<Arc<K>> = before.iter().filter(is_gone).cloned().collect();
+        let mut gone = before.to_vec();
+        gone.retain(|object| self.store.get(&ObjectRef::from_obj(&**object)).is_none());
         gone.iter().chain(&self.store.state()).all(|object| (self.wake)(object))
     }
 }
@@ -245,19 +248,16 @@ pub(crate) fn of_cluster<K>(store: &Store<K>, namespace: &str, cluster: &str) ->
 where
     K: Resource<DynamicType = ()> + Clone + 'static,
 {
-    let belongs = |object: &&std::sync::Arc<K>| {
-        let meta = object.meta();
-        meta.namespace.as_deref() == Some(namespace)
-            && meta.labels.as_ref().and_then(|l| l.get(CLUSTER_LABEL)).is_some_and(|l| l == cluster)
-    };
-    let mut found: Vec<K> = store.state().iter().filter(belongs).map(|object| (**object).clone()).collect();
+    let key = ObjectRef::new(cluster).within(namespace);
+    let all = store.state();
+    let own = all.iter().filter(|object| cluster_of(&***object).as_ref() == Some(&key));
+    let mut found: Vec<K> = own.map(|object| (**object).clone()).collect();
     found.sort_by_key(|object| object.meta().name.clone());
     found
 }
 
 /// Those of the objects that this uid owns: labels can be anybody's.
 pub(crate) fn owned_by<K: Resource>(uid: &str, mut objects: Vec<K>) -> Vec<K> {
-    let owners = |object: &K| object.meta().owner_references.clone().unwrap_or_default();
-    objects.retain(|object| owners(object).iter().any(|owner| owner.uid == uid));
+    objects.retain(|object| object.meta().owner_references.iter().flatten().any(|owner| owner.uid == uid));
     objects
 }

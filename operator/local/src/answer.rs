@@ -39,8 +39,7 @@ fn apply(shared: &Shared, objects: &[Value], dry_run: bool) -> Result<Reply, Ref
     if dry_run {
         return Ok(Reply::Applied { results });
     }
-    let failed = |error: crate::ResourcesError| refused(&error, error.remedy());
-    state.resources.commit(changes).map_err(failed)?;
+    state.resources.commit(changes).map_err(|error| refused(&error, error.remedy()))?;
     if let Some(mut cluster) = state.resources.cluster() {
         cluster.status = Some(state.cluster_status.clone());
         state.cluster_status = identified(&cluster);
@@ -106,10 +105,12 @@ async fn delete(shared: &Shared, kind: &str, name: &str) -> Result<Reply, Refusa
             "stop `ottla up` with Ctrl-C; to delete its records, remove its data folder",
         ));
     }
-    let missing = || refused(format!("Topic {name:?} was not found"), "`ottla get topics` lists them");
     let topic = {
         let mut state = shared.state();
-        let mut topic = state.resources.topic(name).ok_or_else(missing)?;
+        let Some(mut topic) = state.resources.topic(name) else {
+            let reason = format!("Topic {name:?} was not found");
+            return Err(refused(reason, "`ottla get topics` lists them"));
+        };
         topic.status = state.topic_status.get(name).cloned().or(topic.status);
         state.deleting.insert(name.to_owned());
         topic
@@ -204,8 +205,9 @@ fn broker_snapshot(
 }
 
 fn partitions(view: &ClusterView) -> Vec<PartitionSnapshot> {
-    let of_topic = |topic: &ottla_control::proto::TopicView| {
-        let one = |p: &ottla_control::proto::PartitionView| PartitionSnapshot {
+    let mut all: Vec<PartitionSnapshot> = Vec::new();
+    for topic in &view.topics {
+        all.extend(topic.partitions.iter().map(|p| PartitionSnapshot {
             topic: topic.name.clone(),
             partition: p.index,
             leader: p.leader,
@@ -216,10 +218,8 @@ fn partitions(view: &ClusterView) -> Vec<PartitionSnapshot> {
             adding: p.adding.clone(),
             removing: p.removing.clone(),
             unclean_election: p.unclean_election.clone(),
-        };
-        topic.partitions.iter().map(one).collect::<Vec<_>>()
-    };
-    let mut all: Vec<_> = view.topics.iter().flat_map(of_topic).collect();
+        }));
+    }
     all.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
     all
 }

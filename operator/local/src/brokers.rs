@@ -1,4 +1,5 @@
-//! Brings the brokers' processes to what the KafkaCluster asks: new ones start, changed ones restart one by one.
+//! Brings the brokers' processes to what the KafkaCluster asks: new ones start, changed ones restart one by
+//! one.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// Something that a person who watches a local cluster wants to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
+pub enum LocalEvent {
     /// A broker's process was started.
     Started {
         /// The broker's `node.id`.
@@ -91,4 +91,4 @@ pub enum Event {
 }
 
 /// Where events go. Bounded by what a person can see: a full queue drops nothing, it waits.
-pub(crate) type Events = tokio::sync::mpsc::UnboundedSender<Event>;
+pub(crate) type Events = tokio::sync::mpsc::UnboundedSender<LocalEvent>;

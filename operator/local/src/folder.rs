@@ -141,37 +141,34 @@ impl DataFolder {
             }
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
-        let write = |file: &mut File| {
-            file.set_len(0)?;
-            file.rewind()?;
-            writeln!(file, "{}", std::process::id())
-        };
-        write(&mut file).map_err(failed)?;
+        file.set_len(0).map_err(failed)?;
+        file.rewind().map_err(failed)?;
+        writeln!(file, "{}", std::process::id()).map_err(failed)?;
         Ok(FolderLock { _file: file })
     }
 }
 
 /// Creates a folder and its parents, for this user only where they are new.
 pub(crate) fn create_private(path: &Path) -> Result<(), FolderError> {
-    let failed = |source| FolderError::Io { path: path.to_owned(), source };
-    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)
+    let created = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    created.map_err(|source| FolderError::Io { path: path.to_owned(), source })
 }
 
 /// Replaces a file by one with this content, or leaves the old one: never half of each.
 pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> Result<(), FolderError> {
-    let failed = |source| FolderError::Io { path: path.to_owned(), source };
     let folder = path.parent().unwrap_or(Path::new("."));
     create_private(folder)?;
+    replace(path, folder, content).map_err(|source| FolderError::Io { path: path.to_owned(), source })
+}
+
+fn replace(path: &Path, folder: &Path, content: &[u8]) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let new = folder.join(format!(".{name}.new"));
-    let write = || {
-        let mut file = File::create(&new)?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        fs::rename(&new, path)?;
-        File::open(folder)?.sync_all()
-    };
-    write().map_err(failed)
+    let mut file = File::create(&new)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]

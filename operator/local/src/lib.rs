@@ -4,7 +4,7 @@
 //! the desired resources, the socket by which `ottla apply` and `ottla get` speak to a running
 //! cluster, and `up`, which ties them together. Not here: how a spec becomes settings or
 //! assignments (`ottla-plan`), what a valid manifest is (`ottla-api`), and any printing (the
-//! command line tool hears [`Event`]s).
+//! command line tool hears [`LocalEvent`]s).
 
 #![warn(missing_docs)]
 
@@ -33,7 +33,7 @@ mod socket;
 
 mod up;
 
-pub use event::Event;
+pub use event::LocalEvent;
 pub use folder::{DEFAULT_FOLDER, DataFolder, FolderError, FolderLock};
 pub use manifests::{BUILT_IN, MANIFEST_BYTES_MAX, ManifestError, parse_manifests, to_yaml};
 pub use ports::{PortError, Ports};

@@ -135,10 +135,9 @@ impl Ports {
     }
 
     fn next_free(self, brokers: std::ops::Range<i32>) -> Option<u16> {
-        let fits = |first: &u16| usize::from(*first) + usize::from(HTTP_ABOVE) + 100 < usize::from(u16::MAX);
         (1..=10)
             .map(|n| self.first.saturating_add(n * 100))
-            .filter(fits)
+            .filter(|first| usize::from(*first) + usize::from(HTTP_ABOVE) + 100 < usize::from(u16::MAX))
             .find(|first| Self::from(*first).first_taken(0..brokers.end).is_none())
     }
 }

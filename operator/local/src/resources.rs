@@ -42,19 +42,19 @@ impl ResourcesError {
     }
 }
 
-type Key = (Kind, String);
+type ObjectKey = (Kind, String);
 
 /// Every object that was applied, by kind and name.
 #[derive(Debug)]
 pub(crate) struct Resources {
     folder: PathBuf,
-    objects: BTreeMap<Key, Value>,
+    objects: BTreeMap<ObjectKey, Value>,
 }
 
 /// A checked change, not yet made.
 #[derive(Debug)]
 pub(crate) struct Changes {
-    objects: Vec<(Key, Action, Value)>,
+    objects: Vec<(ObjectKey, Action, Value)>,
 }
 
 impl Resources {
@@ -107,11 +107,12 @@ impl Resources {
         for object in objects {
             let old = kind_of(object).ok().and_then(|kind| self.objects.get(&(kind, name_of(object))));
             let violations = validate(object, old);
-            if violations.is_empty() {
-                let kind = kind_of(object).expect("valid objects are of our kinds");
-                changes.objects.push(merge((kind, name_of(object)), object, old, now));
-            } else {
-                reasons.extend(violations.iter().map(|violation| format!("{}: {violation}", title(object))));
+            match kind_of(object) {
+                Ok(kind) if violations.is_empty() => {
+                    changes.objects.push(merge((kind, name_of(object)), object, old, now));
+                }
+                _ => reasons
+                    .extend(violations.iter().map(|violation| format!("{}: {violation}", title(object)))),
             }
         }
         if reasons.is_empty() {
@@ -125,7 +126,7 @@ impl Resources {
 
     /// What is wrong with the whole, once each object is valid in itself.
     fn conflicts(&self, changes: &Changes) -> Vec<String> {
-        let mut after: BTreeMap<&Key, &Value> = self.objects.iter().collect();
+        let mut after: BTreeMap<&ObjectKey, &Value> = self.objects.iter().collect();
         after.extend(changes.objects.iter().map(|(key, _, object)| (key, object)));
         let clusters: Vec<&str> = after
             .keys()
@@ -192,7 +193,8 @@ impl Resources {
         self.put(key, object)
     }
 
-    /// Keeps of a Topic's status what is decided once: which topic is in its care, and which settings are its own.
+    /// Keeps of a Topic's status what is decided once: which topic is in its care, and which settings are its
+    /// own.
     pub fn keep_record(&mut self, name: &str, status: &TopicStatus) -> Result<(), ResourcesError> {
         let kept = self.topic(name).map(|topic| topic.status.unwrap_or_default());
         let record = |status: &TopicStatus| TopicStatus {
@@ -227,13 +229,13 @@ impl Resources {
         Ok(())
     }
 
-    fn put(&mut self, key: Key, object: Value) -> Result<(), ResourcesError> {
+    fn put(&mut self, key: ObjectKey, object: Value) -> Result<(), ResourcesError> {
         write_atomically(&self.file(&key), to_yaml(std::slice::from_ref(&object)).as_bytes())?;
         self.objects.insert(key, object);
         Ok(())
     }
 
-    fn file(&self, (kind, name): &Key) -> PathBuf {
+    fn file(&self, (kind, name): &ObjectKey) -> PathBuf {
         // Valid names hold no separators and don't begin with a dot.
         self.folder.join(format!("{}-{name}.yaml", kind.as_str().to_lowercase()))
     }
@@ -248,8 +250,9 @@ impl Changes {
 
     /// What becomes of each object.
     pub fn results(&self) -> Vec<Applied> {
-        let resource =
-            |(kind, name): &Key| format!("{}.{}/{name}", kind.as_str().to_lowercase(), ottla_api::GROUP);
+        let resource = |(kind, name): &ObjectKey| {
+            format!("{}.{}/{name}", kind.as_str().to_lowercase(), ottla_api::GROUP)
+        };
         self.objects
             .iter()
             .map(|(key, action, _)| Applied { resource: resource(key), action: *action })
@@ -257,7 +260,7 @@ impl Changes {
     }
 }
 
-fn read(file: &std::path::Path) -> Result<(Key, Value), String> {
+fn read(file: &std::path::Path) -> Result<(ObjectKey, Value), String> {
     let text = fs::read_to_string(file).map_err(|error| error.to_string())?;
     let objects = parse_manifests(&text, "it").map_err(|error| error.to_string())?;
     let [object] = <[Value; 1]>::try_from(objects).map_err(|_| "it holds several objects".to_owned())?;
@@ -269,7 +272,7 @@ fn read(file: &std::path::Path) -> Result<(Key, Value), String> {
 }
 
 /// The object as it is to be kept: the new spec with the metadata that the old one was given.
-fn merge(key: Key, object: &Value, old: Option<&Value>, now: &str) -> (Key, Action, Value) {
+fn merge(key: ObjectKey, object: &Value, old: Option<&Value>, now: &str) -> (ObjectKey, Action, Value) {
     let mut new = object.clone();
     let fields = new.as_object_mut().expect("valid objects are maps");
     fields.remove("status");

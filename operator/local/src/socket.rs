@@ -216,8 +216,8 @@ mod tests {
         bind(&folder).unwrap();
     }
 
-    /// A program that another test starts holds this one's sockets between its fork and its exec: the last listener may be
-    /// gone a moment later.
+    /// A program that another test starts holds this one's sockets between its fork and its exec: the last
+    /// listener may be gone a moment later.
     async fn nobody_answers(folder: &DataFolder, request: &Request) {
         loop {
             match ask(folder, request).await.unwrap_err() {

@@ -1,8 +1,6 @@
 //! The KafkaCluster's status, from its processes and from what the brokers say of each other.
 
-use ottla_api::{
-    BrokerStatus, KafkaClusterStatus, ListenerStatus, PROGRESSING, READY, condition, set_condition,
-};
+use ottla_api::{KafkaClusterStatus, ListenerStatus, PROGRESSING, READY, condition, set_condition};
 use ottla_control::proto::ClusterView;
 
 use crate::ports::Ports;
@@ -36,8 +34,8 @@ pub(crate) fn observe_cluster(shared: &Shared) -> bool {
 
 /// What a client is given as bootstrap.servers.
 pub(crate) fn bootstrap_servers(ports: Ports, status: &KafkaClusterStatus) -> String {
-    let address = |broker: &BrokerStatus| format!("127.0.0.1:{}", ports.kafka(broker.id));
-    status.brokers.iter().map(address).collect::<Vec<_>>().join(",")
+    let addresses = status.brokers.iter().map(|broker| format!("127.0.0.1:{}", ports.kafka(broker.id)));
+    addresses.collect::<Vec<_>>().join(",")
 }
 
 fn is_active(view: &ClusterView, id: i32) -> bool {

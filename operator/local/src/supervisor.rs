@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use crate::child::{Launch, Running, describe};
-use crate::event::{Event, Events};
+use crate::event::{Events, LocalEvent};
 use crate::probe::{Readiness, readiness};
 
 const BACKOFF_FIRST: Duration = Duration::from_millis(200);
@@ -26,7 +26,8 @@ const BACKOFF_FORGOTTEN_AFTER: Duration = Duration::from_secs(30);
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
 const PROBE_PAUSE_STARTING: Duration = Duration::from_millis(20);
 const PROBE_PAUSE_READY: Duration = Duration::from_secs(1);
-/// So many probes in a row a broker that was ready may leave unanswered, as on a busy machine, and is ready still.
+/// So many probes in a row a broker that was ready may leave unanswered, as on a busy machine, and is ready
+/// still.
 const PROBES_UNANSWERED_MAX: u32 = 2;
 
 /// How a broker's process is doing.
@@ -73,7 +74,7 @@ impl Supervisor {
     pub fn start(launch: Launch, events: Events, changed: Arc<Notify>) -> Self {
         let (orders, inbox) = mpsc::channel(4);
         let (publish, state) = watch::channel(ProcessState::default());
-        let keeper = Keeper::new(launch, events, publish, changed, inbox);
+        let keeper = ProcessKeeper::new(launch, events, publish, changed, inbox);
         Self { orders, state, task: tokio::spawn(keeper.run()) }
     }
 
@@ -95,7 +96,7 @@ impl Supervisor {
     }
 }
 
-struct Keeper {
+struct ProcessKeeper {
     launch: Launch,
     events: Events,
     publish: watch::Sender<ProcessState>,
@@ -109,12 +110,12 @@ struct Keeper {
 }
 
 /// Why a broker's process isn't watched any more.
-enum Outcome {
+enum RunEnd {
     Ended(std::io::Result<ExitStatus>),
     Ordered(Order),
 }
 
-impl Keeper {
+impl ProcessKeeper {
     fn new(
         launch: Launch,
         events: Events,
@@ -132,7 +133,11 @@ impl Keeper {
                 Ok(running) => self.keep(running).await,
                 Err(error) => {
                     let (why, again_in) = (error.to_string(), self.next_backoff());
-                    self.tell(Event::NotStarted { broker: self.launch.broker, why: why.clone(), again_in });
+                    self.tell(LocalEvent::NotStarted {
+                        broker: self.launch.broker,
+                        why: why.clone(),
+                        again_in,
+                    });
                     self.wait(why, again_in).await
                 }
             };
@@ -151,23 +156,23 @@ impl Keeper {
     async fn keep(&mut self, mut running: Running) -> Option<Order> {
         let (broker, pid, since) = (self.launch.broker, running.pid(), Instant::now());
         self.served = false;
-        self.tell(Event::Started { broker, pid });
+        self.tell(LocalEvent::Started { broker, pid });
         self.set(Phase::NotReady("starting".into()), Some(pid));
         match self.watch(&mut running, since).await {
-            Outcome::Ordered(order) => {
+            RunEnd::Ordered(order) => {
                 if matches!(order, Order::Restart(_)) {
-                    self.tell(Event::Restarting { broker });
+                    self.tell(LocalEvent::Restarting { broker });
                 }
                 self.set(Phase::NotReady("stopping".into()), Some(pid));
                 let killed = running.stop(STOP_PATIENCE).await;
                 self.tell(if killed {
-                    Event::Killed { broker, after: STOP_PATIENCE }
+                    LocalEvent::Killed { broker, after: STOP_PATIENCE }
                 } else {
-                    Event::Stopped { broker }
+                    LocalEvent::Stopped { broker }
                 });
                 Some(order)
             }
-            Outcome::Ended(status) => {
+            RunEnd::Ended(status) => {
                 if since.elapsed() >= BACKOFF_FORGOTTEN_AFTER {
                     self.backoff = BACKOFF_FIRST;
                 } else if self.served {
@@ -177,14 +182,14 @@ impl Keeper {
                 let again_in = self.next_backoff();
                 // One that was killed had no time for any.
                 let last_words = if how.starts_with("signal") { None } else { running.last_words() };
-                self.tell(Event::Died { broker, how: how.clone(), last_words, again_in });
+                self.tell(LocalEvent::Died { broker, how: how.clone(), last_words, again_in });
                 self.publish.send_modify(|state| state.restarts += 1);
                 self.wait(how, again_in).await
             }
         }
     }
 
-    async fn watch(&mut self, running: &mut Running, since: Instant) -> Outcome {
+    async fn watch(&mut self, running: &mut Running, since: Instant) -> RunEnd {
         let pid = running.pid();
         loop {
             let pause = match self.publish.borrow().phase {
@@ -196,8 +201,8 @@ impl Keeper {
                 readiness(self.launch.http_port).await
             };
             tokio::select! {
-                status = running.ended() => return Outcome::Ended(status),
-                order = self.inbox.recv() => return Outcome::Ordered(order.unwrap_or(Order::Stop)),
+                status = running.ended() => return RunEnd::Ended(status),
+                order = self.inbox.recv() => return RunEnd::Ordered(order.unwrap_or(Order::Stop)),
                 answer = probe => self.note(answer, pid, since),
             }
         }
@@ -217,7 +222,7 @@ impl Keeper {
             let (broker, address) = (self.launch.broker, self.launch.address.clone());
             let after = if self.served { None } else { Some(since.elapsed()) };
             self.served = true;
-            self.tell(Event::Ready { broker, address, after });
+            self.tell(LocalEvent::Ready { broker, address, after });
         }
         self.set(phase, Some(pid));
     }
@@ -237,7 +242,7 @@ impl Keeper {
         pause
     }
 
-    fn tell(&self, event: Event) {
+    fn tell(&self, event: LocalEvent) {
         // Nobody may be listening any more, which changes nothing here.
         let _ = self.events.send(event);
     }
@@ -274,7 +279,7 @@ mod tests {
         }
     }
 
-    async fn next(events: &mut mpsc::UnboundedReceiver<Event>) -> Event {
+    async fn next(events: &mut mpsc::UnboundedReceiver<LocalEvent>) -> LocalEvent {
         timeout(PATIENCE, events.recv()).await.expect("an event in time").expect("an event")
     }
 
@@ -286,7 +291,7 @@ mod tests {
             Supervisor::start(script(dir.path(), "echo out of luck; exit 3"), sender, Arc::default());
         let mut pauses = Vec::new();
         while pauses.len() < 3 {
-            if let Event::Died { broker, how, last_words, again_in } = next(&mut events).await {
+            if let LocalEvent::Died { broker, how, last_words, again_in } = next(&mut events).await {
                 assert_eq!((broker, how.as_str()), (7, "exit code 3"));
                 assert_eq!(last_words.as_deref(), Some("out of luck"));
                 pauses.push(again_in);
@@ -302,9 +307,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (sender, mut events) = mpsc::unbounded_channel();
         let supervisor = Supervisor::start(script(dir.path(), "exec sleep 600"), sender, Arc::default());
-        let Event::Started { pid, .. } = next(&mut events).await else { panic!("not started") };
+        let LocalEvent::Started { pid, .. } = next(&mut events).await else { panic!("not started") };
         supervisor.stop().await;
-        assert_eq!(next(&mut events).await, Event::Stopped { broker: 7 });
+        assert_eq!(next(&mut events).await, LocalEvent::Stopped { broker: 7 });
         let pid = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
         assert_eq!(rustix::process::test_kill_process(pid), Err(rustix::io::Errno::SRCH));
     }
@@ -314,7 +319,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let ((events, mut told), (_orders, inbox)) = (mpsc::unbounded_channel(), mpsc::channel(1));
         let publish = watch::channel(ProcessState::default()).0;
-        let mut keeper = Keeper::new(script(dir.path(), ""), events, publish, Arc::default(), inbox);
+        let mut keeper = ProcessKeeper::new(script(dir.path(), ""), events, publish, Arc::default(), inbox);
         let mut phase_after = |answer: Readiness| {
             keeper.note(answer, 1, Instant::now());
             keeper.publish.borrow().phase.clone()
@@ -356,9 +361,9 @@ mod tests {
         let mut launch = script(dir.path(), "");
         launch.program = dir.path().join("missing");
         let supervisor = Supervisor::start(launch, sender, Arc::default());
-        assert!(matches!(next(&mut events).await, Event::NotStarted { broker: 7, .. }));
+        assert!(matches!(next(&mut events).await, LocalEvent::NotStarted { broker: 7, .. }));
         supervisor.restart(script(dir.path(), "exec sleep 600")).await;
-        assert!(matches!(next(&mut events).await, Event::Started { broker: 7, .. }));
+        assert!(matches!(next(&mut events).await, LocalEvent::Started { broker: 7, .. }));
         supervisor.stop().await;
     }
 }

@@ -14,7 +14,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use crate::control::{CALL_TIMEOUT, connect};
-use crate::event::{Event, Events};
+use crate::event::{Events, LocalEvent};
 use crate::shared::{Shared, now};
 use crate::status::observe_cluster;
 
@@ -31,7 +31,7 @@ const FAILURES_TOLD_FROM: u32 = 3;
 /// Looks after topics and statuses for as long as it runs.
 pub(crate) async fn keep_status(shared: Arc<Shared>, events: Events) {
     let mut views = shared.view.clone();
-    let mut keeper = Keeper {
+    let mut keeper = TopicKeeper {
         shared: shared.clone(),
         events,
         client: None,
@@ -52,13 +52,20 @@ pub(crate) async fn keep_status(shared: Arc<Shared>, events: Events) {
 }
 
 /// What the brokers said no to.
-struct Refusal {
+struct RefusedChange {
     generation: Option<i64>,
     message: String,
     at: Instant,
 }
 
-struct Keeper {
+impl RefusedChange {
+    /// Whether it is still the brokers' word on this generation of the Topic.
+    fn stands(&self, generation: Option<i64>) -> bool {
+        self.generation == generation && self.at.elapsed() < REFUSAL_STANDS
+    }
+}
+
+struct TopicKeeper {
     shared: Arc<Shared>,
     events: Events,
     client: Option<ControlClient<Channel>>,
@@ -67,12 +74,12 @@ struct Keeper {
     /// The last view that was asked for.
     asked: Option<proto::ClusterView>,
     /// By resource name.
-    refusals: BTreeMap<String, Refusal>,
+    refusals: BTreeMap<String, RefusedChange>,
     /// Failures in a row, by resource name.
     failures: BTreeMap<String, u32>,
 }
 
-impl Keeper {
+impl TopicKeeper {
     /// Looks at everything once; tells whether all is as asked.
     async fn pass(&mut self) -> bool {
         let all_serve = observe_cluster(&self.shared);
@@ -91,17 +98,18 @@ impl Keeper {
             }
         }
         if settled && let Some(since) = self.shared.state().changed_at.take() {
-            self.tell(Event::UpToDate { after: since.elapsed() });
+            self.tell(LocalEvent::UpToDate { after: since.elapsed() });
         }
         settled
     }
 
-    /// Remembers a Topic's status, and on disk what is decided once; tells whether the Topic is being deleted.
+    /// Remembers a Topic's status, and on disk what is decided once; tells whether the Topic is being
+    /// deleted.
     fn note(&self, name: &str, status: TopicStatus) -> bool {
         let mut state = self.shared.state();
         if let Err(error) = state.resources.keep_record(name, &status) {
             let topic = status.topic_name.clone().unwrap_or_default();
-            self.tell(Event::TopicFailed { topic, why: error.to_string() });
+            self.tell(LocalEvent::TopicFailed { topic, why: error.to_string() });
         }
         state.topic_status.insert(name.to_owned(), status);
         state.deleting.contains(name)
@@ -109,10 +117,13 @@ impl Keeper {
 
     /// Tells of a topic that was there before its Topic, once for each thing that there is to say.
     fn tell_of(&self, topic: &Topic, plan: &TopicPlan) {
-        let of_adoption = |event: &&ottla_plan::Event| event.reason.starts_with("Adopt");
-        for event in plan.events.iter().filter(of_adoption) {
+        for event in plan.events.iter().filter(|event| event.reason.starts_with("Adopt")) {
             let topic = topic.topic_name().to_owned();
-            self.tell(Event::TopicAdopted { topic, warning: event.warning, message: event.message.clone() });
+            self.tell(LocalEvent::TopicAdopted {
+                topic,
+                warning: event.warning,
+                message: event.message.clone(),
+            });
         }
     }
 
@@ -126,18 +137,17 @@ impl Keeper {
         {
             self.asked = Some(view.into_inner());
         }
-        let newer = |view: &&proto::ClusterView| {
-            watched.as_ref().is_none_or(|watched| view.metadata_version > watched.metadata_version)
-        };
-        self.asked.as_ref().filter(newer).cloned().or(watched)
+        let version = watched.as_ref().map(|watched| watched.metadata_version);
+        self.asked.as_ref().filter(|asked| Some(asked.metadata_version) > version).cloned().or(watched)
     }
 
     /// The Topics with their statuses, but for those that are being deleted.
     fn wanted(&self) -> Vec<Topic> {
         let mut state = self.shared.state();
         let mut topics = state.resources.topics();
-        let known = |name: &String| topics.iter().any(|topic| topic.metadata.name.as_ref() == Some(name));
-        state.topic_status.retain(|name, _| known(name));
+        state
+            .topic_status
+            .retain(|name, _| topics.iter().any(|topic| topic.metadata.name.as_ref() == Some(name)));
         for topic in &mut topics {
             let seen = topic.metadata.name.as_ref().and_then(|name| state.topic_status.get(name).cloned());
             topic.status = seen.or(topic.status.take());
@@ -155,10 +165,8 @@ impl Keeper {
             Some(view) => ClusterState::Known(view),
         };
         let name = topic.metadata.name.as_deref().unwrap_or_default();
-        let stands = |refusal: &&Refusal| {
-            refusal.generation == topic.metadata.generation && refusal.at.elapsed() < REFUSAL_STANDS
-        };
-        let refusal = self.refusals.get(name).filter(stands).map(|refusal| refusal.message.as_str());
+        let refusal = self.refusals.get(name).filter(|refusal| refusal.stands(topic.metadata.generation));
+        let refusal = refusal.map(|refusal| refusal.message.as_str());
         let asked = self.shared.state().resources.cluster();
         let spec = asked.as_ref().map(|cluster| &cluster.spec);
         plan_topic(TopicObserved { topic, elder: None, spec, cluster, refusal }, now())
@@ -188,7 +196,7 @@ impl Keeper {
                 // What was just made or changed is this Topic's: another one that is found there is not.
                 let status = self.shared.state().topic_status.get(name).cloned().unwrap_or_default();
                 self.note(name, TopicStatus { topic_id: Some(id), ..status });
-                self.tell(Event::TopicApplied { topic, partitions });
+                self.tell(LocalEvent::TopicApplied { topic, partitions });
             }
             Err(status) => self.note_failure(name, generation, topic, &status),
         }
@@ -225,15 +233,15 @@ impl Keeper {
             .get(name)
             .is_some_and(|refusal| refusal.generation == generation && refusal.message == message);
         if !known {
-            self.tell(Event::TopicFailed { topic, why: message.clone() });
+            self.tell(LocalEvent::TopicFailed { topic, why: message.clone() });
         }
         if !is_passing(status.code()) {
-            self.refusals.insert(name.to_owned(), Refusal { generation, message, at: Instant::now() });
+            self.refusals.insert(name.to_owned(), RefusedChange { generation, message, at: Instant::now() });
             self.shared.status_wake.notify_one();
         }
     }
 
-    fn tell(&self, event: Event) {
+    fn tell(&self, event: LocalEvent) {
         // Nobody may be listening any more, which changes nothing here.
         let _ = self.events.send(event);
     }

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use crate::answer::{answer, check_brokers};
 use crate::brokers::{Brokers, Program};
 use crate::control::watch_cluster;
-use crate::event::Event;
+use crate::event::LocalEvent;
 use crate::folder::{DataFolder, FolderError, FolderLock};
 use crate::manifests::{BUILT_IN, parse_manifests};
 use crate::ports::Ports;
@@ -77,7 +77,7 @@ pub struct LocalCluster {
     helpers: Vec<JoinHandle<()>>,
     brokers: JoinHandle<()>,
     stop: oneshot::Sender<()>,
-    events: mpsc::UnboundedSender<Event>,
+    events: mpsc::UnboundedSender<LocalEvent>,
     socket: PathBuf,
     _lock: FolderLock,
 }
@@ -86,8 +86,9 @@ impl LocalCluster {
     /// Checks everything, then starts the brokers; returns before they are ready, which the events tell.
     ///
     /// # Errors
-    /// [`UpError`]: the folder is in use, a manifest is refused, or a port is taken. Then nothing was started.
-    pub async fn start(options: UpOptions) -> Result<(Self, mpsc::UnboundedReceiver<Event>), UpError> {
+    /// [`UpError`]: the folder is in use, a manifest is refused, or a port is taken. Then nothing was
+    /// started.
+    pub async fn start(options: UpOptions) -> Result<(Self, mpsc::UnboundedReceiver<LocalEvent>), UpError> {
         let began = Instant::now();
         let folder = options.folder;
         let lock = folder.lock()?;
@@ -141,7 +142,7 @@ impl LocalCluster {
     /// Ends all brokers cleanly.
     pub async fn stop(self) {
         // Nobody may listen any more.
-        let _ = self.events.send(Event::Stopping);
+        let _ = self.events.send(LocalEvent::Stopping);
         for helper in &self.helpers {
             helper.abort();
         }

@@ -1,10 +1,11 @@
 //! A Topic meets a topic: which settings are whose, and what would change.
 //!
-//! What the manifest doesn't name stays as it is. What this Topic has set, and its manifest names no more, returns to the
-//! broker's default. So it is on record what this Topic asked for, with the values: the record is made before the brokers
-//! are asked, who may refuse or not answer, and others may set the same key later. Only a topic that has the very value
-//! had it from this Topic. Where another value is asked for in the place of one that the topic has of this Topic, both are on
-//! record: no answer doesn't say which of the two it has.
+//! What the manifest doesn't name stays as it is. What this Topic has set, and its manifest names no more,
+//! returns to the broker's default. So it is on record what this Topic asked for, with the values: the record
+//! is made before the brokers are asked, who may refuse or not answer, and others may set the same key later.
+//! Only a topic that has the very value had it from this Topic. Where another value is asked for in the place
+//! of one that the topic has of this Topic, both are on record: no answer doesn't say which of the two it
+//! has.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,26 +23,28 @@ pub(crate) fn named(topic: &Topic) -> BTreeMap<String, String> {
 
 /// What is on record of the settings that a Topic has set or asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Record {
+pub(crate) struct SettingsRecord {
     /// Each with the value that the topic has of this Topic, or with the one that was asked for first.
     pub managed: BTreeMap<String, String>,
-    /// The values that were asked for in the place of those, in this order, and may have come into force unanswered.
+    /// The values that were asked for in the place of those, in this order, and may have come into force
+    /// unanswered.
     pub asked: BTreeMap<String, Vec<String>>,
 }
 
 /// The record in the Topic's status, as the topic shows which values are in force.
-pub(crate) fn on_record(topic: &Topic, found: &TopicView, before: &TopicStatus) -> Record {
+pub(crate) fn on_record(topic: &Topic, found: &TopicView, before: &TopicStatus) -> SettingsRecord {
     let mut managed = told(topic, found, before);
     let mut asked = before.asked_config.clone();
     for (key, had) in &mut managed {
         let Some(values) = asked.get_mut(key) else { continue };
         if let Some(position) = values.iter().position(|value| found.config.get(key) == Some(value)) {
             // What was asked for before this one is past.
-            *had = values.drain(..=position).next_back().expect("it is one of them");
+            had.clone_from(&values[position]);
+            values.drain(..=position);
         }
     }
     asked.retain(|key, values| managed.contains_key(key) && !values.is_empty());
-    Record { managed, asked }
+    SettingsRecord { managed, asked }
 }
 
 fn told(topic: &Topic, found: &TopicView, before: &TopicStatus) -> BTreeMap<String, String> {
@@ -107,12 +110,12 @@ pub(crate) fn managed(
     managed
 }
 
-/// The values that may be in force in the place of what will be on record as `managed` once the brokers are asked, to be on
-/// record before they are; `before` is what is.
+/// The values that may be in force in the place of what will be on record as `managed` once the brokers are
+/// asked, to be on record before they are; `before` is what is.
 pub(crate) fn asked(
     topic: &Topic,
     found: &TopicView,
-    before: &Record,
+    before: &SettingsRecord,
     managed: &BTreeMap<String, String>,
 ) -> BTreeMap<String, Vec<String>> {
     let mut named = named(topic);
@@ -152,11 +155,13 @@ pub(crate) fn unmanaged(
     managed: &BTreeMap<String, String>,
 ) -> BTreeMap<String, String> {
     let taken_back = taken_back(topic, found, managed);
-    let stays = |key: &String| !topic.spec.config.contains_key(key) && !taken_back.contains_key(key.as_str());
-    found.config.iter().filter(|(key, _)| stays(key)).map(|(k, v)| (k.clone(), v.clone())).collect()
+    let mut unmanaged = found.config.clone();
+    unmanaged.retain(|key, _| !topic.spec.config.contains_key(key) && !taken_back.contains_key(key.as_str()));
+    unmanaged
 }
 
-/// What a topic that was there before its Topic would have otherwise, in words; empty: it is as the manifest asks.
+/// What a topic that was there before its Topic would have otherwise, in words; empty: it is as the manifest
+/// asks.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Differences {
     /// Each, as in "retention.ms from -1 to 1000".
@@ -165,8 +170,8 @@ pub(crate) struct Differences {
     pub deletes_records: Vec<String>,
 }
 
-/// How a topic that was there before its Topic differs from what the manifest names; `managed` is what is on record all the
-/// same, `factor` how many replicas its partitions should have.
+/// How a topic that was there before its Topic differs from what the manifest names; `managed` is what is on
+/// record all the same, `factor` how many replicas its partitions should have.
 pub(crate) fn differences(
     topic: &Topic,
     found: &TopicView,
@@ -200,8 +205,8 @@ pub(crate) fn differences(
     differences
 }
 
-/// Whether a person has said that this very topic may keep fewer records: a word for one topic is none for the next one of
-/// its name.
+/// Whether a person has said that this very topic may keep fewer records: a word for one topic is none for
+/// the next one of its name.
 pub(crate) fn is_agreed(topic: &Topic, found: &TopicView) -> bool {
     let annotations = topic.metadata.annotations.as_ref();
     annotations.and_then(|a| a.get(ADOPT_ANNOTATION)).is_some_and(|id| *id == found.id)

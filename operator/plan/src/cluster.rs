@@ -7,10 +7,10 @@ use std::fmt;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service};
-use ottla_api::{BrokerStatus, KafkaCluster, NodePortStatus, UpgradePolicy};
+use ottla_api::{BrokerStatus, KafkaCluster, KafkaClusterStatus, NodePortStatus, UpgradePolicy, to_json};
 use ottla_types::{BrokerId, ClusterId};
 
-use crate::build::{self, Broker, Context};
+use crate::build::{self, Broker, BuildInput};
 use crate::identity::{cluster_id_from_uid, voters_of};
 use crate::names::Names;
 use crate::object::{ObjectKind, PlannedObject};
@@ -43,7 +43,7 @@ pub struct ClusterObserved<'a> {
     pub trouble: Option<&'a str>,
 }
 
-/// What to do about a KafkaCluster, in order. Steps don't depend on each other's success.
+/// What to do about a KafkaCluster, in order. [`crate::Pass`] goes through the steps.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClusterPlan {
     /// The steps.
@@ -54,6 +54,16 @@ pub struct ClusterPlan {
     pub config_hash: Option<String>,
     /// What is left to do until every pod runs as asked, in words; none if nothing is.
     pub unrolled: Option<String>,
+}
+
+impl ClusterPlan {
+    /// The restart that is next, whether or not something blocks it.
+    pub fn restart(&self) -> Option<&Restart> {
+        self.steps.iter().find_map(|step| match step {
+            Step::Restart(restart) => Some(restart),
+            _ => None,
+        })
+    }
 }
 
 /// Who is who in a cluster.
@@ -69,9 +79,22 @@ pub struct Record {
     pub image: String,
 }
 
+impl Record {
+    /// Whether a status has it. What else the status says of each broker is observed anew each time.
+    fn is_in(&self, status: &KafkaClusterStatus) -> bool {
+        status.cluster_id.as_deref() == Some(self.cluster_id.to_string().as_str())
+            && status.voters.iter().copied().map(BrokerId).eq(self.voters.iter().copied())
+            && status.brokers.iter().map(|b| (b.id, &b.pod)).eq(self.brokers.iter().map(|b| (b.id, &b.pod)))
+            && status.image.as_ref() == Some(&self.image)
+    }
+}
+
 /// One step of a plan.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
+    /// Put the plan's [`Record`] into the status, before anything follows from it. Nothing else is done if it
+    /// can't be.
+    Record,
     /// Apply an object, if that changes anything.
     Apply(PlannedObject),
     /// Delete an object that is no longer asked for.
@@ -98,6 +121,7 @@ impl Step {
     /// What is done, in words.
     pub fn name(&self) -> String {
         match self {
+            Self::Record => "record who is who".to_owned(),
             Self::Apply(object) => format!("apply {} {}", object.kind, object.name),
             Self::Delete { kind, name, .. } => format!("delete {kind} {name}"),
             Self::Restart(restart) => restart.to_string(),
@@ -154,8 +178,8 @@ impl std::error::Error for NoIdentity {}
 /// Plans for one KafkaCluster.
 ///
 /// # Errors
-/// When the resource has no name, namespace or uid, or the volumes that there are don't fit it: then nothing is to be
-/// done.
+/// When the resource has no name, namespace or uid, or the volumes that there are don't fit it: then nothing
+/// is to be done.
 pub fn plan_cluster(observed: ClusterObserved<'_>) -> Result<ClusterPlan, NoPlan> {
     let metadata = &observed.cluster.metadata;
     let cluster = metadata.name.as_deref().ok_or(NoIdentity { field: "metadata.name" })?;
@@ -173,7 +197,7 @@ pub fn plan_cluster(observed: ClusterObserved<'_>) -> Result<ClusterPlan, NoPlan
         .enumerate()
         .map(|(ordinal, b)| Broker { id: BrokerId(b.id), ordinal, rack: b.rack.clone() })
         .collect();
-    let context = Context {
+    let context = BuildInput {
         names,
         uid,
         spec: &observed.cluster.spec,
@@ -187,17 +211,20 @@ pub fn plan_cluster(observed: ClusterObserved<'_>) -> Result<ClusterPlan, NoPlan
 }
 
 fn steps(
-    context: &Context<'_>,
+    context: &BuildInput<'_>,
     observed: ClusterObserved<'_>,
     record: &Record,
 ) -> (Vec<Step>, Option<String>, Option<String>) {
     let apply = |object| Step::Apply(object);
-    let mut steps = vec![
-        apply(PlannedObject::new(&build::service_account(context))),
-        apply(PlannedObject::new(&build::headless_service(context))),
-    ];
+    let status = observed.cluster.status.as_ref();
+    let mut steps = Vec::new();
+    if !status.is_some_and(|status| record.is_in(status)) {
+        steps.push(Step::Record);
+    }
+    steps.push(apply(PlannedObject::new(&build::service_account(context))));
+    steps.push(apply(PlannedObject::new(&build::headless_service(context))));
     steps.extend(build::bootstrap_service(context).map(|s| apply(PlannedObject::new(&s))));
-    let recorded = observed.cluster.status.as_ref().map(|s| s.node_ports.as_slice()).unwrap_or_default();
+    let recorded = status.map(|s| s.node_ports.as_slice()).unwrap_or_default();
     steps.extend(build::nodeport_services(context).iter().map(|s| apply(nodeport_object(s, recorded))));
     steps.push(apply(PlannedObject::new(&build::pod_disruption_budget(context))));
     let mut set_as_asked = None;
@@ -205,10 +232,7 @@ fn steps(
         Ok(files) => {
             steps.push(apply(PlannedObject::new(&build::config_map(context, &files))));
             let set = PlannedObject::new(&build::stateful_set(context, &files.hash));
-            set_as_asked = observed.stateful_set.filter(|live| {
-                let live = serde_json::to_value(live).expect("an object is JSON");
-                !set.changes(Some(&live))
-            });
+            set_as_asked = observed.stateful_set.filter(|live| !set.changes(Some(&to_json(live))));
             steps.push(apply(set));
             Some(files.hash)
         }
@@ -226,7 +250,8 @@ fn steps(
     (steps, hash, unrolled(set_as_asked, observed.pods, &record.brokers))
 }
 
-// Clients know its port: it is given up only for one that the spec names, or if another Service has it by now.
+// Clients know its port: it is given up only for one that the spec names, or if another Service has it by
+// now.
 fn nodeport_object(service: &Service, recorded: &[NodePortStatus]) -> PlannedObject {
     let object = PlannedObject::new(service);
     let had = recorded.iter().find(|had| had.service == object.name);
@@ -296,8 +321,8 @@ fn brokers(observed: ClusterObserved<'_>, names: Names<'_>) -> Vec<BrokerStatus>
     brokers
 }
 
-// The spec's; else the one on record, so that another default of the operator alone restarts nobody. Brokers that run
-// without a record were made by an operator that kept none.
+// The spec's; else the one on record, so that another default of the operator alone restarts nobody. Brokers
+// that run without a record were made by an operator that kept none.
 fn image(observed: ClusterObserved<'_>) -> String {
     let spec = &observed.cluster.spec;
     let kept = || {

@@ -1,11 +1,10 @@
-//! What a KafkaCluster's status says, from the plan, what was observed, and which steps failed.
+//! What a KafkaCluster's status says, from what was observed, what was planned, and what came of the steps.
 
 use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use ottla_api::{
     BrokerStatus, KafkaCluster, KafkaClusterStatus, ListenerSpec, ListenerStatus, ListenerType,
-    NodePortStatus, OperationState, OperationStatus, PROGRESSING, PartitionCounts, READY, condition,
-    set_condition,
+    NodePortStatus, OperationState, OperationStatus, PartitionCounts,
 };
 
 use crate::build::node_port_of;
@@ -13,33 +12,21 @@ use crate::cluster::{ClusterObserved, ClusterPlan, Step};
 use crate::event::{Event, ready_changed};
 use crate::names::Names;
 use crate::object::PlannedObject;
+use crate::pass::{CONFLICT, PassOutcome, RestartOutcome, StepFailure};
+use crate::readiness::Readiness;
+use crate::restart::Restart;
 use crate::retained::Unfit;
 use crate::view::{counts, troubles};
 
 /// The most addresses that a listener's bootstrap.servers holds.
 const BOOTSTRAP_HOSTS_MAX: usize = 3;
 
-/// The reason of a cluster whose steps were refused.
-pub const STEP_FAILED: &str = "StepFailed";
-/// The reason of a cluster that finds a name taken by an object that isn't its own.
-pub const CONFLICT: &str = "Conflict";
-
-/// A step that was tried and refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// The step's name.
-    pub step: String,
-    /// What was said.
-    pub error: String,
-    /// [`STEP_FAILED`], or [`CONFLICT`], which a person has to settle.
-    pub reason: &'static str,
-}
-
-/// The status after a plan was carried out, and what to tell.
+/// The status, and what to tell, after the steps of `plan` that were tried up to now: all of them at the end
+/// of a pass, none yet at [`Step::Record`]. Nothing else computes a status of a cluster that has a plan.
 pub fn cluster_status(
     observed: ClusterObserved<'_>,
     plan: &ClusterPlan,
-    failures: &[Failure],
+    outcome: &PassOutcome,
     now: Time,
 ) -> (KafkaClusterStatus, Vec<Event>) {
     let cluster = observed.cluster;
@@ -51,8 +38,7 @@ pub fn cluster_status(
     let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
     let listeners = listeners(observed, names);
     let first = |type_| {
-        let named = |l: &&ListenerSpec| l.type_ == type_;
-        let name = &cluster.spec.listeners.iter().find(named)?.name;
+        let name = &cluster.spec.listeners.iter().find(|l| l.type_ == type_)?.name;
         listeners.iter().find(|l| l.name == *name).map(|l| l.bootstrap_servers.clone())
     };
     let mut status = KafkaClusterStatus {
@@ -69,18 +55,18 @@ pub fn cluster_status(
         bootstrap_servers: first(ListenerType::Internal),
         external_bootstrap_servers: first(ListenerType::Nodeport),
         partitions: partitions(observed),
-        operations: operations(plan, failures),
+        operations: operations(plan, outcome),
         node_ports: node_ports(observed, plan),
         listeners,
     };
-    let (ready, progressing, reason, message) = verdict(observed, plan, failures, status.partitions);
-    let generation = cluster.metadata.generation;
-    let conditions = &mut status.conditions;
-    set_condition(conditions, condition(READY, ready, reason, &message, generation, now.clone()));
-    set_condition(conditions, condition(PROGRESSING, progressing, reason, &message, generation, now));
-    let mut events: Vec<Event> = ready_changed(&old.conditions, conditions).into_iter().collect();
+    let readiness = readiness(observed, plan, outcome, status.partitions);
+    readiness.set(&mut status.conditions, cluster.metadata.generation, now);
+    let mut events: Vec<Event> = ready_changed(&old.conditions, &status.conditions).into_iter().collect();
     events.extend(disks_changed(&old.brokers, &status.brokers));
     events.extend(node_ports_changed(&old.node_ports, &status.node_ports));
+    if outcome.restart == Some(RestartOutcome::Begun) {
+        events.extend(plan.restart().map(Restart::event));
+    }
     (status, events)
 }
 
@@ -93,10 +79,7 @@ pub fn unfit_status(cluster: &KafkaCluster, unfit: &Unfit, now: Time) -> (KafkaC
         conditions: before.clone(),
         ..Default::default()
     };
-    for kind in [READY, PROGRESSING] {
-        let new = condition(kind, false, unfit.reason, &unfit.message, generation, now.clone());
-        set_condition(&mut status.conditions, new);
-    }
+    Readiness::stuck(unfit.reason, unfit.message.clone()).set(&mut status.conditions, generation, now);
     let events = ready_changed(&before, &status.conditions).into_iter().collect();
     (status, events)
 }
@@ -115,64 +98,72 @@ fn partitions(observed: ClusterObserved<'_>) -> Option<PartitionCounts> {
 }
 
 fn disks_changed(before: &[BrokerStatus], after: &[BrokerStatus]) -> Vec<Event> {
-    let had = |id: i32| before.iter().find(|b| b.id == id).and_then(|b| b.directory_id.as_ref());
-    let other = |b: &&BrokerStatus| had(b.id).is_some_and(|had| b.directory_id.as_ref() != Some(had));
-    let event = |b: &BrokerStatus| Event {
-        warning: true,
-        reason: "DiskReplaced".to_owned(),
-        message: format!(
-            "broker {} came back with another disk: what other replicas have of its partitions is copied to it, and what was only on the old disk is offline",
-            b.id
-        ),
-    };
-    after.iter().filter(other).map(event).collect()
+    let mut events = Vec::new();
+    for BrokerStatus { id, directory_id, .. } in after {
+        let had = before.iter().find(|b| b.id == *id).and_then(|b| b.directory_id.as_ref());
+        if had.is_none() || had == directory_id.as_ref() {
+            continue;
+        }
+        events.push(Event {
+            warning: true,
+            reason: "DiskReplaced".to_owned(),
+            message: format!(
+                "broker {id} came back with another disk: what other replicas have of its partitions is copied to it, and what was only on the old disk is offline"
+            ),
+        });
+    }
+    events
 }
 
 // What each Service of a nodeport listener has, or had last: it may be made anew.
 fn node_ports(observed: ClusterObserved<'_>, plan: &ClusterPlan) -> Vec<NodePortStatus> {
     let before = observed.cluster.status.as_ref().map(|s| s.node_ports.as_slice()).unwrap_or_default();
-    let port = |object: &PlannedObject| {
-        let live = observed.services.iter().find(|s| s.metadata.name.as_deref() == Some(&object.name));
-        let had = || before.iter().find(|had| had.service == object.name).map(|had| had.port);
-        let port = live.and_then(node_port_of).map(i32::from).or_else(had)?;
-        Some(NodePortStatus { service: object.name.clone(), port })
-    };
-    let is_nodeport = |object: &&PlannedObject| object.body["spec"]["type"] == "NodePort";
     let objects = plan.steps.iter().filter_map(|step| match step {
-        Step::Apply(object) => Some(object),
+        Step::Apply(object) if object.body["spec"]["type"] == "NodePort" => Some(object),
         _ => None,
     });
-    objects.filter(is_nodeport).filter_map(port).collect()
+    objects
+        .filter_map(|PlannedObject { name, .. }| {
+            let live = observed.services.iter().find(|s| s.metadata.name.as_deref() == Some(name));
+            let had = before.iter().find(|had| had.service == *name).map(|had| had.port);
+            let port = live.and_then(node_port_of).map(i32::from).or(had)?;
+            Some(NodePortStatus { service: name.clone(), port })
+        })
+        .collect()
 }
 
 fn node_ports_changed(before: &[NodePortStatus], after: &[NodePortStatus]) -> Vec<Event> {
-    let moved = |now: &NodePortStatus| {
-        let had = before.iter().find(|had| had.service == now.service && had.port != now.port)?;
+    let mut events = Vec::new();
+    for NodePortStatus { service, port } in after {
+        let Some(had) = before.iter().find(|had| had.service == *service && had.port != *port) else {
+            continue;
+        };
         let message = format!(
-            "the Service {} has the node port {} and had {}: clients outside have to use the new one",
-            now.service, now.port, had.port
+            "the Service {service} has the node port {port} and had {}: clients outside have to use the new one",
+            had.port
         );
-        Some(Event { warning: true, reason: "NodePortChanged".to_owned(), message })
-    };
-    after.iter().filter_map(moved).collect()
+        events.push(Event { warning: true, reason: "NodePortChanged".to_owned(), message });
+    }
+    events
 }
 
-fn verdict(
+/// Ready and Progressing, with the reason that weighs most.
+fn readiness(
     observed: ClusterObserved<'_>,
     plan: &ClusterPlan,
-    failures: &[Failure],
+    outcome: &PassOutcome,
     partitions: Option<PartitionCounts>,
-) -> (bool, bool, &'static str, String) {
-    let conflict = failures.iter().find(|failure| failure.reason == CONFLICT);
-    if let Some(Failure { step, error, reason }) = conflict.or(failures.first()) {
-        return (false, false, reason, format!("{step}: {error}"));
+) -> Readiness {
+    let conflict = outcome.failures.iter().find(|failure| failure.reason == CONFLICT);
+    if let Some(StepFailure { step, error, reason, .. }) = conflict.or(outcome.failures.first()) {
+        return Readiness::stuck(reason, format!("{step}: {error}"));
     }
     if plan.config_hash.is_none() {
         let waits = plan.steps.iter().find_map(|step| match step {
             Step::Wait { blocked_by, .. } => Some(blocked_by.clone()),
             _ => None,
         });
-        return (false, true, "Preparing", waits.unwrap_or_default());
+        return Readiness::working("Preparing", waits.unwrap_or_default());
     }
     let brokers = &plan.record.brokers;
     let (ready, all) = (brokers.iter().filter(|b| b.ready).count(), brokers.len());
@@ -187,29 +178,27 @@ fn verdict(
     }
     let said = observed.view.and_then(|view| view.quorum_trouble.as_deref());
     if let Some(trouble) = said.or(observed.trouble) {
-        return (false, false, "MetadataQuorumInTrouble", format!("{message}; {trouble}"));
+        return Readiness::stuck("MetadataQuorumInTrouble", format!("{message}; {trouble}"));
     }
-    // Records that can't be written weigh more than a broker that is away, and that more than a replica that lags.
+    // Records that can't be written weigh more than a broker that is away, and that more than a replica that
+    // lags.
     let worst = troubles.first();
     match worst {
-        Some(trouble) if !trouble.heals => (false, false, trouble.reason, message),
-        _ if ready < all => (false, true, "BrokersNotReady", message),
-        Some(trouble) => (false, true, trouble.reason, message),
+        Some(trouble) if !trouble.heals => Readiness::stuck(trouble.reason, message),
+        _ if ready < all => Readiness::working("BrokersNotReady", message),
+        Some(trouble) => Readiness::working(trouble.reason, message),
         None if observed.silent => {
             let silent = "no broker answers the operator: the state of partitions is unknown";
-            (false, false, "BrokersSilent", format!("{message}; {silent}"))
+            Readiness::stuck("BrokersSilent", format!("{message}; {silent}"))
         }
         None => match &plan.unrolled {
             // Whoever waits for the new generation is to wait until the last pod runs by it.
             Some(left) => {
-                let next = plan.steps.iter().find_map(|step| match step {
-                    Step::Restart(restart) => restart.blocked_by.as_ref().map(|by| (&restart.pod, by)),
-                    _ => None,
-                });
+                let next = plan.restart().and_then(|next| Some((&next.pod, hindrance(next, outcome)?)));
                 let waits = next.map(|(pod, by)| format!("; {pod} waits: {by}")).unwrap_or_default();
-                (false, true, "RestartingBrokers", format!("{message}; {left}{waits}"))
+                Readiness::working("RestartingBrokers", format!("{message}; {left}{waits}"))
             }
-            None => (true, false, "AllBrokersReady", message),
+            None => Readiness::ready("AllBrokersReady", message),
         },
     }
 }
@@ -237,7 +226,15 @@ fn pod_trouble(pods: &[Pod], name: &str) -> String {
     }
 }
 
-fn operations(plan: &ClusterPlan, failures: &[Failure]) -> Vec<OperationStatus> {
+/// What a restart waits for: what held it up when it was tried, or what kept it from being tried.
+fn hindrance<'a>(restart: &'a Restart, outcome: &'a PassOutcome) -> Option<&'a str> {
+    match &outcome.restart {
+        Some(RestartOutcome::HeldUp(by)) => Some(by),
+        _ => restart.blocked_by.as_deref(),
+    }
+}
+
+fn operations(plan: &ClusterPlan, outcome: &PassOutcome) -> Vec<OperationStatus> {
     let waiting = plan.steps.iter().filter_map(|step| match step {
         Step::Wait { name, blocked_by } => Some(OperationStatus {
             name: name.clone(),
@@ -247,11 +244,11 @@ fn operations(plan: &ClusterPlan, failures: &[Failure]) -> Vec<OperationStatus> 
         Step::Restart(restart) => Some(OperationStatus {
             name: restart.to_string(),
             state: OperationState::Waiting,
-            blocked_by: restart.blocked_by.clone(),
+            blocked_by: hindrance(restart, outcome).map(str::to_owned),
         }),
         _ => None,
     });
-    let failed = failures.iter().map(|failure| OperationStatus {
+    let failed = outcome.failures.iter().map(|failure| OperationStatus {
         name: failure.step.clone(),
         state: OperationState::Failed,
         blocked_by: Some(failure.error.clone()),
@@ -260,16 +257,19 @@ fn operations(plan: &ClusterPlan, failures: &[Failure]) -> Vec<OperationStatus> 
 }
 
 fn listeners(observed: ClusterObserved<'_>, names: Names<'_>) -> Vec<ListenerStatus> {
-    let servers = |listener: &ListenerSpec| match listener.type_ {
-        ListenerType::Internal => {
-            Some(format!("{}.{}.svc:{}", names.bootstrap(), names.namespace, listener.port))
-        }
-        ListenerType::Nodeport => nodeport_servers(observed, names, listener),
-    };
-    let status = |listener: &ListenerSpec| {
-        Some(ListenerStatus { name: listener.name.clone(), bootstrap_servers: servers(listener)? })
-    };
-    observed.cluster.spec.listeners.iter().filter_map(status).collect()
+    let mut all = Vec::new();
+    for listener in &observed.cluster.spec.listeners {
+        let servers = match listener.type_ {
+            ListenerType::Internal => {
+                Some(format!("{}.{}.svc:{}", names.bootstrap(), names.namespace, listener.port))
+            }
+            ListenerType::Nodeport => nodeport_servers(observed, names, listener),
+        };
+        all.extend(
+            servers.map(|servers| ListenerStatus { name: listener.name.clone(), bootstrap_servers: servers }),
+        );
+    }
+    all
 }
 
 // Any node would do; those with a broker are surely there.

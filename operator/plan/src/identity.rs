@@ -30,8 +30,8 @@ pub fn cluster_id_from_uid(uid: &str) -> Option<ClusterId> {
     Some(ClusterId(bytes))
 }
 
-/// The voters of a cluster that begins with these brokers: the first three, or the first alone where there are
-/// fewer, as two are no safer than one.
+/// The voters of a cluster that begins with these brokers: the first three, or the first alone where there
+/// are fewer, as two are no safer than one.
 pub fn voters_of(brokers: &[BrokerId]) -> &[BrokerId] {
     if brokers.len() < VOTERS_MAX { &brokers[..brokers.len().min(1)] } else { &brokers[..VOTERS_MAX] }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use k8s_openapi::Resource;
+use ottla_api::to_json;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -60,7 +61,8 @@ pub struct PlannedObject {
     pub name: String,
     /// The whole of what the operator asks of it, with [`INTENT_ANNOTATION`].
     pub body: Value,
-    /// The same with what it had before, asked for where it has to be made anew; it does without if that is taken.
+    /// The same with what it had before, asked for where it has to be made anew; it does without if that is
+    /// taken.
     pub again: Option<Value>,
 }
 
@@ -72,7 +74,7 @@ impl PlannedObject {
     pub fn new<T: Resource + Serialize>(object: &T) -> Self {
         let kind = ObjectKind::ALL.into_iter().find(|kind| kind.as_str() == T::KIND);
         let kind = kind.expect("builders make objects of the kinds that there are");
-        let mut body = serde_json::to_value(object).expect("an object is JSON");
+        let mut body = to_json(object);
         let name = body["metadata"]["name"].as_str().expect("builders name their objects").to_owned();
         let intent = fingerprint(&body.to_string());
         body["metadata"]["annotations"][INTENT_ANNOTATION] = Value::String(intent);
@@ -87,8 +89,8 @@ impl PlannedObject {
         self
     }
 
-    /// Whether `live`, which has this object's name, belongs to the same KafkaCluster: by its owner's uid, as names
-    /// and labels can be anybody's.
+    /// Whether `live`, which has this object's name, belongs to the same KafkaCluster: by its owner's uid, as
+    /// names and labels can be anybody's.
     ///
     /// # Errors
     /// What to tell if it doesn't; it is not to be touched then.
@@ -127,7 +129,8 @@ impl PlannedObject {
     }
 }
 
-/// An object that has the name of one of a cluster's and isn't its own: a person made it, or another resource owns it.
+/// An object that has the name of one of a cluster's and isn't its own: a person made it, or another resource
+/// owns it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Foreign {
     /// Its kind.

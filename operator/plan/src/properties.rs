@@ -2,8 +2,6 @@
 //!
 //! Not here: which addresses a broker has; a [`BrokerPlace`] says.
 
-use std::fmt::Write;
-
 use ottla_api::{KafkaClusterSpec, ListenerType};
 use ottla_types::{BrokerId, ClusterId};
 
@@ -64,12 +62,13 @@ const CONTROL: &str = "CONTROLLER";
 
 /// The text of one broker's `server.properties`. `members` are all brokers, by ordinal.
 ///
-/// Those who form the quorum are listed as its voters. They also know of the other brokers, so that none of them forms
-/// another quorum after it lost its disk. The first five brokers have the role controller: whichever of them come later get
-/// the vote by the active controller.
+/// Those who form the quorum are listed as its voters. They also know of the other brokers, so that none of
+/// them forms another quorum after it lost its disk. The first five brokers have the role controller:
+/// whichever of them come later get the vote by the active controller.
 ///
 /// # Panics
-/// When a listener of `place` is not in the spec, or the spec has no internal listener: specs are validated before.
+/// When a listener of `place` is not in the spec, or the spec has no internal listener: specs are validated
+/// before.
 pub fn server_properties(
     spec: &KafkaClusterSpec,
     cluster_id: ClusterId,
@@ -77,10 +76,11 @@ pub fn server_properties(
     place: &BrokerPlace,
 ) -> String {
     let internal = spec.internal_listener().expect("admission asks for one internal listener");
-    let known = |name: &str| spec.listeners.iter().any(|l| l.name == name);
-    assert!(place.listeners.iter().all(|(name, _)| known(name)), "a place has the listeners of its spec");
-    let voters = || members.iter().filter(|member| member.forms);
-    let forms = voters().any(|voter| voter.id == place.id);
+    for (name, _) in &place.listeners {
+        assert!(spec.listeners.iter().any(|l| l.name == *name), "a place has the listeners of its spec");
+    }
+    let voters: Vec<&Member> = members.iter().filter(|member| member.forms).collect();
+    let forms = voters.iter().any(|voter| voter.id == place.id);
     let is_controller = forms || members.iter().take(CONTROLLERS).any(|member| member.id == place.id);
     let all = || {
         place
@@ -94,7 +94,7 @@ pub fn server_properties(
     let protocols = join(all().map(|(name, _)| format!("{name}:PLAINTEXT")));
     let mut text = String::from("# Written by Ottla from the KafkaCluster; changes here are lost.\n");
     let mut set = |key: &str, value: &str| {
-        writeln!(text, "{key}={}", escaped(value)).expect("writing to a String cannot fail");
+        text += &format!("{key}={}\n", escaped(value));
     };
     set("node.id", &place.id.to_string());
     set("process.roles", if is_controller { "broker,controller" } else { "broker" });
@@ -108,7 +108,10 @@ pub fn server_properties(
     set("inter.broker.listener.name", &internal.name.to_uppercase());
     set("controller.listener.names", CONTROL);
     if forms {
-        set("controller.quorum.voters", &join(voters().map(|v| format!("{}@{}:{}", v.id, v.host, v.port))));
+        set(
+            "controller.quorum.voters",
+            &join(voters.iter().map(|v| format!("{}@{}:{}", v.id, v.host, v.port))),
+        );
     }
     set(BOOTSTRAP, &join(members.iter().take(ASKED).map(|m| format!("{}:{}", m.host, m.port))));
     set("log.dirs", &place.data_dir);
@@ -122,13 +125,12 @@ pub fn server_properties(
 
 /// What of a `server.properties` a running broker has to be restarted for.
 pub fn restart_text(properties: &str) -> String {
-    let needs_restart = |line: &&str| !line.starts_with(BOOTSTRAP);
-    properties.lines().filter(needs_restart).map(|line| format!("{line}\n")).collect()
+    properties.lines().filter(|line| !line.starts_with(BOOTSTRAP)).map(|line| format!("{line}\n")).collect()
 }
 
-/// The place of broker number `ordinal` on this machine: its internal listener on `base_port + ordinal`, the control
-/// listener 10,000 above it, health and metrics 20,000 above it. Other listeners are left out: one address is enough
-/// on loopback.
+/// The place of broker number `ordinal` on this machine: its internal listener on `base_port + ordinal`, the
+/// control listener 10,000 above it, health and metrics 20,000 above it. Other listeners are left out: one
+/// address is enough on loopback.
 ///
 /// None if a port would be past 65535, or the spec has no internal listener.
 pub fn loopback_place(
@@ -176,7 +178,7 @@ fn escaped(value: &str) -> String {
             ' ' if at == 0 => text.push_str("\\ "),
             c if !c.is_ascii() => {
                 for unit in c.encode_utf16(&mut [0; 2]) {
-                    write!(text, "\\u{unit:04x}").expect("writing to a String cannot fail");
+                    text += &format!("\\u{unit:04x}");
                 }
             }
             c => text.push(c),

@@ -1,8 +1,9 @@
 //! Which pod is replaced next, so that it runs as the StatefulSet now says, and what still stands against it.
 //!
 //! One pod at a time, and only while every partition that counts on its broker has all replicas in sync. A
-//! pod that isn't ready goes first: else a bad setting could never be corrected. Whether its broker serves all the same
-//! is a controller's word: readiness may fail for all at once, by kubelets' probes, while nobody's records may be stopped.
+//! pod that isn't ready goes first: else a bad setting could never be corrected. Whether its broker serves
+//! all the same is a controller's word: readiness may fail for all at once, by kubelets' probes, while
+//! nobody's records may be stopped.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -57,8 +58,9 @@ impl Restart {
         }
     }
 
-    /// Why the pod of another broker stands against it. Where this one serves though its pod isn't ready, others that are yet
-    /// to be replaced may be no better off; where it doesn't, it may be what others need to become ready.
+    /// Why the pod of another broker stands against it. Where this one serves though its pod isn't ready,
+    /// others that are yet to be replaced may be no better off; where it doesn't, it may be what others need
+    /// to become ready.
     fn hindered_by(&self, name: &str, pod: Option<&Pod>, serves: bool, is_old: bool) -> Option<String> {
         let unready = !pod.is_some_and(is_ready);
         let goes = pod.is_none_or(|pod| pod.metadata.deletion_timestamp.is_some());
@@ -166,13 +168,13 @@ pub(crate) fn next_restart(
         more: old.len() - 1,
         blocked_by: None,
     };
-    let is_still_old = |name: &str| old.iter().any(|(_, b, _)| b.pod == name);
-    let others = brokers.iter().filter(|b| b.id != broker.id);
+    let serves = is_serving(restart.broker);
+    let mut others = brokers.iter().filter(|b| b.id != broker.id);
     restart.blocked_by = others
-        .filter_map(|b| {
-            restart.hindered_by(&b.pod, pod_of(b), is_serving(restart.broker), is_still_old(&b.pod))
+        .find_map(|b| {
+            let is_old = old.iter().any(|(_, old, _)| old.id == b.id);
+            restart.hindered_by(&b.pod, pod_of(b), serves, is_old)
         })
-        .next()
         .or_else(|| restart.hindrance(view));
     Some(restart)
 }
@@ -197,18 +199,15 @@ fn serves(view: &ClusterView, broker: BrokerId) -> bool {
 fn short_partition(view: &ClusterView, broker: BrokerId) -> Option<String> {
     let partitions =
         view.topics.iter().flat_map(|(name, t)| t.partitions.iter().enumerate().map(move |p| (name, p)));
-    let short = |(name, (index, p)): (&String, (usize, &crate::view::PartitionView))| {
-        let counts_on_it = p.isr.contains(&broker);
-        (counts_on_it && p.is_under_replicated()).then(|| format!("{name}-{index} has {}", p.in_sync_text()))
-    };
-    partitions.filter_map(short).next()
+    let mut short = partitions.filter(|(_, (_, p))| p.isr.contains(&broker) && p.is_under_replicated());
+    short.next().map(|(name, (index, p))| format!("{name}-{index} has {}", p.in_sync_text()))
 }
 
 /// Whether a pod serves.
 pub(crate) fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.as_ref().and_then(|s| s.conditions.as_ref());
-    let ready = |c: &k8s_openapi::api::core::v1::PodCondition| c.type_ == "Ready" && c.status == "True";
-    pod.metadata.deletion_timestamp.is_none() && conditions.is_some_and(|all| all.iter().any(ready))
+    let is_ready = conditions.is_some_and(|all| all.iter().any(|c| c.type_ == "Ready" && c.status == "True"));
+    pod.metadata.deletion_timestamp.is_none() && is_ready
 }
 
 // Whether the broker's process is there.
@@ -217,7 +216,8 @@ fn runs(pod: &Pod) -> bool {
     containers.iter().any(|c| c.state.as_ref().is_some_and(|state| state.running.is_some()))
 }
 
-// Another revision may differ in what concerns another broker only; only old pods don't say what they were made from.
+// Another revision may differ in what concerns another broker only; only old pods don't say what they were
+// made from.
 fn is_old(set: &StatefulSet, revision: &str, pod: &Pod, ordinal: usize) -> bool {
     let is_other =
         pod.metadata.deletion_timestamp.is_none() && made_from(pod).is_some_and(|had| had != revision);
@@ -230,7 +230,8 @@ fn is_old(set: &StatefulSet, revision: &str, pod: &Pod, ordinal: usize) -> bool 
             || is_asked_to_restart(set, pod))
 }
 
-/// Whether a person had the pods of the StatefulSet replaced (`kubectl rollout restart`) since this one was made.
+/// Whether a person had the pods of the StatefulSet replaced (`kubectl rollout restart`) since this one was
+/// made.
 fn is_asked_to_restart(set: &StatefulSet, pod: &Pod) -> bool {
     let asked = |annotations: Option<&BTreeMap<String, String>>| {
         annotations.and_then(|a| a.get(RESTARTED_AT_ANNOTATION)).cloned()

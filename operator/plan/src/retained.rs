@@ -1,4 +1,5 @@
-//! What the volumes of an earlier cluster of the same name remember of it, and whether this one can take them up.
+//! What the volumes of an earlier cluster of the same name remember of it, and whether this one can take them
+//! up.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -36,7 +37,8 @@ impl fmt::Display for Unfit {
     }
 }
 
-/// What the claims of a cluster say. Those that are being deleted say nothing: what comes in their place is empty.
+/// What the claims of a cluster say. Those that are being deleted say nothing: what comes in their place is
+/// empty.
 pub(crate) fn retained(claims: &[PersistentVolumeClaim]) -> Retained {
     let cluster_id = said(claims, CLUSTER_ID_ANNOTATION).find_map(|(_, text)| text.parse().ok());
     let voters = said(claims, VOTERS_ANNOTATION).find_map(|(_, text)| parse_ids(text));
@@ -45,7 +47,8 @@ pub(crate) fn retained(claims: &[PersistentVolumeClaim]) -> Retained {
 
 /// Whether a cluster of `replicas` brokers, which has no record of its own yet, can take up these claims.
 ///
-/// With fewer brokers than the volumes know of, the quorum never has its majority, and the brokers start for ever.
+/// With fewer brokers than the volumes know of, the quorum never has its majority, and the brokers start for
+/// ever.
 ///
 /// # Errors
 /// Why it can't.
@@ -88,8 +91,8 @@ fn brokers_known(claims: &[PersistentVolumeClaim], names: Names<'_>) -> BTreeSet
 
 /// The claims that stay and have this annotation: name and text.
 fn said<'a>(claims: &'a [PersistentVolumeClaim], key: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
-    let stays = |claim: &&PersistentVolumeClaim| claim.metadata.deletion_timestamp.is_none();
-    claims.iter().filter(stays).filter_map(move |claim| {
+    let staying = claims.iter().filter(|claim| claim.metadata.deletion_timestamp.is_none());
+    staying.filter_map(move |claim| {
         let text = claim.metadata.annotations.as_ref()?.get(key)?;
         Some((claim.metadata.name.as_deref().unwrap_or_default(), text.as_str()))
     })

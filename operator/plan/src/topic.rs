@@ -5,14 +5,14 @@ use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use ottla_api::{
-    ADOPT_ANNOTATION, DeletionPolicy, KafkaClusterSpec, PROGRESSING, PartitionStatus, READY,
-    REPLICAS_DEFAULT, Topic, TopicStatus, condition, set_condition,
+    ADOPT_ANNOTATION, DeletionPolicy, KafkaClusterSpec, PartitionStatus, REPLICAS_DEFAULT, Topic, TopicStatus,
 };
 use ottla_placement::{Broker, loads, place, substitute};
 use ottla_types::BrokerId;
 
-use crate::adoption::{self, Differences, Record};
+use crate::adoption::{self, Differences, SettingsRecord};
 use crate::event::{Event, ready_changed};
+use crate::readiness::Readiness;
 use crate::view::{ClusterView, PartitionView, TopicView, counts, troubles};
 
 /// The finalizer of Topics whose deletion deletes records.
@@ -63,10 +63,11 @@ pub struct TopicPlan {
     pub finalizer: bool,
     /// What the status should say.
     pub status: TopicStatus,
-    /// Whether the status is to be written, and the events told, before the action: it shows what is changed, or records
-    /// which settings become this Topic's own.
+    /// Whether the status is to be written, and the events told, before the action: it shows what is changed,
+    /// or records which settings become this Topic's own.
     pub is_told_first: bool,
-    /// Whether the deletion is done by this view, which may be old: the brokers are to be asked before the finalizer goes.
+    /// Whether the deletion is done by this view, which may be old: the brokers are to be asked before the
+    /// finalizer goes.
     pub is_gone: bool,
     /// What to tell besides.
     pub events: Vec<Event>,
@@ -145,8 +146,8 @@ pub fn elder_of<'a>(topic: &Topic, others: impl IntoIterator<Item = &'a Topic>) 
         .min_by_key(|other| age(other))
 }
 
-/// Plans for one Topic. Plan, do the action, observe again and plan again: the second plan's status is the one to
-/// write.
+/// Plans for one Topic. Plan, do the action, observe again and plan again: the second plan's status is the
+/// one to write.
 pub fn plan_topic(observed: TopicObserved<'_>, now: Time) -> TopicPlan {
     let topic = observed.topic;
     let deleted = topic.metadata.deletion_timestamp.is_some();
@@ -158,45 +159,20 @@ pub fn plan_topic(observed: TopicObserved<'_>, now: Time) -> TopicPlan {
         is_gone: false,
         events: Vec::new(),
     };
-    let verdict = if deleted { plan_deletion(observed, &mut plan) } else { plan_being(observed, &mut plan) };
+    let readiness =
+        if deleted { plan_deletion(observed, &mut plan) } else { plan_being(observed, &mut plan) };
     plan.status.observed_generation = topic.metadata.generation;
     let before = topic.status.as_ref().map(|s| s.conditions.clone()).unwrap_or_default();
-    let generation = topic.metadata.generation;
-    let ready = condition(READY, verdict.ready, verdict.reason, &verdict.message, generation, now.clone());
-    let progressing =
-        condition(PROGRESSING, verdict.progressing, verdict.reason, &verdict.message, generation, now);
-    set_condition(&mut plan.status.conditions, ready);
-    set_condition(&mut plan.status.conditions, progressing);
+    readiness.set(&mut plan.status.conditions, topic.metadata.generation, now);
     plan.events.extend(ready_changed(&before, &plan.status.conditions));
     plan
 }
 
-struct Verdict {
-    ready: bool,
-    progressing: bool,
-    reason: &'static str,
-    message: String,
-}
-
-impl Verdict {
-    fn ready(message: String) -> Self {
-        Self { ready: true, progressing: false, reason: "AsAsked", message }
-    }
-
-    fn working(reason: &'static str, message: String) -> Self {
-        Self { ready: false, progressing: true, reason, message }
-    }
-
-    fn stuck(reason: &'static str, message: String) -> Self {
-        Self { ready: false, progressing: false, reason, message }
-    }
-}
-
-fn plan_deletion(observed: TopicObserved<'_>, plan: &mut TopicPlan) -> Verdict {
+fn plan_deletion(observed: TopicObserved<'_>, plan: &mut TopicPlan) -> Readiness {
     let topic = observed.topic;
     let name = topic.topic_name();
     let ours = plan.status.topic_id.clone();
-    let done = |message: &str| Verdict::working("Deleting", message.to_owned());
+    let done = |message: &str| Readiness::working("Deleting", message.to_owned());
     // Only what this Topic made or had in its care is deleted, and only while it is the one to say so.
     let (DeletionPolicy::Delete, Some(id), None) = (topic.spec.deletion_policy, ours, observed.elder) else {
         return done("the topic stays");
@@ -205,7 +181,7 @@ fn plan_deletion(observed: TopicObserved<'_>, plan: &mut TopicPlan) -> Verdict {
         ClusterState::Absent => done("the cluster is gone, and the topic with it"),
         ClusterState::Unreachable(why) => {
             plan.finalizer = true;
-            Verdict::working(
+            Readiness::working(
                 "ClusterUnreachable",
                 format!("the topic is deleted once the brokers answer: {why}"),
             )
@@ -213,7 +189,7 @@ fn plan_deletion(observed: TopicObserved<'_>, plan: &mut TopicPlan) -> Verdict {
         ClusterState::Known(view) if view.topics.get(name).is_some_and(|t| t.id == id) => {
             plan.finalizer = true;
             if let Some(refusal) = observed.refusal {
-                return Verdict::stuck("Refused", refusal.to_owned());
+                return Readiness::stuck("Refused", refusal.to_owned());
             }
             plan.action = Some(TopicAction::Delete { name: name.to_owned(), expected_id: id });
             done("the topic is being deleted")
@@ -225,7 +201,7 @@ fn plan_deletion(observed: TopicObserved<'_>, plan: &mut TopicPlan) -> Verdict {
     }
 }
 
-fn plan_being(observed: TopicObserved<'_>, plan: &mut TopicPlan) -> Verdict {
+fn plan_being(observed: TopicObserved<'_>, plan: &mut TopicPlan) -> Readiness {
     let topic = observed.topic;
     let name = topic.topic_name();
     plan.status.topic_name = Some(name.to_owned());
@@ -233,15 +209,15 @@ fn plan_being(observed: TopicObserved<'_>, plan: &mut TopicPlan) -> Verdict {
         forget(&mut plan.status);
         let message =
             format!("the Topic {elder} came first and has the topic name {name}: delete one of the two");
-        return Verdict::stuck("Conflict", message);
+        return Readiness::stuck("Conflict", message);
     }
     let view = match observed.cluster {
         ClusterState::Absent => {
             let cluster = &topic.spec.cluster_ref.name;
             let message = format!("there is no KafkaCluster {cluster} in this namespace");
-            return Verdict::stuck("ClusterNotFound", message);
+            return Readiness::stuck("ClusterNotFound", message);
         }
-        ClusterState::Unreachable(why) => return Verdict::working("ClusterUnreachable", why.to_owned()),
+        ClusterState::Unreachable(why) => return Readiness::working("ClusterUnreachable", why.to_owned()),
         ClusterState::Known(view) => view,
     };
     let found = view.topics.get(name);
@@ -252,7 +228,8 @@ fn plan_being(observed: TopicObserved<'_>, plan: &mut TopicPlan) -> Verdict {
     }
     let Some(found) = found else { return plan_creation(observed, view, plan) };
     let factor = replication_factor(topic, observed.spec, Some(found));
-    // A topic that was there before this Topic is in its care only once it is as asked: till then it may go its own way.
+    // A topic that was there before this Topic is in its care only once it is as asked: till then it may go
+    // its own way.
     let is_adopted = before.topic_id.as_ref() == Some(&found.id);
     let on_record = adoption::on_record(topic, found, &before);
     let managed = &on_record.managed;
@@ -268,12 +245,12 @@ fn plan_being(observed: TopicObserved<'_>, plan: &mut TopicPlan) -> Verdict {
     if let Some(refusal) = observed.refusal {
         plan.status.managed_config = Some(adoption::left_after_refusal(found, managed.clone()));
         plan.status.asked_config.clear();
-        return Verdict::stuck("Refused", refusal.to_owned());
+        return Readiness::stuck("Refused", refusal.to_owned());
     }
     plan.status.managed_config = Some(managed.clone());
     plan.status.asked_config.clone_from(&on_record.asked);
-    if let Some(verdict) = too_many_partitions(topic, found) {
-        return verdict;
+    if let Some(stuck) = too_many_partitions(topic, found) {
+        return stuck;
     }
     if !differs.deletes_records.is_empty() && !adoption::is_agreed(topic, found) {
         return held(topic, found, &differs);
@@ -290,17 +267,17 @@ fn plan_being(observed: TopicObserved<'_>, plan: &mut TopicPlan) -> Verdict {
     apply(observed, view, config, factor, plan, changing(is_adopted, &differs))
 }
 
-fn changing(is_adopted: bool, differs: &Differences) -> Verdict {
+fn changing(is_adopted: bool, differs: &Differences) -> Readiness {
     if is_adopted {
-        return Verdict::working("Applying", "the topic is being changed".to_owned());
+        return Readiness::working("Applying", "the topic is being changed".to_owned());
     }
     let message =
         format!("the topic was there before this Topic, and is changed: {}", differs.all.join("; "));
-    Verdict::working("Adopting", message)
+    Readiness::working("Adopting", message)
 }
 
 /// Puts on record what is about to be asked for; `before` is what is.
-fn record(topic: &Topic, found: &TopicView, before: &Record, status: &mut TopicStatus) {
+fn record(topic: &Topic, found: &TopicView, before: &SettingsRecord, status: &mut TopicStatus) {
     let managed = adoption::managed(topic, Some(found), &before.managed);
     status.asked_config = adoption::asked(topic, found, before, &managed);
     status.managed_config = Some(managed);
@@ -310,16 +287,16 @@ fn is_same_record(a: &TopicStatus, b: &TopicStatus) -> bool {
     (&a.managed_config, &a.asked_config) == (&b.managed_config, &b.asked_config)
 }
 
-fn plan_creation(observed: TopicObserved<'_>, view: &ClusterView, plan: &mut TopicPlan) -> Verdict {
+fn plan_creation(observed: TopicObserved<'_>, view: &ClusterView, plan: &mut TopicPlan) -> Readiness {
     if let Some(refusal) = observed.refusal {
-        return Verdict::stuck("Refused", refusal.to_owned());
+        return Readiness::stuck("Refused", refusal.to_owned());
     }
     let topic = observed.topic;
     let managed = adoption::managed(topic, None, &BTreeMap::new());
     plan.is_told_first = !managed.is_empty();
     plan.status.managed_config = Some(managed);
     let factor = replication_factor(topic, observed.spec, None);
-    let verdict = Verdict::working("Applying", "the topic is being created".to_owned());
+    let verdict = Readiness::working("Applying", "the topic is being created".to_owned());
     apply(observed, view, adoption::named(topic), factor, plan, verdict)
 }
 
@@ -330,8 +307,8 @@ fn apply(
     config: BTreeMap<String, String>,
     factor: usize,
     plan: &mut TopicPlan,
-    verdict: Verdict,
-) -> Verdict {
+    verdict: Readiness,
+) -> Readiness {
     let name = observed.topic.topic_name();
     match assignments(observed.topic, view, factor) {
         Ok(assignments) => {
@@ -344,11 +321,11 @@ fn apply(
             });
             verdict
         }
-        Err(why) => Verdict::working("NotPlaceable", why),
+        Err(why) => Readiness::working("NotPlaceable", why),
     }
 }
 
-fn held(topic: &Topic, found: &TopicView, differs: &Differences) -> Verdict {
+fn held(topic: &Topic, found: &TopicView, differs: &Differences) -> Readiness {
     let mut message = format!(
         "the topic was there before this Topic, whose manifest would have it keep fewer records: {}. Correct the manifest, or annotate this Topic with {ADOPT_ANNOTATION}={} to have it so",
         differs.deletes_records.join("; "),
@@ -361,10 +338,11 @@ fn held(topic: &Topic, found: &TopicView, differs: &Differences) -> Verdict {
     if differs.all.len() > differs.deletes_records.len() {
         message += &format!(". In all: {}", differs.all.join("; "));
     }
-    Verdict::stuck("AdoptionHeld", message)
+    Readiness::stuck("AdoptionHeld", message)
 }
 
-/// What to tell of a topic that was there and is in this Topic's care from now on, if it isn't what the manifest says.
+/// What to tell of a topic that was there and is in this Topic's care from now on, if it isn't what the
+/// manifest says.
 fn adopted(topic: &Topic, status: &TopicStatus) -> Option<Event> {
     let mut parts: Vec<String> = Vec::new();
     if !status.unmanaged_config.is_empty() {
@@ -386,12 +364,12 @@ fn replication_factor(topic: &Topic, spec: Option<&KafkaClusterSpec>, found: Opt
     topic.spec.replicas.map(wanted).or(present).unwrap_or(wanted(REPLICAS_DEFAULT.min(brokers)))
 }
 
-fn too_many_partitions(topic: &Topic, found: &TopicView) -> Option<Verdict> {
+fn too_many_partitions(topic: &Topic, found: &TopicView) -> Option<Readiness> {
     let (present, wanted) = (found.partitions.len(), partitions(topic, found.partitions.len()));
     let message = format!(
         "the topic has {present} partitions, and spec.partitions is {wanted}: partitions never decrease, so set spec.partitions to {present} or more"
     );
-    (present > wanted).then(|| Verdict::stuck("PartitionsDiffer", message))
+    (present > wanted).then(|| Readiness::stuck("PartitionsDiffer", message))
 }
 
 fn is_as_asked(topic: &Topic, found: &TopicView, factor: usize, config: &BTreeMap<String, String>) -> bool {
@@ -451,20 +429,20 @@ fn seed(name: &str) -> u64 {
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-fn settled(found: &TopicView, replicas: usize) -> Verdict {
+fn settled(found: &TopicView, replicas: usize) -> Readiness {
     let troubles = troubles(&counts(&found.partitions));
     if let Some(worst) = troubles.first() {
         let all: Vec<&str> = troubles.iter().map(|trouble| trouble.message.as_str()).collect();
         let message = all.join("; ");
         return if worst.heals {
-            Verdict::working(worst.reason, message)
+            Readiness::working(worst.reason, message)
         } else {
-            Verdict::stuck(worst.reason, message)
+            Readiness::stuck(worst.reason, message)
         };
     }
     let count = found.partitions.len();
     let (plural, kept) = (if count == 1 { "" } else { "s" }, if replicas == 1 { "" } else { "s" });
-    Verdict::ready(format!("{count} partition{plural} with {replicas} replica{kept} each"))
+    Readiness::ready("AsAsked", format!("{count} partition{plural} with {replicas} replica{kept} each"))
 }
 
 fn show(found: &TopicView, status: &mut TopicStatus) {

@@ -8,7 +8,7 @@ use ottla_control::proto::DrainBrokerRequest;
 
 use crate::admin_args::{DrainArgs, UndrainArgs};
 use crate::failure::Failure;
-use crate::moves::{self, Copied, Key, LOOK_INTERVAL, Progress};
+use crate::moves::{self, Copied, LOOK_INTERVAL, PartitionKey, Progress};
 use crate::{control, target};
 
 /// Marks the broker, and prints how far it is until it is empty.
@@ -73,9 +73,9 @@ async fn watch(client: &Client, broker: i32) -> Result<(), Failure> {
 }
 
 /// The partitions that a broker still holds, with what of them has been copied to others.
-async fn left_on(client: &Client, broker: i32) -> Result<BTreeMap<Key, Copied>, Failure> {
+async fn left_on(client: &Client, broker: i32) -> Result<BTreeMap<PartitionKey, Copied>, Failure> {
     let all = client.describe_partitions(&[]).await.map_err(target::failed)?;
-    let held: Vec<Key> = all
+    let held: Vec<PartitionKey> = all
         .into_iter()
         .filter(|partition| partition.replicas.contains(&broker))
         .map(|partition| (partition.topic, partition.partition))
@@ -85,7 +85,7 @@ async fn left_on(client: &Client, broker: i32) -> Result<BTreeMap<Key, Copied>, 
         moving.into_iter().filter(|partition| partition.removing.contains(&broker)).collect();
     let copied = moves::measure(client, &leaving).await;
     let sizes = client.partition_sizes(broker, None).await.unwrap_or_default();
-    let one = |key: Key| {
+    let one = |key: PartitionKey| {
         let waiting = Copied { done: 0, total: sizes.get(&key).copied().unwrap_or(0) };
         let copied = copied.get(&key).copied().unwrap_or(waiting);
         (key, copied)

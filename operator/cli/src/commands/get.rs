@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use ottla_api::to_json;
 use ottla_local::{BrokerSnapshot, ClusterSnapshot, PartitionSnapshot, Reply, Request, to_yaml};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -45,16 +46,16 @@ fn of_cluster(kind: GetKind, args: &GetArgs, cluster: &ClusterSnapshot) -> Resul
     let missing = |what: &str| Failure::new(format!("{what} {:?} was not found", name.unwrap_or_default()));
     match kind {
         GetKind::Brokers => {
-            let wanted = |b: &&BrokerSnapshot| name.is_none_or(|name| b.id.to_string() == name);
-            let found: Vec<&BrokerSnapshot> = cluster.brokers.iter().filter(wanted).collect();
+            let mut found: Vec<&BrokerSnapshot> = cluster.brokers.iter().collect();
+            found.retain(|b| name.is_none_or(|name| b.id.to_string() == name));
             if found.is_empty() && name.is_some() {
                 return Err(missing("broker").remedy("`ottla get brokers` lists them"));
             }
             show(args, &found, |wide| brokers(&found, cluster.active_controller, wide))
         }
         GetKind::Partitions => {
-            let wanted = |p: &&PartitionSnapshot| name.is_none_or(|name| p.topic == name);
-            let found: Vec<&PartitionSnapshot> = cluster.partitions.iter().filter(wanted).collect();
+            let mut found: Vec<&PartitionSnapshot> = cluster.partitions.iter().collect();
+            found.retain(|p| name.is_none_or(|name| p.topic == name));
             if found.is_empty() && name.is_some() {
                 return Err(missing("topic").remedy("`ottla get topics` lists them"));
             }
@@ -78,10 +79,7 @@ fn show<T: Serialize>(args: &GetArgs, found: &[T], table: impl Fn(bool) -> Table
         Format::Table | Format::Wide if found.is_empty() => eprintln!("Nothing found."),
         Format::Table | Format::Wide => table(args.output == Format::Wide).write(&mut out)?,
         Format::Json | Format::Yaml => {
-            let mut values: Vec<Value> = found
-                .iter()
-                .map(|item| serde_json::to_value(item).expect("plain data is always JSON"))
-                .collect();
+            let mut values: Vec<Value> = found.iter().map(to_json).collect();
             let all = match (args.name.is_some(), values.len()) {
                 (true, 1) => values.remove(0),
                 _ => json!({"apiVersion": "v1", "kind": "List", "items": values}),
@@ -213,16 +211,18 @@ struct TopicRow {
 }
 
 fn topic_rows(cluster: &ClusterSnapshot, name: Option<&str>) -> Vec<TopicRow> {
-    let mut rows: Vec<TopicRow> = Vec::new();
-    for partition in cluster.partitions.iter().filter(|p| name.is_none_or(|name| p.topic == name)) {
-        if rows.last().is_none_or(|row| row.name != partition.topic) {
-            let name = partition.topic.clone();
-            rows.push(TopicRow { name, partitions: 0, replicas: usize::MAX, leaderless: 0 });
+    let mut rows = Vec::new();
+    for partitions in cluster.partitions.chunk_by(|a, b| a.topic == b.topic) {
+        let topic = &partitions[0].topic;
+        if name.is_some_and(|name| topic != name) {
+            continue;
         }
-        let row = rows.last_mut().expect("one was pushed");
-        row.partitions += 1;
-        row.replicas = row.replicas.min(partition.replicas.len());
-        row.leaderless += usize::from(partition.leader.is_none());
+        rows.push(TopicRow {
+            name: topic.clone(),
+            partitions: partitions.len(),
+            replicas: partitions.iter().map(|p| p.replicas.len()).min().unwrap_or_default(),
+            leaderless: partitions.iter().filter(|p| p.leader.is_none()).count(),
+        });
     }
     rows
 }

@@ -49,8 +49,8 @@ async fn send_lines(
     let separator = args.key_separator.as_deref();
     while let Some(line) = lines.recv().await {
         let line = line?;
-        let no_key = || no_key(sent.count() + 1, separator.unwrap_or_default());
-        let (key, value) = split(&line, separator).ok_or_else(no_key)?;
+        let (key, value) =
+            split(&line, separator).ok_or_else(|| no_key(sent.count() + 1, separator.unwrap_or_default()))?;
         let delivery = producer.send(&args.topic, args.partition, key, Some(value)).await;
         sent.pending.push_back(delivery.map_err(target::failed)?);
         if sent.pending.len() >= PENDING_MAX {

@@ -52,7 +52,8 @@ async fn change(args: &QuorumVoterArgs, votes: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A broker that answers but can't say who votes: most often there is no active controller, and each broker knows why.
+/// A broker that answers but can't say who votes: most often there is no active controller, and each broker
+/// knows why.
 fn unknown(error: ClientError) -> Failure {
     let is_answered = error.error_code().is_some();
     let failure = target::failed(error);

@@ -11,7 +11,7 @@ use crate::admin_args::{
     ReassignArgs, ReassignCancelArgs, ReassignCommand, ReassignExecuteArgs, ReassignVerifyArgs,
 };
 use crate::failure::{Context, Failure};
-use crate::moves::{self, Key, LOOK_INTERVAL, Progress};
+use crate::moves::{self, LOOK_INTERVAL, PartitionKey, Progress};
 use crate::table::{NONE, Table};
 use crate::target;
 
@@ -97,7 +97,7 @@ async fn execute(args: &ReassignExecuteArgs) -> Result<(), Failure> {
 }
 
 /// The partitions of the moves that were accepted, if all were.
-fn accepted(outcomes: Vec<PartitionOutcome>) -> Result<BTreeSet<Key>, Failure> {
+fn accepted(outcomes: Vec<PartitionOutcome>) -> Result<BTreeSet<PartitionKey>, Failure> {
     let mut asked = BTreeSet::new();
     let mut refused = Vec::new();
     for outcome in outcomes {
@@ -118,7 +118,7 @@ fn accepted(outcomes: Vec<PartitionOutcome>) -> Result<BTreeSet<Key>, Failure> {
 }
 
 /// Prints how far these partitions are until none of them moves.
-async fn watch(client: &Client, asked: &BTreeSet<Key>) -> Result<(), Failure> {
+async fn watch(client: &Client, asked: &BTreeSet<PartitionKey>) -> Result<(), Failure> {
     let mut progress = Progress::default();
     let mut told = String::new();
     loop {

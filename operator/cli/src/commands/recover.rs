@@ -1,4 +1,5 @@
-//! `ottla quorum recover`: a metadata quorum whose voters lost their disks goes on from what another broker has.
+//! `ottla quorum recover`: a metadata quorum whose voters lost their disks goes on from what another broker
+//! has.
 
 use std::io::Write;
 use std::time::Duration;
@@ -156,8 +157,8 @@ impl Found {
 
     /// Whether it follows the quorum, or one that was rebuilt from it.
     fn carries_on(&self, quorum: &proto::Lineage) -> bool {
-        let rebuilt = |own: &proto::Lineage| own.succeeds.iter().any(|ancestor| ancestor.id == quorum.id);
-        self.follows(quorum) || self.copy.quorum.as_ref().is_some_and(rebuilt)
+        let mut ancestors = self.copy.quorum.iter().flat_map(|own| &own.succeeds);
+        self.follows(quorum) || ancestors.any(|ancestor| ancestor.id == quorum.id)
     }
 }
 
@@ -260,7 +261,8 @@ async fn follow(other: &Found, quorum: &proto::Lineage) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Whether that may say nothing of what was asked: a broker that starts again to follow answers nobody meanwhile.
+/// Whether that may say nothing of what was asked: a broker that starts again to follow answers nobody
+/// meanwhile.
 fn is_no_answer(code: Code) -> bool {
     matches!(code, Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown)
 }

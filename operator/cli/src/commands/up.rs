@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::task::Waker;
 use std::time::Duration;
 
-use ottla_local::{BUILT_IN, DataFolder, Event, LocalCluster, UpOptions};
+use ottla_local::{BUILT_IN, DataFolder, LocalCluster, LocalEvent, UpOptions};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::args::UpArgs;
@@ -69,7 +69,8 @@ pub async fn run(args: &UpArgs) -> Result<(), Failure> {
     screen.say(&format!("Stopped. The records stay in {}.", args.data.data.display()))
 }
 
-/// What stops a cluster. A terminal that closes ends this process at once; then the brokers end by themselves.
+/// What stops a cluster. A terminal that closes ends this process at once; then the brokers end by
+/// themselves.
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
@@ -123,12 +124,12 @@ impl Screen {
 
     fn show(
         &mut self,
-        event: &Event,
+        event: &LocalEvent,
         cluster: &LocalCluster,
         program: &Path,
         data: &Path,
     ) -> Result<(), Failure> {
-        if let Event::UpToDate { after } = event {
+        if let LocalEvent::UpToDate { after } = event {
             let first = !std::mem::replace(&mut self.greeted, true);
             return match first {
                 true => self.say(&self.greeting(*after, cluster, program, data)),
@@ -164,39 +165,42 @@ impl Screen {
 }
 
 /// One line for an event; none for what needs no words.
-fn line(event: &Event, style: Style) -> Option<String> {
+fn line(event: &LocalEvent, style: Style) -> Option<String> {
     Some(match event {
-        Event::Ready { broker, address, after } => {
+        LocalEvent::Ready { broker, address, after } => {
             let after = after.map_or("again".to_owned(), |after| format!("after {}", seconds(after)));
             format!("broker {broker}  {address}  {} {after}", style.green("ready"))
         }
-        Event::Died { broker, how, last_words, again_in } => {
+        LocalEvent::Died { broker, how, last_words, again_in } => {
             let words =
                 last_words.as_ref().map(|words| format!("\n    its last words: {words}")).unwrap_or_default();
             let died = style.yellow(&format!("died ({how})"));
             format!("broker {broker}  {died}, starting it again in {}{words}", seconds(*again_in))
         }
-        Event::NotStarted { broker, why, again_in } => {
+        LocalEvent::NotStarted { broker, why, again_in } => {
             let failed = style.red("could not be started");
             format!("broker {broker}  {failed} ({why}), trying again in {}", seconds(*again_in))
         }
-        Event::Restarting { broker } => format!("broker {broker}  restarting with new settings"),
-        Event::Killed { broker, after } => {
+        LocalEvent::Restarting { broker } => format!("broker {broker}  restarting with new settings"),
+        LocalEvent::Killed { broker, after } => {
             format!("broker {broker}  {} as it did not end in {}", style.yellow("killed"), seconds(*after))
         }
-        Event::TopicApplied { topic, partitions } => {
+        LocalEvent::TopicApplied { topic, partitions } => {
             let partitions = match partitions {
                 1 => "one partition".to_owned(),
                 n => format!("{n} partitions"),
             };
             format!("topic {topic}  {partitions}")
         }
-        Event::TopicFailed { topic, why } => format!("topic {topic}  {}: {why}", style.red("failed")),
-        Event::TopicAdopted { topic, warning: true, message } => {
+        LocalEvent::TopicFailed { topic, why } => format!("topic {topic}  {}: {why}", style.red("failed")),
+        LocalEvent::TopicAdopted { topic, warning: true, message } => {
             format!("topic {topic}  {}: {message}", style.yellow("waits"))
         }
-        Event::TopicAdopted { topic, message, .. } => format!("topic {topic}  {message}"),
-        Event::Started { .. } | Event::Stopped { .. } | Event::UpToDate { .. } | Event::Stopping => {
+        LocalEvent::TopicAdopted { topic, message, .. } => format!("topic {topic}  {message}"),
+        LocalEvent::Started { .. }
+        | LocalEvent::Stopped { .. }
+        | LocalEvent::UpToDate { .. }
+        | LocalEvent::Stopping => {
             return None;
         }
     })
@@ -222,7 +226,7 @@ mod tests {
 
     #[test]
     fn a_death_is_told_with_its_last_words() {
-        let event = Event::Died {
+        let event = LocalEvent::Died {
             broker: 1,
             how: "signal 9".into(),
             last_words: Some("the disk is full".into()),

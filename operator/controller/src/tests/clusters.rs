@@ -323,7 +323,8 @@ async fn a_step_that_fails_keeps_no_crashing_broker_from_the_correction_it_has_n
     assert_eq!(evictions(&world), ["POST pods/demo-broker-2/eviction"]);
 }
 
-/// The port of the nodes that each Service of the listener has: those of the brokers, then the one for bootstrapping.
+/// The port of the nodes that each Service of the listener has: those of the brokers, then the one for
+/// bootstrapping.
 fn node_ports(world: &World) -> Vec<i64> {
     let services = world.api.all("/services/demo-external-");
     services.iter().filter_map(|s| s["spec"]["ports"][0]["nodePort"].as_i64()).collect()

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use ottla_api::{CONTROL_PORT, HTTP_PORT, ListenerSpec, ListenerType};
 
-use super::{Broker, Context, node_port_of};
+use super::{Broker, BuildInput, node_port_of};
 use crate::object::fingerprint;
 use crate::properties::{BrokerPlace, Endpoint, Member, restart_text, server_properties};
 
-/// Where a broker's volume is, and the folder in it: a file system's own `lost+found` is none of the store's business.
+/// Where a broker's volume is, and the folder in it: a file system's own `lost+found` is none of the store's
+/// business.
 pub(crate) const DATA_MOUNT: &str = "/var/lib/ottla";
 const DATA_DIR: &str = "/var/lib/ottla/data";
 
@@ -21,7 +22,8 @@ pub(crate) const HOST_IP: &str = "HOST_IP";
 pub(crate) struct ConfigFiles {
     /// Name and text.
     pub files: BTreeMap<String, String>,
-    /// The fingerprint of each, but for what brokers need no restart to learn: "0=…,1=…", by their pods' ordinals.
+    /// The fingerprint of each, but for what brokers need no restart to learn: "0=…,1=…", by their pods'
+    /// ordinals.
     pub hash: String,
 }
 
@@ -35,7 +37,7 @@ pub(crate) fn own_hash(all: &str, ordinal: usize) -> Option<&str> {
 ///
 /// # Errors
 /// The name of a Service that has none yet.
-pub(crate) fn config_files(context: &Context<'_>, live: &[Service]) -> Result<ConfigFiles, String> {
+pub(crate) fn config_files(context: &BuildInput<'_>, live: &[Service]) -> Result<ConfigFiles, String> {
     let mut files = BTreeMap::new();
     let mut hashes = Vec::new();
     let members = members(context);
@@ -52,7 +54,7 @@ pub(crate) fn config_files(context: &Context<'_>, live: &[Service]) -> Result<Co
 }
 
 /// The ConfigMap that holds the files.
-pub(crate) fn config_map(context: &Context<'_>, files: &ConfigFiles) -> ConfigMap {
+pub(crate) fn config_map(context: &BuildInput<'_>, files: &ConfigFiles) -> ConfigMap {
     ConfigMap {
         metadata: context.metadata(context.names.config()),
         data: Some(files.files.clone()),
@@ -60,7 +62,7 @@ pub(crate) fn config_map(context: &Context<'_>, files: &ConfigFiles) -> ConfigMa
     }
 }
 
-fn members(context: &Context<'_>) -> Vec<Member> {
+fn members(context: &BuildInput<'_>) -> Vec<Member> {
     let member = |broker: &Broker| Member {
         id: broker.id,
         forms: context.voters.contains(&broker.id),
@@ -70,7 +72,7 @@ fn members(context: &Context<'_>) -> Vec<Member> {
     context.brokers.iter().map(member).collect()
 }
 
-fn place(context: &Context<'_>, broker: &Broker, live: &[Service]) -> Result<BrokerPlace, String> {
+fn place(context: &BuildInput<'_>, broker: &Broker, live: &[Service]) -> Result<BrokerPlace, String> {
     let listeners = context
         .spec
         .listeners
@@ -87,7 +89,7 @@ fn place(context: &Context<'_>, broker: &Broker, live: &[Service]) -> Result<Bro
 }
 
 fn endpoint(
-    context: &Context<'_>,
+    context: &BuildInput<'_>,
     broker: &Broker,
     listener: &ListenerSpec,
     live: &[Service],
@@ -106,7 +108,7 @@ fn endpoint(
 }
 
 // By the pod's own name, on all of its interfaces.
-fn inside(context: &Context<'_>, broker: &Broker, port: u16) -> Endpoint {
+fn inside(context: &BuildInput<'_>, broker: &Broker, port: u16) -> Endpoint {
     Endpoint {
         bind_host: String::new(),
         bind_port: port,

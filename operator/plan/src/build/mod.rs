@@ -38,7 +38,7 @@ pub(crate) struct Broker {
 
 /// Everything that builders need.
 #[derive(Debug)]
-pub(crate) struct Context<'a> {
+pub(crate) struct BuildInput<'a> {
     pub names: Names<'a>,
     pub uid: &'a str,
     pub spec: &'a KafkaClusterSpec,
@@ -49,7 +49,7 @@ pub(crate) struct Context<'a> {
     pub image: &'a str,
 }
 
-impl Context<'_> {
+impl BuildInput<'_> {
     /// The metadata of an object of the cluster.
     fn metadata(&self, name: String) -> ObjectMeta {
         ObjectMeta {

@@ -6,10 +6,10 @@ use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use ottla_api::{CONTROL_PORT, HTTP_PORT, ListenerSpec, ListenerType};
 
-use super::Context;
+use super::BuildInput;
 
 /// Gives each broker pod its own name, before it is ready too: brokers find each other by it.
-pub(crate) fn headless_service(context: &Context<'_>) -> Service {
+pub(crate) fn headless_service(context: &BuildInput<'_>) -> Service {
     let mut ports: Vec<ServicePort> =
         context.spec.listeners.iter().map(|l| port(&l.name, l.port, None)).collect();
     ports.push(port("control", CONTROL_PORT.into(), None));
@@ -28,7 +28,7 @@ pub(crate) fn headless_service(context: &Context<'_>) -> Service {
 }
 
 /// Where clients inside of Kubernetes begin: any broker that is ready.
-pub(crate) fn bootstrap_service(context: &Context<'_>) -> Option<Service> {
+pub(crate) fn bootstrap_service(context: &BuildInput<'_>) -> Option<Service> {
     let internal = context.spec.internal_listener()?;
     Some(Service {
         metadata: context.metadata(context.names.bootstrap()),
@@ -43,12 +43,12 @@ pub(crate) fn bootstrap_service(context: &Context<'_>) -> Option<Service> {
 }
 
 /// For each nodeport listener: a Service for bootstrapping, and one a broker.
-pub(crate) fn nodeport_services(context: &Context<'_>) -> Vec<Service> {
+pub(crate) fn nodeport_services(context: &BuildInput<'_>) -> Vec<Service> {
     let listeners = context.spec.listeners.iter().filter(|l| l.type_ == ListenerType::Nodeport);
     listeners.flat_map(|listener| listener_services(context, listener)).collect()
 }
 
-fn listener_services(context: &Context<'_>, listener: &ListenerSpec) -> Vec<Service> {
+fn listener_services(context: &BuildInput<'_>, listener: &ListenerSpec) -> Vec<Service> {
     let names = context.names;
     let mut services = vec![nodeport_service(
         context,
@@ -69,7 +69,7 @@ fn listener_services(context: &Context<'_>, listener: &ListenerSpec) -> Vec<Serv
 }
 
 fn nodeport_service(
-    context: &Context<'_>,
+    context: &BuildInput<'_>,
     name: String,
     listener: &ListenerSpec,
     selector: BTreeMap<String, String>,

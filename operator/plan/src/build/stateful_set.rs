@@ -18,7 +18,7 @@ use ottla_api::{CONTROL_PORT, HTTP_PORT, StorageRetention};
 
 use super::config::{DATA_MOUNT, HOST_IP};
 use super::{
-    CLUSTER_ID_ANNOTATION, CONFIG_HASH_ANNOTATION, Context, TEMPLATE_HASH_ANNOTATION, VOTERS_ANNOTATION,
+    BuildInput, CLUSTER_ID_ANNOTATION, CONFIG_HASH_ANNOTATION, TEMPLATE_HASH_ANNOTATION, VOTERS_ANNOTATION,
 };
 use crate::object::fingerprint;
 
@@ -27,7 +27,7 @@ const USER: i64 = 65_532;
 const GRACE_SECONDS_DEFAULT: i64 = 60;
 
 /// The brokers. Updates wait for a pod to be deleted: the plan says which and when, not Kubernetes.
-pub(crate) fn stateful_set(context: &Context<'_>, config_hash: &str) -> StatefulSet {
+pub(crate) fn stateful_set(context: &BuildInput<'_>, config_hash: &str) -> StatefulSet {
     let names = context.names;
     let when_deleted = match context.spec.storage.retention {
         StorageRetention::Retain => "Retain",
@@ -57,9 +57,9 @@ pub(crate) fn stateful_set(context: &Context<'_>, config_hash: &str) -> Stateful
     }
 }
 
-// One template serves all pods, so a change for one of them makes a new revision for all: by the fingerprints it can
-// be told whom it concerns.
-fn template(context: &Context<'_>, config_hash: &str) -> PodTemplateSpec {
+// One template serves all pods, so a change for one of them makes a new revision for all: by the fingerprints
+// it can be told whom it concerns.
+fn template(context: &BuildInput<'_>, config_hash: &str) -> PodTemplateSpec {
     let mut labels = context.spec.pod.labels.clone();
     labels.extend(context.names.labels());
     let mut annotations = context.spec.pod.annotations.clone();
@@ -74,7 +74,7 @@ fn template(context: &Context<'_>, config_hash: &str) -> PodTemplateSpec {
     template
 }
 
-fn pod_spec(context: &Context<'_>) -> PodSpec {
+fn pod_spec(context: &BuildInput<'_>) -> PodSpec {
     let pod = &context.spec.pod;
     let some = |map: &BTreeMap<String, String>| Some(map.clone()).filter(|m| !m.is_empty());
     PodSpec {
@@ -114,7 +114,7 @@ fn pod_spec(context: &Context<'_>) -> PodSpec {
 }
 
 // Soft: brokers that cannot be spread still run.
-fn spread(context: &Context<'_>) -> Vec<TopologySpreadConstraint> {
+fn spread(context: &BuildInput<'_>) -> Vec<TopologySpreadConstraint> {
     const NODE: &str = "kubernetes.io/hostname";
     // Kubernetes refuses the same key twice.
     let rack = context.spec.rack.iter().map(|rack| rack.topology_key.as_str()).filter(|key| *key != NODE);
@@ -129,7 +129,7 @@ fn spread(context: &Context<'_>) -> Vec<TopologySpreadConstraint> {
     keys.map(constraint).collect()
 }
 
-fn container(context: &Context<'_>) -> Container {
+fn container(context: &BuildInput<'_>) -> Container {
     let mut ports: Vec<ContainerPort> =
         context.spec.listeners.iter().map(|l| container_port(&l.name, l.port)).collect();
     ports.push(container_port("control", CONTROL_PORT.into()));
@@ -199,8 +199,9 @@ fn probe(path: &str, period_seconds: i32, failure_threshold: i32) -> Probe {
     }
 }
 
-// A claim outlives its StatefulSet where it is retained: what it says lets a new cluster of the name take it up.
-fn claim(context: &Context<'_>) -> PersistentVolumeClaim {
+// A claim outlives its StatefulSet where it is retained: what it says lets a new cluster of the name take it
+// up.
+fn claim(context: &BuildInput<'_>) -> PersistentVolumeClaim {
     let storage = &context.spec.storage;
     let voters: Vec<String> = context.voters.iter().map(ToString::to_string).collect();
     let annotations = [

@@ -4,10 +4,10 @@ use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::Context;
+use super::BuildInput;
 
 /// The brokers' account, without rights and without a token in the pods.
-pub(crate) fn service_account(context: &Context<'_>) -> ServiceAccount {
+pub(crate) fn service_account(context: &BuildInput<'_>) -> ServiceAccount {
     ServiceAccount {
         metadata: context.metadata(context.names.brokers()),
         automount_service_account_token: Some(false),
@@ -17,7 +17,7 @@ pub(crate) fn service_account(context: &Context<'_>) -> ServiceAccount {
 
 /// Drains may take one broker at a time, and any that isn't ready: nothing is lost by that, and a budget that
 /// is used up by such brokers would never let them be corrected.
-pub(crate) fn pod_disruption_budget(context: &Context<'_>) -> PodDisruptionBudget {
+pub(crate) fn pod_disruption_budget(context: &BuildInput<'_>) -> PodDisruptionBudget {
     PodDisruptionBudget {
         metadata: context.metadata(context.names.brokers()),
         spec: Some(PodDisruptionBudgetSpec {

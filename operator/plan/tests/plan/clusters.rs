@@ -7,8 +7,8 @@ use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use ottla_api::{KafkaCluster, UpgradePolicy};
 use ottla_plan::{
-    ClusterObserved, ClusterPlan, ClusterView, Failure, NoPlan, ObjectKind, Step, Unfit, cluster_status,
-    plan_cluster, unfit_status,
+    ClusterObserved, ClusterPlan, ClusterView, NoPlan, ObjectKind, PassOutcome, Step, StepFailure, Unfit,
+    cluster_status, plan_cluster, unfit_status,
 };
 use serde_json::Value;
 
@@ -108,8 +108,9 @@ impl World {
         self
     }
 
-    fn status_yaml(&self, failures: &[Failure]) -> String {
-        let (status, events) = cluster_status(self.observed(), &self.plan(), failures, now());
+    fn status_yaml(&self, failures: &[StepFailure]) -> String {
+        let outcome = PassOutcome { failures: failures.to_vec(), restart: None };
+        let (status, events) = cluster_status(self.observed(), &self.plan(), &outcome, now());
         let events: Vec<String> = events.iter().map(|e| format!("# {e}\n")).collect();
         events.concat() + &serde_saphyr::to_string(&status).expect("a status is YAML")
     }
@@ -192,8 +193,9 @@ fn the_status_says_who_serves_and_where() {
     insta::assert_snapshot!(world.status_yaml(&[]));
     let world = world.with_pods(3);
     insta::assert_snapshot!(world.status_yaml(&[]));
-    let failed = Failure {
+    let failed = StepFailure {
         step: "apply Service demo-brokers".into(),
+        applies: Some(ObjectKind::Service),
         error: "forbidden".into(),
         reason: ottla_plan::STEP_FAILED,
     };
@@ -214,7 +216,7 @@ fn a_rack_is_written_where_it_is_known_and_restarts_nothing() {
 #[test]
 fn the_record_outlives_changes_and_the_resource() {
     let mut world = World::new("{replicas: 1}");
-    let (status, _) = cluster_status(world.observed(), &world.plan(), &[], now());
+    let (status, _) = cluster_status(world.observed(), &world.plan(), &PassOutcome::default(), now());
     assert_eq!((status.voters.clone(), status.brokers.len()), (vec![0], 1));
     // More brokers don't change who votes, nor who was who.
     world.cluster.status = Some(status.clone());
@@ -271,7 +273,7 @@ fn another_default_image_moves_only_who_asked_to_be_moved() {
     let status_with = |world: &World, default: &str| {
         let observed = ClusterObserved { image: default, ..world.observed() };
         let plan = plan_cluster(observed).expect("it has an identity");
-        cluster_status(observed, &plan, &[], now()).0
+        cluster_status(observed, &plan, &PassOutcome::default(), now()).0
     };
     let status = status_with(&world, "broker:1");
     assert_eq!((status.image.as_deref(), status.image_available.as_deref()), (Some("broker:1"), None));
@@ -292,7 +294,7 @@ fn another_default_image_moves_only_who_asked_to_be_moved() {
 #[test]
 fn brokers_of_an_operator_that_kept_no_record_keep_their_image() {
     let mut world = World::new(INTERNAL).with_pods(3);
-    let (mut status, _) = cluster_status(world.observed(), &world.plan(), &[], now());
+    let (mut status, _) = cluster_status(world.observed(), &world.plan(), &PassOutcome::default(), now());
     status.image = None;
     world.cluster.status = Some(status);
     assert_eq!(image(&world, "ottla/broker:next"), "ottla/broker:dev");
@@ -303,7 +305,7 @@ fn brokers_of_an_operator_that_kept_no_record_keep_their_image() {
 #[test]
 fn a_service_that_is_made_anew_asks_for_the_port_that_it_had() {
     let mut world = World::new(EXTERNAL).with_node_ports().with_pods(3);
-    let (status, _) = cluster_status(world.observed(), &world.plan(), &[], now());
+    let (status, _) = cluster_status(world.observed(), &world.plan(), &PassOutcome::default(), now());
     let ports: Vec<(String, i32)> = status.node_ports.iter().map(|p| (p.service.clone(), p.port)).collect();
     assert_eq!(ports.len(), 4, "{ports:?}");
     assert_eq!(ports[2], ("demo-external-1".to_owned(), 30_003));
@@ -319,14 +321,14 @@ fn a_service_that_is_made_anew_asks_for_the_port_that_it_had() {
         objects.map(|body| body?.pointer("/spec/ports/0/nodePort")?.as_i64()).collect()
     };
     assert_eq!(again(&plan), [Some(30_001), Some(30_002), Some(30_003), Some(30_004)]);
-    let (kept, _) = cluster_status(world.observed(), &plan, &[], now());
+    let (kept, _) = cluster_status(world.observed(), &plan, &PassOutcome::default(), now());
     assert_eq!(kept.node_ports, status.node_ports);
     // One couldn't have its port again: the new one is on record, and people hear of it.
     world.services = services;
     let port = world.services.iter_mut().find(|s| s.metadata.name.as_deref() == Some("demo-external-1"));
     let ports = port.and_then(|service| service.spec.as_mut()?.ports.as_mut()?.first_mut());
     ports.expect("it has one").node_port = Some(31_000);
-    let (moved, events) = cluster_status(world.observed(), &world.plan(), &[], now());
+    let (moved, events) = cluster_status(world.observed(), &world.plan(), &PassOutcome::default(), now());
     assert_eq!(moved.node_ports[2].port, 31_000);
     let told: Vec<String> = events.iter().map(ToString::to_string).collect();
     let expected = "Warning NodePortChanged: the Service demo-external-1 has the node port 31000 and had 30003: clients outside have to use the new one";
@@ -411,7 +413,7 @@ fn volumes_of_two_clusters_are_not_mixed() {
 #[test]
 fn a_cluster_that_has_begun_is_never_refused() {
     let mut world = World::new("{replicas: 3}");
-    let (status, _) = cluster_status(world.observed(), &world.plan(), &[], now());
+    let (status, _) = cluster_status(world.observed(), &world.plan(), &PassOutcome::default(), now());
     world.cluster.status = Some(status);
     world.claims = (0..5).map(|ordinal| claim(ordinal, OTHER, "0,1,2")).collect();
     assert_eq!(world.plan().record.brokers.len(), 3);

@@ -6,24 +6,24 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use ottla_api::{KafkaCluster, KafkaClusterStatus, READY, find_condition};
 use ottla_plan::{
-    BrokerView, ClusterObserved, ClusterPlan, ClusterView, PartitionView, Restart, Step, TopicView,
-    cluster_status, eviction, plan_cluster, restart_hindrance,
+    BrokerView, ClusterObserved, ClusterPlan, ClusterView, PartitionView, PassOutcome, Restart, Step,
+    TopicView, cluster_status, eviction, plan_cluster, restart_hindrance,
 };
 use ottla_types::BrokerId;
 
 use crate::server::applied;
 
 /// Three brokers whose pods were made from these revisions; the StatefulSet is at revision `new`.
-struct World {
-    cluster: KafkaCluster,
+pub struct World {
+    pub cluster: KafkaCluster,
     set: StatefulSet,
-    pods: Vec<Pod>,
+    pub pods: Vec<Pod>,
     view: Option<ClusterView>,
-    services: Vec<Service>,
+    pub services: Vec<Service>,
 }
 
 impl World {
-    fn new(revisions: [&str; 3]) -> Self {
+    pub fn new(revisions: [&str; 3]) -> Self {
         Self::of("{}", revisions)
     }
 
@@ -65,7 +65,7 @@ impl World {
         self.set.status = Some(status);
     }
 
-    fn observed(&self) -> ClusterObserved<'_> {
+    pub fn observed(&self) -> ClusterObserved<'_> {
         ClusterObserved {
             cluster: &self.cluster,
             services: &self.services,
@@ -80,7 +80,7 @@ impl World {
         }
     }
 
-    fn plan(&self) -> ClusterPlan {
+    pub fn plan(&self) -> ClusterPlan {
         plan_cluster(self.observed()).expect("it has an identity")
     }
 
@@ -220,7 +220,7 @@ fn nothing_stops_while_another_is_away_or_nobody_answers() {
 }
 
 /// The pod isn't ready; its container waits to be started again, or runs for a moment.
-fn crash_loops(pod: &mut Pod, runs: bool) {
+pub fn crash_loops(pod: &mut Pod, runs: bool) {
     let status = pod.status.as_mut().expect("a status");
     status.conditions = None;
     let state = &mut status.container_statuses.as_mut().expect("a container")[0].state;
@@ -324,7 +324,7 @@ fn a_metadata_quorum_in_trouble_is_named_with_what_to_do() {
     let remedy = "`ottla quorum recover` shows which broker knows what";
     world.view.as_mut().expect("the brokers answer").quorum_trouble = Some(remedy.to_owned());
     let now = serde_saphyr::from_str::<Time>("2026-11-22T12:00:00Z").expect("a time");
-    let (status, _) = cluster_status(world.observed(), &world.plan(), &[], now);
+    let (status, _) = cluster_status(world.observed(), &world.plan(), &PassOutcome::default(), now);
     let ready = &status.conditions[0];
     assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("False", "MetadataQuorumInTrouble"));
     assert!(ready.message.ends_with(remedy), "{}", ready.message);
@@ -336,7 +336,7 @@ fn what_brokers_say_is_wrong_while_none_is_confirmed_is_named() {
     world.view = None;
     let observed = ClusterObserved { trouble: Some("no controller"), ..world.observed() };
     let now = serde_saphyr::from_str::<Time>("2026-11-22T12:00:00Z").expect("a time");
-    let (status, _) = cluster_status(observed, &world.plan(), &[], now);
+    let (status, _) = cluster_status(observed, &world.plan(), &PassOutcome::default(), now);
     let ready = &status.conditions[0];
     assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("False", "MetadataQuorumInTrouble"));
     assert!(ready.message.ends_with("; no controller"), "{}", ready.message);
@@ -350,7 +350,7 @@ fn a_cluster_whose_brokers_nobody_can_ask_is_not_ready() {
     assert_eq!(ready(&world).0, "True");
     let observed = ClusterObserved { silent: true, ..world.observed() };
     let now = serde_saphyr::from_str::<Time>("2026-11-22T12:00:00Z").expect("a time");
-    let (status, _) = cluster_status(observed, &world.plan(), &[], now);
+    let (status, _) = cluster_status(observed, &world.plan(), &PassOutcome::default(), now);
     let ready = &status.conditions[0];
     assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("False", "BrokersSilent"));
     assert!(ready.message.contains("no broker answers the operator"), "{}", ready.message);
@@ -360,13 +360,13 @@ fn a_cluster_whose_brokers_nobody_can_ask_is_not_ready() {
 fn the_status_counts_partitions_and_tells_of_a_new_disk() {
     let now = || serde_saphyr::from_str::<Time>("2026-11-22T12:00:00Z").expect("a time");
     let mut world = World::new(["new"; 3]);
-    let (status, _) = cluster_status(world.observed(), &world.plan(), &[], now());
+    let (status, _) = cluster_status(world.observed(), &world.plan(), &PassOutcome::default(), now());
     assert_eq!(status.brokers[1].directory_id.as_deref(), Some("disk1"));
     assert_eq!(status.partitions.map(|p| (p.total, p.under_replicated)), Some((1, 0)));
     world.cluster.status = Some(status);
     world.partition().isr = vec![BrokerId(0)];
     world.view.as_mut().expect("the brokers answer").brokers[1].directory_id = "other".into();
-    let (status, events) = cluster_status(world.observed(), &world.plan(), &[], now());
+    let (status, events) = cluster_status(world.observed(), &world.plan(), &PassOutcome::default(), now());
     let events: Vec<String> = events.iter().map(|e| e.reason.clone()).collect();
     assert_eq!(events, ["UnderMinIsr", "DiskReplaced"]);
     assert_eq!(
@@ -376,11 +376,11 @@ fn the_status_counts_partitions_and_tells_of_a_new_disk() {
     // An operator that just started knows no better than what was said.
     world.cluster.status = Some(status.clone());
     world.view = None;
-    let (again, events) = cluster_status(world.observed(), &world.plan(), &[], now());
+    let (again, events) = cluster_status(world.observed(), &world.plan(), &PassOutcome::default(), now());
     assert_eq!((again, events), (status, vec![]));
     // One that nobody answers for long says so.
     let silent = ClusterObserved { silent: true, ..world.observed() };
-    let (unknown, _) = cluster_status(silent, &world.plan(), &[], now());
+    let (unknown, _) = cluster_status(silent, &world.plan(), &PassOutcome::default(), now());
     assert_eq!(unknown.partitions, None);
 }
 
@@ -420,7 +420,7 @@ fn a_quantity_in_the_api_servers_words_holds_up_no_restart() {
 /// What the status says after a look: Ready, its reason and message.
 fn ready(world: &World) -> (String, String, String) {
     let now = serde_saphyr::from_str::<Time>("2026-11-22T12:00:00Z").expect("a time");
-    let (status, _) = cluster_status(world.observed(), &world.plan(), &[], now);
+    let (status, _) = cluster_status(world.observed(), &world.plan(), &PassOutcome::default(), now);
     assert_eq!(status.observed_generation, world.cluster.metadata.generation);
     let ready = find_condition(&status.conditions, READY).expect("it says so").clone();
     (ready.status, ready.reason, ready.message)

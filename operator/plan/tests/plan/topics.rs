@@ -358,7 +358,8 @@ fn what_was_asked_for_and_refused_is_not_taken_back() {
     let first = topic(&format!("{{clusterRef: {{name: demo}}, replicas: 1, config: {bad}}}"));
     let first = plan(&first, ClusterState::Known(&view), None);
     assert!(first.is_told_first && asked(&first).is_some(), "{first}");
-    // They refuse, or nobody answers, or there is no room: the record is what was told first, or what is left of it.
+    // They refuse, or nobody answers, or there is no room: the record is what was told first, or what is left
+    // of it.
     let refused = plan(&edited(bad, &first), ClusterState::Known(&view), Some("1MB is no number"));
     let silent = plan(&edited(bad, &first), ClusterState::Unreachable("nobody answers"), None);
     for before in [&refused, &silent] {
@@ -424,7 +425,8 @@ fn a_change_that_was_carried_out_unanswered_is_this_topics() {
         let back = plan(&edited("{}", earlier), ClusterState::Known(&view), None);
         assert_eq!(asked(&back).as_deref(), Some(""), "{back}");
     }
-    // So it is where a third one was asked for before the second was seen to be in force, or instead of the first.
+    // So it is where a third one was asked for before the second was seen to be in force, or instead of the
+    // first.
     let six_still = &with_settings(&[("segment.bytes", "6000000")]);
     let both = plan(&edited("{segment.bytes: 8000000}", &asking), ClusterState::Known(six_still), None);
     assert_eq!(
@@ -447,7 +449,8 @@ fn a_change_that_was_carried_out_unanswered_is_this_topics() {
         (managed(&third).as_str(), in_doubt(&third).as_str()),
         ("segment.bytes=7000000", "segment.bytes=8000000")
     );
-    // Once it is in force nothing is in doubt, nor once the brokers have refused; what others set stays theirs.
+    // Once it is in force nothing is in doubt, nor once the brokers have refused; what others set stays
+    // theirs.
     let settled = plan(&edited("{segment.bytes: 7000000}", &asking), ClusterState::Known(&view), None);
     assert_eq!((managed(&settled).as_str(), in_doubt(&settled).as_str()), ("segment.bytes=7000000", ""));
     let refused = plan(&edited("{segment.bytes: 8000000}", &third), ClusterState::Known(&view), Some("no"));
@@ -459,7 +462,8 @@ fn a_change_that_was_carried_out_unanswered_is_this_topics() {
 
 #[test]
 fn a_topic_not_in_care_is_not_taken_back_to_a_default_that_keeps_less_unasked() {
-    // Its creation was asked for and nobody answered: it may be this Topic's, or another's with the same value.
+    // Its creation was asked for and nobody answered: it may be this Topic's, or another's with the same
+    // value.
     let config = "{retention.ms: 31536000000}";
     let created = topic(&format!("{{clusterRef: {{name: demo}}, replicas: 1, config: {config}}}"));
     let created = plan(&created, ClusterState::Known(&cluster(None)), None);
