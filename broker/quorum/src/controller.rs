@@ -158,8 +158,8 @@ impl Task {
         Err(Unavailable::Busy)
     }
 
-    /// Answers that change nothing are told only by who is the active controller now, with all that was
-    /// committed.
+    /// Before an answer that changes nothing is given, this node makes sure that it is still the active
+    /// controller and has applied every committed entry.
     async fn confirm(&self) -> Result<(), Unavailable> {
         match tokio::time::timeout(CONFIRM_LIMIT, self.raft.ensure_linearizable()).await {
             Ok(Ok(_)) => Ok(()),

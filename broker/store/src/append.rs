@@ -120,7 +120,7 @@ impl PartitionLog {
         Ok(appended)
     }
 
-    /// Appends batches that have their offsets and epochs: a replica's fetch, or the metadata log.
+    /// Appends batches that have their offsets and epochs: what a replica fetched.
     ///
     /// They have to begin at the log's end and follow each other without a gap.
     ///

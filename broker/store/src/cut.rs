@@ -129,7 +129,7 @@ impl PartitionLog {
         })
     }
 
-    /// Removes all records and begins again at `offset`, as after a snapshot was installed.
+    /// Removes all records and begins again at `offset`, as when a leader's log begins behind this one's end.
     ///
     /// # Errors
     /// As [`Self::truncate_to`].

@@ -1,9 +1,10 @@
 //! Segments on disk over a small [`Disk`] trait: appending, group commit, reading, recovery, retention.
 //!
-//! The folders are Apache Kafka's, and its tools read them. Records become durable by a committer thread that
-//! syncs all dirty segments; what isn't durable is not shown to consumers. A failed write or sync is never
-//! repeated: the store stops, tells the broker by [`StoreConfig::on_fatal`], and the next start recovers from
-//! checksums. Not here: tokio, replication, who leads. Formats and rules are ottla-log's.
+//! The folders are Apache Kafka's, and its tools read them. Records become durable by two threads: one writes
+//! and syncs the journal's groups, which hold small appends of all partitions, the other syncs segments in
+//! place. What isn't durable is not shown to consumers. A failed write or sync is never repeated: the store
+//! stops, tells the broker by [`StoreConfig::on_fatal`], and the next start recovers from checksums. Not
+//! here: tokio, replication, who leads. Formats and rules are ottla-log's.
 
 mod append;
 #[cfg(test)]

@@ -35,7 +35,8 @@ pub struct PartitionLog {
     /// Whether the committer has it on its list.
     pub(crate) queued: AtomicBool,
     start: AtomicI64,
-    /// While the log is begun anew: the files of all partitions are to say no later start than that.
+    /// While the log is begun anew: an upper bound for the log start that is written to the files of all
+    /// partitions.
     start_at_most: AtomicI64,
     end: AtomicI64,
     durable: AtomicI64,

@@ -23,7 +23,7 @@ use crate::segment::Segment;
 /// How far a read may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpTo {
-    /// To the log's end: the metadata log, replicas that sync for themselves.
+    /// To the log's end: replicas, which sync for themselves.
     End,
     /// To the durable end: whoever reads a log that has no replicas.
     Durable,
@@ -77,8 +77,8 @@ impl std::fmt::Debug for ReadSlice {
 /// A file as a source for scans.
 pub(crate) struct FileSource {
     pub(crate) file: Arc<dyn DiskFile>,
-    /// Whether what the disk can't read is zeros, which no checksum fits: so it is damage like any other, known by its
-    /// place, and repaired alike. Not where a log ends by what is read.
+    /// Whether what the disk can't read is zeros, which no checksum fits: so it is damage like any other,
+    /// known by its place, and repaired alike. Not where a log ends by what is read.
     has_bad_sectors_as_zeros: bool,
 }
 

@@ -61,7 +61,7 @@ pub struct PlannedObject {
     pub name: String,
     /// The whole of what the operator asks of it, with [`INTENT_ANNOTATION`].
     pub body: Value,
-    /// The same with what it had before, asked for where it has to be made anew; it does without if that is
+    /// The body with which it is created again, with the node port that it had; without that if the port is
     /// taken.
     pub again: Option<Value>,
 }

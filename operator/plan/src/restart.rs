@@ -58,9 +58,10 @@ impl Restart {
         }
     }
 
-    /// Why the pod of another broker stands against it. Where this one serves though its pod isn't ready,
-    /// others that are yet to be replaced may be no better off; where it doesn't, it may be what others need
-    /// to become ready.
+    /// Why the pod of another broker stands against it. If this broker serves though its pod isn't ready,
+    /// unready pods that are yet to be replaced don't hold it up, as they may be in the same state. If it
+    /// doesn't serve, only pods that are being replaced hold it up, as others may need this broker to become
+    /// ready.
     fn hindered_by(&self, name: &str, pod: Option<&Pod>, serves: bool, is_old: bool) -> Option<String> {
         let unready = !pod.is_some_and(is_ready);
         let goes = pod.is_none_or(|pod| pod.metadata.deletion_timestamp.is_some());

@@ -23,7 +23,7 @@ pub struct MetadataImage {
     pub version: MetadataVersion,
     /// The offset of the last entry that changed something; at most `version`.
     pub changed: MetadataVersion,
-    /// Every broker that ever registered, fenced ones too.
+    /// Every registered broker, fenced ones too.
     pub brokers: OrdMap<BrokerId, Arc<BrokerImage>>,
     /// The topics by id.
     pub topics: OrdMap<TopicId, Arc<TopicImage>>,

@@ -158,11 +158,11 @@ fn truncation(
     }
     let offset = match end_offset_for(epoch) {
         Some((found, own_end)) if found == epoch => common_end(own_end, end_offset),
-        // Of an epoch that the leader named nothing is here: what is of later ones goes, and it is asked
-        // again.
+        // This log has no records of the epoch that the leader named: those of later epochs are cut, and the
+        // leader is asked again.
         Some((_, own_end)) => own_end,
-        // All that is here is of later epochs, so nothing of it stays. To cut it where it begins would leave what is known of
-        // those epochs, and the leader would say the same again, for ever.
+        // All that is here is of later epochs, so nothing of it stays. To cut it where it begins would leave
+        // what is known of those epochs, and the leader would say the same again, for ever.
         None => return FollowerStep::Reset(end_offset.min(log.start)),
     };
     if offset < log.start {

@@ -55,9 +55,10 @@ pub struct FetchAnswer {
 pub enum FollowerStep {
     /// The answer is to a question that isn't asked any more: nothing.
     Ignore,
-    /// Append the records, if there are any, up to the first batch of a later epoch than this; then sync,
-    /// then call [`super::Replica::on_appended`]. A leader that is deposed before it sends its answer may
-    /// send what its successor wrote, and what lies before that may differ here.
+    /// Append the records, if there are any, up to the first batch of a later epoch than this, then call
+    /// [`super::Replica::on_appended`]; the high watermark follows once they are synced. A leader that is
+    /// deposed before it sends its answer may send what its successor wrote, and what lies before that may
+    /// differ here.
     Append(LeaderEpoch),
     /// Remove all from this offset on, durably, then [`super::Replica::on_truncated`]; then ask again.
     Truncate(Offset),

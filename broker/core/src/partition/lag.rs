@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use ottla_types::{Offset, PlantedBug, planted};
 
-/// So finely the longest lag that is let pass is resolved.
+/// The number of samples within the longest lag that is allowed.
 const STEPS: u64 = 64;
 /// No more samples are kept. Steps are rounded down to whole milliseconds, so there may be nearly twice as
 /// many.
@@ -47,7 +47,7 @@ impl EndTimes {
         assert!(self.samples.len() <= SAMPLES_MAX, "samples as old as the longest lag are forgotten");
     }
 
-    /// Who hasn't acknowledged what the second sample says lags for too long by that one, too.
+    /// If the second sample is already too old, the first says nothing more.
     fn forget_old(&mut self, now_ms: u64) {
         while self.samples.get(1).is_some_and(|(_, at)| self.is_too_old(*at, now_ms)) {
             self.samples.pop_front();

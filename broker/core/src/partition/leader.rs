@@ -254,9 +254,9 @@ fn diverges(
         Some(last) => match end_offset_for(last) {
             Some((epoch, end)) if is_same_epoch(epoch, last) && end >= fetch.fetch_offset => return None,
             Some(found) => found,
-            // The leader's log begins in a later epoch: nothing of the follower's is known to be the same, be
-            // it that it ends just there, with records of its own. If it ends before that, it begins anew
-            // there in any case.
+            // The leader's log begins in a later epoch. No common prefix is known, even if the follower's log
+            // ends exactly where this one starts: its records may differ. If it ends before that, it begins
+            // anew there in any case.
             None if ends_before_start(fetch, log) => return None,
             None => (LeaderEpoch(-1), log.start),
         },

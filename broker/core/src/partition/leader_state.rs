@@ -172,8 +172,8 @@ impl LeaderState {
         if planted(PlantedBug::IgnoreSilentMembers) { said.or(Some(Offset(i64::MAX))) } else { said }
     }
 
-    /// Whether this follower may join those in sync. Who would have to leave again at once doesn't: the high
-    /// watermark may be far behind, where too few are in sync.
+    /// Whether this follower may join those in sync. A follower that would be removed again at once isn't
+    /// admitted: the high watermark may be far behind, where too few are in sync.
     pub(super) fn may_join(&self, peer: &Peer, high_watermark: Offset, now_ms: u64) -> bool {
         let Some(progress) = self.followers.get(&peer.broker) else { return false };
         peer.may_join

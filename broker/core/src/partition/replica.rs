@@ -58,8 +58,8 @@ impl Change {
     }
 }
 
-/// A high watermark as it is saved for the next start, and by what the log is known again of which it was
-/// said.
+/// A high watermark as it is saved for the next start, with the epoch of the last record below it, which
+/// tells then whether it is still the same log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SavedHighWatermark {
     /// The offset after the last record that was acknowledged.

@@ -1,9 +1,10 @@
 //! Requests that keep a thread busy for long: none of those that serve connections does their work.
 //!
 //! A turn is for work and not for waiting: while such a request waits, for the quorum, say, it has neither a
-//! turn nor a thread, so that those of others go on whatever it waits for. And what it waits for it isn't
-//! given before it has a turn again: a permit or a lock that comes to it meanwhile is kept from everyone. So
-//! what serves a request waits for such in a task of its own, as [`crate::partitions::Openings`] does.
+//! turn nor a thread, so that those of others go on whatever it waits for. A future without a turn isn't
+//! polled: a permit granted to it then would be kept from everyone, so who needs one waits for it in a task
+//! of its own. So what serves a request waits for such in a task of its own, as
+//! [`crate::partitions::Openings`] does.
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -104,9 +104,8 @@ pub fn begin(call: Call) -> Begun {
     })
 }
 
-/// A client may have heard before this broker that it leads now. Then the leader that this one knows is in
-/// doubt and the word on its way, or it is here and not applied yet: a refusal would send the client to
-/// sleep.
+/// A client may know sooner than this broker that it became leader. Wait briefly for the new image, or for
+/// the logs to follow it: after NOT_LEADER_OR_FOLLOWER the client would back off.
 async fn hear_who_leads(call: &Call, request: &ProduceRequest<'_>) {
     let by_id = call.replier.version >= 13;
     let (image, _) = call

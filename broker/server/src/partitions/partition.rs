@@ -1,7 +1,8 @@
 //! One replica that this broker holds: its log, what it knows of the others, and who waits for it.
 //!
 //! [`Replica`] decides, and this carries out. Locks, in the order in which they are taken: `gate`, `cut`, the
-//! log's commit lock, `replica`, the log's state. Durable hooks run under the commit lock, so nothing here
+//! log's commit lock, `replica`, the log's state. Durable hooks run under the commit lock (a sync in place),
+//! the journal's lock for those it tells (a group), or the gate (where written is enough), so nothing here
 //! syncs with `replica` held.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -236,7 +237,8 @@ impl Partition {
 
     /// The same for the next start.
     pub fn high_watermark_to_save(&self) -> SavedHighWatermark {
-        // Held until the epoch is known: a log that is being cut grows again only once the replica has heard of it.
+        // Held until the epoch is known: a log that is being cut grows again only once the replica has heard
+        // of it.
         let replica = self.replica.lock();
         SavedHighWatermark::new(replica.high_watermark(), |offset| self.log.epoch_of(offset))
     }
@@ -474,8 +476,8 @@ impl Partition {
         self.replica.lock().on_answer(answer, facts(&self.log), |epoch| self.log.end_offset_for_epoch(epoch))
     }
 
-    /// Deletes what the topic's settings don't retain, and nothing that isn't acknowledged, as far as it is
-    /// known how old it is. Blocks on the disk. Returns the number of segments deleted.
+    /// Deletes what the topic's settings don't retain, and nothing that isn't acknowledged. Segments whose
+    /// age must be read first stay. Blocks on the disk. Returns the number of segments deleted.
     pub fn enforce_retention(&self, now_ms: i64) -> usize {
         let deleted = self.log.enforce_retention(now_ms, self.retention_limit());
         if deleted > 0 {
@@ -484,7 +486,7 @@ impl Partition {
         deleted
     }
 
-    /// Reads the next segment of which that must be known; see [`PartitionLog::learn_age`].
+    /// Reads the next segment whose greatest timestamp retention needs; see [`PartitionLog::learn_age`].
     pub fn learn_age(&self, now_ms: i64) -> bool {
         self.log.learn_age(now_ms, self.retention_limit())
     }
@@ -578,8 +580,8 @@ impl Partition {
     }
 }
 
-/// What the log is now. Read one after the other while others write, so it is made to fit: only the log of a
-/// leader matters in between, and that one only grows.
+/// What the log is now. The three offsets aren't read atomically, so they are clamped to start ≤ synced ≤
+/// end. That is safe: a leader's log only grows.
 fn facts(log: &PartitionLog) -> LogFacts {
     let (start, synced, end) = (log.log_start_offset(), log.durable_end_offset(), log.end_offset());
     let synced = synced.min(end);
