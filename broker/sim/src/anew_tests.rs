@@ -5,25 +5,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ottla_log::{BatchBuilder, LogConfig};
-use ottla_store::{Committer, Disk, PartitionLog, Store, StoreConfig, StoreError, UpTo};
-use ottla_types::{BrokerId, ClusterId, LeaderEpoch, Offset, PartitionIndex, TopicId, TopicName};
+use ottla_log::BatchBuilder;
+use ottla_store::{Disk, PartitionLog, Store, StoreError, UpTo};
+use ottla_types::{LeaderEpoch, Offset};
 
 use crate::SimDisk;
-
-const TOPIC: TopicId = TopicId([7; 16]);
-const P0: PartitionIndex = PartitionIndex(0);
+use crate::test_support::open_with;
 
 fn open(disk: &SimDisk) -> (Store, Arc<PartitionLog>) {
-    let config = StoreConfig {
-        cluster_id: Some(ClusterId([1; 16])),
-        committer: Committer::Manual,
-        ..StoreConfig::new("/data", BrokerId(1))
-    };
-    let store = Store::open_on(Arc::new(disk.clone()), config).unwrap();
-    let small = LogConfig { segment_bytes: 512, ..LogConfig::default() };
-    let log = store.create_partition(TopicName::new("t").unwrap(), TOPIC, P0, small).unwrap();
-    (store, log)
+    open_with("t", 512, disk)
 }
 
 fn record() -> Bytes {

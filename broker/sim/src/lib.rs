@@ -19,6 +19,8 @@ mod room_tests;
 mod schedule;
 mod script;
 mod shadow;
+#[cfg(test)]
+mod test_support;
 
 pub use bugs::{Finder, Planted, SEEDS_PER_BUG};
 pub use cluster::{ClusterOptions, ClusterReport, TRACE_LINES_MAX, run_cluster};

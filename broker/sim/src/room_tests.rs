@@ -2,27 +2,19 @@
 
 use std::sync::Arc;
 
-use ottla_log::{BatchBuilder, LogConfig};
-use ottla_store::{Committer, PartitionLog, Store, StoreConfig};
-use ottla_types::{BrokerId, ClusterId, LeaderEpoch, Offset, PartitionIndex, TopicId, TopicName};
+use ottla_log::BatchBuilder;
+use ottla_store::{PartitionLog, Store};
+use ottla_types::{LeaderEpoch, Offset};
 
 use crate::SimDisk;
+use crate::test_support::open_with;
 
-const TOPIC: TopicId = TopicId([7; 16]);
 /// Each letting go writes a line with the topic's name.
 const LINES: i64 = 400;
 
 fn open(disk: &SimDisk) -> (Store, Arc<PartitionLog>) {
-    let config = StoreConfig {
-        cluster_id: Some(ClusterId([1; 16])),
-        committer: Committer::Manual,
-        ..StoreConfig::new("/data", BrokerId(1))
-    };
-    let store = Store::open_on(Arc::new(disk.clone()), config).unwrap();
-    let name = TopicName::new(&"t".repeat(240)).unwrap();
-    let one_batch = LogConfig { segment_bytes: 100, ..LogConfig::default() };
-    let log = store.create_partition(name, TOPIC, PartitionIndex(0), one_batch).unwrap();
-    (store, log)
+    // A batch is a segment.
+    open_with(&"t".repeat(240), 100, disk)
 }
 
 #[test]

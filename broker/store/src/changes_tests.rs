@@ -1,5 +1,6 @@
 //! What one log's change costs, and that it is known after any stop.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -186,24 +187,34 @@ fn what_a_damaged_file_of_changes_has_said_is_not_made_up() {
 }
 
 type Hook = Box<dyn FnOnce() + Send>;
+/// What is done once, and never before it is there.
+type Hooked = Arc<Mutex<Option<Hook>>>;
+
+/// What a disk is watched by: the hook is called before the next act for which `is_moment`.
+fn calling(
+    hook: &Hooked,
+    is_moment: fn(&Path, &Act) -> bool,
+) -> impl Fn(&Path, Act) -> io::Result<()> + Send + Sync + 'static {
+    let hook = Arc::clone(hook);
+    move |path, act| {
+        if is_moment(path, &act)
+            && let Some(hook) = hook.lock().take()
+        {
+            hook();
+        }
+        Ok(())
+    }
+}
 
 /// While the files of all logs are being written, nobody can tell what they say: no change is left out as
 /// known.
 #[test]
 fn a_change_during_a_checkpoint_is_written_whatever_was_said_before() {
     let dir = tempfile::tempdir().unwrap();
-    let hook: Arc<Mutex<Option<Hook>>> = Arc::default();
-    let called = Arc::clone(&hook);
-    let watch = move |path: &Path, act: Act| {
-        let is_file = path.to_string_lossy().contains(RECOVERY_POINT_FILE);
-        if is_file
-            && matches!(act, Act::Write(_))
-            && let Some(hook) = called.lock().take()
-        {
-            hook();
-        }
-        Ok(())
-    };
+    let hook = Hooked::default();
+    let watch = calling(&hook, |path, act| {
+        path.to_string_lossy().contains(RECOVERY_POINT_FILE) && matches!(act, Act::Write(_))
+    });
     let store = open_watched(dir.path(), watch);
     let log = create(&store, TOPIC, P0);
     append(&log, 2);
@@ -252,18 +263,10 @@ fn a_log_start_that_was_raised_during_a_checkpoint_is_not_let_go() {
 #[test]
 fn a_checkpoint_while_a_log_is_begun_anew_does_not_tell_where_it_is_to_begin() {
     let dir = tempfile::tempdir().unwrap();
-    let hook: Arc<Mutex<Option<Hook>>> = Arc::default();
-    let called = Arc::clone(&hook);
-    let watch = move |path: &Path, act: Act| {
-        let is_segment = path.extension().is_some_and(|extension| extension == "log");
-        if is_segment
-            && matches!(act, Act::Remove)
-            && let Some(hook) = called.lock().take()
-        {
-            hook();
-        }
-        Ok(())
-    };
+    let hook = Hooked::default();
+    let watch = calling(&hook, |path, act| {
+        path.extension().is_some_and(|extension| extension == "log") && matches!(act, Act::Remove)
+    });
     let store = Arc::new(open_watched(dir.path(), watch));
     let log = create(&store, TOPIC, P0);
     append(&log, 12);
@@ -312,15 +315,9 @@ fn a_log_start_beyond_the_logs_end_lets_go_nothing_that_comes_later() {
 #[test]
 fn a_checkpoint_while_a_log_is_begun_anew_does_not_bring_its_start_back() {
     let dir = tempfile::tempdir().unwrap();
-    let hook: Arc<Mutex<Option<Hook>>> = Arc::default();
-    let called = Arc::clone(&hook);
-    let watch = move |path: &Path, act: Act| {
-        let is_line = path.to_string_lossy().contains("/offsets.") && matches!(act, Act::Sync);
-        if is_line && let Some(hook) = called.lock().take() {
-            hook();
-        }
-        Ok(())
-    };
+    let hook = Hooked::default();
+    let watch =
+        calling(&hook, |path, act| path.to_string_lossy().contains("/offsets.") && matches!(act, Act::Sync));
     let store = Arc::new(open_watched(dir.path(), watch));
     let log = create(&store, TOPIC, P0);
     append(&log, 12);
@@ -411,16 +408,9 @@ const A_WHILE: Duration = Duration::from_millis(300);
 #[test]
 fn a_change_that_comes_while_an_empty_file_is_removed_is_not_removed_with_it() {
     let dir = tempfile::tempdir().unwrap();
-    let hook: Arc<Mutex<Option<Hook>>> = Arc::default();
-    let called = Arc::clone(&hook);
-    let disk: Arc<dyn Disk> = Arc::new(WatchedDisk(Arc::new(move |_, act| {
-        if matches!(act, Act::Remove)
-            && let Some(hook) = called.lock().take()
-        {
-            hook();
-        }
-        Ok(())
-    })));
+    let hook = Hooked::default();
+    let watch = calling(&hook, |_, act| matches!(act, Act::Remove));
+    let disk: Arc<dyn Disk> = Arc::new(WatchedDisk(Arc::new(watch)));
     let lines = |number: u64| std::fs::read(dir.path().join(format!("lines.{number}"))).unwrap_or_default();
     let changes = Arc::new(Changes::open(&disk, dir.path(), "lines.", true).unwrap().0);
     // Another, which isn't the empty one, stays.

@@ -27,15 +27,7 @@ impl Removals {
     /// Removes what is added until `stop` is set.
     pub(crate) fn run(&self, shared: &Shared, stop: &AtomicBool) {
         while let Some(folder) = self.next(stop) {
-            self.remove(shared, &folder, stop);
-        }
-    }
-
-    /// Removes a folder, or what of it comes before `stop`.
-    pub(crate) fn remove(&self, shared: &Shared, folder: &Path, stop: &AtomicBool) {
-        let is_stopped = || stop.load(Ordering::Acquire);
-        if let Err(error) = remove_folder_unless(&PatientDisk(shared), folder, &is_stopped) {
-            tracing::warn!(folder = %folder.display(), %error, "folder of a deleted partition not removed until the next start");
+            remove(shared, &folder, stop);
         }
     }
 
@@ -57,5 +49,13 @@ impl Removals {
     pub(crate) fn wake_all(&self) {
         let _folders = self.folders.lock();
         self.wake.notify_all();
+    }
+}
+
+/// Removes a folder, or what of it comes before `stop`.
+pub(crate) fn remove(shared: &Shared, folder: &Path, stop: &AtomicBool) {
+    let is_stopped = || stop.load(Ordering::Acquire);
+    if let Err(error) = remove_folder_unless(&PatientDisk(shared), folder, &is_stopped) {
+        tracing::warn!(folder = %folder.display(), %error, "folder of a deleted partition not removed until the next start");
     }
 }

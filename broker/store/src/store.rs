@@ -24,7 +24,7 @@ use crate::parallel::each;
 use crate::partition::{PartitionLog, Shared};
 use crate::real::RealDisk;
 use crate::recover::{Recovered, clear_name, create_partition};
-use crate::removals::Removals;
+use crate::removals::{self, Removals};
 use crate::scrub::{ScrubCursor, ScrubReport};
 use crate::shared::StoreMemory;
 
@@ -136,7 +136,7 @@ impl Store {
     /// By the thread for that, or at once if there is none. What can't be removed is tried again at the next start.
     fn remove_later(&self, folder: PathBuf) {
         if self.threads.lock().is_empty() {
-            self.inner.removals.remove(&self.inner.shared, &folder, &self.inner.stop);
+            removals::remove(&self.inner.shared, &folder, &self.inner.stop);
         } else {
             self.inner.removals.add(folder);
         }

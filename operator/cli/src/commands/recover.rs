@@ -62,7 +62,7 @@ pub async fn run(args: &QuorumRecoverArgs) -> Result<(), Failure> {
         return Ok(writeln!(std::io::stdout(), "\n{}", advice(&found))?);
     };
     let quorum = match check(&found, args, id)? {
-        Check::Rebuild(chosen) => rebuild(chosen, &found).await?,
+        Check::Rebuild(chosen) => rebuild(chosen, &found, REBUILD_LIMIT).await?,
         Check::Lives(quorum) => {
             lives(id)?;
             quorum.clone()
@@ -193,7 +193,10 @@ async fn client(address: &str) -> Result<RecoveryClient<Channel>, Status> {
 }
 
 /// Has the quorum rebuilt, unless it lives; the quorum that the others are to follow.
-async fn rebuild(chosen: &Found, all: &[Found]) -> Result<proto::Lineage, Failure> {
+///
+/// The broker starts again as soon as it has written down what it is to do, so its answer may be lost: what it says afterwards
+/// counts. That takes up to `limit`.
+async fn rebuild(chosen: &Found, all: &[Found], limit: Duration) -> Result<proto::Lineage, Failure> {
     let copy = &chosen.copy;
     let id = copy.node_id;
     let greatest = |of: fn(&MetadataCopy) -> u64| all.iter().map(|found| of(&found.copy)).max().unwrap_or(0);
@@ -206,28 +209,51 @@ async fn rebuild(chosen: &Found, all: &[Found]) -> Result<proto::Lineage, Failur
         beyond_index: greatest(|copy| copy.last_index),
     };
     let asked = tell(&chosen.address, async |mut client| client.recover_quorum(request).await);
-    let wanted = match asked.await {
-        Ok(answer) => answer.quorum_id,
+    let mut out = std::io::stdout();
+    let answered = match asked.await {
+        Ok(answer) => {
+            writeln!(out, "broker {id} starts again, as the only voter of the quorum {}", answer.quorum_id)?;
+            true
+        }
         Err(status) if status.code() == Code::AlreadyExists => {
             lives(id)?;
             return copy.quorum.clone().ok_or_else(|| Failure::new(format!("broker {id} follows no quorum")));
         }
+        Err(status) if is_no_answer(status.code()) => {
+            let reason = status.message();
+            writeln!(out, "broker {id} gave no answer ({reason}): it may be about to start again")?;
+            false
+        }
         Err(status) => return Err(control::refused(&status).about(format!("broker {id}"))),
     };
-    writeln!(std::io::stdout(), "broker {id} starts again, as the only voter of the quorum {wanted}")?;
-    let deadline = Instant::now() + REBUILD_LIMIT;
+    if let Some(rebuilt) = leads_rebuilt(chosen, limit).await {
+        writeln!(out, "broker {id} is the active controller of the quorum {}", rebuilt.id)?;
+        return Ok(rebuilt);
+    }
+    let failure = if answered {
+        Failure::new(format!("broker {id} doesn't lead the rebuilt quorum yet"))
+    } else {
+        Failure::new(format!("broker {id} gave no answer, and leads no rebuilt quorum"))
+            .code(failure::Code::Unreachable)
+    };
+    Err(failure
+        .remedy("see that it is started again, then run this once more: its log says what it waits for"))
+}
+
+/// The quorum that was rebuilt from what the broker had, once it is the active controller of it.
+async fn leads_rebuilt(chosen: &Found, limit: Duration) -> Option<proto::Lineage> {
+    let (id, old) = (chosen.copy.node_id, chosen.copy.quorum.as_ref()?);
+    let deadline = Instant::now() + limit;
     while Instant::now() < deadline {
-        if let Ok(now) = look(&chosen.address).await
-            && now.active_controller == Some(id)
-            && let Some(quorum) = now.quorum.filter(|quorum| quorum.id == wanted)
-        {
-            writeln!(std::io::stdout(), "broker {id} is the active controller")?;
-            return Ok(quorum);
+        if let Ok(copy) = look(&chosen.address).await {
+            let now = Found { address: chosen.address.clone(), copy };
+            if now.copy.active_controller == Some(id) && now.carries_on(old) && !now.follows(old) {
+                return now.copy.quorum;
+            }
         }
         sleep(LOOK_INTERVAL).await;
     }
-    Err(Failure::new(format!("broker {id} doesn't lead the quorum {wanted} yet"))
-        .remedy("see that it is started again, then run this once more: its log says what it waits for"))
+    None
 }
 
 /// Has a broker follow the quorum, if it follows another one.
@@ -453,5 +479,71 @@ mod tests {
         let all = [found(0, "", 0, 0, ""), found(1, "Q", 3, 40, LOST)];
         assert!(verdict(&all, 0, "unseen").contains("has nothing of the metadata"));
         assert!(verdict(&all, 2, "unseen").contains("isn't among those that answer"));
+    }
+
+    /// A broker that is told to rebuild its quorum and starts again before its answer has left.
+    struct LostAnswer {
+        /// What it leads afterwards.
+        after: MetadataCopy,
+        asked: std::sync::atomic::AtomicBool,
+    }
+
+    #[tonic::async_trait]
+    impl proto::recovery_server::Recovery for LostAnswer {
+        async fn describe_metadata(
+            &self,
+            _: tonic::Request<proto::DescribeMetadataRequest>,
+        ) -> Result<tonic::Response<MetadataCopy>, Status> {
+            assert!(self.asked.load(std::sync::atomic::Ordering::SeqCst), "nobody looks before it asks");
+            Ok(tonic::Response::new(self.after.clone()))
+        }
+
+        async fn recover_quorum(
+            &self,
+            _: tonic::Request<proto::RecoverQuorumRequest>,
+        ) -> Result<tonic::Response<proto::RecoverQuorumResponse>, Status> {
+            self.asked.store(true, std::sync::atomic::Ordering::SeqCst);
+            Err(Status::unknown("transport error"))
+        }
+
+        async fn follow_quorum(
+            &self,
+            _: tonic::Request<proto::FollowQuorumRequest>,
+        ) -> Result<tonic::Response<proto::FollowQuorumResponse>, Status> {
+            unreachable!("it is the one that the others are to follow")
+        }
+    }
+
+    /// What comes of a rebuild of the quorum `Q` whose answer is lost, when its broker 1 then leads this.
+    async fn rebuilt(after: MetadataCopy) -> Result<proto::Lineage, Failure> {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut chosen = found(1, "Q", 3, 40, LOST);
+        chosen.address = listener.local_addr().unwrap().to_string();
+        let broker = LostAnswer { after, asked: false.into() };
+        let service = proto::recovery_server::RecoveryServer::new(broker);
+        let server = tonic::transport::Server::builder()
+            .add_service(service)
+            .serve_with_incoming(tonic::transport::server::TcpIncoming::from(listener));
+        let server = tokio::spawn(server);
+        let end = rebuild(&chosen, &[], LOOK_INTERVAL * 2).await;
+        server.abort();
+        end
+    }
+
+    #[tokio::test]
+    async fn a_rebuild_whose_answer_is_lost_is_known_by_its_quorum() {
+        let leads = |quorum: &str, succeeds: &[&str], active: i32| {
+            let mut copy = found(1, quorum, 1003, 1_000_040, "").copy;
+            let ancestor = |id: &&str| proto::Ancestor { id: (*id).to_owned(), term: 3, index: 40 };
+            copy.quorum.as_mut().unwrap().succeeds = succeeds.iter().map(ancestor).collect();
+            copy.active_controller = Some(active);
+            copy
+        };
+        assert_eq!(rebuilt(leads("R", &["Q"], 1)).await.unwrap().id, "R");
+        // Still the old quorum, one that has nothing to do with it, and one that somebody else leads.
+        for other in [leads("Q", &[], 1), leads("E", &[], 1), leads("R", &["Q"], 0)] {
+            let said = format!("{:?}", rebuilt(other).await.unwrap_err());
+            assert!(said.contains("broker 1 gave no answer, and leads no rebuilt quorum"), "{said}");
+        }
     }
 }
