@@ -30,7 +30,7 @@ mod watches;
 
 pub use calls::{CountCalls, Counted, call_of, client_of};
 pub use http::{Health, WaitsFor, serve};
-pub use lease::{Election, Outcome};
+pub use lease::{Election, LeaseAttempt};
 pub use liveness::Watches;
 pub use metrics::{Call, Metrics, Reconciled};
 pub use rules::{CLUSTER_RULES, LEASE_RULES, NODE_RULES, Rule, rule_files, rules_yaml};
