@@ -56,8 +56,8 @@ pub use recovery::{ByteSource, Depth, ScanEnd, ScannedBatch, scan};
 pub use refused::{RecordFault, RefusedRecords};
 pub use snapshot::{SnapshotError, decode_snapshot, encode_snapshot};
 pub use text::{
-    LOG_START_FILE, MetaProperties, OffsetCheckpoint, PartitionMetadata, RECOVERY_POINT_FILE, TextError,
-    decode_offsets, encode_offsets,
+    LOG_START_FILE, MetaProperties, OffsetCheckpoint, PartitionMetadata, RECOVERY_POINT_FILE,
+    SEALED_OFFSETS_FILE, TextError, decode_offsets, encode_offsets, seal_offsets, unseal_offsets,
 };
 pub use validate::{
     BatchError, Batches, SizeLimit, ValidBatch, check_batch, check_fits_segment, check_header,

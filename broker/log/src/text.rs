@@ -151,6 +151,41 @@ pub fn encode_offsets(offsets: &OffsetCheckpoint) -> String {
     text
 }
 
+/// The file that says what both checkpoints say, with a checksum: nothing guards Kafka's two against a bit
+/// that flips, and what lies below a log's start is deleted.
+pub const SEALED_OFFSETS_FILE: &str = "ottla-offset-checkpoints";
+
+const SEALED_VERSION: &str = "ottla offsets 1";
+
+/// The text of [`SEALED_OFFSETS_FILE`].
+pub fn seal_offsets(recovery_points: &OffsetCheckpoint, starts: &OffsetCheckpoint) -> String {
+    let text = format!("{SEALED_VERSION}\n{}{}", encode_offsets(recovery_points), encode_offsets(starts));
+    let crc = crc32c::crc32c(text.as_bytes());
+    format!("{text}{crc:08x}\n")
+}
+
+/// Reads what [`seal_offsets`] has written: the recovery points and the log starts.
+///
+/// # Errors
+/// When it isn't exactly that.
+pub fn unseal_offsets(text: &str) -> Result<(OffsetCheckpoint, OffsetCheckpoint), TextError> {
+    let (sealed, crc) = text
+        .strip_suffix('\n')
+        .and_then(|text| text.split_at_checked(text.len().checked_sub(8)?))
+        .ok_or_else(|| TextError::at(0, "it has no checksum"))?;
+    if crc != format!("{:08x}", crc32c::crc32c(sealed.as_bytes())) {
+        return Err(TextError::at(0, "its checksum is another one"));
+    }
+    let lines = sealed.strip_prefix(SEALED_VERSION).and_then(|rest| rest.strip_prefix('\n'));
+    let lines: Vec<&str> =
+        lines.ok_or_else(|| TextError::at(1, format!("not {SEALED_VERSION:?}")))?.lines().collect();
+    let count = lines.get(1).and_then(|count| count.parse().ok()).unwrap_or(usize::MAX);
+    let (recovery_points, starts) = lines
+        .split_at_checked(count.saturating_add(2))
+        .ok_or_else(|| TextError::at(3, "not the count of lines that follow"))?;
+    Ok((decode_offsets(&recovery_points.join("\n"))?, decode_offsets(&starts.join("\n"))?))
+}
+
 /// Reads an offset checkpoint.
 ///
 /// # Errors
@@ -193,6 +228,33 @@ pub(crate) fn checkpoint_lines(text: &str) -> Result<Vec<(usize, &str)>, TextErr
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sealed_offsets_are_read_again_and_no_flipped_bit_is() {
+        let name = |partition| TopicPartition {
+            topic: TopicName::new("t").unwrap(),
+            partition: PartitionIndex(partition),
+        };
+        let recovery_points = OffsetCheckpoint::from([(name(0), Offset(12)), (name(1), Offset(0))]);
+        let starts = OffsetCheckpoint::from([(name(0), Offset(2))]);
+        let none = OffsetCheckpoint::new();
+        for (recovery_points, starts) in
+            [(&recovery_points, &starts), (&recovery_points, &none), (&none, &none)]
+        {
+            let text = seal_offsets(recovery_points, starts);
+            assert_eq!(unseal_offsets(&text).unwrap(), (recovery_points.clone(), starts.clone()));
+            for bit in 0..8 * text.len() {
+                let mut bytes = text.clone().into_bytes();
+                bytes[bit / 8] ^= 1 << (bit % 8);
+                if let Ok(flipped) = String::from_utf8(bytes) {
+                    unseal_offsets(&flipped).unwrap_err();
+                }
+            }
+            for short in 0..text.len() {
+                unseal_offsets(&text[..short]).unwrap_err();
+            }
+        }
+    }
 
     #[test]
     fn meta_properties_is_kafkas_file() {

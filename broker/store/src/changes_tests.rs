@@ -6,8 +6,8 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use ottla_log::{
-    JournalCut, JournalCuts, LOG_START_FILE, RECOVERY_POINT_FILE, encode_cut, encode_cuts, seal_change,
-    unseal_changes,
+    JournalCut, JournalCuts, LOG_START_FILE, RECOVERY_POINT_FILE, SEALED_OFFSETS_FILE, encode_cut,
+    encode_cuts, seal_change, unseal_changes, unseal_offsets,
 };
 use ottla_types::{LeaderEpoch, Offset, PartitionIndex, TopicId, TopicName};
 use parking_lot::Mutex;
@@ -197,10 +197,10 @@ fn calling(
 ) -> impl Fn(&Path, Act) -> io::Result<()> + Send + Sync + 'static {
     let hook = Arc::clone(hook);
     move |path, act| {
-        if is_moment(path, &act)
-            && let Some(hook) = hook.lock().take()
-        {
-            hook();
+        if is_moment(path, &act) {
+            // Its lock isn't held while it runs, as that may come to such a moment itself.
+            let hook = hook.lock().take();
+            hook.into_iter().for_each(|hook| hook());
         }
         Ok(())
     }
@@ -298,6 +298,7 @@ fn a_log_start_beyond_the_logs_end_lets_go_nothing_that_comes_later() {
             store.close().unwrap();
         }
         drop((store, log));
+        std::fs::remove_file(dir.path().join(SEALED_OFFSETS_FILE)).unwrap();
         std::fs::write(dir.path().join(LOG_START_FILE), "0\n1\nt 0 50\n").unwrap();
         let store = open(dir.path());
         let log = store.partition(TOPIC, P0).unwrap();
@@ -308,6 +309,45 @@ fn a_log_start_beyond_the_logs_end_lets_go_nothing_that_comes_later() {
         drop((store, log));
         let log = open(dir.path()).partition(TOPIC, P0).unwrap();
         assert_eq!((log.log_start_offset(), log.end_offset()), (Offset(12), Offset(15)));
+    }
+}
+
+/// What lies below a log's start is deleted, and by its followers too: no flipped bit makes a start.
+#[test]
+fn a_flipped_bit_in_a_checkpoint_lets_go_of_nothing() {
+    for is_clean in [false, true] {
+        for file in [LOG_START_FILE, RECOVERY_POINT_FILE, SEALED_OFFSETS_FILE] {
+            let dir = tempfile::tempdir().unwrap();
+            let store = open(dir.path());
+            let log = create(&store, TOPIC, P0);
+            append(&log, 12);
+            store.commit_now().unwrap();
+            log.advance_log_start(Offset(2));
+            store.checkpoint().unwrap();
+            if is_clean {
+                store.close().unwrap();
+            }
+            drop((store, log));
+            let path = dir.path().join(file);
+            let text = std::fs::read_to_string(&path).unwrap();
+            let flipped = text.replace("t 0 2\n", "t 0 6\n").replace("t 0 12\n", "t 0 52\n");
+            assert_ne!(flipped, text);
+            std::fs::write(&path, flipped).unwrap();
+            for _ in 0..2 {
+                let store = open(dir.path());
+                let log = store.partition(TOPIC, P0).unwrap();
+                let bounds = (log.log_start_offset(), log.end_offset());
+                assert_eq!((bounds, log.damage()), ((Offset(2), Offset(12)), vec![]), "{file}");
+                assert!(log.read(Offset(2), 1, true, UpTo::Durable).unwrap().is_some());
+                store.checkpoint().unwrap();
+                let [sealed, start] = [SEALED_OFFSETS_FILE, LOG_START_FILE].map(|file| dir.path().join(file));
+                let sealed = unseal_offsets(&std::fs::read_to_string(sealed).unwrap()).unwrap();
+                assert_eq!(sealed.1[&log.topic_partition()], Offset(2), "it is written anew");
+                assert!(
+                    std::fs::read_to_string(start).unwrap().ends_with("t 0 2\n") || file == LOG_START_FILE
+                );
+            }
+        }
     }
 }
 

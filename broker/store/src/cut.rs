@@ -18,17 +18,18 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ottla_log::{FileKind, LeaderEpochs, OffsetCheckpoint};
+use ottla_log::{Depth, FileKind, LeaderEpochs, OffsetCheckpoint, scan};
 use ottla_types::Offset;
 
 use crate::config::StoreBug;
+use crate::damage::Damage;
 use crate::disk::{Disk, DiskFile, OpenMode, replace_file, take_beside, write_beside};
 use crate::error::{FatalError, ReadError, StoreError};
 use crate::journal::Replay;
 use crate::load::{KnownBounds, Recovery, load_log};
 use crate::partition::{Loaded, PartitionLog, State};
 use crate::patient::PatientDisk;
-use crate::read::UpTo;
+use crate::read::{FileSource, UpTo};
 use crate::retain::SEGMENT_FILES;
 use crate::segment::Segment;
 use crate::shared::FileKey;
@@ -73,7 +74,11 @@ impl State {
                 let at = self.segment_of(offset);
                 let gone = self.segments.split_off(at + usize::from(keeps_file));
                 self.epochs.truncate_to(offset);
-                self.damaged.retain(|damage| damage.offsets.end <= offset);
+                self.damaged.retain(|damage| damage.offsets.start < offset);
+                if let Some(last) = self.damaged.last_mut().filter(|last| last.offsets.end > offset) {
+                    last.offsets.end = offset;
+                    last.positions.end = last.positions.end.min(position).max(last.positions.start);
+                }
                 (offset, gone, keeps_file.then_some(position))
             }
             Cut::Anew(offset) => {
@@ -230,10 +235,14 @@ impl PartitionLog {
         self.log_file(base, &path).map(Some).map_err(StoreError::io("open", path))
     }
 
-    /// Whether the segment in which the log is cut stays, shorter: where something is left of it.
+    /// Whether the segment in which the log is cut stays, shorter: where something is left of it, be it damage.
     fn keeps_file(&self, cut: Cut) -> bool {
         match cut {
-            Cut::At(_, position) => position > 0 || self.shared.bug == Some(StoreBug::WriteOverWhatWasCut),
+            Cut::At(offset, _) => {
+                let state = self.state.lock();
+                let is_left = offset > state.segments[state.segment_of(offset)].base;
+                is_left || self.shared.bug == Some(StoreBug::WriteOverWhatWasCut)
+            }
             Cut::Anew(_) => false,
         }
     }
@@ -394,20 +403,30 @@ impl PartitionLog {
         self.flush_indexes();
     }
 
-    /// Where the batch that holds `offset` begins, or the damage that does: its offset, and its position in
-    /// the segment.
+    /// Where the batch that holds `offset` begins: its offset, and its position in the segment.
+    ///
+    /// Within damage the log is cut at the very offset, as what lies below was acknowledged: all that can be
+    /// read of it stays, and the rest goes on being named as damage.
+    ///
+    /// # Errors
+    /// When the disk can't be read, or damage is found that wasn't known: it is noted, and whoever tries again
+    /// sees whether the disk had but a moment of weakness.
     fn boundary(&self, offset: Offset) -> Result<(Offset, u64), StoreError> {
-        let (view, path) = {
+        let (view, damage, path) = {
             let state = self.state.lock();
             let segment = &state.segments[state.segment_of(offset)];
             if offset == segment.base {
                 return Ok((offset, 0));
             }
-            if let Some(damage) = state.damage_at(offset) {
-                return Ok((damage.offsets.start, damage.positions.start));
+            let path = state.path(FileKind::Log, segment.base);
+            match state.damage_at(offset) {
+                Some(damage) => (Ok(None), Some(damage.clone()), path),
+                None => (self.view_locked(&state, offset, UpTo::End), None, path),
             }
-            (self.view_locked(&state, offset, UpTo::End), state.path(FileKind::Log, segment.base))
         };
+        if let Some(damage) = damage {
+            return self.boundary_in_damage(&damage, offset, &path);
+        }
         let wrong = |error: ReadError| StoreError::io("read", &path)(io::Error::other(error));
         let view =
             view.map_err(wrong)?.expect("callers ask for an offset from the log's start to before its end");
@@ -417,11 +436,37 @@ impl PartitionLog {
                 Ok(batch) => return Ok((batch.header().base_offset(), batch.position)),
                 Err(stop) => stop,
             };
-            let damage = view.damage_from(stop).map_err(wrong)?;
+            let damage = self.found_damage(&view, stop).map_err(wrong)?;
             if offset < damage.offsets.end {
-                return Ok((damage.offsets.start, damage.positions.start));
+                return Err(wrong(ReadError::Corrupt {
+                    path: path.clone(),
+                    position: damage.positions.start,
+                    error: damage.error,
+                }));
             }
             from = (damage.offsets.end, damage.positions.end);
         }
+    }
+
+    fn boundary_in_damage(
+        &self,
+        damage: &Damage,
+        offset: Offset,
+        path: &Path,
+    ) -> Result<(Offset, u64), StoreError> {
+        if damage.positions.is_empty() {
+            return Ok((offset, damage.positions.start));
+        }
+        let file = self.log_file(damage.segment, path).map_err(StoreError::io("open", path))?;
+        let _ = file.drop_cache();
+        let mut found = None;
+        let source = FileSource::with_bad_sectors_as_zeros(file);
+        let end = scan(&source, damage.positions.clone(), damage.offsets.start, Depth::Crc, |batch| {
+            let holds_it = batch.header().next_offset() > offset;
+            found = holds_it.then(|| (batch.header().base_offset(), batch.position));
+            !holds_it
+        });
+        let end = end.map_err(StoreError::io("read", path))?;
+        Ok(found.unwrap_or((offset, end.position)))
     }
 }

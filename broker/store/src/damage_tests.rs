@@ -4,32 +4,31 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 use ottla_log::{BatchBuilder, FileKind};
 use ottla_types::{LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId, TopicName};
 use parking_lot::Mutex;
-use rustix::io::Errno;
 
-use crate::test_support::{Act, P0, TOPIC, WatchedDisk, batch, config, open, open_watched};
+use crate::test_support::{Act, P0, TOPIC, batch, config, open, open_watched};
 use crate::{AckDurability, LogConfig, PartitionLog, ReadError, RepairError, Store, StoreConfig, UpTo};
 
 /// A partition whose names are durable, so that what follows may go to the journal.
-fn create(store: &Store) -> Arc<PartitionLog> {
+pub(crate) fn create(store: &Store) -> Arc<PartitionLog> {
     let config = LogConfig { segment_bytes: 2_000, index_interval_bytes: 300, ..LogConfig::default() };
     let log = store.create_partition(TopicName::new("t").unwrap(), TOPIC, P0, config).unwrap();
     store.commit_now().unwrap();
     log
 }
 
-fn append(log: &Arc<PartitionLog>, count: usize) {
+pub(crate) fn append(log: &Arc<PartitionLog>, count: usize) {
     for index in 0..count {
         log.append(&batch(&[index as u8; 100]), LeaderEpoch(3), 1_000).unwrap();
     }
 }
 
-fn all(log: &PartitionLog) -> Vec<u8> {
+pub(crate) fn all(log: &PartitionLog) -> Vec<u8> {
     let (mut bytes, mut from) = (Vec::new(), log.log_start_offset());
     while let Some(slice) = log.read(from, 10_000, true, UpTo::Durable).unwrap() {
         bytes.extend_from_slice(&slice.to_bytes().unwrap());
@@ -38,7 +37,7 @@ fn all(log: &PartitionLog) -> Vec<u8> {
     bytes
 }
 
-fn first_segment(dir: &Path) -> PathBuf {
+pub(crate) fn first_segment(dir: &Path) -> PathBuf {
     dir.join("t-0/00000000000000000000.log")
 }
 
@@ -460,78 +459,58 @@ fn a_gap_is_repaired_into_segments() {
     }
 }
 
-/// A store on a disk with a bad sector in the first segment, as long as the switch is on.
-fn with_a_bad_sector(dir: &Path) -> (Store, Arc<AtomicBool>) {
-    let is_bad = Arc::new(AtomicBool::new(false));
-    let bad = Arc::clone(&is_bad);
-    let watch = move |path: &Path, act: Act| {
-        let is_place = path.ends_with("t-0/00000000000000000000.log");
-        match act {
-            // To write it again repairs it, as the disk puts it elsewhere then.
-            Act::Write(_) if is_place => bad.store(false, Ordering::Release),
-            Act::Read(_) if is_place && bad.load(Ordering::Acquire) => {
-                return Err(io::Error::from_raw_os_error(Errno::IO.raw_os_error()));
-            }
-            _ => {}
-        }
-        Ok(())
-    };
-    (open_watched(dir, watch), is_bad)
+/// What lies below a cut was acknowledged, so it stays, or goes on being named as damage until a peer's bytes
+/// take its place.
+#[test]
+fn a_cut_within_damage_takes_nothing_below_it() {
+    for is_first in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path());
+        let log = create(&store);
+        append(&log, 12);
+        store.checkpoint().unwrap();
+        let records = log.read_bytes(Offset(0), 10_000, UpTo::Durable).unwrap();
+        let batch_bytes = log.read_bytes(Offset(0), 1, UpTo::Durable).unwrap().len();
+        let from = if is_first { 0 } else { 3 };
+        change(&first_segment(dir.path()), |bytes| {
+            (from..6).for_each(|batch| bytes[batch * batch_bytes + 90] ^= 1);
+        });
+        while !store.scrub_step(1 << 20).finished {}
+        let from_offset = Offset(from as i64);
+        assert_eq!(log.damage(), [from_offset..Offset(6)]);
+        log.truncate_to(Offset(5)).unwrap();
+        assert_eq!((log.end_offset(), log.damage()), (Offset(5), vec![from_offset..Offset(5)]));
+        append(&log, 3);
+        store.commit_now().unwrap();
+        assert!(log.read(Offset(5), 1, true, UpTo::Durable).unwrap().is_some());
+        drop((store, log));
+        let store = open(dir.path());
+        let log = store.partition(TOPIC, P0).unwrap();
+        assert_eq!((log.end_offset(), log.damage()), (Offset(8), vec![from_offset..Offset(5)]));
+        log.repair(&records.slice(from * batch_bytes..5 * batch_bytes)).unwrap();
+        assert_eq!(log.damage(), []);
+        assert_eq!(all(&log)[..5 * batch_bytes], records[..5 * batch_bytes]);
+    }
 }
 
+/// Its checksum is right, but not the epoch that it was written in: that is no sign of health.
 #[test]
-fn what_the_disk_can_not_read_is_damage_and_is_repaired() {
+fn records_of_a_foreign_epoch_are_not_whole_again() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
     let log = create(&store);
-    append(&log, 30);
-    store.commit_now().unwrap();
-    let next = log.read(Offset(0), 10_000, true, UpTo::Durable).unwrap().unwrap().next_offset;
-    let records = log.read_bytes(Offset(0), 10_000, UpTo::Durable).unwrap();
-    store.close().unwrap();
-    drop((store, log));
-    let (store, is_bad) = with_a_bad_sector(dir.path());
-    let log = store.partition(TOPIC, P0).unwrap();
-    let found: Arc<Mutex<Vec<_>>> = Arc::default();
-    let told = Arc::clone(&found);
-    log.on_damage(Arc::new(move |offsets| told.lock().push(offsets)));
-    is_bad.store(true, Ordering::Release);
-    let read = log.read(Offset(1), 10_000, true, UpTo::Durable);
-    assert!(matches!(read, Err(ReadError::Corrupt { .. })), "{read:?}");
-    assert_eq!(log.damage(), [Offset(0)..next]);
-    assert_eq!(*found.lock(), [Offset(0)..next]);
-    // The rest is served, and looked through.
-    assert!(log.read(next, 10_000, true, UpTo::Durable).unwrap().is_some());
-    assert!(store.scrub_step(1 << 30).finished);
-    log.repair(&records).unwrap();
-    assert_eq!((log.damage(), store.has_failed()), (vec![], false));
-    assert_eq!(log.read_bytes(Offset(0), 10_000, UpTo::Durable).unwrap(), records);
-    // A volume that was away for a while costs nobody's bytes.
-    is_bad.store(true, Ordering::Release);
-    assert!(store.scrub_step(1 << 30).damaged.len() == 1 && log.damage() == [Offset(0)..next]);
-    is_bad.store(false, Ordering::Release);
-    assert!(store.scrub_step(1 << 30).damaged.is_empty() && log.damage().is_empty());
-    assert_eq!(log.read_bytes(Offset(0), 10_000, UpTo::Durable).unwrap(), records);
-}
-
-/// What can't be read may be what was acknowledged: nothing is cut for that.
-#[test]
-fn a_log_whose_end_can_not_be_read_is_not_opened() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path());
-    let name = TopicName::new("t").unwrap();
-    let log = store.create_partition(name, TOPIC, P0, LogConfig::default()).unwrap();
-    // Too large for the journal: what it says of that isn't on disk yet.
-    log.append(&batch(&[7; 100_000]), LeaderEpoch(3), 1_000).unwrap();
-    log.sync().unwrap();
-    drop((store, log));
-    let bytes = std::fs::metadata(first_segment(dir.path())).unwrap().len();
-    let watch = |path: &Path, act: Act| {
-        let is_place = path.ends_with("t-0/00000000000000000000.log") && matches!(act, Act::Read(_));
-        if is_place { Err(io::Error::from_raw_os_error(Errno::IO.raw_os_error())) } else { Ok(()) }
-    };
-    let disk = Arc::new(WatchedDisk(Arc::new(watch)));
-    Store::open_on(disk, config(dir.path())).unwrap_err();
-    assert_eq!(std::fs::metadata(first_segment(dir.path())).unwrap().len(), bytes);
-    assert_eq!(open(dir.path()).partition(TOPIC, P0).unwrap().end_offset(), Offset(1));
+    append(&log, 8);
+    store.checkpoint().unwrap();
+    let batch_bytes = log.read_bytes(Offset(0), 1, UpTo::Durable).unwrap().len();
+    // No checksum covers it.
+    change(&first_segment(dir.path()), |bytes| bytes[2 * batch_bytes + 15] ^= 1);
+    while !store.scrub_step(1 << 20).finished {}
+    let damage = log.damage();
+    assert_eq!(damage, [Offset(2)..Offset(3)]);
+    assert_eq!(log.look_again(&damage[0]), None);
+    while !store.scrub_step(1 << 20).finished {}
+    assert_eq!(log.damage(), damage);
+    change(&first_segment(dir.path()), |bytes| bytes[2 * batch_bytes + 15] ^= 1);
+    assert_eq!(log.look_again(&damage[0]), Some(Offset(3)));
+    assert_eq!(log.damage(), []);
 }

@@ -6,6 +6,7 @@
 use std::io;
 use std::ops::{Range, RangeInclusive};
 
+use bytes::Bytes;
 use ottla_log::{
     BatchHeader, ByteSource, Depth, FileKind, HEADER_BYTES, MAGIC, SequenceCheck, SequenceError,
     check_header, scan,
@@ -15,7 +16,7 @@ use ottla_types::Offset;
 use crate::damage::{Damage, DamageHook, ScanStop};
 use crate::error::ReadError;
 use crate::partition::{PartitionLog, State};
-use crate::read::{FileSource, SeenEpoch, SegmentView};
+use crate::read::{FileSource, SeenEpoch, SegmentView, is_of_foreign_epoch};
 
 impl State {
     /// Takes note of damage. Returns whether it is news.
@@ -137,31 +138,69 @@ impl PartitionLog {
         Ok(damage)
     }
 
-    /// Looks at damaged records again, and forgets the damage if they are whole: a volume may have been away when they were
-    /// read. Those that hide producers stay, as these are learnt from what is repaired.
-    pub(crate) fn is_whole_again(&self, damage: &Damage) -> bool {
-        let (path, incarnation) = {
+    /// Looks at damaged records again, a range of [`Self::damage`]: the disk may have failed to read them for a
+    /// moment. Returns how far they are whole and are damaged no more, or are so already; `None` if they are
+    /// still damaged.
+    pub fn look_again(&self, offsets: &Range<Offset>) -> Option<Offset> {
+        let Some(damage) = self.state.lock().damage_at(offsets.start).cloned() else {
+            return Some(offsets.end);
+        };
+        if !damage.hides_producers {
+            return self.is_whole_again(&damage).then_some(offsets.end);
+        }
+        // What they say of producers is learnt as from a peer's bytes.
+        let records = self.whole_records(&damage)?;
+        self.repair(&records).ok().map(|repaired| repaired.end)
+    }
+
+    /// The whole batches that damage begins with after all, a piece of them; `None` when there are none.
+    fn whole_records(&self, damage: &Damage) -> Option<Bytes> {
+        let (path, epochs) = {
             let state = self.state.lock();
-            (state.path(FileKind::Log, damage.segment), state.incarnation)
+            (state.path(FileKind::Log, damage.segment), state.epochs.clone())
+        };
+        let file = self.log_file(damage.segment, &path).ok()?;
+        let _ = file.drop_cache();
+        let source = FileSource::new(file);
+        let from = damage.positions.start;
+        let mut to = from;
+        scan(&source, damage.positions.clone(), damage.offsets.start, Depth::Crc, |batch| {
+            let is_taken = !is_of_foreign_epoch(&epochs, &SeenEpoch::of(batch))
+                && batch.header().next_offset() <= damage.offsets.end;
+            if is_taken {
+                to = batch.end();
+            }
+            is_taken && to - from < PIECE_BYTES
+        })
+        .ok()?;
+        let mut records = vec![0; usize::try_from(to - from).ok()?];
+        let is_read = to > from && source.read_at(from, &mut records).ok()? == records.len();
+        is_read.then(|| records.into())
+    }
+
+    /// Looks at damaged records again, and forgets the damage if they are whole. Damage that hides producers
+    /// stays, as these are learnt from what is repaired.
+    pub(crate) fn is_whole_again(&self, damage: &Damage) -> bool {
+        let (path, incarnation, epochs) = {
+            let state = self.state.lock();
+            (state.path(FileKind::Log, damage.segment), state.incarnation, state.epochs.clone())
         };
         let Ok(file) = self.log_file(damage.segment, &path) else { return false };
         let _ = file.drop_cache();
-        let mut epochs = Vec::new();
         let source = FileSource::new(file);
+        let mut is_own = true;
         let end = scan(&source, damage.positions.clone(), damage.offsets.start, Depth::Crc, |batch| {
-            epochs.push(SeenEpoch::of(batch));
-            true
+            is_own = !is_of_foreign_epoch(&epochs, &SeenEpoch::of(batch));
+            is_own
         });
-        let is_whole = end
-            .is_ok_and(|end| end.position == damage.positions.end && end.next_offset == damage.offsets.end);
+        let is_whole = is_own
+            && end.is_ok_and(|end| {
+                end.position == damage.positions.end && end.next_offset == damage.offsets.end
+            });
         let mut state = self.state.lock();
         let is_known = state.damaged.iter().any(|known| known.offsets == damage.offsets);
         let is_as_it_was = state.incarnation == incarnation && is_known;
-        if !is_whole
-            || !is_as_it_was
-            || damage.hides_producers
-            || state.first_foreign_epoch(&epochs).is_some()
-        {
+        if !is_whole || !is_as_it_was || state.epochs != epochs || damage.hides_producers {
             return false;
         }
         state.damaged.retain(|known| known.offsets != damage.offsets);
@@ -178,6 +217,9 @@ impl PartitionLog {
         }
     }
 }
+
+/// So much of what is whole again is read at once, and a batch.
+const PIECE_BYTES: u64 = 8 << 20;
 
 /// What is read at once in search of a batch.
 const SEARCH_BYTES: usize = 1 << 20;

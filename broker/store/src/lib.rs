@@ -57,6 +57,8 @@ mod tests;
 mod time;
 #[cfg(test)]
 mod time_tests;
+#[cfg(test)]
+mod unreadable_tests;
 mod upkeep;
 
 pub use append::{Appended, Checked};

@@ -258,6 +258,8 @@ impl Loader<'_> {
         }
     }
 
+    /// Walks a part of the log that isn't cut, whatever is found: what the disk can't read of it is damage like
+    /// any other.
     fn walk(
         &self,
         base: Offset,
@@ -266,9 +268,12 @@ impl Loader<'_> {
         depth: Depth,
         visit: impl FnMut(&ScannedBatch) -> bool,
     ) -> Result<ScanEnd, StoreError> {
-        let source = FileSource::new(self.open(FileKind::Log, base, OpenMode::Existing)?);
-        scan(&source, positions, first_offset, depth, visit)
+        scan(&self.known_records(base)?, positions, first_offset, depth, visit)
             .map_err(StoreError::io("read", self.path(FileKind::Log, base)))
+    }
+
+    fn known_records(&self, base: Offset) -> Result<FileSource, StoreError> {
+        Ok(FileSource::with_bad_sectors_as_zeros(self.open(FileKind::Log, base, OpenMode::Existing)?))
     }
 
     /// Opens all segments; after a crash those that reach past the recovery point are scanned, and what
@@ -430,12 +435,15 @@ impl Loader<'_> {
         let depth = if self.recovery.clean { Depth::Headers } else { Depth::Crc };
         let mut epochs = std::mem::take(&mut self.epochs);
         let mut changed = false;
-        let end = self.walk(segment.base, segment.bytes..bytes, segment.end, depth, |batch| {
+        // The log ends by what is read there, so what can't be read ends nothing.
+        let source = FileSource::new(self.open(FileKind::Log, segment.base, OpenMode::Existing)?);
+        let end = scan(&source, segment.bytes..bytes, segment.end, depth, |batch| {
             let header = batch.header();
             segment.push_batch(header, header.base_offset(), header.max_timestamp());
             changed |= epochs.assign(header.leader_epoch(), header.base_offset());
             true
-        })?;
+        })
+        .map_err(StoreError::io("read", self.path(FileKind::Log, segment.base)))?;
         self.epochs = epochs;
         self.epochs_changed |= changed;
         Ok(end)
@@ -460,12 +468,12 @@ impl Loader<'_> {
         if segment.first_timestamp_ms.is_some() || segment.bytes == 0 {
             return Ok(());
         }
-        let source = FileSource::new(self.open(FileKind::Log, segment.base, OpenMode::Existing)?);
-        let first = scan(&source, 0..segment.bytes, segment.base, Depth::Headers, |batch| {
+        let (base, bytes) = (segment.base, segment.bytes);
+        let first = self.walk(base, 0..bytes, base, Depth::Headers, |batch| {
             segment.first_timestamp_ms = Some(batch.header().max_timestamp());
             false
         });
-        first.map(|_| ()).map_err(StoreError::io("read", self.path(FileKind::Log, segment.base)))
+        first.map(|_| ())
     }
 
     /// Where the scan of a segment begins: at the batch of the last index entry up to the recovery point, if

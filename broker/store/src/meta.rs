@@ -3,7 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use ottla_log::{MetaProperties, OffsetCheckpoint, TextError, decode_offsets};
+use ottla_log::{
+    MetaProperties, OffsetCheckpoint, SEALED_OFFSETS_FILE, TextError, decode_offsets, unseal_offsets,
+};
 use ottla_types::DirectoryId;
 
 use crate::config::StoreConfig;
@@ -132,6 +134,27 @@ pub(crate) fn take_clean_mark(disk: &dyn Disk, dir: &Path) -> Result<bool, Store
     }
     disk.sync_dir(dir).map_err(StoreError::io("sync", dir))?;
     Ok(true)
+}
+
+/// Reads the offset checkpoints that a checksum guards; `None` when they are missing or damaged.
+pub(crate) fn load_sealed_offsets(
+    disk: &dyn Disk,
+    dir: &Path,
+) -> Option<(OffsetCheckpoint, OffsetCheckpoint)> {
+    let path = dir.join(SEALED_OFFSETS_FILE);
+    let text = match read_file(disk, &path, SMALL_BYTES_MAX) {
+        Ok(bytes) => String::from_utf8(bytes).unwrap_or_default(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        Err(error) => {
+            tracing::error!(path = %path.display(), %error, "unreadable: Kafka's checkpoints are taken");
+            return None;
+        }
+    };
+    let read = unseal_offsets(&text);
+    if let Err(error) = &read {
+        tracing::error!(path = %path.display(), %error, "corrupt: Kafka's checkpoints are taken");
+    }
+    read.ok()
 }
 
 /// Reads an offset checkpoint; a missing or damaged one is as good as an empty one, it only costs time.

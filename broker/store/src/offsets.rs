@@ -1,5 +1,6 @@
-//! What the disk says of each log's recovery point and start: Kafka's two checkpoint files, written as a
-//! whole at each checkpoint, and the changes since, a line each.
+//! What the disk says of each log's recovery point and start: a file with a checksum, written as a whole at
+//! each checkpoint, and the changes since, a line each. Kafka's two checkpoint files say the same to Kafka's
+//! tools; they count only where the file with the checksum is missing or damaged.
 
 use std::collections::HashMap;
 use std::io;
@@ -7,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_log::{
-    LOG_START_FILE, OffsetChange, OffsetCheckpoint, RECOVERY_POINT_FILE, SavedOffsets, decode_offset_change,
-    encode_offset_change, encode_offsets,
+    LOG_START_FILE, OffsetChange, OffsetCheckpoint, RECOVERY_POINT_FILE, SEALED_OFFSETS_FILE, SavedOffsets,
+    decode_offset_change, encode_offset_change, encode_offsets, seal_offsets,
 };
 use ottla_types::{Offset, TopicPartition};
 use parking_lot::{Mutex, RwLock};
@@ -17,7 +18,7 @@ use crate::changes::{Changes, OFFSET_CHANGES, Unsaved};
 use crate::disk::Disk;
 use crate::error::{FatalError, StoreError};
 use crate::journal::Ignore;
-use crate::meta::{load_offsets, save};
+use crate::meta::{load_offsets, load_sealed_offsets, save};
 
 /// With so many bytes of changes all is written anew, or with as many as that takes.
 const CHANGES_BYTES_MAX: u64 = 1 << 20;
@@ -36,10 +37,10 @@ pub(crate) struct OffsetFiles {
     dir: PathBuf,
     changes: Changes,
     known: Mutex<OffsetsOnDisk>,
-    /// HeldFile for reading while a change is written and noted, and for writing while stock is taken: so
+    /// Held for reading while a change is written and noted, and for writing while stock is taken: so
     /// what is in an older file of changes is in the stock too.
     stock: RwLock<()>,
-    /// HeldFile by who writes the files.
+    /// Held by who writes the files.
     saving: Mutex<()>,
 }
 
@@ -80,10 +81,11 @@ impl OffsetFiles {
         ignore: Ignore,
     ) -> Result<(Self, Checkpoints), StoreError> {
         let (changes, read) = Changes::open(disk, folder, OFFSET_CHANGES, !ignore.syncs_of_changes)?;
+        let sealed = load_sealed_offsets(&**disk, dir);
         let mut said = match &read {
-            Some(_) => {
+            Some(_) => sealed.clone().unwrap_or_else(|| {
                 (load_offsets(&**disk, dir, RECOVERY_POINT_FILE), load_offsets(&**disk, dir, LOG_START_FILE))
-            }
+            }),
             None => Checkpoints::default(),
         };
         let read = read.unwrap_or_default();
@@ -100,8 +102,8 @@ impl OffsetFiles {
                 };
             }
         }
-        let known =
-            OffsetsOnDisk { files: said.clone(), is_unsure: !changes.is_empty(), ..OffsetsOnDisk::default() };
+        let is_unsure = sealed.is_none() || !changes.is_empty();
+        let known = OffsetsOnDisk { files: said.clone(), is_unsure, ..OffsetsOnDisk::default() };
         // Right away, as room was just freed: the journal's spare file is gone.
         changes.prepare().map_err(|error| match error {
             Unsaved::NotNow(error) => error,
@@ -156,6 +158,11 @@ impl OffsetFiles {
         let stock = self.take_stock(logs)?;
         let (recovery_points, starts) = &stock.offsets;
         let mut file_bytes = 0;
+        if stock.was_unsure || stock.offsets != stock.before {
+            // The first one, as it is what counts.
+            let text = seal_offsets(recovery_points, starts);
+            save(&*self.disk, &self.dir, SEALED_OFFSETS_FILE, &text)?;
+        }
         let mut write = |file, offsets: &OffsetCheckpoint, before: &OffsetCheckpoint| {
             let text = encode_offsets(offsets);
             file_bytes += text.len() as u64;

@@ -29,7 +29,7 @@ pub struct PartitionLog {
     pub(crate) key: u64,
     pub(crate) shared: Arc<Shared>,
     pub(crate) state: Mutex<State>,
-    /// HeldFile by whoever syncs or cuts the log, so that these never overlap. Taken before `state`.
+    /// Held by whoever syncs or cuts the log, so that these never overlap. Taken before `state`.
     pub(crate) commit_lock: Mutex<()>,
     pub(crate) config: RwLock<Arc<LogConfig>>,
     /// Whether the committer has it on its list.

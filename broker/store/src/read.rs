@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ottla_log::{
-    BatchError, ByteSource, Depth, FileKind, HEADER_BYTES, IndexEntry, ScanEnd, ScannedBatch,
+    BatchError, ByteSource, Depth, FileKind, HEADER_BYTES, IndexEntry, LeaderEpochs, ScanEnd, ScannedBatch,
     partition_point, scan,
 };
 use ottla_types::{LeaderEpoch, Offset};
@@ -132,11 +132,15 @@ impl FileSource {
 impl State {
     /// The first of the batches whose epoch isn't the one that began there.
     pub(crate) fn first_foreign_epoch<'b>(&self, batches: &'b [SeenEpoch]) -> Option<&'b SeenEpoch> {
-        let known_from = self.epochs.entries().first()?.1;
-        // The last offset, as the log may start within a batch.
-        let mut known = batches.iter().filter(|batch| batch.last_offset >= known_from);
-        known.find(|batch| self.epochs.epoch_at(batch.last_offset) != Some(batch.epoch))
+        batches.iter().find(|batch| is_of_foreign_epoch(&self.epochs, batch))
     }
+}
+
+/// Whether a batch's epoch isn't the one that began there.
+pub(crate) fn is_of_foreign_epoch(epochs: &LeaderEpochs, batch: &SeenEpoch) -> bool {
+    let Some((_, known_from)) = epochs.entries().first() else { return false };
+    // The last offset, as the log may start within a batch.
+    batch.last_offset >= *known_from && epochs.epoch_at(batch.last_offset) != Some(batch.epoch)
 }
 
 /// A batch that was read, as far as its epoch is concerned.

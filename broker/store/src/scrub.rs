@@ -74,6 +74,7 @@ impl PartitionLog {
             let from = cursor.offset.max(start);
             let known = self.state.lock().damage_at(from).cloned();
             if let Some(damage) = known {
+                report.bytes += damage.positions.end - damage.positions.start;
                 if self.is_whole_again(&damage) {
                     continue;
                 }

@@ -58,7 +58,7 @@ pub(crate) struct Segment {
     pub(crate) verified: Range<u64>,
     /// The bytes from here on were written by this process.
     pub(crate) own_from: u64,
-    /// HeldFile while it has unsynced bytes, be they in the journal or not.
+    /// Held while it has unsynced bytes, be they in the journal or not.
     pub(crate) unsynced: Option<HeldFile>,
     /// Its tail was cut: what follows goes to another file.
     pub(crate) was_cut: bool,

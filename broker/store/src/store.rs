@@ -43,7 +43,7 @@ pub(crate) struct Inner {
     gone: Mutex<HashMap<JournalKey, u64>>,
     /// The names whose folders were to be deleted and couldn't even be renamed: nobody wants what is in them.
     undeleted: Mutex<HashSet<TopicPartition>>,
-    /// HeldFile by who makes or removes a partition, while the disk takes its time: who looks one up needs
+    /// Held by who makes or removes a partition, while the disk takes its time: who looks one up needs
     /// only the map. Whether the store is being closed, so that nobody does any more.
     making: Mutex<bool>,
     pub(crate) scrub: Mutex<ScrubCursor>,

@@ -122,6 +122,11 @@ async fn repair_pieces(broker: &Broker, partition: &Arc<Partition>, retries: &mu
         if !retries.is_due(range.start, Instant::now()) {
             continue;
         }
+        if let Some(whole_to) = look_again(broker, partition, &range).await {
+            retries.places.remove(&range.start);
+            has_more |= whole_to < range.end;
+            continue;
+        }
         let name = partition.log.topic_partition();
         match repair_one(broker, partition, &range).await {
             Ok(repaired) => {
@@ -163,6 +168,14 @@ impl Retries {
     fn next_due(&self) -> Option<Instant> {
         self.places.values().map(|(due, _)| *due).min()
     }
+}
+
+/// How far the records can be read after all: then no peer need send them.
+async fn look_again(broker: &Broker, partition: &Arc<Partition>, range: &Range<Offset>) -> Option<Offset> {
+    let (partition, range) = (Arc::clone(partition), range.clone());
+    let look = move || partition.log.look_again(&range);
+    let look = broker.quorum.tasks().spawn_blocking("look at damage again", look).await;
+    look.expect("to look at damage does not panic")
 }
 
 /// Repairs the first piece of a damaged place, by whoever has it. Returns how far it is repaired.

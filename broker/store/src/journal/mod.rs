@@ -135,7 +135,7 @@ pub(crate) struct Flushed<'a, L> {
     pub(crate) members: Vec<Member<L>>,
     /// Whether the group is durable; otherwise its members' segments have to be synced.
     pub(crate) durable: bool,
-    /// HeldFile until all members know, so that whoever flushes next finds them told.
+    /// Held until all members know, so that whoever flushes next finds them told.
     pub(crate) told: MutexGuard<'a, ()>,
 }
 

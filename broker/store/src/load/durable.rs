@@ -7,10 +7,8 @@ use ottla_types::Offset;
 
 use super::{Loader, NOTHING_THERE};
 use crate::damage::Damage;
-use crate::disk::OpenMode;
 use crate::error::StoreError;
 use crate::known_damage::find_batch;
-use crate::read::FileSource;
 use crate::segment::Segment;
 
 /// A closed segment's time index ends with its greatest time: once nothing else of the segment is read,
@@ -120,8 +118,7 @@ impl Loader<'_> {
         positions: Range<u64>,
         offsets: RangeInclusive<Offset>,
     ) -> Result<Option<(u64, Offset)>, StoreError> {
-        let source = FileSource::new(self.open(FileKind::Log, base, OpenMode::Existing)?);
-        find_batch(&source, positions, offsets)
+        find_batch(&self.known_records(base)?, positions, offsets)
             .map_err(StoreError::io("read", self.path(FileKind::Log, base)))
     }
 }

@@ -1,0 +1,167 @@
+//! What the disk can't read, for a moment or for good: it is damage, it is never a log's end, and one sector is not a
+//! whole broker.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use ottla_log::BatchBuilder;
+use ottla_types::{LeaderEpoch, Offset, TopicName};
+use parking_lot::Mutex;
+use rustix::io::Errno;
+
+use crate::damage_tests::{all, append, create, first_segment};
+use crate::test_support::{Act, P0, TOPIC, WatchedDisk, batch, config, open, open_watched};
+use crate::{LogConfig, ReadError, Store, UpTo};
+
+/// A store on a disk with a bad sector in the first segment, as long as the switch is on.
+fn with_a_bad_sector(dir: &Path) -> (Store, Arc<AtomicBool>) {
+    let is_bad = Arc::new(AtomicBool::new(false));
+    let bad = Arc::clone(&is_bad);
+    let watch = move |path: &Path, act: Act| {
+        let is_place = path.ends_with("t-0/00000000000000000000.log");
+        match act {
+            // To write it again repairs it, as the disk puts it elsewhere then.
+            Act::Write(_) if is_place => bad.store(false, Ordering::Release),
+            Act::Read(_) if is_place && bad.load(Ordering::Acquire) => {
+                return Err(io::Error::from_raw_os_error(Errno::IO.raw_os_error()));
+            }
+            _ => {}
+        }
+        Ok(())
+    };
+    (open_watched(dir, watch), is_bad)
+}
+
+fn three_records() -> Bytes {
+    let builder = BatchBuilder::new(Offset(0), LeaderEpoch(-1));
+    (0..3).fold(builder, |builder, _| builder.record(1_000, None, Some(&[2; 50]))).build().into()
+}
+
+#[test]
+fn what_the_disk_can_not_read_is_damage_and_is_repaired() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let log = create(&store);
+    append(&log, 30);
+    store.commit_now().unwrap();
+    let next = log.read(Offset(0), 10_000, true, UpTo::Durable).unwrap().unwrap().next_offset;
+    let records = log.read_bytes(Offset(0), 10_000, UpTo::Durable).unwrap();
+    store.close().unwrap();
+    drop((store, log));
+    let (store, is_bad) = with_a_bad_sector(dir.path());
+    let log = store.partition(TOPIC, P0).unwrap();
+    let found: Arc<Mutex<Vec<_>>> = Arc::default();
+    let told = Arc::clone(&found);
+    log.on_damage(Arc::new(move |offsets| told.lock().push(offsets)));
+    is_bad.store(true, Ordering::Release);
+    let read = log.read(Offset(1), 10_000, true, UpTo::Durable);
+    assert!(matches!(read, Err(ReadError::Corrupt { .. })), "{read:?}");
+    assert_eq!(log.damage(), [Offset(0)..next]);
+    assert_eq!(*found.lock(), [Offset(0)..next]);
+    // The rest is served, and looked through.
+    assert!(log.read(next, 10_000, true, UpTo::Durable).unwrap().is_some());
+    assert!(store.scrub_step(1 << 30).finished);
+    log.repair(&records).unwrap();
+    assert_eq!((log.damage(), store.has_failed()), (vec![], false));
+    assert_eq!(log.read_bytes(Offset(0), 10_000, UpTo::Durable).unwrap(), records);
+    // A volume that was away for a while costs nobody's bytes.
+    is_bad.store(true, Ordering::Release);
+    assert!(store.scrub_step(1 << 30).damaged.len() == 1 && log.damage() == [Offset(0)..next]);
+    is_bad.store(false, Ordering::Release);
+    assert!(store.scrub_step(1 << 30).damaged.is_empty() && log.damage().is_empty());
+    assert_eq!(log.read_bytes(Offset(0), 10_000, UpTo::Durable).unwrap(), records);
+}
+
+/// What can't be read may be what was acknowledged: nothing is cut for that.
+#[test]
+fn a_log_whose_end_can_not_be_read_is_not_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let name = TopicName::new("t").unwrap();
+    let log = store.create_partition(name, TOPIC, P0, LogConfig::default()).unwrap();
+    // Too large for the journal: what it says of that isn't on disk yet.
+    log.append(&batch(&[7; 100_000]), LeaderEpoch(3), 1_000).unwrap();
+    log.sync().unwrap();
+    drop((store, log));
+    let bytes = std::fs::metadata(first_segment(dir.path())).unwrap().len();
+    let watch = |path: &Path, act: Act| {
+        let is_place = path.ends_with("t-0/00000000000000000000.log") && matches!(act, Act::Read(_));
+        if is_place { Err(io::Error::from_raw_os_error(Errno::IO.raw_os_error())) } else { Ok(()) }
+    };
+    let disk = Arc::new(WatchedDisk(Arc::new(watch)));
+    Store::open_on(disk, config(dir.path())).unwrap_err();
+    assert_eq!(std::fs::metadata(first_segment(dir.path())).unwrap().len(), bytes);
+    assert_eq!(open(dir.path()).partition(TOPIC, P0).unwrap().end_offset(), Offset(1));
+}
+
+/// A disk that had but a moment of weakness costs nothing: neither a cut nor a peer's bytes are needed.
+#[test]
+fn a_cut_within_what_can_be_read_again_is_made_at_a_batch() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(create(&open(dir.path())));
+    let (store, is_bad) = with_a_bad_sector(dir.path());
+    let log = store.partition(TOPIC, P0).unwrap();
+    log.append(&batch(&[1; 100]), LeaderEpoch(3), 1_000).unwrap();
+    log.append(&three_records(), LeaderEpoch(3), 1_000).unwrap();
+    append(&log, 3);
+    store.checkpoint().unwrap();
+    let records = all(&log);
+    let bytes = std::fs::metadata(first_segment(dir.path())).unwrap().len();
+    is_bad.store(true, Ordering::Release);
+    // It isn't known yet: nothing is cut before it has been looked at twice.
+    log.truncate_to(Offset(3)).unwrap_err();
+    assert_eq!((log.end_offset(), log.damage()), (Offset(7), vec![Offset(0)..Offset(7)]));
+    assert_eq!(std::fs::metadata(first_segment(dir.path())).unwrap().len(), bytes);
+    is_bad.store(false, Ordering::Release);
+    log.truncate_to(Offset(3)).unwrap();
+    assert_eq!((log.end_offset(), log.damage()), (Offset(1), vec![Offset(0)..Offset(1)]));
+    assert_eq!(log.look_again(&(Offset(0)..Offset(1))), Some(Offset(1)));
+    assert_eq!((log.damage(), store.has_failed()), (vec![], false));
+    assert!(records.starts_with(&all(&log)) && !all(&log).is_empty());
+}
+
+/// One sector is not a whole broker: what is known to be durable is damage where it can't be read, at a start
+/// and whenever a log is read again.
+#[test]
+fn a_bad_sector_among_durable_records_keeps_no_store_from_opening() {
+    for is_clean in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path());
+        let log = create(&store);
+        append(&log, 8);
+        store.checkpoint().unwrap();
+        let records = all(&log);
+        if is_clean {
+            store.close().unwrap();
+        }
+        drop((store, log));
+        let bytes = std::fs::metadata(first_segment(dir.path())).unwrap().len();
+        let is_bad = Arc::new(AtomicBool::new(true));
+        let bad = Arc::clone(&is_bad);
+        let watch = move |path: &Path, act: Act| {
+            let is_place = path.ends_with("t-0/00000000000000000000.log") && matches!(act, Act::Read(_));
+            match is_place && bad.load(Ordering::Acquire) {
+                true => Err(io::Error::from_raw_os_error(Errno::IO.raw_os_error())),
+                false => Ok(()),
+            }
+        };
+        let store = open_watched(dir.path(), watch);
+        let log = store.partition(TOPIC, P0).unwrap();
+        assert_eq!((log.end_offset(), log.damage()), (Offset(8), vec![Offset(0)..Offset(8)]));
+        assert_eq!(log.look_again(&(Offset(0)..Offset(8))), None);
+        append(&log, 2);
+        store.commit_now().unwrap();
+        log.truncate_to(Offset(9)).unwrap();
+        assert!(log.read(Offset(8), 1, true, UpTo::Durable).unwrap().is_some());
+        assert_eq!((log.damage(), store.has_failed()), (vec![Offset(0)..Offset(8)], false));
+        assert_eq!(std::fs::metadata(first_segment(dir.path())).unwrap().len(), bytes);
+        // It passes: the records are there, and what they say of producers is known again.
+        is_bad.store(false, Ordering::Release);
+        assert_eq!(log.look_again(&(Offset(0)..Offset(8))), Some(Offset(8)));
+        assert_eq!((log.damage(), store.has_failed()), (vec![], false));
+        assert_eq!(all(&log)[..records.len()], records);
+    }
+}
