@@ -6,7 +6,6 @@
 use std::io;
 use std::ops::{Range, RangeInclusive};
 
-use bytes::Bytes;
 use ottla_log::{
     BatchHeader, ByteSource, Depth, FileKind, HEADER_BYTES, MAGIC, SequenceCheck, SequenceError,
     check_header, scan,
@@ -138,46 +137,6 @@ impl PartitionLog {
         Ok(damage)
     }
 
-    /// Looks at damaged records again, a range of [`Self::damage`]: the disk may have failed to read them for a
-    /// moment. Returns how far they are whole and are damaged no more, or are so already; `None` if they are
-    /// still damaged.
-    pub fn look_again(&self, offsets: &Range<Offset>) -> Option<Offset> {
-        let Some(damage) = self.state.lock().damage_at(offsets.start).cloned() else {
-            return Some(offsets.end);
-        };
-        if !damage.hides_producers {
-            return self.is_whole_again(&damage).then_some(offsets.end);
-        }
-        // What they say of producers is learnt as from a peer's bytes.
-        let records = self.whole_records(&damage)?;
-        self.repair(&records).ok().map(|repaired| repaired.end)
-    }
-
-    /// The whole batches that damage begins with after all, a piece of them; `None` when there are none.
-    fn whole_records(&self, damage: &Damage) -> Option<Bytes> {
-        let (path, epochs) = {
-            let state = self.state.lock();
-            (state.path(FileKind::Log, damage.segment), state.epochs.clone())
-        };
-        let file = self.log_file(damage.segment, &path).ok()?;
-        let _ = file.drop_cache();
-        let source = FileSource::new(file);
-        let from = damage.positions.start;
-        let mut to = from;
-        scan(&source, damage.positions.clone(), damage.offsets.start, Depth::Crc, |batch| {
-            let is_taken = !is_of_foreign_epoch(&epochs, &SeenEpoch::of(batch))
-                && batch.header().next_offset() <= damage.offsets.end;
-            if is_taken {
-                to = batch.end();
-            }
-            is_taken && to - from < PIECE_BYTES
-        })
-        .ok()?;
-        let mut records = vec![0; usize::try_from(to - from).ok()?];
-        let is_read = to > from && source.read_at(from, &mut records).ok()? == records.len();
-        is_read.then(|| records.into())
-    }
-
     /// Looks at damaged records again, and forgets the damage if they are whole. Damage that hides producers
     /// stays, as these are learnt from what is repaired.
     pub(crate) fn is_whole_again(&self, damage: &Damage) -> bool {
@@ -217,9 +176,6 @@ impl PartitionLog {
         }
     }
 }
-
-/// So much of what is whole again is read at once, and a batch.
-const PIECE_BYTES: u64 = 8 << 20;
 
 /// What is read at once in search of a batch.
 const SEARCH_BYTES: usize = 1 << 20;

@@ -10,17 +10,21 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use ottla_log::{BatchError, BatchHeader, Batches, FileKind, relative_offset};
+use ottla_log::{BatchError, BatchHeader, Batches, ByteSource, Depth, FileKind, relative_offset, scan};
 use ottla_types::{LeaderEpoch, Offset};
 
 use crate::damage::Damage;
 use crate::disk::OpenMode;
 use crate::error::{RepairError, StoreError};
 use crate::partition::{PartitionLog, State};
+use crate::read::{FileSource, SeenEpoch, is_of_foreign_epoch};
 use crate::segment::Segment;
 
 /// No segment is larger: an index holds positions of 31 bits.
 const SEGMENT_BYTES_MAX: u64 = i32::MAX as u64;
+
+/// So much of what is whole again is read at once, and a batch.
+const PIECE_BYTES: u64 = 8 << 20;
 
 /// What is about to be put in the place of damage, or of its beginning.
 struct Piece {
@@ -99,6 +103,46 @@ impl PartitionLog {
             self.repair_with(records, &headers, &given, false)?
         };
         Ok(given.start.max(start)..repaired_to.max(start))
+    }
+
+    /// Looks at damaged records again, a range of [`Self::damage`]: the disk may have failed to read them for a
+    /// moment. Returns how far they are whole and are damaged no more, or are so already; `None` if they are
+    /// still damaged.
+    pub fn look_again(&self, offsets: &Range<Offset>) -> Option<Offset> {
+        let Some(damage) = self.state.lock().damage_at(offsets.start).cloned() else {
+            return Some(offsets.end);
+        };
+        if !damage.hides_producers {
+            return self.is_whole_again(&damage).then_some(offsets.end);
+        }
+        // What they say of producers is learnt as from a peer's bytes.
+        let records = self.whole_records(&damage)?;
+        self.repair(&records).ok().map(|repaired| repaired.end)
+    }
+
+    /// The whole batches that damage begins with after all, a piece of them; `None` when there are none.
+    fn whole_records(&self, damage: &Damage) -> Option<Bytes> {
+        let (path, epochs) = {
+            let state = self.state.lock();
+            (state.path(FileKind::Log, damage.segment), state.epochs.clone())
+        };
+        let file = self.log_file(damage.segment, &path).ok()?;
+        let _ = file.drop_cache();
+        let source = FileSource::new(file);
+        let from = damage.positions.start;
+        let mut to = from;
+        scan(&source, damage.positions.clone(), damage.offsets.start, Depth::Crc, |batch| {
+            let is_taken = !is_of_foreign_epoch(&epochs, &SeenEpoch::of(batch))
+                && batch.header().next_offset() <= damage.offsets.end;
+            if is_taken {
+                to = batch.end();
+            }
+            is_taken && to - from < PIECE_BYTES
+        })
+        .ok()?;
+        let mut records = vec![0; usize::try_from(to - from).ok()?];
+        let is_read = to > from && source.read_at(from, &mut records).ok()? == records.len();
+        is_read.then(|| records.into())
     }
 
     /// Returns the offset up to which it is repaired. The files are read again only if the log is closed, and
