@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::OnceLock;
 
-use kube::core::cel::{CompiledSchema, Validator, apply_defaults, compile_schema};
+use kube_cel::{CompiledSchema, Validator, apply_defaults, compile_schema};
 use serde_json::Value;
 
 use crate::schema::Violation;
