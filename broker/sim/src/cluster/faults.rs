@@ -123,7 +123,7 @@ impl Cluster {
             return;
         }
         let is_voter = self.plan.sole_voter == Some(n);
-        if is_voter && !self.may_lose_quorum(n) {
+        if is_voter && !self.may_lose_quorum(n) || self.is_all_that_is_left_of_quorum(n) {
             return;
         }
         self.end(n, false);

@@ -20,9 +20,19 @@ impl Cluster {
     /// Whether this broker's disk is all that the quorum's log is on, and some other broker has read all of
     /// it.
     pub(super) fn may_lose_quorum(&self, n: usize) -> bool {
+        self.plan.sole_voter == Some(n) && !self.quorum.is_lost && self.is_known_without(n)
+    }
+
+    /// Whether the quorum's log is lost and all of it was read by this broker alone: nobody could carry on what
+    /// two lost disks take.
+    pub(super) fn is_all_that_is_left_of_quorum(&self, n: usize) -> bool {
+        self.quorum.is_lost && !self.is_known_without(n)
+    }
+
+    /// Whether some other broker than this one has read all of the quorum's log.
+    fn is_known_without(&self, n: usize) -> bool {
         let newest = self.quorum.images.len() - 1;
-        let has_all = |other: usize| other != n && self.nodes[other].metadata == newest;
-        self.plan.sole_voter == Some(n) && !self.quorum.is_lost && (0..self.nodes.len()).any(has_all)
+        (0..self.nodes.len()).any(|other| other != n && self.nodes[other].metadata == newest)
     }
 
     /// The disk with the quorum's log is gone.

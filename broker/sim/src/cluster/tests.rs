@@ -32,7 +32,7 @@ fn seeds_that_once_broke_a_promise_hold() {
     // older question took back, which came late, after the leader had forgotten how old the records are.
     for seed in [
         223, 768, 1_749, 1_883, 2_886, 8_301, 24_117, 152_538, 153_520, 201_670, 300_665, 1_000_511,
-        1_002_038, 1_012_800, 1_022_305, 1_064_179,
+        1_002_038, 1_012_800, 1_022_305, 1_064_179, 2_010_296,
     ] {
         run_cluster(seed, options).unwrap_or_else(|violation| panic!("{violation}"));
     }
