@@ -4,21 +4,28 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use ottla_plan::restart_text;
+use ottla_control::proto;
+use ottla_plan::{restart_text, stop_hindrance};
+use ottla_types::BrokerId;
 use tokio::sync::{oneshot, watch};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::child::Launch;
-use crate::event::Events;
+use crate::control::{CALL_TIMEOUT, connect};
+use crate::event::{Events, LocalEvent};
 use crate::folder::{DataFolder, FolderError, create_private, write_atomically};
 use crate::settings::properties;
 use crate::shared::Shared;
 use crate::supervisor::{Phase, Supervisor};
+use crate::topics::plan_view;
 
-/// How long a restarted broker may take to be ready before the next one is restarted nonetheless.
-const READY_PATIENCE: Duration = Duration::from_secs(60);
+/// How soon it is looked again at what a restart waits for.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+/// How long a restart waits for something before that is told.
+const WAIT_TOLD_AFTER: Duration = Duration::from_secs(10);
 
 /// How to start a broker: this program, these arguments, then the settings file.
 #[derive(Debug, Clone)]
@@ -37,6 +44,15 @@ pub(crate) struct Brokers {
     events: Events,
     control_ports: watch::Sender<Vec<u16>>,
     running: BTreeMap<i32, (Supervisor, String)>,
+    waits: Option<Waits>,
+}
+
+/// A restart that waits.
+struct Waits {
+    broker: i32,
+    why: String,
+    since: Instant,
+    is_told: bool,
 }
 
 impl Brokers {
@@ -48,7 +64,7 @@ impl Brokers {
         events: Events,
         control_ports: watch::Sender<Vec<u16>>,
     ) -> Self {
-        Self { shared, folder, program, events, control_ports, running: BTreeMap::new() }
+        Self { shared, folder, program, events, control_ports, running: BTreeMap::new(), waits: None }
     }
 
     /// Starts what should run and doesn't; fails at the first file that can't be written.
@@ -65,17 +81,17 @@ impl Brokers {
     pub async fn run(mut self, mut stop: oneshot::Receiver<()>) {
         let shared = self.shared.clone();
         loop {
+            let is_done = tokio::select! {
+                _ = &mut stop => break,
+                passed = self.pass() => passed.unwrap_or_else(|error| {
+                    tracing::error!(%error, "broker settings not written");
+                    true
+                }),
+            };
             tokio::select! {
                 _ = &mut stop => break,
                 () = shared.brokers_wake.notified() => {}
-            }
-            tokio::select! {
-                _ = &mut stop => break,
-                result = self.reconcile() => {
-                    if let Err(error) = result {
-                        tracing::error!(%error, "broker settings not written");
-                    }
-                }
+                () = sleep(LOOK_AGAIN), if !is_done => {}
             }
         }
         let stops: Vec<_> =
@@ -92,8 +108,33 @@ impl Brokers {
         properties(&cluster, &state.cluster_status, self.shared.ports, |id| self.folder.broker_data(id))
     }
 
-    async fn reconcile(&mut self) -> Result<(), FolderError> {
+    /// Brings the brokers a step nearer to what is asked by now: at most one restarts, and not before the one that
+    /// was restarted last is ready. Whether nothing is left to be done.
+    async fn pass(&mut self) -> Result<bool, FolderError> {
+        let asked_at = self.shared.state().changed_at;
         self.start_all()?;
+        let old = self.write_settings()?;
+        // One that isn't ready first: else a bad setting could never be corrected.
+        let next = old.iter().find(|(id, _)| !self.is_ready(**id)).or_else(|| old.iter().next());
+        let Some((&id, properties)) = next else {
+            self.waits = None;
+            let mut state = self.shared.state();
+            state.brokers_as_asked = state.changed_at == asked_at;
+            drop(state);
+            self.shared.status_wake.notify_one();
+            return Ok(true);
+        };
+        match self.hindrance(id).await {
+            Some(why) => self.wait(id, why),
+            None => self.restart_one(id, properties.clone()).await?,
+        }
+        Ok(false)
+    }
+
+    /// Writes the settings that running brokers needn't restart for; the brokers that need to, with what they are
+    /// to restart with.
+    fn write_settings(&mut self) -> Result<BTreeMap<i32, String>, FolderError> {
+        let mut old = BTreeMap::new();
         for (id, properties) in self.desired() {
             let Some((_, now)) = self.running.get_mut(&id).filter(|(_, now)| *now != properties) else {
                 continue;
@@ -102,10 +143,58 @@ impl Brokers {
                 write_atomically(&self.folder.broker_properties(id), properties.as_bytes())?;
                 *now = properties;
             } else {
-                self.restart_one(id, properties).await?;
+                old.insert(id, properties);
             }
         }
-        Ok(())
+        Ok(old)
+    }
+
+    fn is_ready(&self, id: i32) -> bool {
+        self.running.get(&id).is_some_and(|(supervisor, _)| supervisor.state().borrow().phase == Phase::Ready)
+    }
+
+    /// What stands against stopping a broker now, in words: another one that isn't ready, or partitions that lack
+    /// a replica by the brokers' own word of this moment.
+    async fn hindrance(&self, id: i32) -> Option<String> {
+        let is_ready = self.is_ready(id);
+        let unready = self.running.keys().find(|other| **other != id && !self.is_ready(**other));
+        if let Some(other) = unready.filter(|_| is_ready) {
+            return Some(format!("broker {other} is not ready"));
+        }
+        let runs =
+            self.running.get(&id).is_some_and(|(supervisor, _)| supervisor.state().borrow().pid.is_some());
+        if !runs {
+            return None;
+        }
+        let view = self.ask().await.map(plan_view);
+        stop_hindrance(view.as_ref(), BrokerId(id), is_ready)
+    }
+
+    /// The cluster as the brokers see it now, the active controller first.
+    async fn ask(&self) -> Option<proto::ClusterView> {
+        let controller = self.shared.view().and_then(|view| view.active_controller);
+        let mut ids: Vec<i32> = self.running.keys().copied().collect();
+        ids.sort_by_key(|id| Some(*id) != controller);
+        let ports: Vec<u16> = ids.iter().map(|id| self.shared.ports.control(*id)).collect();
+        let mut client = connect(&ports).await?;
+        let asked = client.get_cluster(proto::GetClusterRequest { confirmed: true });
+        Some(timeout(CALL_TIMEOUT, asked).await.ok()?.ok()?.into_inner())
+    }
+
+    /// Takes note of what a restart waits for, and tells it once it has for a while.
+    fn wait(&mut self, broker: i32, why: String) {
+        let is_new = self.waits.as_ref().is_none_or(|waits| (waits.broker, &waits.why) != (broker, &why));
+        if is_new {
+            self.waits = Some(Waits { broker, why, since: Instant::now(), is_told: false });
+            return;
+        }
+        if let Some(waits) = self.waits.as_mut().filter(|waits| !waits.is_told)
+            && waits.since.elapsed() >= WAIT_TOLD_AFTER
+        {
+            waits.is_told = true;
+            // Nobody may be listening any more, which changes nothing here.
+            let _ = self.events.send(LocalEvent::RestartWaits { broker, why: waits.why.clone() });
+        }
     }
 
     fn start_one(&mut self, id: i32, properties: String) -> Result<(), FolderError> {
@@ -126,16 +215,9 @@ impl Brokers {
         let Some((supervisor, now)) = self.running.get_mut(&id) else { return Ok(()) };
         *now = properties;
         let mut state = supervisor.state();
-        state.mark_unchanged();
         supervisor.restart(launch).await;
-        let ready = async {
-            // First it stops being ready, then it is so again.
-            let _ = state.wait_for(|state| state.phase != Phase::Ready).await;
-            let _ = state.wait_for(|state| state.phase == Phase::Ready).await;
-        };
-        if timeout(READY_PATIENCE, ready).await.is_err() {
-            tracing::warn!(broker = id, "not ready after its restart, going on with the next");
-        }
+        // Until then it passes for the one that was ready.
+        let _ = state.wait_for(|state| state.phase != Phase::Ready).await;
         Ok(())
     }
 

@@ -46,6 +46,13 @@ pub enum LocalEvent {
         /// The broker's `node.id`.
         broker: i32,
     },
+    /// A broker runs with old settings, as it must not be stopped yet.
+    RestartWaits {
+        /// The broker's `node.id`.
+        broker: i32,
+        /// What for.
+        why: String,
+    },
     /// A broker ended after it was asked to.
     Stopped {
         /// The broker's `node.id`.

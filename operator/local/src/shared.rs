@@ -39,6 +39,8 @@ pub(crate) struct State {
     pub deleting: BTreeSet<String>,
     /// The brokers' processes.
     pub processes: BTreeMap<i32, watch::Receiver<ProcessState>>,
+    /// Whether the brokers' processes run with the settings that are desired.
+    pub brokers_as_asked: bool,
     /// When the desired resources last changed, while the cluster isn't known to be as they ask.
     pub changed_at: Option<Instant>,
 }
@@ -58,6 +60,7 @@ impl Shared {
             topic_status: BTreeMap::new(),
             deleting: BTreeSet::new(),
             processes: BTreeMap::new(),
+            brokers_as_asked: false,
             changed_at: Some(began),
         };
         Arc::new(Self {
@@ -76,7 +79,10 @@ impl Shared {
 
     /// Says that the desired resources changed.
     pub fn resources_changed(&self) {
-        self.state().changed_at = Some(Instant::now());
+        {
+            let mut state = self.state();
+            (state.changed_at, state.brokers_as_asked) = (Some(Instant::now()), false);
+        }
         self.brokers_wake.notify_one();
         self.status_wake.notify_one();
     }

@@ -1,5 +1,7 @@
 //! The KafkaCluster's status, from its processes and from what the brokers say of each other.
 
+use std::collections::BTreeMap;
+
 use ottla_api::{KafkaClusterStatus, ListenerStatus, PROGRESSING, READY, condition, set_condition};
 use ottla_control::proto::ClusterView;
 
@@ -27,7 +29,12 @@ pub(crate) fn observe_cluster(shared: &Shared) -> bool {
             bootstrap_servers: bootstrap_servers(shared.ports, &status),
         }]
     });
-    let all_serve = conclude(&mut status, cluster.spec.replicas, cluster.metadata.generation);
+    let reasons = state.processes.iter().filter_map(|(id, process)| match &process.borrow().phase {
+        Phase::NotReady(why) | Phase::BackOff(why) => Some((*id, why.clone())),
+        Phase::Pending | Phase::Ready | Phase::Stopped => None,
+    });
+    let reasons = reasons.collect();
+    let all_serve = conclude(&mut status, cluster.spec.replicas, cluster.metadata.generation, &reasons);
     state.cluster_status = status;
     all_serve
 }
@@ -42,8 +49,13 @@ fn is_active(view: &ClusterView, id: i32) -> bool {
     view.brokers.iter().any(|broker| broker.id == id && !broker.fenced && !broker.in_controlled_shutdown)
 }
 
-/// Counts who serves and sets the conditions by it.
-fn conclude(status: &mut KafkaClusterStatus, wanted: i32, generation: Option<i64>) -> bool {
+/// Counts who serves and sets the conditions by it; `reasons` say why processes aren't ready.
+fn conclude(
+    status: &mut KafkaClusterStatus,
+    wanted: i32,
+    generation: Option<i64>,
+    reasons: &BTreeMap<i32, String>,
+) -> bool {
     let ready: Vec<i32> =
         status.brokers.iter().filter(|broker| broker.ready).map(|broker| broker.id).collect();
     status.ready_replicas = i32::try_from(ready.len()).unwrap_or(i32::MAX);
@@ -51,7 +63,10 @@ fn conclude(status: &mut KafkaClusterStatus, wanted: i32, generation: Option<i64
     let (reason, message) = if all_serve {
         ("AllBrokersReady", format!("{wanted} of {wanted} brokers serve"))
     } else {
-        let missing = (0..wanted).filter(|id| !ready.contains(id)).map(|id| id.to_string());
+        let missing = (0..wanted).filter(|id| !ready.contains(id)).map(|id| match reasons.get(&id) {
+            Some(why) => format!("{id} ({why})"),
+            None => id.to_string(),
+        });
         let missing = missing.collect::<Vec<_>>().join(", ");
         (
             "BrokersNotReady",
@@ -75,14 +90,15 @@ mod tests {
         let broker = |id, ready| BrokerStatus { id, ready, ..Default::default() };
         let mut status =
             KafkaClusterStatus { brokers: vec![broker(0, true), broker(1, false)], ..Default::default() };
-        assert!(!conclude(&mut status, 2, Some(1)));
+        let why = BTreeMap::from([(1, "exit code 1: log.retention.ms is no number".to_owned())]);
+        assert!(!conclude(&mut status, 2, Some(1), &why));
         let ready = find_condition(&status.conditions, READY).unwrap();
         assert_eq!(
             (ready.status.as_str(), ready.message.as_str()),
-            ("False", "1 of 2 brokers serve; not ready: 1")
+            ("False", "1 of 2 brokers serve; not ready: 1 (exit code 1: log.retention.ms is no number)")
         );
         status.brokers[1].ready = true;
-        assert!(conclude(&mut status, 2, Some(1)));
+        assert!(conclude(&mut status, 2, Some(1), &BTreeMap::new()));
         assert_eq!(find_condition(&status.conditions, PROGRESSING).unwrap().status, "False");
     }
 }

@@ -182,9 +182,10 @@ impl ProcessKeeper {
                 let again_in = self.next_backoff();
                 // One that was killed had no time for any.
                 let last_words = if how.starts_with("signal") { None } else { running.last_words() };
-                self.tell(LocalEvent::Died { broker, how: how.clone(), last_words, again_in });
+                let why = last_words.as_ref().map_or_else(|| how.clone(), |words| format!("{how}: {words}"));
+                self.tell(LocalEvent::Died { broker, how, last_words, again_in });
                 self.publish.send_modify(|state| state.restarts += 1);
-                self.wait(how, again_in).await
+                self.wait(why, again_in).await
             }
         }
     }

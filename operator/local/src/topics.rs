@@ -85,7 +85,7 @@ impl TopicKeeper {
         let all_serve = observe_cluster(&self.shared);
         let view = self.view().await.map(plan_view);
         let topics = self.wanted();
-        let mut settled = all_serve;
+        let mut settled = all_serve && self.shared.state().brokers_as_asked;
         for topic in topics {
             let plan = self.plan(&topic, view.as_ref(), all_serve);
             settled &=

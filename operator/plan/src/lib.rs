@@ -28,7 +28,7 @@ pub use names::{CLUSTER_LABEL, FIELD_MANAGER, Names};
 pub use object::{Foreign, INTENT_ANNOTATION, ObjectKind, PlannedObject};
 pub use pass::{CONFLICT, Pass, PassOutcome, RestartOutcome, STEP_FAILED, StepFailure};
 pub use properties::{BrokerPlace, Endpoint, Member, loopback_place, restart_text, server_properties};
-pub use restart::{Restart, eviction, restart_hindrance};
+pub use restart::{Restart, eviction, restart_hindrance, stop_hindrance};
 pub use retained::Unfit;
 pub use topic::{ClusterState, TOPIC_FINALIZER, TopicAction, TopicObserved, TopicPlan, elder_of, plan_topic};
 pub use view::{BrokerView, ClusterView, PartitionView, TopicView};

@@ -49,13 +49,7 @@ pub struct Restart {
 impl Restart {
     /// What stands against it by the cluster's own word; without a view nobody has answered.
     pub fn hindrance(&self, view: Option<&ClusterView>) -> Option<String> {
-        match view {
-            _ if !self.runs => None,
-            Some(view) if self.ready || serves(view, self.broker) => restart_hindrance(view, self.broker),
-            Some(_) => None,
-            // A broker that isn't ready may be why nobody answers.
-            None => self.ready.then(|| "no broker answers".to_owned()),
-        }
+        if self.runs { stop_hindrance(view, self.broker, self.ready) } else { None }
     }
 
     /// Why the pod of another broker stands against it. If this broker serves though its pod isn't ready,
@@ -178,6 +172,17 @@ pub(crate) fn next_restart(
         })
         .or_else(|| restart.hindrance(view));
     Some(restart)
+}
+
+/// What stands against stopping a broker that runs, by the cluster's own word, if somebody has answered; none if
+/// nothing does.
+pub fn stop_hindrance(view: Option<&ClusterView>, broker: BrokerId, is_ready: bool) -> Option<String> {
+    match view {
+        Some(view) if is_ready || serves(view, broker) => restart_hindrance(view, broker),
+        Some(_) => None,
+        // A broker that isn't ready may be why nobody answers.
+        None => is_ready.then(|| "no broker answers".to_owned()),
+    }
 }
 
 /// What stands against stopping a broker that serves, by the cluster's own word; none if nothing does.

@@ -151,6 +151,38 @@ fn changed_settings_restart_the_broker_and_keep_its_records() {
     assert_eq!(read.out, "kept\n", "{read:?}");
 }
 
+/// The brokers after the first go on with the settings that they had, and a correction is used at once.
+#[test]
+fn settings_that_a_broker_refuses_stop_one_broker_and_no_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let three = CLUSTER.replace("replicas: 1", "replicas: 3");
+    let file = write(dir.path(), &format!("{three}{}", topic("orders", 3, ", replicas: 3")));
+    let mut up = Up::start(&dir.path().join("data"), free_ports(), &["-f", file.to_str().unwrap()]);
+    let all_ready = |items: &[Value]| items.len() == 3 && items.iter().all(|b| b["state"] == "Ready");
+    up.get_until("brokers", all_ready);
+    let before = [1, 2].map(|id| up.broker_pid(id));
+    let with = |value: &str| {
+        three.replace("replicas: 3", &format!("replicas: 3, config: {{log.retention.ms: {value}}}"))
+    };
+    apply(&up, &with("soon"));
+    up.wait_for("broker 1  its restart with new settings waits: broker 0 is not ready");
+    let says_why = |cluster: &Value| {
+        let conditions = cluster["status"]["conditions"].as_array().unwrap();
+        conditions.iter().any(|c| c["message"].as_str().is_some_and(|text| text.contains("log.retention.ms")))
+    };
+    up.get_until("kafkaclusters", |items| items.iter().any(says_why));
+    assert_eq!([1, 2].map(|id| up.broker_pid(id)), before);
+    let sent = up.run_with_input(&["produce", "orders"], "acknowledged\n");
+    assert_eq!(sent.code, Some(0), "{sent:?}");
+    apply(&up, &with("1000000"));
+    up.wait_for("broker 2  restarting with new settings");
+    up.wait_for("up to date");
+    up.get_until("brokers", all_ready);
+    assert!([1, 2].map(|id| up.broker_pid(id)).iter().all(|pid| !before.contains(pid)));
+    let read = up.run(&["consume", "orders", "--from-beginning", "-n", "1"]);
+    assert_eq!(read.out, "acknowledged\n", "{read:?}");
+}
+
 #[test]
 fn what_the_brokers_refuse_is_said() {
     let dir = tempfile::tempdir().unwrap();

@@ -181,6 +181,10 @@ fn line(event: &LocalEvent, style: Style) -> Option<String> {
             let failed = style.red("could not be started");
             format!("broker {broker}  {failed} ({why}), trying again in {}", seconds(*again_in))
         }
+        LocalEvent::RestartWaits { broker, why } => {
+            let waits = style.yellow("waits");
+            format!("broker {broker}  its restart with new settings {waits}: {why}")
+        }
         LocalEvent::Restarting { broker } => format!("broker {broker}  restarting with new settings"),
         LocalEvent::Killed { broker, after } => {
             format!("broker {broker}  {} as it did not end in {}", style.yellow("killed"), seconds(*after))
