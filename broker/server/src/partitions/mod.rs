@@ -9,6 +9,8 @@ mod partition;
 #[cfg(test)]
 mod partition_tests;
 mod purgatory;
+#[cfg(test)]
+mod purgatory_tests;
 mod ready;
 #[cfg(test)]
 mod rebuilt_tests;
