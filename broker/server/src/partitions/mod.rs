@@ -5,6 +5,8 @@ mod manager;
 #[cfg(test)]
 mod manager_tests;
 mod openings;
+#[cfg(test)]
+mod openings_tests;
 mod partition;
 #[cfg(test)]
 mod partition_tests;
