@@ -19,6 +19,8 @@ mod damage;
 #[cfg(test)]
 mod damage_tests;
 mod disk;
+#[cfg(test)]
+mod each_failure_tests;
 mod error;
 #[cfg(test)]
 mod failing_disk_tests;
