@@ -9,6 +9,8 @@
 mod append;
 #[cfg(test)]
 mod blocking_tests;
+#[cfg(test)]
+mod broken_files_tests;
 mod changes;
 #[cfg(test)]
 mod changes_tests;
