@@ -29,6 +29,8 @@ mod failing_disk_tests;
 mod held;
 mod journal;
 mod known_damage;
+#[cfg(test)]
+mod limits_tests;
 mod load;
 mod meta;
 #[cfg(test)]
