@@ -270,6 +270,11 @@ impl Changes {
         let older: Vec<u64> = {
             let files = self.files.lock();
             self.check(&files)?;
+            assert!(
+                generation <= files.generation,
+                "changes still go to {}, so nothing else says them",
+                files.generation
+            );
             files.live.iter().copied().filter(|live| *live < generation).collect()
         };
         if older.is_empty() {

@@ -69,6 +69,7 @@ impl State {
     /// segment of which nothing is left goes, and is another file when it comes again; one that is cut takes
     /// nothing more. `keeps_file` plants the bug that doesn't.
     fn forget(&mut self, cut: Cut, interval_bytes: u32, keeps_file: bool) -> Doomed {
+        assert!(cut.kept(self.end()) <= self.end(), "a cut makes no log longer");
         let (end, mut gone, shortened) = match cut {
             Cut::At(offset, position) => {
                 let at = self.segment_of(offset);

@@ -9,6 +9,8 @@
 mod append;
 #[cfg(test)]
 mod blocking_tests;
+#[cfg(test)]
+mod broken_files_tests;
 mod changes;
 #[cfg(test)]
 mod changes_tests;
@@ -19,12 +21,16 @@ mod damage;
 #[cfg(test)]
 mod damage_tests;
 mod disk;
+#[cfg(test)]
+mod each_failure_tests;
 mod error;
 #[cfg(test)]
 mod failing_disk_tests;
 mod held;
 mod journal;
 mod known_damage;
+#[cfg(test)]
+mod limits_tests;
 mod load;
 mod meta;
 #[cfg(test)]

@@ -174,6 +174,7 @@ fn list(disk: &dyn Disk, folder: &Path) -> Result<FolderFiles, StoreError> {
             None => {}
         }
     }
+    assert!(files.logs.is_sorted(), "a folder is listed in order, and segments' names sort as offsets do");
     Ok(files)
 }
 

@@ -160,6 +160,8 @@ impl PartitionLog {
                 state.segments.len()
             );
             let start = self.log_start_offset().max(state.segments[count].base);
+            let durable = self.durable_end_offset();
+            assert!(start <= durable, "only what is durable goes: {start} lies past {durable}");
             (state.folder.clone(), start, state.snapshot_to_sync())
         };
         // On disk before any file goes: a removal that only half survives a crash is completed then.

@@ -347,6 +347,7 @@ impl<L: GroupLog + SavedLog> Shared<L> {
     pub(crate) fn close_unused(&self) {
         let mut open = self.open_files.lock();
         let (swept, now) = (open.swept, open.clock);
+        assert!(swept <= now, "each use of a file comes later than those before");
         open.swept = now;
         open.files.retain(|_, (_, used)| *used > swept);
     }

@@ -1,5 +1,7 @@
 //! The store on the operating system's disk: what the broker does with it, and what it refuses.
 
+pub(crate) mod memory_disk;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

@@ -1,6 +1,8 @@
 //! What Fetch needs beside its handlers: incremental sessions, those of consumers and those of followers.
 
 mod cache;
+#[cfg(test)]
+mod cache_tests;
 mod replica_session;
 mod session;
 

@@ -12,6 +12,8 @@ mod listener;
 mod output;
 mod progress;
 mod rate;
+#[cfg(test)]
+mod shared_limits_tests;
 mod side;
 mod turns;
 

@@ -5,10 +5,14 @@ mod manager;
 #[cfg(test)]
 mod manager_tests;
 mod openings;
+#[cfg(test)]
+mod openings_tests;
 mod partition;
 #[cfg(test)]
 mod partition_tests;
 mod purgatory;
+#[cfg(test)]
+mod purgatory_tests;
 mod ready;
 #[cfg(test)]
 mod rebuilt_tests;

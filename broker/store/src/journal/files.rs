@@ -241,6 +241,7 @@ impl JournalFiles {
     /// Lets the files before `boundary` go. Returns what to tell [`Self::names_synced`] once the folder is
     /// synced, if it has to be.
     pub(super) fn let_go(&mut self, boundary: u64) -> io::Result<Option<u64>> {
+        assert!(boundary <= self.boundary(), "the file that is written, {}, is kept", self.generation);
         while let Some(generation) = self.next_to_go(boundary) {
             let path = self.folder.join(file_name(generation));
             if self.has_spare {

@@ -221,6 +221,7 @@ impl<L> Journal<L> {
     pub(crate) fn append(&self, log: &Arc<L>, slot: &mut Slot, written: &Written<'_>) -> bool {
         let Written { key, incarnation, segment, position, parts, bytes: segment_bytes, end } = *written;
         let bytes: usize = parts.iter().map(|part| part.len()).sum();
+        assert_eq!(position + bytes as u64, segment_bytes, "what was written is the segment's end");
         let mut open = self.open.lock();
         let is_new = slot.group != open.group_number;
         let before = if is_new { 0 } else { slot.bytes };

@@ -1,0 +1,347 @@
+//! Each file of a data folder cut short at each length, and with each of its bits flipped: what is said of that,
+//! and that no acknowledged record is gone or another.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ottla_log::{
+    BLOCK_BYTES, BatchBuilder, FileKind, LOG_START_FILE, LeaderEpochs, MetaProperties, PartitionMetadata,
+};
+use ottla_log::{RECOVERY_POINT_FILE, SEALED_OFFSETS_FILE, STRAY_SUFFIX};
+use ottla_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId};
+
+use crate::each_failure_tests::{Records, create, opened, records, try_to_open};
+use crate::test_support::{P0, TOPIC};
+use crate::tests::memory_disk::MemoryDisk;
+use crate::{PartitionLog, ReadError, Store, StoreError, UpTo};
+
+/// Where the log begins and ends, and what the last checkpoint has seen.
+const START: Offset = Offset(4);
+const END: Offset = Offset(17);
+const CHECKPOINT: Offset = Offset(12);
+
+fn of_producer(sequence: i64) -> Bytes {
+    let builder = BatchBuilder::new(Offset(0), LeaderEpoch(-1));
+    let value = format!("{sequence:080}");
+    let builder = builder.producer(ProducerId(7), ProducerEpoch(0), sequence as i32);
+    builder.record(1_000 + sequence, None, Some(value.as_bytes())).build().into()
+}
+
+fn append(store: &Store, log: &Arc<PartitionLog>, epoch: i32, count: i64) {
+    for _ in 0..count {
+        log.append(&of_producer(log.end_offset().0), LeaderEpoch(epoch), 1_000).unwrap();
+    }
+    store.commit_now().unwrap();
+}
+
+/// How the last process ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Ended {
+    Closed,
+    Killed,
+    PowerLoss,
+}
+
+/// A log that has been through everything: a checkpoint, a cut, oldest records that went, and records that
+/// only the journal has.
+fn template(ended: Ended) -> (MemoryDisk, Records) {
+    let disk = MemoryDisk::default();
+    let store = opened(&disk);
+    let log = create(&store, TOPIC).unwrap();
+    append(&store, &log, 3, 6);
+    append(&store, &log, 5, CHECKPOINT.0 - 6);
+    store.checkpoint().unwrap();
+    assert!(log.advance_log_start(START) > 0);
+    append(&store, &log, 6, 6);
+    log.truncate_to(Offset(14)).unwrap();
+    append(&store, &log, 7, 3);
+    assert_eq!((log.log_start_offset(), log.durable_end_offset()), (START, END));
+    let records = records(&log);
+    let disk = match ended {
+        Ended::Closed => {
+            store.close().unwrap();
+            disk.after_power_loss()
+        }
+        Ended::Killed => disk.after_kill(),
+        Ended::PowerLoss => disk.after_power_loss(),
+    };
+    (disk, records)
+}
+
+/// The files with such a name.
+fn named(disk: &MemoryDisk, is_wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {
+    let name = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
+    disk.files().into_iter().filter(|path| is_wanted(&name(path))).collect()
+}
+
+/// One way in which a file is broken.
+#[derive(Clone, Copy, Debug)]
+enum Broken {
+    /// It is so short.
+    Short(usize),
+    /// This bit of this byte is another.
+    Flipped(usize, u8),
+}
+
+impl Broken {
+    /// All ways for a file of so many bytes.
+    fn all(bytes: usize) -> impl Iterator<Item = Self> {
+        (0..bytes).map(Self::Short).chain(Self::flips(bytes))
+    }
+
+    fn flips(bytes: usize) -> impl Iterator<Item = Self> {
+        (0..bytes).flat_map(|at| (0..8).map(move |bit| Self::Flipped(at, bit)))
+    }
+
+    fn apply(self, disk: &MemoryDisk, path: &Path) {
+        disk.change(path, |content| match self {
+            Self::Short(bytes) => content.truncate(bytes),
+            Self::Flipped(at, bit) => content[at] ^= 1 << bit,
+        });
+    }
+}
+
+/// The log is as it was, whichever of its offsets one begins at.
+fn check_all(store: &Store, expected: &Records, case: &str) -> Arc<PartitionLog> {
+    let log = store.partition(TOPIC, P0).unwrap_or_else(|| panic!("{case}: the log is gone"));
+    assert_eq!((log.end_offset(), log.damage()), (END, vec![]), "{case}");
+    assert!(log.log_start_offset() <= START, "{case}: records before {} are gone", log.log_start_offset());
+    for (offset, bytes) in expected {
+        let there = log.read(*offset, 1, true, UpTo::Durable).unwrap().unwrap();
+        assert_eq!(there.to_bytes().unwrap(), bytes, "{case}: another record at {offset}");
+    }
+    log
+}
+
+/// Breaks each of the files in each way, and opens the folder.
+fn each_way(
+    ended: Ended,
+    is_wanted: impl Fn(&str) -> bool,
+    ways: impl Fn(&[u8]) -> Vec<Broken>,
+    check: impl Fn(&MemoryDisk, Result<Store, StoreError>, &Records, &str),
+) {
+    let (template, records) = template(ended);
+    let files = named(&template, is_wanted);
+    assert!(!files.is_empty(), "there is none: {:?}", template.files());
+    for path in files {
+        for way in ways(&template.content(&path)) {
+            let disk = template.after_kill();
+            way.apply(&disk, &path);
+            let case = format!("{ended:?}, {}: {way:?}", path.display());
+            check(&disk, try_to_open(&disk).0, &records, &case);
+        }
+    }
+}
+
+fn in_all_ways(content: &[u8]) -> Vec<Broken> {
+    Broken::all(content.len()).collect()
+}
+
+#[test]
+fn whose_folder_it_is_is_known_or_the_folder_is_refused_as_it_is() {
+    let check = |disk: &MemoryDisk, opened_now: Result<Store, StoreError>, all: &Records, case: &str| {
+        match opened_now {
+            Ok(store) => drop(check_all(&store, all, case)),
+            Err(StoreError::CorruptMeta { path, .. }) => assert!(path.ends_with(MetaProperties::FILE)),
+            Err(StoreError::ForeignCluster { .. } | StoreError::ForeignNode { .. }) => {}
+            Err(error) => panic!("{case}: {error}"),
+        }
+        // Whoever mends it has lost nothing.
+        let good = template(Ended::Killed).0.content(&Path::new("/data").join(MetaProperties::FILE));
+        disk.change(&Path::new("/data").join(MetaProperties::FILE), |content| *content = good);
+        check_all(&opened(disk), all, case);
+    };
+    each_way(Ended::Killed, |name| name == MetaProperties::FILE, in_all_ways, check);
+}
+
+/// No checksum guards it, so a flipped bit may make another topic of it. What is in the folder stays all the same.
+#[test]
+fn a_partition_whose_topic_is_not_known_is_put_aside() {
+    let logs = |disk: &MemoryDisk| -> Vec<Vec<u8>> {
+        named(disk, |name| name.ends_with(".log")).iter().map(|path| disk.content(path)).collect()
+    };
+    for ended in [Ended::Closed, Ended::Killed] {
+        let before = logs(&template(ended).0);
+        let check = |disk: &MemoryDisk, opened: Result<Store, StoreError>, all: &Records, case: &str| {
+            let store = opened.unwrap_or_else(|error| panic!("{case}: {error}"));
+            match &store.partitions()[..] {
+                [] => {
+                    assert_eq!(logs(disk), before, "{case}");
+                    assert!(disk.files().iter().any(|path| path.to_string_lossy().contains(STRAY_SUFFIX)));
+                    // Its name is free.
+                    create(&store, TOPIC).unwrap();
+                }
+                [(_, topic, _)] => {
+                    let log = store.partition(*topic, P0).unwrap();
+                    assert_eq!((&records(&log), log.damage()), (all, vec![]), "{case}");
+                }
+                several => panic!("{case}: {several:?}"),
+            }
+        };
+        each_way(ended, |name| name == PartitionMetadata::FILE, in_all_ways, check);
+    }
+}
+
+#[test]
+fn offset_checkpoints_cost_no_record() {
+    let files = [SEALED_OFFSETS_FILE, RECOVERY_POINT_FILE, LOG_START_FILE];
+    for ended in [Ended::Closed, Ended::Killed, Ended::PowerLoss] {
+        let check = |_: &MemoryDisk, opened: Result<Store, StoreError>, all: &Records, case: &str| {
+            let log = check_all(&opened.unwrap(), all, case);
+            assert_eq!(log.log_start_offset(), START, "{case}: what was let go comes back");
+        };
+        each_way(ended, |name| files.contains(&name), in_all_ways, check);
+    }
+}
+
+/// Then Kafka's files are all there is, and one of them is cut short or gone.
+#[test]
+fn a_checkpoint_file_of_kafkas_that_is_cut_short_costs_no_record() {
+    let files = [RECOVERY_POINT_FILE, LOG_START_FILE];
+    for ended in [Ended::Closed, Ended::Killed, Ended::PowerLoss] {
+        let (template, all) = template(ended);
+        for name in files {
+            let path = Path::new("/data").join(name);
+            for bytes in 0..template.content(&path).len() {
+                let disk = template.after_kill();
+                disk.change(&Path::new("/data").join(SEALED_OFFSETS_FILE), Vec::clear);
+                disk.change(&path, |content| content.truncate(bytes));
+                check_all(&opened(&disk), &all, &format!("{ended:?}, {name} of {bytes} bytes"));
+            }
+        }
+    }
+}
+
+/// Each line is there twice: one flipped bit changes nothing, nor does a second line that is torn.
+#[test]
+fn files_of_changes_say_the_same_with_one_bit_flipped() {
+    let is_changes = |name: &str| name.starts_with("offsets.") || name.starts_with("cuts.");
+    let ways = |content: &[u8]| {
+        let text = std::str::from_utf8(content).unwrap();
+        let last = text.trim_end().rfind('\n').map_or(0, |at| at + 1);
+        (last..content.len()).map(Broken::Short).chain(Broken::flips(content.len())).collect()
+    };
+    for ended in [Ended::Killed, Ended::PowerLoss] {
+        let check = |_: &MemoryDisk, opened: Result<Store, StoreError>, all: &Records, case: &str| {
+            let log = check_all(&opened.unwrap(), all, case);
+            assert_eq!(log.log_start_offset(), START, "{case}: what was let go comes back");
+        };
+        each_way(ended, is_changes, ways, check);
+    }
+}
+
+#[test]
+fn indexes_mislead_no_read() {
+    let is_index = |name: &str| name.ends_with(".index") || name.ends_with(".timeindex");
+    for ended in [Ended::Closed, Ended::Killed] {
+        let check = |_: &MemoryDisk, opened: Result<Store, StoreError>, all: &Records, case: &str| {
+            let log = check_all(&opened.unwrap(), all, case);
+            assert_eq!(log.log_start_offset(), START, "{case}");
+            if case.contains(".index") {
+                for offset in START.0..END.0 {
+                    let found = log.offset_for_timestamp(1_000 + offset).unwrap().unwrap();
+                    assert_eq!(found.offset, Offset(offset), "{case}: by time");
+                }
+            }
+        };
+        each_way(ended, is_index, in_all_ways, check);
+    }
+}
+
+/// A snapshot is guarded by a checksum, and what it says the log says again.
+#[test]
+fn snapshots_make_no_producer_unknown() {
+    let is_snapshot = |name: &str| matches!(FileKind::parse(name), Some((FileKind::Snapshot, _)));
+    for ended in [Ended::Closed, Ended::Killed, Ended::PowerLoss] {
+        let check = |_: &MemoryDisk, opened: Result<Store, StoreError>, all: &Records, case: &str| {
+            let log = check_all(&opened.unwrap(), all, case);
+            let again = log.append(&of_producer(END.0 - 1), LeaderEpoch(7), 1_000).unwrap();
+            assert_eq!((again.duplicate, again.base_offset), (true, Offset(END.0 - 1)), "{case}");
+            assert!(log.append(&of_producer(END.0 + 1), LeaderEpoch(7), 1_000).is_err(), "{case}: a gap");
+            assert!(!log.append(&of_producer(END.0), LeaderEpoch(7), 1_000).unwrap().duplicate, "{case}");
+        };
+        each_way(ended, is_snapshot, in_all_ways, check);
+    }
+}
+
+/// No checksum guards the epochs' file either, nor a batch's epoch: where the two say something else, the records
+/// are named as damage rather than shown, and a file that says nothing is made again.
+#[test]
+fn epochs_that_are_wrong_show_no_other_record() {
+    for ended in [Ended::Closed, Ended::Killed, Ended::PowerLoss] {
+        let check = |_: &MemoryDisk, opened: Result<Store, StoreError>, all: &Records, case: &str| {
+            let store = opened.unwrap_or_else(|error| panic!("{case}: {error}"));
+            let log = store.partition(TOPIC, P0).unwrap();
+            assert_eq!((log.log_start_offset(), log.end_offset()), (START, END), "{case}");
+            for (offset, bytes) in all {
+                match log.read(*offset, 1, true, UpTo::Durable) {
+                    Ok(slice) => assert_eq!(slice.unwrap().to_bytes().unwrap(), bytes, "{case}"),
+                    Err(ReadError::Corrupt { .. }) => {
+                        assert!(log.damage().iter().any(|range| range.contains(offset)), "{case}: {offset}");
+                    }
+                    Err(error) => panic!("{case}: {error}"),
+                }
+            }
+            let is_gone = case.ends_with("Short(0)");
+            assert!(!is_gone || log.latest_epoch() == Some(LeaderEpoch(7)), "{case}: made again");
+            assert!(!is_gone || log.damage().is_empty(), "{case}");
+        };
+        each_way(ended, |name| name == LeaderEpochs::FILE, in_all_ways, check);
+    }
+}
+
+/// Of the journal each seventh byte has a bit flipped: its files are large, as room for groups is made beforehand.
+fn in_the_journal(content: &[u8]) -> Vec<Broken> {
+    let used = content.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    let flips = (0..used).step_by(7).map(|at| Broken::Flipped(at, (at % 8) as u8));
+    flips.chain((0..=used).step_by(197).map(Broken::Short)).collect()
+}
+
+/// While the page cache has the segments, the journal may be what it is.
+#[test]
+fn a_journal_that_is_broken_costs_no_record_that_is_in_its_segment() {
+    let check = |_: &MemoryDisk, opened: Result<Store, StoreError>, all: &Records, case: &str| {
+        check_all(&opened.unwrap(), all, case);
+    };
+    each_way(Ended::Killed, |name| name.ends_with(".journal"), in_the_journal, check);
+}
+
+/// When it is all there is, what is lost with it is named, or was the last; nothing else takes its place, and what
+/// the checkpoint has seen is there.
+#[test]
+fn what_is_lost_with_the_journal_is_named_or_the_end() {
+    let check = |_: &MemoryDisk, opened: Result<Store, StoreError>, all: &Records, case: &str| {
+        let store = opened.unwrap_or_else(|error| panic!("{case}: {error}"));
+        let log = store.partition(TOPIC, P0).unwrap();
+        let end = log.end_offset();
+        assert!(CHECKPOINT <= end && end <= END, "{case}: ends at {end}");
+        // Groups that follow say how far it went.
+        let place = case.rsplit_once("Flipped(").and_then(|(_, place)| place.split(',').next()?.parse().ok());
+        let is_followed = place.is_some_and(|place: usize| place < BLOCK_BYTES);
+        assert!(!is_followed || end == END, "{case}: ends at {end}, and the groups behind are whole");
+        for (offset, bytes) in all.iter().take_while(|(offset, _)| **offset < end) {
+            match log.read(*offset, 1, true, UpTo::Durable) {
+                Ok(slice) => assert_eq!(slice.unwrap().to_bytes().unwrap(), bytes, "{case}"),
+                Err(ReadError::Corrupt { .. }) => {
+                    assert!(*offset >= CHECKPOINT, "{case}: {offset} doesn't need the journal");
+                    assert!(log.damage().iter().any(|range| range.contains(offset)), "{case}: {offset}");
+                }
+                Err(error) => panic!("{case}: {error}"),
+            }
+        }
+    };
+    each_way(Ended::PowerLoss, |name| name.ends_with(".journal"), in_the_journal, check);
+}
+
+/// What the mark of a clean shutdown says is of no matter, only that it is there; without it nothing is missing.
+#[test]
+fn the_mark_of_a_clean_shutdown_may_hold_anything_or_be_gone() {
+    let check = |_: &MemoryDisk, opened: Result<Store, StoreError>, all: &Records, case: &str| {
+        assert_eq!(check_all(&opened.unwrap(), all, case).log_start_offset(), START, "{case}");
+    };
+    each_way(Ended::Closed, |name| name == crate::meta::CLEAN_FILE, in_all_ways, check);
+    let (disk, all) = template(Ended::Closed);
+    crate::disk::Disk::remove_file(&disk, &Path::new("/data").join(crate::meta::CLEAN_FILE)).unwrap();
+    check_all(&opened(&disk), &all, "gone");
+}
