@@ -194,8 +194,8 @@ async fn client(address: &str) -> Result<RecoveryClient<Channel>, Status> {
 
 /// Has the quorum rebuilt, unless it lives; the quorum that the others are to follow.
 ///
-/// The broker starts again as soon as it has written down what it is to do, so its answer may be lost: what it says afterwards
-/// counts. That takes up to `limit`.
+/// The broker starts again as soon as it has written down what it is to do, so its answer may be lost: what
+/// it says afterwards counts. That takes up to `limit`.
 async fn rebuild(chosen: &Found, all: &[Found], limit: Duration) -> Result<proto::Lineage, Failure> {
     let copy = &chosen.copy;
     let id = copy.node_id;
