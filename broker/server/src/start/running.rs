@@ -369,9 +369,10 @@ async fn open_store(
 
 /// Half of the files that this process may open go to segments, so that connections have the others.
 fn segment_files_max() -> usize {
-    const MOST: u64 = 4_096;
-    let allowed = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(MOST * 2);
-    usize::try_from((allowed / 2).min(MOST)).expect("4,096 is a size")
+    const MOST: usize = 4_096;
+    let allowed = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let half = allowed.and_then(|files| usize::try_from(files / 2).ok());
+    half.map_or(MOST, |files| files.min(MOST))
 }
 
 /// Each of the journal's two files may take a 64th of the volume, in whole MiB. The larger they are, the
