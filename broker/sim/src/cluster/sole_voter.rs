@@ -21,8 +21,9 @@ impl Cluster {
     /// it.
     pub(super) fn may_lose_quorum(&self, n: usize) -> bool {
         let newest = self.quorum.images.len() - 1;
-        let has_all = |other: usize| other != n && self.nodes[other].metadata == newest;
-        self.plan.sole_voter == Some(n) && !self.quorum.is_lost && (0..self.nodes.len()).any(has_all)
+        self.plan.sole_voter == Some(n)
+            && !self.quorum.is_lost
+            && (0..self.nodes.len()).any(|other| other != n && self.nodes[other].metadata == newest)
     }
 
     /// The disk with the quorum's log is gone.
@@ -36,8 +37,9 @@ impl Cluster {
     /// An administrator looks for the newest metadata, once all brokers say what they have, and has it
     /// carried on.
     pub(super) fn recover_quorum(&mut self) -> Result<(), Violation> {
-        let answers = |n: &usize| self.nodes[*n].process.is_some() && self.nodes[*n].paused_until <= self.now;
-        let answered: Vec<usize> = (0..self.nodes.len()).filter(answers).collect();
+        let answered: Vec<usize> = (0..self.nodes.len())
+            .filter(|n| self.nodes[*n].process.is_some() && self.nodes[*n].paused_until <= self.now)
+            .collect();
         if answered.len() < self.nodes.len() {
             self.after(LOOK_AGAIN_MS, Event::Recover);
             return Ok(());

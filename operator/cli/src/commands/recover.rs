@@ -124,12 +124,13 @@ fn check<'a>(found: &'a [Found], asked: &QuorumRecoverArgs, id: i32) -> Result<C
             )));
     }
     let end = |found: &Found| (found.copy.last_term, found.copy.last_index);
-    let is_later = |other: &&Found| {
-        let by_far = other.lives()
-            && (other.copy.topics, other.copy.last_index) > (chosen.copy.topics, chosen.copy.last_index);
-        if other.follows(quorum) { end(other) > end(chosen) } else { other.carries_on(quorum) || by_far }
-    };
-    let later = others().filter(is_later).max_by_key(|other| end(other));
+    let later = others()
+        .filter(|other| {
+            let by_far = other.lives()
+                && (other.copy.topics, other.copy.last_index) > (chosen.copy.topics, chosen.copy.last_index);
+            if other.follows(quorum) { end(other) > end(chosen) } else { other.carries_on(quorum) || by_far }
+        })
+        .max_by_key(|other| end(other));
     if let Some(later) = later.filter(|_| !asked.lose_later_metadata) {
         let (other, copy) = (later.copy.node_id, &later.copy);
         return Err(Failure::new(format!(
