@@ -227,12 +227,11 @@ impl Running {
         let (store, partitions) = (self.store, Arc::clone(&self.broker.partitions));
         let tasks = self.broker.quorum.tasks();
         tasks
-            .spawn_blocking("close the store", move || {
+            .blocking_to_the_end("close the store", move || {
                 partitions.save_high_watermarks();
                 store.close()
             })
-            .await
-            .expect("closing the store does not panic")?;
+            .await?;
         info!("stopped");
         Ok(())
     }
@@ -359,12 +358,12 @@ async fn open_store(
         }),
         ..StoreConfig::new(&config.data_dir, config.node_id)
     };
-    let open = tasks.spawn_blocking("open the store", move || {
+    let open = tasks.blocking_to_the_end("open the store", move || {
         let volume_bytes = Volume::of(&store_config.dir).map_or(u64::MAX, |volume| volume.total_bytes);
         store_config.journal_file_bytes = journal_file_bytes(volume_bytes);
         Store::open(store_config)
     });
-    open.await.expect("opening the store does not panic").map(Arc::new)
+    open.await.map(Arc::new)
 }
 
 /// Half of the files that this process may open go to segments, so that connections have the others.
