@@ -98,15 +98,17 @@ fn raise_open_files_limit() {
 }
 
 fn configuration(arguments: Arguments) -> Result<Config, ConfigError> {
-    let read = |path: PathBuf| match std::fs::read(&path) {
-        Ok(bytes) => Ok((path, properties_text(&bytes))),
-        Err(error) => Err(ConfigError::File { path, reason: error.to_string() }),
-    };
-    let in_utf8 =
-        |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
     let sources = Sources {
-        file: arguments.file.map(read).transpose()?,
-        environment: std::env::vars_os().filter_map(in_utf8).collect(),
+        file: arguments
+            .file
+            .map(|path| match std::fs::read(&path) {
+                Ok(bytes) => Ok((path, properties_text(&bytes))),
+                Err(error) => Err(ConfigError::File { path, reason: error.to_string() }),
+            })
+            .transpose()?,
+        environment: std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect(),
         overrides: arguments.overrides,
     };
     let host_name = rustix::system::uname().nodename().to_string_lossy().into_owned();

@@ -147,10 +147,11 @@ impl Client {
         let response = reply.body()?;
         let result = response.results.first().ok_or_else(|| missing(name))?;
         check(name, result.error_code, result.error_message.as_deref())?;
-        let setting = |config: &ottla_wire::messages::DescribeConfigsResourceResult<'_>| {
-            (config.name.to_string(), config.value.as_deref().map(str::to_owned))
-        };
-        Ok(result.configs.iter().map(setting).collect())
+        Ok(result
+            .configs
+            .iter()
+            .map(|config| (config.name.to_string(), config.value.as_deref().map(str::to_owned)))
+            .collect())
     }
 
     /// The brokers that are alive and the controller's node id, -1 if unknown.

@@ -112,8 +112,10 @@ impl Client {
     /// As [`Client::topic`].
     pub async fn refresh_topic(&self, name: &str) -> Result<Topic, ClientError> {
         let view = self.refresh(Some(&[name])).await?;
-        let unknown = || ClientError::broker(name, ErrorCode::UnknownTopicOrPartition, None);
-        view.topics.get(name).cloned().ok_or_else(unknown)
+        view.topics
+            .get(name)
+            .cloned()
+            .ok_or_else(|| ClientError::broker(name, ErrorCode::UnknownTopicOrPartition, None))
     }
 
     /// Sends a request to any broker that answers: the one that did so last, the
@@ -158,8 +160,9 @@ impl Client {
         request: &A::Request<'_>,
     ) -> Result<Reply<A>, ClientError> {
         let address = self.view().brokers.get(&broker_id).map(|broker| broker.address());
-        let unknown = || ClientError::Invalid(format!("no broker has the node id {broker_id}"));
-        self.connection_to(CALLS, &address.ok_or_else(unknown)?).await?.call::<A>(request).await
+        let address =
+            address.ok_or_else(|| ClientError::Invalid(format!("no broker has the node id {broker_id}")))?;
+        self.connection_to(CALLS, &address).await?.call::<A>(request).await
     }
 
     /// A topic by name; one that is unknown is asked for again for a little while, as it may just be new.
@@ -229,9 +232,9 @@ impl Client {
                 known(&self.view())
             }
         };
-        let what = || format!("{topic}-{partition}");
-        let missing = || ClientError::broker(what(), ErrorCode::LeaderNotAvailable, None);
-        let (address, epoch) = leader.ok_or_else(missing)?;
+        let (address, epoch) = leader.ok_or_else(|| {
+            ClientError::broker(format!("{topic}-{partition}"), ErrorCode::LeaderNotAvailable, None)
+        })?;
         Ok((self.connection_to(lane, &address).await?, epoch))
     }
 

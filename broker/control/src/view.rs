@@ -24,18 +24,21 @@ pub fn cluster_view(
 }
 
 fn broker_view(broker: &BrokerImage) -> proto::BrokerView {
-    let listener = |endpoint: &ottla_core::metadata::Endpoint| proto::Listener {
-        name: endpoint.name.clone(),
-        host: endpoint.host.clone(),
-        port: u32::from(endpoint.port),
-        security_protocol: endpoint.security_protocol.to_string(),
-    };
     proto::BrokerView {
         id: broker.id.0,
         epoch: broker.epoch.0,
         fenced: broker.fenced,
         rack: broker.rack.clone().unwrap_or_default(),
-        listeners: broker.listeners.iter().map(listener).collect(),
+        listeners: broker
+            .listeners
+            .iter()
+            .map(|endpoint| proto::Listener {
+                name: endpoint.name.clone(),
+                host: endpoint.host.clone(),
+                port: u32::from(endpoint.port),
+                security_protocol: endpoint.security_protocol.to_string(),
+            })
+            .collect(),
         control_address: broker.control_address.clone(),
         directory_id: broker.directory_id.to_string(),
         in_controlled_shutdown: broker.in_controlled_shutdown,

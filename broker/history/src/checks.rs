@@ -190,9 +190,10 @@ fn unseen(history: &History) -> Findings {
 
 /// How long after its acknowledgement each record was first read.
 fn realtime_lag(history: &History) -> Lag {
-    let lag = |fact: &Fact| Some(fact.first_read_ns?.saturating_sub(fact.acknowledged_ns));
     let acknowledged = values(history).map(|(_, _, fact)| fact).filter(|fact| fact.acknowledged());
-    let mut lags: Vec<u64> = acknowledged.filter_map(lag).collect();
+    let mut lags: Vec<u64> = acknowledged
+        .filter_map(|fact| Some(fact.first_read_ns?.saturating_sub(fact.acknowledged_ns)))
+        .collect();
     lags.sort_unstable();
     let Some(last) = lags.len().checked_sub(1) else { return Lag::default() };
     let at = |percent: usize| lags[(last * percent).div_ceil(100)];

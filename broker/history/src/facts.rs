@@ -278,8 +278,9 @@ impl History {
 
     /// Values of unknown outcome that must be there, as another of the same operation was read.
     pub(crate) fn implied(&self) -> impl Iterator<Item = (&KeyFacts, u64, &Fact)> {
-        let fact = |(key, value): &(usize, u64)| self.keys[*key].values.get(value);
-        let torn = self.torn.iter().filter(move |sends| sends.iter().filter_map(fact).any(|f| f.read));
+        let torn = self.torn.iter().filter(move |sends| {
+            sends.iter().filter_map(|(key, value)| self.keys[*key].values.get(value)).any(|f| f.read)
+        });
         torn.flatten().filter_map(move |(key, value)| {
             Some((&self.keys[*key], *value, self.keys[*key].values.get(value)?))
         })

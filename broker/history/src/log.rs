@@ -20,8 +20,9 @@ struct Block {
 impl Log {
     /// Notes a value. If the offset has shown another one, that one stays and is returned.
     pub fn note(&mut self, offset: i64, value: u64) -> Option<u64> {
-        let empty = || Box::new(Block { seen: [false; BLOCK as usize], values: [0; BLOCK as usize] });
-        let block = self.blocks.entry(offset.div_euclid(BLOCK)).or_insert_with(empty);
+        let block = self.blocks.entry(offset.div_euclid(BLOCK)).or_insert_with(|| {
+            Box::new(Block { seen: [false; BLOCK as usize], values: [0; BLOCK as usize] })
+        });
         let at = offset.rem_euclid(BLOCK) as usize;
         if block.seen[at] {
             return (block.values[at] != value).then_some(block.values[at]);

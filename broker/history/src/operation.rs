@@ -2,7 +2,7 @@
 //!
 //! ```json
 //! {"process":"java-0","start":17,"end":29,"outcome":"ok","steps":[{"send":["orders-0",5,1000]}]}
-//! {"process":"read-0","start":31,"end":33,"outcome":"ok","steps":[{"poll":{"orders-0":[[1000,5],[1001,6]]}}]}
+//! {"process":"go-0","start":31,"end":33,"outcome":"ok","steps":[{"poll":{"orders-0":[[1000,5],[1001,6]]}}]}
 //! ```
 //!
 //! A file holds one operation a line, and any number of files make a history. Every attempt to send stands in

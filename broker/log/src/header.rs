@@ -71,11 +71,22 @@ pub struct BatchHeader<'a> {
     bytes: &'a [u8; HEADER_BYTES],
 }
 
+impl<'a> From<&'a [u8; HEADER_BYTES]> for BatchHeader<'a> {
+    fn from(bytes: &'a [u8; HEADER_BYTES]) -> Self {
+        Self { bytes }
+    }
+}
+
 impl<'a> BatchHeader<'a> {
     /// Views the header at the start of `bytes`; `None` when there are fewer than [`HEADER_BYTES`]. Checks
     /// nothing else.
     pub fn new(bytes: &'a [u8]) -> Option<Self> {
         Some(Self { bytes: bytes.first_chunk()? })
+    }
+
+    /// All of its bytes.
+    pub fn to_bytes(self) -> [u8; HEADER_BYTES] {
+        *self.bytes
     }
 
     fn field<const N: usize>(&self, at: usize) -> [u8; N] {
@@ -224,7 +235,8 @@ pub fn sequence_plus(sequence: i32, delta: i32) -> i32 {
 /// When `batch` is shorter than a header; it has been checked before.
 pub fn patch_header(batch: &[u8], base_offset: Offset, leader_epoch: LeaderEpoch) -> [u8; HEADER_BYTES] {
     assert!(base_offset.0 >= 0, "a log has no offset {base_offset}");
-    let mut header: [u8; HEADER_BYTES] = *batch.first_chunk().expect("a checked batch holds its header");
+    let mut header = [0; HEADER_BYTES];
+    header.copy_from_slice(&batch[..HEADER_BYTES]);
     header[0..8].copy_from_slice(&base_offset.0.to_be_bytes());
     header[12..16].copy_from_slice(&leader_epoch.0.to_be_bytes());
     header
@@ -236,7 +248,8 @@ pub fn patch_header(batch: &[u8], base_offset: Offset, leader_epoch: LeaderEpoch
 /// # Panics
 /// When `batch` is shorter than a header; it has been checked before.
 pub fn with_times(batch: &[u8], kind: TimestampType, max_timestamp_ms: i64) -> [u8; HEADER_BYTES] {
-    let mut header: [u8; HEADER_BYTES] = *batch.first_chunk().expect("a checked batch holds its header");
+    let mut header = [0; HEADER_BYTES];
+    header.copy_from_slice(&batch[..HEADER_BYTES]);
     let old = BatchHeader { bytes: &header };
     assert_eq!(old.batch_bytes(), batch.len(), "the checksum is that of all of the batch");
     if old.timestamp_type() == kind && old.max_timestamp() == max_timestamp_ms {

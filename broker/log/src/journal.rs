@@ -197,13 +197,9 @@ fn read_group(bytes: &[u8], generation: Option<u64>, number_min: u64) -> Option<
 fn read_entries(mut at: usize, bytes: &[u8], group: &GroupHead, entries: &mut Vec<JournalEntry>) {
     for index in 0..group.entries {
         let Some(head) = bytes.get(at..at + ENTRY_HEAD_BYTES) else { return };
-        let long = |from: usize| {
-            u64::from_be_bytes(*head[from..].first_chunk().expect("a head holds all of its fields"))
-        };
-        let word = |from: usize| {
-            u32::from_be_bytes(*head[from..].first_chunk().expect("a head holds all of its fields"))
-        };
-        let topic_id = TopicId(*head[1..].first_chunk().expect("a head holds all of its fields"));
+        let long = |from: usize| u64::from_be_bytes(field(head, from));
+        let word = |from: usize| u32::from_be_bytes(field(head, from));
+        let topic_id = TopicId(field(head, 1));
         let start = at + ENTRY_HEAD_BYTES;
         let end = start + word(45) as usize;
         let write = (head[0] == 1).then(|| JournalWrite {
@@ -219,6 +215,13 @@ fn read_entries(mut at: usize, bytes: &[u8], group: &GroupHead, entries: &mut Ve
         });
         at = end;
     }
+}
+
+/// A field of an entry's head, which holds all of them.
+fn field<const N: usize>(head: &[u8], from: usize) -> [u8; N] {
+    let mut field = [0; N];
+    field.copy_from_slice(&head[from..from + N]);
+    field
 }
 
 /// What is known of a log that was cut.

@@ -40,7 +40,7 @@ pub struct ScannedBatch {
 impl ScannedBatch {
     /// Its header.
     pub fn header(&self) -> BatchHeader<'_> {
-        BatchHeader::new(&self.header).expect("the array has the header's size")
+        BatchHeader::from(&self.header)
     }
 
     /// The position after its last byte.

@@ -215,7 +215,7 @@ pub struct ValidBatch {
 impl ValidBatch {
     /// The header with the times as they are to be written, and the checksum over them.
     pub fn header(&self) -> BatchHeader<'_> {
-        BatchHeader::new(&self.header).expect("the array has the header's size")
+        BatchHeader::from(&self.header)
     }
 
     /// The header to write, with the offset and epoch that the leader assigns.

@@ -118,12 +118,14 @@ pub fn substitute(brokers: &[Broker], replicas: &[BrokerId], leaving: BrokerId) 
     let taken: Vec<Rack> =
         replicas.iter().filter(|id| **id != leaving).filter_map(|id| rack_of(*id)).collect();
     let leads = replicas.first() == Some(&leaving);
-    let may = |broker: &&Broker| broker.live && broker.id != leaving && !replicas.contains(&broker.id);
-    let least = |broker: &&Broker| {
-        let leaders = if leads { broker.leaders } else { 0 };
-        (taken.contains(&broker.rack()), broker.replicas, leaders, broker.id)
-    };
-    brokers.iter().filter(may).min_by_key(least).map(|broker| broker.id)
+    brokers
+        .iter()
+        .filter(|broker| broker.live && broker.id != leaving && !replicas.contains(&broker.id))
+        .min_by_key(|broker| {
+            let leaders = if leads { broker.leaders } else { 0 };
+            (taken.contains(&broker.rack()), broker.replicas, leaders, broker.id)
+        })
+        .map(|broker| broker.id)
 }
 
 impl Broker {
@@ -144,18 +146,23 @@ impl Node {
         sorted.sort_by_key(|broker| broker.id);
         let distinct: BTreeSet<BrokerId> = sorted.iter().map(|broker| broker.id).collect();
         assert_eq!(distinct.len(), sorted.len(), "broker ids are distinct");
-        let start = usize::try_from(seed % sorted.len() as u64).expect("less than a length");
+        let start = (seed % sorted.len() as u64) as usize;
         sorted.rotate_left(start);
-        let node = |broker: &&Broker| Self {
-            id: broker.id,
-            rack: broker.rack(),
-            live: broker.live,
-            topic_leaders: existing.iter().filter(|replicas| replicas.first() == Some(&broker.id)).count(),
-            topic_replicas: existing.iter().filter(|replicas| replicas.contains(&broker.id)).count(),
-            leaders: broker.leaders,
-            replicas: broker.replicas,
-        };
-        sorted.iter().map(node).collect()
+        sorted
+            .iter()
+            .map(|broker| Self {
+                id: broker.id,
+                rack: broker.rack(),
+                live: broker.live,
+                topic_leaders: existing
+                    .iter()
+                    .filter(|replicas| replicas.first() == Some(&broker.id))
+                    .count(),
+                topic_replicas: existing.iter().filter(|replicas| replicas.contains(&broker.id)).count(),
+                leaders: broker.leaders,
+                replicas: broker.replicas,
+            })
+            .collect()
     }
 }
 
@@ -225,6 +232,7 @@ fn next_move(nodes: &[Node], partitions: &[Vec<usize>]) -> Option<(usize, usize,
 /// Whether the replica on `from` may be on `to` instead without doubling a broker or a rack, or leaving
 /// service.
 fn may_replace(nodes: &[Node], replicas: &[usize], from: usize, to: usize) -> bool {
-    let doubles = |&other: &usize| other != from && nodes[other].rack == nodes[to].rack;
-    (nodes[to].live || !nodes[from].live) && !replicas.contains(&to) && !replicas.iter().any(doubles)
+    (nodes[to].live || !nodes[from].live)
+        && !replicas.contains(&to)
+        && !replicas.iter().any(|&other| other != from && nodes[other].rack == nodes[to].rack)
 }

@@ -39,14 +39,15 @@ impl Node {
     /// When no active controller confirms that within `limit`.
     pub async fn confirm(&self, limit: Duration) -> Result<(), SubmitError> {
         let deadline = tokio::time::Instant::now() + limit;
-        let ask = |address: Option<String>| async move {
-            let Some(address) = address else { return self.confirmed_here().await };
-            let (cluster_id, quorum) = (self.known_cluster_id(), self.quorum());
-            let request = proto::BarrierRequest { cluster_id, quorum };
-            let answer = self.peers.client(&address)?.barrier(request).await?.into_inner();
-            Ok(MetadataVersion(answer.metadata_version))
-        };
-        let version = self.at_the_active_controller(limit, ask).await?;
+        let version = self
+            .at_the_active_controller(limit, |address| async move {
+                let Some(address) = address else { return self.confirmed_here().await };
+                let (cluster_id, quorum) = (self.known_cluster_id(), self.quorum());
+                let request = proto::BarrierRequest { cluster_id, quorum };
+                let answer = self.peers.client(&address)?.barrier(request).await?.into_inner();
+                Ok(MetadataVersion(answer.metadata_version))
+            })
+            .await?;
         let reached = tokio::time::timeout_at(deadline, self.wait_for(version)).await;
         reached.map_err(|_| SubmitError::TimedOut(limit))
     }

@@ -92,7 +92,7 @@ impl Node {
 
     /// The quorum as the active controller sees it, wherever that is.
     pub async fn describe(&self, limit: Duration) -> Result<QuorumDescription, SubmitError> {
-        let ask = |address: Option<String>| async move {
+        self.at_the_active_controller(limit, |address| async move {
             match address {
                 None => self.describe_here().await,
                 Some(address) => {
@@ -101,8 +101,8 @@ impl Node {
                     Ok(self.peers.client(&address)?.describe(request).await?.into_inner().into())
                 }
             }
-        };
-        self.at_the_active_controller(limit, ask).await
+        })
+        .await
     }
 }
 

@@ -20,7 +20,7 @@ use tonic::{Status, Streaming};
 use crate::backoff::Backoff;
 use crate::node::{Node, Running};
 use crate::probe;
-use crate::raft_types::{RaftServerMetrics, Vote};
+use crate::raft_types::Vote;
 
 /// How often the active controller looks for silent brokers.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -70,9 +70,11 @@ async fn suspect(node: &Node, id: BrokerId, epoch: BrokerEpoch) {
         };
         broker.control_address.clone()
     };
-    let answered = || !node.is_active() || running.sessions.heard_since(id, epoch, since);
     // After the session's time it is fenced for its silence.
-    if !probe::is_gone(&address, node.config.tuning.broker_session, answered).await {
+    let is_gone = probe::is_gone(&address, node.config.tuning.broker_session, || {
+        !node.is_active() || running.sessions.heard_since(id, epoch, since)
+    });
+    if !is_gone.await {
         return;
     }
     tracing::warn!(broker = id.0, epoch = epoch.0, address, "fencing a broker that is gone");
@@ -129,10 +131,13 @@ pub async fn fence_the_gone(node: Arc<Node>) {
     let each_time = async {
         let mut last: Option<Vote> = None;
         loop {
-            let new = |server: &RaftServerMetrics| {
-                server.current_leader == Some(server.id) && last != Some(server.vote)
+            let Ok(vote) = server
+                .wait_for(|server| server.current_leader == Some(server.id) && last != Some(server.vote))
+                .await
+                .map(|server| server.vote)
+            else {
+                return;
             };
-            let Ok(vote) = server.wait_for(new).await.map(|server| server.vote) else { return };
             last = Some(vote);
             suspect_all(&node);
             // Its image is complete once what was committed before it is: there may be others in it then.

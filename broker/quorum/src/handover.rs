@@ -76,8 +76,10 @@ impl Node {
         successors: Option<&BTreeSet<BrokerId>>,
     ) -> Result<Option<BrokerId>, Status> {
         let metrics = running.raft.metrics().borrow().clone();
-        let eligible = |id: &BrokerId| successors.is_none_or(|successors| successors.contains(id));
-        let Some((successor, member)) = self.willing_successor(&metrics, eligible).await else {
+        let Some((successor, member)) = self
+            .willing_successor(&metrics, |id| successors.is_none_or(|successors| successors.contains(id)))
+            .await
+        else {
             return Ok(None);
         };
         running.controller.set_open(false);
@@ -96,8 +98,8 @@ impl Node {
             }
         }
         let mut server = running.raft.server_metrics();
-        let other = |id: BrokerId| id != self.config.node_id;
-        let elected = server.wait_for(|server| server.current_leader.is_some_and(other));
+        let elected =
+            server.wait_for(|server| server.current_leader.is_some_and(|id| id != self.config.node_id));
         elected.await.map_err(|_| Status::aborted("the consensus has ended"))?;
         Ok(Some(successor))
     }
@@ -148,14 +150,16 @@ impl Node {
         metrics: &RaftMetrics,
         successor: BrokerId,
     ) -> Result<(), Status> {
-        let ended = |_| Status::aborted("the consensus has ended");
         running.stand_down.send_replace(Some(Vote::new(metrics.current_term + 1, successor)));
         // It doesn't stand itself before the successor had its time.
         running.elections.hear();
         running.raft.trigger().heartbeat().await.map_err(|error| Status::aborted(error.to_string()))?;
         let mut server = running.raft.server_metrics();
         let me = self.config.node_id;
-        server.wait_for(|server| server.current_leader != Some(me)).await.map_err(ended)?;
+        server
+            .wait_for(|server| server.current_leader != Some(me))
+            .await
+            .map_err(|_| Status::aborted("the consensus has ended"))?;
         Ok(())
     }
 

@@ -33,13 +33,12 @@ pub fn load(disk: &dyn Disk, folder: &Path, directory_id: DirectoryId) -> io::Re
         content => {
             let content = content?;
             let text = String::from_utf8_lossy(&content);
-            let wrong = |error| {
+            DirectoryId::from_str(text.trim()).map_err(|error| {
                 io::Error::new(
                     io::ErrorKind::InvalidData,
                     format!("{}: {error}", folder.join(FILE).display()),
                 )
-            };
-            DirectoryId::from_str(text.trim()).map_err(wrong)?
+            })?
         }
     };
     Ok(Identity { disk: directory_id, folder: named })

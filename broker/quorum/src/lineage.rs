@@ -214,12 +214,9 @@ impl Memory {
         let path = dir.join(FILE);
         let content = match read_file(disk.as_ref(), &path, FILE_BYTES_MAX) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            content => {
-                let wrong = |error| {
-                    io::Error::new(io::ErrorKind::InvalidData, format!("{}: {error}", path.display()))
-                };
-                Some(serde_json::from_slice(&content?).map_err(wrong)?)
-            }
+            content => Some(serde_json::from_slice(&content?).map_err(|error| {
+                io::Error::new(io::ErrorKind::InvalidData, format!("{}: {error}", path.display()))
+            })?),
         };
         let (remembered, log_is_gone) = match content {
             Some(Content::Quorum(remembered)) => {

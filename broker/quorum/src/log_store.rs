@@ -191,8 +191,9 @@ fn read_state<T: for<'de> Deserialize<'de>>(
         content => content?,
     };
     let value = serde_json::from_slice(&content);
-    let wrong = |error| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {error}", path.display()));
-    value.map(Some).map_err(wrong)
+    value
+        .map(Some)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {error}", path.display())))
 }
 
 /// The thread's side.

@@ -110,8 +110,12 @@ impl Node {
     /// The addresses of brokers that aren't among those who form the quorum.
     fn others(&self, voters: &[(Option<BrokerId>, &str)]) -> Vec<String> {
         let mine = &self.config.control_address;
-        let is_other = |a: &&String| *a != mine && voters.iter().all(|(_, address)| a != address);
-        let others: BTreeSet<&String> = self.config.others.iter().filter(is_other).collect();
+        let others: BTreeSet<&String> = self
+            .config
+            .others
+            .iter()
+            .filter(|a| *a != mine && voters.iter().all(|(_, address)| a != address))
+            .collect();
         others.into_iter().cloned().collect()
     }
 
@@ -184,11 +188,11 @@ impl Node {
             let survey = self.survey().await?;
             let others_are_asked =
                 survey.others_missing == 0 || began.elapsed() > self.config.tuning.others_patience;
-            let minted = || match others_are_asked && survey.is_mine_to_form(self) {
-                true => mint().map(Some),
-                false => Ok(None),
+            let cluster_id = match survey.cluster_id {
+                None if others_are_asked && survey.is_mine_to_form(self) => Some(mint()?),
+                known => known,
             };
-            if let Some(id) = survey.cluster_id.map_or_else(minted, |id| Ok(Some(id)))? {
+            if let Some(id) = cluster_id {
                 self.cluster_id.send_replace(Some(id));
                 return Ok(id);
             }
@@ -317,8 +321,7 @@ impl Node {
             if known.is_some_and(|member| self.is_listed_as(&member, running)) {
                 return Ok(());
             }
-            let told = || self.told_leader.borrow().clone();
-            if let Some(address) = self.survey().await?.leader.or_else(told)
+            if let Some(address) = self.survey().await?.leader.or_else(|| self.told_leader.borrow().clone())
                 && let Err(status) = self.ask_to_join(&address, running).await
             {
                 tracing::debug!(address, %status, "the active controller does not let this node join yet");
@@ -444,12 +447,14 @@ impl Survey {
 
     /// The first members of the quorum, once all have opened their logs.
     fn members(&self) -> Option<BTreeMap<BrokerId, Member>> {
-        let member = |(id, addr): (&BrokerId, &String)| {
-            let identity = *self.identities.get(id)?;
-            let addr = addr.clone();
-            Some((*id, Member { addr, identity, wanted: true, controller: true, dismissed: false }))
-        };
-        self.voters.iter().map(member).collect()
+        self.voters
+            .iter()
+            .map(|(id, addr)| {
+                let identity = *self.identities.get(id)?;
+                let addr = addr.clone();
+                Some((*id, Member { addr, identity, wanted: true, controller: true, dismissed: false }))
+            })
+            .collect()
     }
 }
 

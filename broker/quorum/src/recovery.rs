@@ -279,9 +279,11 @@ fn put_aside(disk: &dyn Disk, dir: &Path, folder: &Path, quorum: Option<Lineage>
     let id = quorum.map(|quorum| quorum.id).unwrap_or_default();
     let taken: BTreeSet<String> = disk.list(dir)?.into_iter().map(|entry| entry.name).collect();
     // A quorum may be left more than once. Unlike a partition's folder, whose name ends with a number.
-    let numbered = (2..).map(|n| format!("ottla-quorum-{id}-{n}.old"));
-    let mut names = std::iter::once(format!("ottla-quorum-{id}.old")).chain(numbered);
-    let free = names.find(|name| !taken.contains(name)).expect("the names have no end");
+    let (mut free, mut number) = (format!("ottla-quorum-{id}.old"), 2);
+    while taken.contains(&free) {
+        free = format!("ottla-quorum-{id}-{number}.old");
+        number += 1;
+    }
     let aside = dir.join(free);
     match disk.rename(folder, &aside) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -334,10 +336,10 @@ fn alone(
         controller: config.voter,
         dismissed: false,
     };
-    let learns = |(id, member): (&BrokerId, &Member)| {
-        (*id, Member { wanted: false, dismissed: false, ..member.clone() })
-    };
-    let mut members: BTreeMap<BrokerId, Member> = before.nodes().map(learns).collect();
+    let mut members: BTreeMap<BrokerId, Member> = before
+        .nodes()
+        .map(|(id, member)| (*id, Member { wanted: false, dismissed: false, ..member.clone() }))
+        .collect();
     members.insert(config.node_id, me);
     Membership::new(vec![BTreeSet::from([config.node_id])], members)
 }

@@ -223,6 +223,10 @@ impl Segments {
         self.dirty = false;
     }
 
+    fn entries_before(&self, index: u64) -> usize {
+        usize::try_from(index.saturating_sub(self.first)).expect("all of them have a position in memory")
+    }
+
     /// Where the entries of `range` that exist are, at most `bytes_max` of them in all but at least one.
     pub fn locate(&self, range: Range<u64>, bytes_max: usize) -> Vec<Located> {
         let from = range.start.max(self.first);
@@ -230,7 +234,7 @@ impl Segments {
         let mut total = 0;
         let mut located = Vec::new();
         for index in from..until {
-            let position = self.positions[usize::try_from(index - self.first).expect("in memory")].clone();
+            let position = self.positions[self.entries_before(index)].clone();
             total += position.bytes;
             if total > bytes_max && !located.is_empty() {
                 break;
@@ -253,7 +257,7 @@ impl Segments {
             self.segments.pop();
         }
         self.disk.sync_dir(&self.folder)?;
-        let kept = usize::try_from(index.saturating_sub(self.first)).expect("in memory");
+        let kept = self.entries_before(index);
         // The first entry to go may have been in a segment that is gone already.
         if let (Some(segment), Some(position)) = (self.segments.last_mut(), self.positions.get(kept))
             && Arc::ptr_eq(&segment.file, &position.file)
@@ -286,7 +290,8 @@ impl Segments {
             self.disk.remove_file(&segment.path)?;
         }
         let first = self.segments.first().map_or(index, |segment| segment.base);
-        self.positions.drain(..usize::try_from(first - self.first).expect("in memory"));
+        assert!(first >= self.first, "segments before entry {} are gone already", self.first);
+        self.positions.drain(..self.entries_before(first));
         self.first = first;
         self.disk.sync_dir(&self.folder)
     }
@@ -306,7 +311,7 @@ fn sync_failed(error: io::Error) -> io::Error {
 
 /// Whether a whole entry comes somewhere after `start`: then what is wrong there is no torn end.
 fn good_entry_after(file: &dyn DiskFile, start: u64, size: u64, next: Offset) -> io::Result<bool> {
-    let length = usize::try_from((size - start).min(BATCH_BYTES_MAX as u64)).expect("limited");
+    let length = usize::try_from(size - start).map_or(BATCH_BYTES_MAX, |left| left.min(BATCH_BYTES_MAX));
     let mut bytes = vec![0; length];
     let read = file.read_at(start, &mut bytes)?;
     let bytes = &bytes[..read];

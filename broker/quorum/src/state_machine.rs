@@ -167,8 +167,11 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let failed = |error: io::Error| StorageIOError::write_snapshot(Some(meta.signature()), &error);
         let (image, inner) = snapshot_file::decode(self.image.cluster_id, &bytes).map_err(failed)?;
         let (disk, folder, room) = (self.disk.clone(), self.folder.clone(), self.room.clone());
-        let save = move || snapshot_file::save(disk.as_ref(), &folder, &inner, &bytes);
-        blocking(move || room.wait_for(SNAPSHOT, save)).await.map_err(failed)?;
+        blocking(move || {
+            room.wait_for(SNAPSHOT, move || snapshot_file::save(disk.as_ref(), &folder, &inner, &bytes))
+        })
+        .await
+        .map_err(failed)?;
         self.last_applied = meta.last_log_id;
         self.membership = meta.last_membership.clone();
         self.image = image;

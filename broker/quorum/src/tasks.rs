@@ -99,6 +99,18 @@ impl Tasks {
         }
     }
 
+    /// Does work that blocks, among the runtime's threads for that, and waits for it: its outcome is needed.
+    ///
+    /// # Panics
+    /// When `work` does, or the runtime doesn't outlive it.
+    pub async fn blocking_to_the_end<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> T {
+        self.blocking(name, work).await.expect("who waits for it runs on that runtime")
+    }
+
     /// Begins a thread of that name.
     ///
     /// # Errors

@@ -51,12 +51,14 @@ impl Node {
     fn reaches_a_majority(&self, running: &Running) -> bool {
         let server = running.raft.server_metrics().borrow().clone();
         let membership = server.membership_config.membership();
-        let answers = |id: &BrokerId| {
-            let identity = membership.get_node(id).map(|member| member.identity);
-            *id == self.config.node_id
-                || identity.is_some_and(|identity| self.contacts.answered_within(*id, identity, AFTER))
-        };
-        let there: BTreeSet<BrokerId> = membership.voter_ids().filter(answers).collect();
+        let there: BTreeSet<BrokerId> = membership
+            .voter_ids()
+            .filter(|id| {
+                let identity = membership.get_node(id).map(|member| member.identity);
+                *id == self.config.node_id
+                    || identity.is_some_and(|identity| self.contacts.answered_within(*id, identity, AFTER))
+            })
+            .collect();
         is_quorum(membership.get_joint_config(), &there)
     }
 }

@@ -220,18 +220,21 @@ impl Node {
     pub async fn change_voters(&self, change: VoterChange, limit: Duration) -> Result<(), VotersError> {
         let deadline = tokio::time::Instant::now() + limit;
         let change = &change;
-        let ask = |address: Option<String>| async move {
-            let Some(address) = address else { return self.submit_voters(change).await };
-            let encoded = serde_json::to_vec(change).map_err(|error| Status::internal(error.to_string()))?;
-            let request = proto::SubmitVotersRequest {
-                cluster_id: self.known_cluster_id(),
-                change: encoded,
-                quorum: self.quorum(),
-            };
-            let response = self.peers.client(&address)?.submit_voters(request).await?.into_inner();
-            serde_json::from_slice(&response.outcome).map_err(|error| Status::internal(error.to_string()))
-        };
-        let outcome = self.at_the_active_controller(limit, ask).await.map_err(|_: SubmitError| Unanswered)?;
+        let outcome = self
+            .at_the_active_controller(limit, |address| async move {
+                let Some(address) = address else { return self.submit_voters(change).await };
+                let encoded =
+                    serde_json::to_vec(change).map_err(|error| Status::internal(error.to_string()))?;
+                let request = proto::SubmitVotersRequest {
+                    cluster_id: self.known_cluster_id(),
+                    change: encoded,
+                    quorum: self.quorum(),
+                };
+                let response = self.peers.client(&address)?.submit_voters(request).await?.into_inner();
+                serde_json::from_slice(&response.outcome).map_err(|error| Status::internal(error.to_string()))
+            })
+            .await
+            .map_err(|_: SubmitError| Unanswered)?;
         outcome?;
         let Some(running) = self.running.get() else { return Err(Unanswered.into()) };
         let mut metrics = running.raft.metrics();
@@ -308,9 +311,12 @@ impl Node {
         view: &View<'_>,
     ) -> Result<(), Status> {
         let image = self.image.borrow().clone();
-        let serves =
-            |id: &BrokerId| image.broker(*id).is_some_and(|broker| broker.is_active() && !broker.draining);
-        let ready = view.caught_up.iter().copied().filter(serves).collect();
+        let ready = view
+            .caught_up
+            .iter()
+            .copied()
+            .filter(|id| image.broker(*id).is_some_and(|broker| broker.is_active() && !broker.draining))
+            .collect();
         let Some(id) = next_voter(members, view.configs, &ready) else { return Ok(()) };
         let Some(member) = members.get(&id) else { return Ok(()) };
         tracing::info!(voter = id.0, "the metadata quorum grows: one more voter");

@@ -70,27 +70,26 @@ fn one(seed: u64, trace: bool) -> ExitCode {
 fn many(arguments: &Arguments) -> ExitCode {
     let (next, done, broken) = (AtomicU64::new(arguments.from), AtomicU64::new(0), AtomicBool::new(false));
     let (began, last) = (Instant::now(), arguments.from + arguments.seeds);
-    let work = || {
-        while !broken.load(Ordering::Relaxed) {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= last {
-                return;
-            }
-            let result = std::panic::catch_unwind(|| run_cluster(seed, ClusterOptions::default()));
-            let has_failed = !matches!(result, Ok(Ok(_)));
-            if has_failed && !broken.swap(true, Ordering::Relaxed) {
-                println!("seed {seed} breaks a promise:");
-                one(seed, true);
-            }
-            let count = done.fetch_add(1, Ordering::Relaxed) + 1;
-            if count.is_multiple_of(10_000) {
-                println!("{count} seeds, {:.0} a second", rate(count, began.elapsed()));
-            }
-        }
-    };
     std::thread::scope(|scope| {
         for _ in 0..arguments.threads {
-            scope.spawn(work);
+            scope.spawn(|| {
+                while !broken.load(Ordering::Relaxed) {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= last {
+                        return;
+                    }
+                    let result = std::panic::catch_unwind(|| run_cluster(seed, ClusterOptions::default()));
+                    let has_failed = !matches!(result, Ok(Ok(_)));
+                    if has_failed && !broken.swap(true, Ordering::Relaxed) {
+                        println!("seed {seed} breaks a promise:");
+                        one(seed, true);
+                    }
+                    let count = done.fetch_add(1, Ordering::Relaxed) + 1;
+                    if count.is_multiple_of(10_000) {
+                        println!("{count} seeds, {:.0} a second", rate(count, began.elapsed()));
+                    }
+                }
+            });
         }
     });
     let count = done.load(Ordering::Relaxed);

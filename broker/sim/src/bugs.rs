@@ -79,7 +79,7 @@ impl Planted {
     /// # Errors
     /// The promise that was broken; an assertion of the product counts too.
     pub fn run(self, finder: Finder, is_planted: bool) -> Result<(), Violation> {
-        let run = || match (self, finder) {
+        let result = catch_unwind(AssertUnwindSafe(|| match (self, finder) {
             (Self::Cluster(bug), Finder::Schedule) => {
                 let schedule = schedule_for(bug).unwrap_or_else(|| panic!("{bug:?} has no schedule"));
                 ottla_types::plant(is_planted.then_some(bug));
@@ -95,8 +95,7 @@ impl Planted {
                 run_store(seed, STORE_STEPS, is_planted.then_some(bug)).map(|_| ())
             }
             (Self::Store(bug), Finder::Schedule) => panic!("{bug:?} has no schedule"),
-        };
-        let result = catch_unwind(AssertUnwindSafe(run));
+        }));
         ottla_types::plant(None);
         result.unwrap_or_else(|_| Err(Violation("an assertion failed".to_owned())))
     }

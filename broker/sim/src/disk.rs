@@ -223,11 +223,13 @@ impl World {
     }
 
     fn bytes(&self) -> u64 {
-        let size = |(id, node): (&NodeId, &Node)| match node {
-            Node::File { current, .. } => self.taken(*id, current),
-            Node::Dir { .. } => 0,
-        };
-        self.nodes.iter().map(size).sum()
+        self.nodes
+            .iter()
+            .map(|(id, node)| match node {
+                Node::File { current, .. } => self.taken(*id, current),
+                Node::Dir { .. } => 0,
+            })
+            .sum()
     }
 
     /// The bytes that a file takes.

@@ -94,6 +94,10 @@ pub fn run_store(seed: u64, steps: u64, bug: Option<PlantedBug>) -> Result<Repor
     Ok(life.report)
 }
 
+fn topic_name() -> TopicName {
+    TopicName::new("t").expect("a valid name")
+}
+
 fn config() -> LogConfig {
     LogConfig { segment_bytes: 4_000, index_interval_bytes: 300, ..LogConfig::default() }
 }
@@ -153,9 +157,12 @@ impl Life {
         self.store.as_ref().map_or(Ok(()), crate::memory::check_store)
     }
 
+    fn store(&self) -> &Store {
+        self.store.as_ref().expect("the store is open between steps")
+    }
+
     fn log(&self, partition: usize) -> Arc<PartitionLog> {
-        let store = self.store.as_ref().expect("the store is open between steps");
-        store.partition(TOPIC, PartitionIndex(partition as i32)).expect("the partition was created")
+        self.store().partition(TOPIC, PartitionIndex(partition as i32)).expect("the partition was created")
     }
 
     fn batch(&mut self, partition: usize) -> Bytes {
@@ -226,13 +233,13 @@ impl Life {
     }
 
     fn commit(&mut self) -> Result<(), Violation> {
-        let result = self.store.as_ref().expect("the store is open between steps").commit_now();
+        let result = self.store().commit_now();
         self.note(format!("commit {}", result.is_ok()));
         (0..PARTITIONS).try_for_each(|partition| self.observe(partition))
     }
 
     fn checkpoint(&mut self) {
-        let result = self.store.as_ref().expect("the store is open between steps").checkpoint();
+        let result = self.store().checkpoint();
         self.was_full &= self.is_full || result.is_err();
         self.note(format!("checkpoint {}", result.is_ok()));
     }
@@ -367,7 +374,7 @@ impl Life {
             ..StoreConfig::new("/data", BrokerId(1))
         };
         let store = Store::open_on(Arc::new(self.disk.clone()), config)?;
-        let topic = TopicName::new("t").expect("a valid name");
+        let topic = topic_name();
         for partition in 0..PARTITIONS {
             store.create_partition(topic.clone(), TOPIC, PartitionIndex(partition as i32), self::config())?;
         }

@@ -8,7 +8,8 @@ use ottla_types::{BrokerId, ClusterId, PartitionIndex, TopicId, TopicName};
 
 use crate::SimDisk;
 
-/// The store of a disk, committed by hand, and the log of its only partition, which is made if it isn't there.
+/// The store of a disk, committed by hand, and the log of its only partition, which is made if it isn't
+/// there.
 pub(crate) fn open_with(topic: &str, segment_bytes: u32, disk: &SimDisk) -> (Store, Arc<PartitionLog>) {
     let config = StoreConfig {
         cluster_id: Some(ClusterId([1; 16])),

@@ -112,7 +112,7 @@ impl PartitionLog {
             return Ok(appended);
         }
         let patched = valid.placed(appended.base_offset, leader_epoch);
-        let header = BatchHeader::new(&patched).expect("the array has the header's size");
+        let header = BatchHeader::from(&patched);
         let parts = [&patched[..], &records[HEADER_BYTES..]];
         let committed = self.write(&mut state, &config, &parts, &[header], now_ms)?;
         drop(state);

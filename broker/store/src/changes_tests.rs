@@ -258,8 +258,8 @@ fn a_log_start_that_was_raised_during_a_checkpoint_is_not_let_go() {
     assert!(!std::fs::read_to_string(dir.path().join(LOG_START_FILE)).unwrap().contains("t 0"));
 }
 
-/// A checkpoint comes while the files of a log that begins anew further on are removed: a crash then leaves it where it
-/// ended.
+/// A checkpoint comes while the files of a log that begins anew further on are removed: a crash then leaves
+/// it where it ended.
 #[test]
 fn a_checkpoint_while_a_log_is_begun_anew_does_not_tell_where_it_is_to_begin() {
     let dir = tempfile::tempdir().unwrap();

@@ -236,7 +236,8 @@ impl PartitionLog {
         self.log_file(base, &path).map(Some).map_err(StoreError::io("open", path))
     }
 
-    /// Whether the segment in which the log is cut stays, shorter: where something is left of it, be it damage.
+    /// Whether the segment in which the log is cut stays, shorter: where something is left of it, be it
+    /// damage.
     fn keeps_file(&self, cut: Cut) -> bool {
         match cut {
             Cut::At(offset, _) => {
@@ -410,8 +411,8 @@ impl PartitionLog {
     /// read of it stays, and the rest goes on being named as damage.
     ///
     /// # Errors
-    /// When the disk can't be read, or damage is found that wasn't known: it is noted, and whoever tries again
-    /// sees whether the disk had but a moment of weakness.
+    /// When the disk can't be read, or damage is found that wasn't known: it is noted, and whoever tries
+    /// again sees whether the disk had but a moment of weakness.
     fn boundary(&self, offset: Offset) -> Result<(Offset, u64), StoreError> {
         let (view, damage, path) = {
             let state = self.state.lock();

@@ -259,8 +259,8 @@ impl Loader<'_> {
         }
     }
 
-    /// Walks a part of the log that isn't cut, whatever is found: what the disk can't read of it is damage like
-    /// any other.
+    /// Walks a part of the log that isn't cut, whatever is found: what the disk can't read of it is damage
+    /// like any other.
     fn walk(
         &self,
         base: Offset,

@@ -82,7 +82,8 @@ impl Recovery<'_> {
         self.hold_replayed(&mut loaded, replayed, folder)?;
         let end = loaded.state.end();
         if log_start > end {
-            // Records up to there were lost with all before them. Those that come in their place must not be let go.
+            // Records up to there were lost with all before them. Those that come in their place must not be
+            // let go.
             self.shared.lower_offsets(&name, end)?;
         }
         if !self.clean && end > known.durable_to {

@@ -105,9 +105,9 @@ impl PartitionLog {
         Ok(given.start.max(start)..repaired_to.max(start))
     }
 
-    /// Looks at damaged records again, a range of [`Self::damage`]: the disk may have failed to read them for a
-    /// moment. Returns how far they are whole and are damaged no more, or are so already; `None` if they are
-    /// still damaged.
+    /// Looks at damaged records again, a range of [`Self::damage`]: the disk may have failed to read them for
+    /// a moment. Returns how far they are whole and are damaged no more, or are so already; `None` if they
+    /// are still damaged.
     pub fn look_again(&self, offsets: &Range<Offset>) -> Option<Offset> {
         let Some(damage) = self.state.lock().damage_at(offsets.start).cloned() else {
             return Some(offsets.end);

@@ -133,7 +133,8 @@ impl Store {
         Ok(store)
     }
 
-    /// By the thread for that, or at once if there is none. What can't be removed is tried again at the next start.
+    /// By the thread for that, or at once if there is none. What can't be removed is tried again at the next
+    /// start.
     fn remove_later(&self, folder: PathBuf) {
         if self.threads.lock().is_empty() {
             removals::remove(&self.inner.shared, &folder, &self.inner.stop);

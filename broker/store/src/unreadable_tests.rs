@@ -1,5 +1,5 @@
-//! What the disk can't read, for a moment or for good: it is damage, it is never a log's end, and one sector is not a
-//! whole broker.
+//! What the disk can't read, for a moment or for good: it is damage, it is never a log's end, and one sector
+//! is not a whole broker.
 
 use std::io;
 use std::path::Path;

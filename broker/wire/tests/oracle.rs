@@ -70,7 +70,8 @@ fn normalised_default<'a, O: Message<'a>>(bytes: &'a bytes::Bytes, version: i16)
     O::decode_body(&mut Decoder::new(bytes), version).expect("we read what we wrote")
 }
 
-/// The tests of every API: both of its messages are as the oracle has them, and so are their versions and headers.
+/// The tests of every API: both of its messages are as the oracle has them, and so are their versions and
+/// headers.
 macro_rules! oracle {
     ($($module:ident: $api:ident($request:ident $(<$of_request:lifetime>)?, $response:ident $(<$of_response:lifetime>)?);)*) => {
         $(mod $module {
@@ -109,8 +110,8 @@ macro_rules! oracle {
 
 ottla_wire::with_apis! { oracle }
 
-/// The APIs of which we have a version that the oracle doesn't know yet, and the newest. What Apache Kafka 4.3.1
-/// writes in it stands in `kafka.rs`.
+/// The APIs of which we have a version that the oracle doesn't know yet, and the newest. What Apache Kafka
+/// 4.3.1 writes in it stands in `kafka.rs`.
 const NEWER: &[(&str, i16)] = &[("ListOffsets", 11), ("DescribeLogDirs", 5), ("AddRaftVoter", 1)];
 
 fn headers_agree(header: RequestHeader<'_>, request_version: i16, response_version: i16) {

@@ -106,12 +106,14 @@ pub struct KafkaClusterSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rack: Option<RackSpec>,
 
-    /// The broker image. If absent, a new cluster takes the operator's default, and keeps it or follows it: see `upgrade`.
+    /// The broker image. If absent, a new cluster takes the operator's default, and keeps it or follows it:
+    /// see `upgrade`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub image: Option<String>,
 
-    /// Whether the brokers follow when the operator comes with another default image. Where `image` is set, it alone decides.
+    /// Whether the brokers follow when the operator comes with another default image. Where `image` is set,
+    /// it alone decides.
     #[serde(default)]
     pub upgrade: UpgradePolicy,
 

@@ -43,7 +43,8 @@ pub struct KafkaClusterStatus {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["id".to_string()]))]
     pub brokers: Vec<BrokerStatus>,
 
-    /// The broker image in use; another default of the operator changes it only where spec.upgrade is Automatic.
+    /// The broker image in use; another default of the operator changes it only where spec.upgrade is
+    /// Automatic.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
 
@@ -63,7 +64,8 @@ pub struct KafkaClusterStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partitions: Option<PartitionCounts>,
 
-    /// The ports of the nodes that lead to the brokers; one of these Services that is made anew asks for its port again.
+    /// The ports of the nodes that lead to the brokers; one of these Services that is made anew asks for its
+    /// port again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["service".to_string()]))]
     pub node_ports: Vec<NodePortStatus>,

@@ -33,7 +33,8 @@ pub struct ListenerSpec {
     #[serde(rename = "type")]
     pub type_: ListenerType,
 
-    /// Only nodeport: the host that brokers tell clients; the address of the node where the broker runs if absent.
+    /// Only nodeport: the host that brokers tell clients; the address of the node where the broker runs if
+    /// absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub advertised_host: Option<String>,

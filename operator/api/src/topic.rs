@@ -15,8 +15,8 @@ pub const REPLICAS_DEFAULT: i32 = 3;
 /// The greatest replication factor that a Topic may ask for.
 pub const REPLICAS_MAX: i32 = 7;
 
-/// The annotation by which a person has a topic that was there before its Topic changed so that it keeps fewer records;
-/// its value is that topic's id, so that it says nothing of a later one of that name.
+/// The annotation by which a person has a topic that was there before its Topic changed so that it keeps
+/// fewer records; its value is that topic's id, so that it says nothing of a later one of that name.
 pub const ADOPT_ANNOTATION: &str = "ottla.dev/adopt";
 
 /// Topics that belong to the brokers themselves.
@@ -64,8 +64,8 @@ pub struct TopicSpec {
     )]
     pub topic_name: Option<String>,
 
-    /// How many partitions. May grow, never shrinks. If absent, a new topic gets one, and a topic that is there keeps
-    /// what it has.
+    /// How many partitions. May grow, never shrinks. If absent, a new topic gets one, and a topic that is
+    /// there keeps what it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(
         validation = Rule::new("self >= 1 && self <= 10000").message("spec.partitions must be from 1 to 10000"),
@@ -73,14 +73,15 @@ pub struct TopicSpec {
     )]
     pub partitions: Option<i32>,
 
-    /// How many brokers keep each partition; a change moves records. If absent, a new topic gets three, or as many as
-    /// the cluster has brokers, and keeps them.
+    /// How many brokers keep each partition; a change moves records. If absent, a new topic gets three, or as
+    /// many as the cluster has brokers, and keeps them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self >= 1 && self <= 7").message("spec.replicas must be from 1 to 7"))]
     pub replicas: Option<i32>,
 
-    /// The topic's settings under Kafka's names. A new topic has the broker's default of what is not here; a topic that
-    /// was there before keeps what it has. What is taken out here returns to the default, if this Topic had set it.
+    /// The topic's settings under Kafka's names. A new topic has the broker's default of what is not here; a
+    /// topic that was there before keeps what it has. What is taken out here returns to the default, if this
+    /// Topic had set it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "crate::schema::config_map")]
     #[x_kube(validation = Rule::new("self.all(k, k.matches('^[a-z][a-zA-Z0-9._-]{0,127}$'))").message("spec.config must have setting names of 1 to 128 of a-z, A-Z, 0-9, '.', '_' and '-', starting with a small letter"))]
@@ -155,17 +156,20 @@ pub struct TopicStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reassigning_partitions: Option<i32>,
 
-    /// "written" where the topic itself asks that acknowledged records be in the page cache only, not yet on disk.
+    /// "written" where the topic itself asks that acknowledged records be in the page cache only, not yet on
+    /// disk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ack_durability: Option<String>,
 
-    /// The settings that this Topic has set or asked for, with their values: what is taken out of its manifest returns to
-    /// the broker's default, if the topic still has that value. Absent where no record was kept yet.
+    /// The settings that this Topic has set or asked for, with their values: what is taken out of its
+    /// manifest returns to the broker's default, if the topic still has that value. Absent where no record
+    /// was kept yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub managed_config: Option<BTreeMap<String, String>>,
 
-    /// The values of each setting that the brokers were asked for in the place of the one in managedConfig and have not yet
-    /// shown, in this order: where no answer came they may be in force all the same, and are this Topic's then.
+    /// The values of each setting that the brokers were asked for in the place of the one in managedConfig
+    /// and have not yet shown, in this order: where no answer came they may be in force all the same, and are
+    /// this Topic's then.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub asked_config: BTreeMap<String, Vec<String>>,
 

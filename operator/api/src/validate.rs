@@ -86,12 +86,11 @@ pub fn validate(manifest: &Value, old: Option<&Value>) -> Vec<Violation> {
 
 fn check_name(manifest: &Value, found: &mut Vec<Violation>) {
     let name = manifest.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
-    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.');
     let ends = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
     if name.is_empty() {
         found.push(Violation::new("metadata.name", "Required value: name is required"));
     } else if name.len() > 253
-        || !name.bytes().all(allowed)
+        || !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.'))
         || !ends(name.bytes().next())
         || !ends(name.bytes().next_back())
     {

@@ -185,13 +185,16 @@ pub struct QuorumRecoverArgs {
     /// The CONTROLLER listeners of all brokers that are left
     #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', required = true)]
     pub controllers: Vec<String>,
-    /// Rebuild the quorum from this broker's metadata, and have the others follow. What only others knew is lost
+    /// Rebuild the quorum from this broker's metadata, and have the others follow. What only others knew is
+    /// lost
     #[arg(long, value_name = "ID")]
     pub from_broker: Option<i32>,
-    /// Rebuild it though another broker has later metadata: topics, settings and moves that only that one knows are lost
+    /// Rebuild it though another broker has later metadata: topics, settings and moves that only that one
+    /// knows are lost
     #[arg(long, requires = "from_broker")]
     pub lose_later_metadata: bool,
-    /// Rebuild it though a broker of --controllers doesn't answer: what only that one knows of the metadata is lost
+    /// Rebuild it though a broker of --controllers doesn't answer: what only that one knows of the metadata
+    /// is lost
     #[arg(long, requires = "from_broker")]
     pub lose_unseen_metadata: bool,
 }

@@ -157,12 +157,17 @@ where
 }
 
 fn topics_concerned(stores: &Stores, changed: &Changed) -> Vec<ObjectRef<Topic>> {
-    let is_concerned = |topic: &&Arc<Topic>| {
-        topic.namespace() == changed.cluster.namespace
-            && topic.spec.cluster_ref.name == changed.cluster.name
-            && changed.topics.as_ref().is_none_or(|names| names.iter().any(|n| n == topic.topic_name()))
-    };
-    stores.topics.state().iter().filter(is_concerned).map(|t| ObjectRef::from_obj(&**t)).collect()
+    stores
+        .topics
+        .state()
+        .iter()
+        .filter(|topic| {
+            topic.namespace() == changed.cluster.namespace
+                && topic.spec.cluster_ref.name == changed.cluster.name
+                && changed.topics.as_ref().is_none_or(|names| names.iter().any(|n| n == topic.topic_name()))
+        })
+        .map(|t| ObjectRef::from_obj(&**t))
+        .collect()
 }
 
 async fn timed(

@@ -273,13 +273,15 @@ async fn perform(mut client: Client, action: &TopicAction) -> Result<Done, Statu
     let late = |_| Status::deadline_exceeded("the brokers did not answer in time");
     match action {
         TopicAction::Apply { name, config, assignments, metadata_version, expected_id } => {
-            let assignment = |ids: &Vec<_>| Assignment {
-                replicas: ids.iter().map(|id: &ottla_types::BrokerId| id.0).collect(),
-            };
             let request = ApplyTopicRequest {
                 name: name.clone(),
                 config: config.clone().into_iter().collect(),
-                assignments: assignments.iter().map(assignment).collect(),
+                assignments: assignments
+                    .iter()
+                    .map(|ids| Assignment {
+                        replicas: ids.iter().map(|id: &ottla_types::BrokerId| id.0).collect(),
+                    })
+                    .collect(),
                 metadata_version: *metadata_version,
                 expected_id: expected_id.clone().unwrap_or_default(),
                 validate_only: false,

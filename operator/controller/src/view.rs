@@ -31,20 +31,22 @@ fn topic(topic: &proto::TopicView) -> TopicView {
     let mut partitions: Vec<_> = topic.partitions.iter().collect();
     partitions.sort_by_key(|p| p.index);
     let ids = |ids: &[i32]| ids.iter().copied().map(BrokerId).collect();
-    let partition = |p: &proto::PartitionView| PartitionView {
-        replicas: ids(&p.replicas),
-        leader: p.leader.map(BrokerId),
-        isr: ids(&p.isr),
-        elr: ids(&p.elr),
-        offline: ids(&p.offline_replicas),
-        adding: ids(&p.adding),
-        removing: ids(&p.removing),
-        min_insync_replicas: p.min_insync_replicas.try_into().unwrap_or(usize::MAX),
-        unclean_election: p.unclean_election.clone(),
-    };
     TopicView {
         id: topic.id.clone(),
         config: topic.config.clone().into_iter().collect(),
-        partitions: partitions.into_iter().map(partition).collect(),
+        partitions: partitions
+            .into_iter()
+            .map(|p| PartitionView {
+                replicas: ids(&p.replicas),
+                leader: p.leader.map(BrokerId),
+                isr: ids(&p.isr),
+                elr: ids(&p.elr),
+                offline: ids(&p.offline_replicas),
+                adding: ids(&p.adding),
+                removing: ids(&p.removing),
+                min_insync_replicas: p.min_insync_replicas.try_into().unwrap_or(usize::MAX),
+                unclean_election: p.unclean_election.clone(),
+            })
+            .collect(),
     }
 }

@@ -162,15 +162,16 @@ async fn delete_topic(shared: &Shared, mut topic: Topic) -> Result<String, Refus
 pub(crate) fn snapshot(shared: &Shared) -> ClusterSnapshot {
     let view = shared.view();
     let state = shared.state();
-    let broker = |(id, process): (&i32, &tokio::sync::watch::Receiver<ProcessState>)| {
-        broker_snapshot(*id, &process.borrow(), shared.ports, view.as_ref())
-    };
     let mut cluster = ClusterSnapshot {
         name: state.resources.cluster().and_then(|cluster| cluster.metadata.name).unwrap_or_default(),
         cluster_id: state.cluster_status.cluster_id.clone(),
         bootstrap_servers: bootstrap_servers(shared.ports, &state.cluster_status),
         active_controller: view.as_ref().and_then(|view| view.active_controller),
-        brokers: state.processes.iter().map(broker).collect(),
+        brokers: state
+            .processes
+            .iter()
+            .map(|(id, process)| broker_snapshot(*id, &process.borrow(), shared.ports, view.as_ref()))
+            .collect(),
         partitions: view.as_ref().map(partitions).unwrap_or_default(),
     };
     cluster.count_replicas();

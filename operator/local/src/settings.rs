@@ -43,20 +43,22 @@ pub(crate) fn properties(
     let Some(cluster_id) = status.cluster_id.as_deref().and_then(|id| id.parse::<ClusterId>().ok()) else {
         return BTreeMap::new();
     };
-    let member = |id: i32| Member {
-        id: BrokerId(id),
-        forms: status.voters.contains(&id),
-        host: "127.0.0.1".into(),
-        port: ports.control(id),
-    };
-    let members: Vec<Member> = (0..cluster.spec.replicas).map(member).collect();
-    let one = |id: i32| {
-        let ordinal = u16::try_from(id).ok()?;
-        let data = absolute(&data(id));
-        let place = loopback_place(&cluster.spec, BrokerId(id), ordinal, ports.first(), &data)?;
-        Some((id, server_properties(&cluster.spec, cluster_id, &members, &place)))
-    };
-    (0..cluster.spec.replicas).filter_map(one).collect()
+    let members: Vec<Member> = (0..cluster.spec.replicas)
+        .map(|id| Member {
+            id: BrokerId(id),
+            forms: status.voters.contains(&id),
+            host: "127.0.0.1".into(),
+            port: ports.control(id),
+        })
+        .collect();
+    (0..cluster.spec.replicas)
+        .filter_map(|id| {
+            let ordinal = u16::try_from(id).ok()?;
+            let data = absolute(&data(id));
+            let place = loopback_place(&cluster.spec, BrokerId(id), ordinal, ports.first(), &data)?;
+            Some((id, server_properties(&cluster.spec, cluster_id, &members, &place)))
+        })
+        .collect()
 }
 
 /// A broker doesn't start in the folder where `up` did.

@@ -101,7 +101,6 @@ async fn converse(mut stream: UnixStream, request: &Request) -> io::Result<Reply
 /// Binds the socket of `folder`, for this user alone. The folder's lock must be held.
 pub(crate) fn bind(folder: &DataFolder) -> Result<UnixListener, FolderError> {
     let path = folder.socket();
-    let failed = |source| FolderError::Io { path: path.clone(), source };
     let new = path.with_extension("sock.new");
     let listen = || {
         // Left behind by one that was killed; the lock says that nobody uses them.
@@ -111,7 +110,7 @@ pub(crate) fn bind(folder: &DataFolder) -> Result<UnixListener, FolderError> {
         fs::rename(&new, &path)?;
         Ok(listener)
     };
-    listen().map_err(failed)
+    listen().map_err(|source| FolderError::Io { path: path.clone(), source })
 }
 
 /// Answers requests until it is dropped.

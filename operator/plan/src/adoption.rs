@@ -64,10 +64,12 @@ fn taken_back<'a>(
     found: &'a TopicView,
     managed: &BTreeMap<String, String>,
 ) -> BTreeMap<&'a str, &'a str> {
-    let is_taken_back = |(key, value): &(&String, &String)| {
-        !topic.spec.config.contains_key(*key) && managed.get(*key) == Some(*value)
-    };
-    found.config.iter().filter(is_taken_back).map(|(key, value)| (key.as_str(), value.as_str())).collect()
+    found
+        .config
+        .iter()
+        .filter(|(key, value)| !topic.spec.config.contains_key(*key) && managed.get(*key) == Some(*value))
+        .map(|(key, value)| (key.as_str(), value.as_str()))
+        .collect()
 }
 
 /// All settings that the topic should have; `managed` is what is on record.

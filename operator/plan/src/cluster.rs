@@ -325,13 +325,15 @@ fn brokers(observed: ClusterObserved<'_>, names: Names<'_>) -> Vec<BrokerStatus>
 // that run without a record were made by an operator that kept none.
 fn image(observed: ClusterObserved<'_>) -> String {
     let spec = &observed.cluster.spec;
-    let kept = || {
-        let recorded = observed.cluster.status.as_ref().and_then(|status| status.image.clone());
-        recorded
-            .or_else(|| image_of(observed.stateful_set?))
-            .filter(|_| spec.upgrade == UpgradePolicy::Manual)
-    };
-    spec.image.clone().or_else(kept).unwrap_or_else(|| observed.image.to_owned())
+    spec.image
+        .clone()
+        .or_else(|| {
+            let recorded = observed.cluster.status.as_ref().and_then(|status| status.image.clone());
+            recorded
+                .or_else(|| image_of(observed.stateful_set?))
+                .filter(|_| spec.upgrade == UpgradePolicy::Manual)
+        })
+        .unwrap_or_else(|| observed.image.to_owned())
 }
 
 fn image_of(set: &StatefulSet) -> Option<String> {

@@ -111,12 +111,13 @@ pub(crate) fn unrolled(set: Option<&StatefulSet>, pods: &[Pod], brokers: &[Broke
     let Some(revision) = newest_revision(set) else {
         return Some("Kubernetes has yet to look at the StatefulSet as it is now".to_owned());
     };
-    let is_new = |(ordinal, broker): &(usize, &BrokerStatus)| {
+    let all = brokers.len();
+    let new = brokers.iter().enumerate().filter(|(ordinal, broker)| {
         let pod = pods.iter().find(|pod| pod.metadata.name.as_deref() == Some(&broker.pod));
         pod.filter(|pod| pod.metadata.deletion_timestamp.is_none() && made_from(pod).is_some())
             .is_some_and(|pod| !is_old(set, revision, pod, *ordinal))
-    };
-    let (new, all) = (brokers.iter().enumerate().filter(is_new).count(), brokers.len());
+    });
+    let new = new.count();
     (new < all).then(|| format!("{new} of {all} brokers run as asked"))
 }
 

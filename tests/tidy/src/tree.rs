@@ -20,7 +20,11 @@ impl File {
 
     /// What stands before the unit tests at its end.
     pub fn product(&self) -> &str {
-        self.text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default()
+        let end = ["#[cfg(test)]\nmod tests {", "#[cfg(test)]\npub(super) mod tests {"]
+            .into_iter()
+            .filter_map(|tests| self.text.find(tests))
+            .min();
+        &self.text[..end.unwrap_or(self.text.len())]
     }
 
     /// Whether all of it is test code.
@@ -30,6 +34,9 @@ impl File {
             || self.path.contains("/tests/")
             || name == "tests.rs"
             || name.ends_with("_tests.rs")
+            // What unit tests of several files share, itself behind `#[cfg(test)]`.
+            || name == "test_support.rs"
+            || name == "test_commands.rs"
     }
 }
 

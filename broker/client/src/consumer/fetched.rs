@@ -13,7 +13,7 @@ use crate::{ClientError, decompress};
 /// A batch and its records' bytes.
 #[derive(Debug)]
 struct Batch {
-    header: Bytes,
+    header: [u8; HEADER_BYTES],
     records: Bytes,
 }
 
@@ -82,10 +82,11 @@ impl Fetched {
         }
         self.next_offset = next_offset;
         if !is_control {
-            let header = batch.split_to(HEADER_BYTES);
+            let header = header.to_bytes();
+            let records = batch.split_off(HEADER_BYTES);
             let records = match codec {
-                Codec::None => batch,
-                codec => decompress(codec, &batch, batch_bytes_max)?.into(),
+                Codec::None => records,
+                codec => decompress(codec, &records, batch_bytes_max)?.into(),
             };
             self.batches.push(Batch { header, records });
         }
@@ -109,10 +110,10 @@ impl Fetched {
 
     /// The records, borrowed from the response. A malformed record is an error and ends its batch.
     pub fn records(&self) -> impl Iterator<Item = Result<Record<'_>, ClientError>> {
-        let all = self.batches.iter().flat_map(|batch| {
-            let header = BatchHeader::new(&batch.header).expect("a header was split off");
-            Records::new(header, &batch.records)
-        });
+        let all = self
+            .batches
+            .iter()
+            .flat_map(|batch| Records::new(BatchHeader::from(&batch.header), &batch.records));
         all.filter(|record| record.as_ref().map_or(true, |record| record.offset.0 >= self.first_offset))
             .map(|record| record.map_err(ClientError::from))
     }

@@ -174,11 +174,10 @@ impl Producer {
             (None, None) => (sinks.sticky.load(Ordering::Relaxed) % count) as i32,
         };
         let sink = usize::try_from(index).ok().and_then(|index| sinks.partitions.get(index));
-        let unknown = || {
+        let sink = sink.ok_or_else(|| {
             let what = format!("{topic}-{index}");
             ClientError::broker(what, ErrorCode::UnknownTopicOrPartition, None)
-        };
-        let sink = sink.ok_or_else(unknown)?;
+        })?;
         let record = NewRecord { timestamp_ms, key, value, headers };
         let bytes = record.bytes() + RECORD_OVERHEAD_BYTES;
         self.take_room(bytes).await?;
@@ -219,8 +218,9 @@ impl Producer {
         let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
         let sinks = topics.entry(topic.to_owned()).or_insert_with(|| {
             let name: Arc<str> = topic.into();
-            let start = |index| Sender::start(self.shared.clone(), name.clone(), index as i32);
-            let partitions = (0..known.partitions.len()).map(start).collect();
+            let partitions = (0..known.partitions.len())
+                .map(|index| Sender::start(self.shared.clone(), name.clone(), index as i32))
+                .collect();
             Arc::new(TopicSinks { partitions, sticky: AtomicUsize::new(0) })
         });
         Ok(sinks.clone())

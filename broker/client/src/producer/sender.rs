@@ -141,10 +141,11 @@ impl Sender {
         if batch.stamp.is_some() || !self.shared.config.is_idempotent() {
             return Ok(());
         }
-        if self.producer.is_none() {
-            self.producer = Some(self.identify().await?);
-        }
-        let (id, epoch, sequence) = self.producer.as_mut().expect("it was just set");
+        let producer = match self.producer {
+            Some(known) => known,
+            None => self.identify().await?,
+        };
+        let (id, epoch, sequence) = self.producer.insert(producer);
         batch.stamp = Some((*id, *epoch, *sequence));
         *sequence = sequence_plus(*sequence, batch.gathered.builder.count());
         Ok(())
@@ -329,8 +330,8 @@ impl Batch {
 /// The base offset in a response about one partition.
 fn base_offset(response: &ProduceResponse<'_>, what: &str) -> Result<i64, ClientError> {
     let partition = response.responses.first().and_then(|topic| topic.partition_responses.first());
-    let missing = || ClientError::Invalid(format!("the response to Produce doesn't mention {what}"));
-    let partition = partition.ok_or_else(missing)?;
+    let partition = partition
+        .ok_or_else(|| ClientError::Invalid(format!("the response to Produce doesn't mention {what}")))?;
     match ErrorCode::from_wire(partition.error_code) {
         ErrorCode::None => Ok(partition.base_offset),
         // It is stored already, at an offset that the broker has forgotten.

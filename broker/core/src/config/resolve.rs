@@ -2,6 +2,8 @@
 //! broker's own configuration says, else the table's.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
 
 use super::table::{ConfigDefinition, Effect, Rule, Synonym, TOPIC_CONFIGS, definition};
 use super::validate::{ConfigError, list, normal, validate, validate_type};
@@ -180,6 +182,11 @@ pub struct TopicConfig {
     pub min_insync_replicas: i32,
 }
 
+/// The number in a text that was checked.
+fn number<T: FromStr<Err: fmt::Debug>>(text: &str) -> T {
+    text.parse().expect("`validate` takes only numbers for it")
+}
+
 impl TopicConfig {
     /// The configuration in force of a topic with these overrides.
     ///
@@ -191,10 +198,9 @@ impl TopicConfig {
             let value = own.map(String::as_str).or(defaults.get(name).map(|(_, value)| value));
             value.unwrap_or(definition.default).trim().to_owned()
         };
-        let long = |name: &str| text(name).parse::<i64>().expect("`validate` takes only numbers for it");
-        let int = |name: &str| text(name).parse::<i32>().expect("`validate` takes only numbers for it");
+        let long = |name: &str| number::<i64>(&text(name));
+        let int = |name: &str| number::<i32>(&text(name));
         let limit = |name: &str| Some(long(name)).filter(|number| *number >= 0);
-        let internal = |name: &str| text(name).parse::<i32>().ok();
         let policy = text("cleanup.policy");
         Self {
             ack_durability: match text("ack.durability").as_str() {
@@ -205,7 +211,7 @@ impl TopicConfig {
             cleanup_compact: list(&policy).any(|item| item == "compact"),
             retention_ms: limit("retention.ms"),
             retention_bytes: limit("retention.bytes"),
-            segment_bytes: internal("internal.segment.bytes").unwrap_or_else(|| int("segment.bytes")),
+            segment_bytes: text("internal.segment.bytes").parse().unwrap_or_else(|_| int("segment.bytes")),
             segment_ms: long("segment.ms"),
             index_interval_bytes: int("index.interval.bytes"),
             segment_index_bytes: int("segment.index.bytes"),

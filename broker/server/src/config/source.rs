@@ -218,9 +218,11 @@ impl Values {
         self.number(key).expect("each setting read by number_set has a default")
     }
 
-    /// The value of a size that has a default and is never negative.
-    pub fn size(&self, key: &str) -> usize {
-        usize::try_from(self.number_set(key)).expect("each setting read by size is never negative")
+    /// The value of a number that has a default, in a type that has room for all that the table allows.
+    pub fn number_of<T: TryFrom<i64>>(&self, key: &str) -> T {
+        let number = self.number_set(key);
+        T::try_from(number)
+            .unwrap_or_else(|_| panic!("the table allows {number} for {key}, and its type doesn't"))
     }
 
     /// The value of a switch.

@@ -165,8 +165,8 @@ impl Config {
             bootstrap_servers: bootstrap_servers(&values)?,
             connections: connection_limits(&values)?,
             fetch: FetchLimits {
-                response_bytes_max: values.size("fetch.max.bytes"),
-                sessions_max: values.size("max.incremental.fetch.session.cache.slots"),
+                response_bytes_max: values.number_of("fetch.max.bytes"),
+                sessions_max: values.number_of("max.incremental.fetch.session.cache.slots"),
             },
             replication: replication(&values),
             topics: topic_defaults(&values)?,
@@ -180,7 +180,7 @@ impl Config {
                 "json" => LogFormat::Json,
                 _ => LogFormat::Text,
             },
-            worker_threads: values.size("ottla.worker.threads"),
+            worker_threads: values.number_of("ottla.worker.threads"),
             values,
         })
     }
@@ -208,12 +208,12 @@ fn some_text(values: &Values, key: &str) -> Option<String> {
 }
 
 fn node_id(values: &Values) -> Result<BrokerId, ConfigError> {
-    let (id, old) = (values.number_set("node.id"), values.number_set("broker.id"));
+    let (id, old): (i32, i32) = (values.number_of("node.id"), values.number_of("broker.id"));
     let id = if old >= 0 && !values.is_given("node.id") { old } else { id };
     if old >= 0 && old != id {
         return Err(values.wrong("broker.id", format!("the same as node.id, {id}")));
     }
-    Ok(BrokerId(i32::try_from(id).expect("the type of node.id is a 32-bit number")))
+    Ok(BrokerId(id))
 }
 
 fn roles(values: &Values) -> Result<Roles, ConfigError> {
@@ -250,7 +250,7 @@ fn data_dir(values: &Values) -> Result<PathBuf, ConfigError> {
 fn connection_limits(values: &Values) -> Result<ConnectionLimits, ConfigError> {
     const QUEUED: &str = "queued.max.request.bytes";
     const QUEUED_DEFAULT: usize = 256 << 20;
-    let request_bytes_max = values.size("socket.request.max.bytes");
+    let request_bytes_max = values.number_of("socket.request.max.bytes");
     let queued = values.number_set(QUEUED).min(i64::from(u32::MAX));
     let queued = usize::try_from(queued).ok().filter(|bytes| *bytes > 0);
     // What was not set follows a larger request size by itself.
@@ -265,27 +265,24 @@ fn connection_limits(values: &Values) -> Result<ConnectionLimits, ConfigError> {
     Ok(ConnectionLimits {
         request_bytes_max,
         queued_bytes_max,
-        connections_max: values.size("max.connections"),
+        connections_max: values.number_of("max.connections"),
         connections_per_address_max: values
             .is_given("max.connections.per.ip")
-            .then(|| values.size("max.connections.per.ip")),
+            .then(|| values.number_of("max.connections.per.ip")),
         idle_max: (idle_ms >= 0).then(|| milliseconds(idle_ms)),
-        backlog: i32::try_from(values.number_set("socket.listen.backlog.size"))
-            .expect("the type of the backlog is a 32-bit number"),
+        backlog: values.number_of("socket.listen.backlog.size"),
         send_buffer_bytes: buffer("socket.send.buffer.bytes"),
         receive_buffer_bytes: buffer("socket.receive.buffer.bytes"),
     })
 }
 
 fn replication(values: &Values) -> Replication {
-    let number =
-        |key: &str| i32::try_from(values.number_set(key)).expect("the table's type is a 32-bit number");
     Replication {
         lag_max: milliseconds(values.number_set("replica.lag.time.max.ms")),
         fetch_wait_max: milliseconds(values.number_set("replica.fetch.wait.max.ms").max(1)),
-        partition_bytes_max: number("replica.fetch.max.bytes"),
+        partition_bytes_max: values.number_of("replica.fetch.max.bytes"),
         // With none the leader would have no place for the first batch either.
-        response_bytes_max: number("replica.fetch.response.max.bytes").max(1),
+        response_bytes_max: values.number_of::<i32>("replica.fetch.response.max.bytes").max(1),
         reads_by_rack: values.text("replica.selector.class").ends_with("RackAwareReplicaSelector"),
     }
 }
@@ -303,10 +300,10 @@ fn topic_defaults(values: &Values) -> Result<TopicDefaults, ConfigError> {
     Ok(TopicDefaults {
         auto_create: values.switch("auto.create.topics.enable"),
         delete_enabled: values.switch("delete.topic.enable"),
-        partitions: i32::try_from(values.number_set("num.partitions")).expect("a 32-bit number by its type"),
+        partitions: values.number_of("num.partitions"),
         replication_factor: values
             .number("default.replication.factor")
-            .map(|factor| i16::try_from(factor).expect("a small number by its type")),
+            .map(|_| values.number_of("default.replication.factor")),
         defaults,
     })
 }

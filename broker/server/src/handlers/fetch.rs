@@ -426,12 +426,12 @@ impl DelayedFetch {
         let mut responses: Vec<FetchableTopicResponse<'_>> = Vec::new();
         let mut last = None;
         for ((request, found), _) in self.requests.iter().zip(found).zip(send).filter(|(_, send)| *send) {
-            if last != Some(&request.topic) {
-                responses.push(topic_response(&request.topic));
-                last = Some(&request.topic);
+            let partition = found.into_response(request.partition, self.read_committed, &mut slices);
+            match responses.last_mut() {
+                Some(topic) if last == Some(&request.topic) => topic.partitions.push(partition),
+                _ => responses.push(topic_response(&request.topic, partition)),
             }
-            let topic = responses.last_mut().expect("one was pushed for the first partition");
-            topic.partitions.push(found.into_response(request.partition, self.read_committed, &mut slices));
+            last = Some(&request.topic);
         }
         let throttle_time_ms = i32::try_from(pause.as_millis()).unwrap_or(i32::MAX);
         let response =
@@ -469,10 +469,14 @@ async fn wait_for_stop(stopping: &mut watch::Receiver<bool>) {
     }
 }
 
-fn topic_response(topic: &TopicKey) -> FetchableTopicResponse<'_> {
+/// The topic of a response that begins with this partition.
+fn topic_response<'a>(topic: &'a TopicKey, first: PartitionData<'a>) -> FetchableTopicResponse<'a> {
+    let partitions = vec![first];
     match topic {
-        TopicKey::Name(name) => FetchableTopicResponse { topic: Cow::Borrowed(name), ..Default::default() },
-        TopicKey::Id(id) => FetchableTopicResponse { topic_id: id.0, ..Default::default() },
+        TopicKey::Name(name) => {
+            FetchableTopicResponse { topic: Cow::Borrowed(name), partitions, ..Default::default() }
+        }
+        TopicKey::Id(id) => FetchableTopicResponse { topic_id: id.0, partitions, ..Default::default() },
     }
 }
 

@@ -86,8 +86,8 @@ pub struct Budget {
 #[derive(Debug)]
 struct Holder {
     sender: Sender,
-    /// Whether it has a part of its broker's allowance instead of the clients' memory.
-    has_allowance: bool,
+    /// The broker of whose allowance it has a part, instead of the clients' memory.
+    allowance_of: Option<BrokerId>,
     /// Whether it takes all at once.
     is_whole: bool,
     /// Whether it goes on beyond what there is with the request that it is made of.
@@ -110,9 +110,15 @@ impl Holder {
         (self.held + self.held.clamp(STEP_BYTES_MIN, STEP_BYTES_MAX)).min(self.length)
     }
 
+    fn has_allowance(&self) -> bool {
+        self.allowance_of.is_some()
+    }
+
     /// Whether it holds memory and waits for its sender.
     fn is_half_sent(&self) -> bool {
-        !self.has_allowance && self.arrived < self.length && matches!(self.standing, HolderStanding::Holds(_))
+        !self.has_allowance()
+            && self.arrived < self.length
+            && matches!(self.standing, HolderStanding::Holds(_))
     }
 
     fn is_slow(&self, since: usize) -> bool {
@@ -154,7 +160,7 @@ impl Budget {
         let id = self.enter_as(sender, length, length, true);
         let goes_along = of.is_some_and(|of| self.completing.contains(&Some(of)));
         let holder = self.holder_mut(id);
-        if goes_along && !holder.has_allowance {
+        if goes_along && !holder.has_allowance() {
             // It would wait for itself otherwise.
             (holder.goes_along, holder.held, holder.standing) = (true, length, HolderStanding::Holds(length));
             self.beyond += length;
@@ -174,7 +180,7 @@ impl Budget {
         let held = if has_allowance { length } else { 0 };
         let holder = Holder {
             sender,
-            has_allowance,
+            allowance_of: sender.broker.filter(|_| has_allowance),
             is_whole,
             goes_along: false,
             length,
@@ -224,8 +230,7 @@ impl Budget {
     pub fn leave(&mut self, id: HolderId) -> Vec<HolderId> {
         let Some(holder) = self.holders.remove(&id) else { return Vec::new() };
         let (class, address) = (holder.class, holder.sender.address);
-        if holder.has_allowance {
-            let broker = holder.sender.broker.expect("an allowance is a broker's");
+        if let Some(broker) = holder.allowance_of {
             let used = self.by_broker.get_mut(&broker).expect("taken when it entered");
             *used -= holder.held;
             if *used == 0 {

@@ -27,7 +27,7 @@ use super::output::{self, Response};
 use super::progress::Pace;
 
 /// Requests of one connection that may be begun and not yet answered.
-const PIPELINE_MAX: usize = 32;
+const PIPELINE_MAX: u32 = 32;
 /// Those of one connection when what they wait with is brief. A client that sends each partition's batch by
 /// itself, as librdkafka does, has a few of each partition on the way: with fewer places the disk's syncs are
 /// of a few each.
@@ -36,7 +36,7 @@ const BRIEF_PIPELINE_MAX: usize = 1_024;
 const TOGETHER_BYTES_MAX: usize = 64 << 10;
 /// A response that takes more memory than so many bytes counts as several requests, one for each so many: a
 /// client that takes nothing has a MiB and one response waiting for it at most.
-const PLACE_BYTES: usize = (1 << 20) / PIPELINE_MAX;
+const PLACE_BYTES: usize = (1 << 20) / PIPELINE_MAX as usize;
 /// In this time a connection beyond the limits has to show whose it is.
 const TRIAL_TIME: Duration = Duration::from_secs(5);
 /// The pace at which a client has to take what it asked for.
@@ -139,7 +139,7 @@ impl<S: Service> Connection<S> {
         sender: mpsc::Sender<Begun>,
         unanswered: &AtomicUsize,
     ) -> ReadingEnded {
-        let places = Arc::new(Semaphore::new(PIPELINE_MAX));
+        let places = Arc::new(Semaphore::new(PIPELINE_MAX as usize));
         // One that is beyond the limits has to show with its first request that it is another broker's.
         let mut is_on_trial = self.slot.is_on_trial();
         loop {
@@ -282,8 +282,8 @@ impl<S: Service> Answers<S> {
 
 /// The places that a response takes until it is sent.
 fn places_of(response: &Response) -> u32 {
-    let count = (response.memory_bytes() / PLACE_BYTES).clamp(1, PIPELINE_MAX);
-    u32::try_from(count).expect("the pipeline isn't that long")
+    u32::try_from(response.memory_bytes() / PLACE_BYTES)
+        .map_or(PIPELINE_MAX, |places| places.clamp(1, PIPELINE_MAX))
 }
 
 /// The next response, and those after it that are there already, as one sync may have been what all waited
@@ -336,8 +336,8 @@ mod tests {
     }
 
     async fn queue(laters: Vec<LaterResponse>) -> mpsc::Receiver<Begun> {
-        let (sender, receiver) = mpsc::channel(PIPELINE_MAX);
-        let places = Arc::new(Semaphore::new(PIPELINE_MAX));
+        let (sender, receiver) = mpsc::channel(PIPELINE_MAX as usize);
+        let places = Arc::new(Semaphore::new(PIPELINE_MAX as usize));
         for response in laters {
             let place = Arc::clone(&places).acquire_owned().await.unwrap();
             sender.send(Begun { response, _place: place }).await.unwrap();

@@ -81,7 +81,10 @@ impl FrameReader {
     ///
     /// May be dropped and called again: nothing is lost.
     pub async fn next_length(&mut self, limits: &Limits) -> Result<Option<usize>, FrameError> {
-        while self.buffer.len() < 4 {
+        let length = loop {
+            if let Some(length) = self.buffer.first_chunk() {
+                break i32::from_be_bytes(*length);
+            }
             if self.buffer.is_empty() {
                 self.buffer = BytesMut::new();
                 self.socket.readable().await?;
@@ -95,8 +98,7 @@ impl FrameReader {
                     Err(FrameError::Truncated { received, length: 4 })
                 };
             }
-        }
-        let length = i32::from_be_bytes(self.buffer[..4].try_into().expect("four bytes"));
+        };
         let limit = limits.config().request_bytes_max;
         // The smallest request is a header: key, version, correlation id.
         match usize::try_from(length) {

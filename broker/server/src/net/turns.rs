@@ -33,12 +33,9 @@ impl Turns {
     /// Waits for the turn of a request from `address`. However many an address sends, others wait for one of
     /// them at most.
     pub async fn turn(&self, address: IpAddr) -> LargeTurn {
-        let of_address = self.of_address(address.to_canonical()).acquire_owned().await;
-        let of_all = Arc::clone(&self.all).acquire_owned().await;
-        LargeTurn {
-            _of_all: of_all.expect("the semaphores are never closed"),
-            _of_address: of_address.expect("the semaphores are never closed"),
-        }
+        let of_address = permit(self.of_address(address.to_canonical())).await;
+        let of_all = permit(Arc::clone(&self.all)).await;
+        LargeTurn { _of_all: of_all, _of_address: of_address }
     }
 
     fn of_address(&self, address: IpAddr) -> Arc<Semaphore> {
@@ -53,6 +50,10 @@ impl Turns {
         by_address.insert(address, Arc::downgrade(&new));
         new
     }
+}
+
+async fn permit(of: Arc<Semaphore>) -> OwnedSemaphorePermit {
+    of.acquire_owned().await.expect("the semaphores are never closed")
 }
 
 #[cfg(test)]

@@ -174,8 +174,7 @@ impl Retries {
 async fn look_again(broker: &Broker, partition: &Arc<Partition>, range: &Range<Offset>) -> Option<Offset> {
     let (partition, range) = (Arc::clone(partition), range.clone());
     let look = move || partition.log.look_again(&range);
-    let look = broker.quorum.tasks().spawn_blocking("look at damage again", look).await;
-    look.expect("to look at damage does not panic")
+    broker.quorum.tasks().blocking_to_the_end("look at damage again", look).await
 }
 
 /// Repairs the first piece of a damaged place, by whoever has it. Returns how far it is repaired.
@@ -216,8 +215,7 @@ async fn repair_from(
     let records = fetch(&connection, partition, range).await?;
     let partition = Arc::clone(partition);
     let repair = move || partition.log.repair(&records);
-    let repair = broker.quorum.tasks().spawn_blocking("repair a log", repair).await;
-    Ok(repair.expect("a repair does not panic")?.end)
+    Ok(broker.quorum.tasks().blocking_to_the_end("repair a log", repair).await?.end)
 }
 
 async fn connect(broker: &Broker, peer: BrokerId) -> Result<Connection, NotRepaired> {

@@ -227,12 +227,11 @@ impl Running {
         let (store, partitions) = (self.store, Arc::clone(&self.broker.partitions));
         let tasks = self.broker.quorum.tasks();
         tasks
-            .spawn_blocking("close the store", move || {
+            .blocking_to_the_end("close the store", move || {
                 partitions.save_high_watermarks();
                 store.close()
             })
-            .await
-            .expect("closing the store does not panic")?;
+            .await?;
         info!("stopped");
         Ok(())
     }
@@ -359,19 +358,20 @@ async fn open_store(
         }),
         ..StoreConfig::new(&config.data_dir, config.node_id)
     };
-    let open = tasks.spawn_blocking("open the store", move || {
+    let open = tasks.blocking_to_the_end("open the store", move || {
         let volume_bytes = Volume::of(&store_config.dir).map_or(u64::MAX, |volume| volume.total_bytes);
         store_config.journal_file_bytes = journal_file_bytes(volume_bytes);
         Store::open(store_config)
     });
-    open.await.expect("opening the store does not panic").map(Arc::new)
+    open.await.map(Arc::new)
 }
 
 /// Half of the files that this process may open go to segments, so that connections have the others.
 fn segment_files_max() -> usize {
-    const MOST: u64 = 4_096;
-    let allowed = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(MOST * 2);
-    usize::try_from((allowed / 2).min(MOST)).expect("4,096 is a size")
+    const MOST: usize = 4_096;
+    let allowed = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let half = allowed.and_then(|files| usize::try_from(files / 2).ok());
+    half.map_or(MOST, |files| files.min(MOST))
 }
 
 /// Each of the journal's two files may take a 64th of the volume, in whole MiB. The larger they are, the

@@ -20,6 +20,11 @@ pub(super) struct Mark {
 }
 
 impl Mark {
+    /// How many records it has.
+    pub(super) fn count(&self) -> i32 {
+        i32::try_from(self.next - self.base).expect("batches are small")
+    }
+
     fn of(header: BatchHeader<'_>, batch: &[u8]) -> Self {
         Self {
             base: header.base_offset().0,

@@ -71,11 +71,12 @@ impl Cluster {
         let delay = 5 + self.rng.below(60);
         self.after(delay, Event::Produce(p));
         self.producers[p].lanes.retain(|key, _| keys.contains(key));
-        let waits = |flight: &Flight| flight.again || flight.sent_at + REQUEST_MS < now;
         let due: Vec<Key> = self.producers[p]
             .lanes
             .iter()
-            .filter(|(_, lane)| lane.flight.as_ref().is_some_and(waits))
+            .filter(|(_, lane)| {
+                lane.flight.as_ref().is_some_and(|flight| flight.again || flight.sent_at + REQUEST_MS < now)
+            })
             .map(|(key, _)| *key)
             .collect();
         for key in due {
@@ -144,11 +145,11 @@ impl Cluster {
 
     fn on_produced(&mut self, p: usize, number: u64, outcome: Produced) -> Result<(), Violation> {
         let producer = &mut self.producers[p];
-        let is_asked = |lane: &&mut Lane| lane.flight.as_ref().is_some_and(|flight| flight.number == number);
-        let found = producer
-            .lanes
-            .iter_mut()
-            .find_map(|(key, lane)| Some(lane).filter(is_asked).map(|lane| (*key, lane)));
+        let found = producer.lanes.iter_mut().find_map(|(key, lane)| {
+            Some(lane)
+                .filter(|lane| lane.flight.as_ref().is_some_and(|flight| flight.number == number))
+                .map(|lane| (*key, lane))
+        });
         let Some((key, lane)) = found else { return Ok(()) };
         let Some(flight) = &mut lane.flight else { return Ok(()) };
         let partition = self.quorum.committed().topics.get(&key.0).and_then(|topic| topic.partition(key.1));

@@ -110,7 +110,7 @@ impl Cluster {
     fn wipe(&mut self, n: usize) {
         let id = self.nodes[n].id;
         let image = self.quorum.committed();
-        let is_kept = |key: &super::Key| {
+        let is_elsewhere = self.nodes[n].shadows.keys().all(|key| {
             let partition = image.topics.get(&key.0).and_then(|topic| topic.partition(key.1));
             partition.is_none_or(|partition| {
                 partition.isr.iter().chain(&partition.elr).any(|other| {
@@ -118,8 +118,8 @@ impl Cluster {
                         && self.nodes[super::node_of(*other)].directory == partition.directory_of(*other)
                 })
             })
-        };
-        if !self.plan.is_reckless && !self.nodes[n].shadows.keys().all(is_kept) {
+        });
+        if !self.plan.is_reckless && !is_elsewhere {
             return;
         }
         let is_voter = self.plan.sole_voter == Some(n);

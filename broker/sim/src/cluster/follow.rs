@@ -94,7 +94,7 @@ impl Cluster {
     }
 
     fn append(&mut self, n: usize, key: Key, answer: FetchAnswer, bytes: &Bytes) -> Result<(), Violation> {
-        let now_ms = i64::try_from(self.now).expect("runs are short") + 1_000_000_000;
+        let now_ms = self.time_of_day();
         let Some(hosted) = self.nodes[n].hosted(key) else { return Ok(()) };
         let (before, log) = (hosted.log.end_offset(), hosted.log.clone());
         match log.append_as_is(bytes, now_ms) {

@@ -34,7 +34,7 @@ impl Cluster {
         let image = self.quorum.images[next].clone();
         let node = &mut self.nodes[n];
         node.metadata = node.metadata.max(next);
-        let process = node.process.as_mut().expect("looked at above");
+        let Some(process) = &mut node.process else { return Ok(()) };
         let is_mine = image.broker(node.id).is_some_and(|broker| Some(broker.epoch) == process.epoch);
         if !is_mine {
             return Ok(());
@@ -49,13 +49,13 @@ impl Cluster {
         let Some(process) = &mut self.nodes[n].process else { return Ok(()) };
         process.image = Some(image.clone());
         process.lacks_logs = false;
-        let here: BTreeMap<Key, Assignment> = image
+        let here: Option<BTreeMap<Key, Assignment>> = image
             .partitions_on(super::broker_id(n), process.directory)
-            .map(|(topic, index, _)| {
-                let assignment = Assignment::of(&image, topic, index).expect("the partition is in the image");
-                ((topic.id, index), assignment)
-            })
+            .map(|(topic, index, _)| Some(((topic.id, index), Assignment::of(&image, topic, index)?)))
             .collect();
+        let Some(here) = here else {
+            return Err(Violation(format!("broker {} holds what its image lacks", self.nodes[n].id)));
+        };
         let gone: Vec<Key> = process.hosted.keys().filter(|key| !here.contains_key(key)).copied().collect();
         for key in gone {
             let is_deleted = !image.topics.contains_key(&key.0);

@@ -71,7 +71,7 @@ impl Truth {
             follows || is_damaged || is_forgotten,
             "{key:?}: {mark:?} is doubled, reordered or after a gap: {next:?} is next"
         );
-        let count = i32::try_from(mark.next - mark.base).expect("batches are small");
+        let count = mark.count();
         self.producers.insert(mark.producer, (mark.producer_epoch, mark.sequence + count, mark.next));
         self.marks.push(mark);
         Ok(())
@@ -82,7 +82,7 @@ impl Truth {
         self.unclean_epoch = epoch;
         self.producers.clear();
         for mark in std::mem::take(&mut self.marks).into_iter().take(kept) {
-            let count = i32::try_from(mark.next - mark.base).expect("batches are small");
+            let count = mark.count();
             self.producers.insert(mark.producer, (mark.producer_epoch, mark.sequence + count, mark.next));
             self.marks.push(mark);
         }
@@ -316,7 +316,9 @@ impl Judge {
             "{key:?}: {base}..={last} is acknowledged and isn't true: {mark:?} of {:?}",
             truth.end()
         );
-        let image = process.image.as_ref().expect("a leader follows an image");
+        let Some(image) = &process.image else {
+            return Err(Violation(format!("{key:?}: broker {id} leads and has no image")));
+        };
         let Some(topic) = image.topics.get(&key.0) else { return Ok(()) };
         let Some(partition) = topic.partition(key.1) else { return Ok(()) };
         // Who was moved away meanwhile needn't have it any more.
@@ -324,10 +326,15 @@ impl Judge {
         let Some((topic_now, partition_now)) = now else { return Ok(()) };
         let minimum = image.min_insync_replicas(topic, partition);
         let minimum = minimum.min(newest.min_insync_replicas(topic_now, partition_now));
-        let has = |shadow: &Shadow| shadow.is_damaged || shadow.holds(mark.as_slice()) == 1;
-        let holds = |node: &&Node| node.shadows.get(&key).is_some_and(has);
         let wiped = nodes.iter().filter(|node| node.wipes > 0).count();
-        let holders = nodes.iter().filter(holds).count();
+        let holders = nodes
+            .iter()
+            .filter(|node| {
+                node.shadows
+                    .get(&key)
+                    .is_some_and(|shadow| shadow.is_damaged || shadow.holds(mark.as_slice()) == 1)
+            })
+            .count();
         demand!(
             holders + wiped >= minimum,
             "{key:?}: {base} is acknowledged and on {holders} of {minimum} disks"
@@ -395,8 +402,9 @@ impl Judge {
         let marks = marks_of(bytes);
         if truth.is_some_and(|truth| epoch.0 >= truth.unclean_epoch) {
             // What was given up may be shown by a follower until it hears of that.
-            let counts = |mark: &&Mark| truth.is_some_and(|truth| mark.epoch >= truth.unclean_epoch);
-            for mark in marks.iter().filter(counts) {
+            for mark in
+                marks.iter().filter(|mark| truth.is_some_and(|truth| mark.epoch >= truth.unclean_epoch))
+            {
                 let known = truth.and_then(|truth| truth.at(mark.base));
                 demand!(known == Some(mark), "{key:?}: broker {from} shows {mark:?}, {known:?} is true");
             }

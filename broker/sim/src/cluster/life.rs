@@ -108,7 +108,12 @@ impl Cluster {
         let node = &mut self.nodes[n];
         let mut found = BTreeMap::new();
         for (name, topic, index) in store.partitions() {
-            let log = store.partition(topic, index).expect("it was listed");
+            let Some(log) = store.partition(topic, index) else {
+                return Err(Violation(format!(
+                    "broker {}: {name}-{index} is listed and isn't there",
+                    node.id
+                )));
+            };
             let (marks, is_whole) = marks_in(&log, 0);
             let known = node.shadows.get(&(topic, index)).cloned().unwrap_or_default();
             let start = log.log_start_offset().0;

@@ -85,8 +85,8 @@ impl Cluster {
         self.quorum.stalled_until = self.now + stall_ms;
         let survives = if self.rng.percent(50) { self.quorum.pending.len() } else { 0 };
         say!(self, "controller goes, {survives} of {} entries stay", self.quorum.pending.len());
-        for _ in 0..survives {
-            let mut entry = self.quorum.pending.pop_front().expect("counted");
+        let surviving: Vec<Pending> = self.quorum.pending.drain(..survives).collect();
+        for mut entry in surviving {
             entry.asked_by = None;
             self.commit_entry(entry)?;
         }

@@ -27,7 +27,7 @@ impl Cluster {
         (1_000 + self.judge.sent.len() as i64 * (SEGMENT_MS + 1_000)).min(BEGIN_MS / 2)
     }
 
-    fn time_of_day(&self) -> i64 {
+    pub(super) fn time_of_day(&self) -> i64 {
         i64::try_from(self.now).expect("runs are short") + BEGIN_MS
     }
 

@@ -25,7 +25,7 @@ impl Cluster {
 
     pub(super) fn on_produce(&mut self, n: usize, client: Party, produce: Produce) -> Result<(), Violation> {
         let (now, key, number) = (self.now, produce.key, produce.number);
-        let now_ms = i64::try_from(now).expect("runs are short") + 1_000_000_000 + self.nodes[n].clock_ms;
+        let now_ms = self.time_of_day() + self.nodes[n].clock_ms;
         let node = &mut self.nodes[n];
         let Some(hosted) = node.process.as_mut().and_then(|process| process.hosted.get_mut(&key)) else {
             self.answer_produce(n, client, number, Produced::Refused);

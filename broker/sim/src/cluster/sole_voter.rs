@@ -46,8 +46,9 @@ impl Cluster {
     /// An administrator looks for the newest metadata, once all brokers say what they have, and has it
     /// carried on.
     pub(super) fn recover_quorum(&mut self) -> Result<(), Violation> {
-        let answers = |n: &usize| self.nodes[*n].process.is_some() && self.nodes[*n].paused_until <= self.now;
-        let answered: Vec<usize> = (0..self.nodes.len()).filter(answers).collect();
+        let answered: Vec<usize> = (0..self.nodes.len())
+            .filter(|n| self.nodes[*n].process.is_some() && self.nodes[*n].paused_until <= self.now)
+            .collect();
         if answered.len() < self.nodes.len() {
             self.after(LOOK_AGAIN_MS, Event::Recover);
             return Ok(());

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use ottla_log::FileKind;
 use ottla_store::{Disk, RepairError, Store};
-use ottla_types::{Offset, PartitionIndex, TopicName};
+use ottla_types::{Offset, PartitionIndex};
 
-use super::{Life, PARTITIONS, TOPIC, config};
+use super::{Life, PARTITIONS, TOPIC, config, topic_name};
 use crate::shadow::{Shadow, Violation, demand};
 
 impl Life {
@@ -52,9 +52,8 @@ impl Life {
 
     /// The whole scrub: after it all damage is named, and only damage.
     pub(super) fn scrub(&mut self) -> Result<(), Violation> {
-        let store = self.store.as_ref().expect("the store is open between steps");
         let mut steps = 0;
-        while !store.scrub_step(2_000).finished {
+        while !self.store().scrub_step(2_000).finished {
             steps += 1;
             demand!(steps < 10_000, "the scrub doesn't end");
         }
@@ -140,13 +139,12 @@ impl Life {
         if partition == 0 {
             return Ok(());
         }
-        let store = self.store.as_ref().expect("the store is open between steps");
         let index = PartitionIndex(partition as i32);
         // From here on nothing of it is promised.
         self.shadows[partition].acknowledged = 0;
+        let store = self.store();
         let deleted = store.delete_partition(TOPIC, index);
-        let topic = TopicName::new("t").expect("a valid name");
-        let created = store.create_partition(topic, TOPIC, index, config());
+        let created = store.create_partition(topic_name(), TOPIC, index, config());
         let (ok, is_created) = (deleted.is_ok(), created.is_ok());
         self.note(format!("delete {partition} {ok} create {is_created}"));
         match created {

@@ -30,8 +30,8 @@ mod unregister_broker;
 
 pub use shared::*;
 
-/// Calls the macro `$then` with what is given after it and the list of all APIs that we can speak: each with the
-/// module of its messages, its name, which is its key's, and its request and response.
+/// Calls the macro `$then` with what is given after it and the list of all APIs that we can speak: each with
+/// the module of its messages, its name, which is its key's, and its request and response.
 #[macro_export]
 macro_rules! with_apis {
     ($then:path $(, $($given:tt)*)?) => {

@@ -85,10 +85,12 @@ async fn left_on(client: &Client, broker: i32) -> Result<BTreeMap<PartitionKey, 
         moving.into_iter().filter(|partition| partition.removing.contains(&broker)).collect();
     let copied = moves::measure(client, &leaving).await;
     let sizes = client.partition_sizes(broker, None).await.unwrap_or_default();
-    let one = |key: PartitionKey| {
-        let waiting = Copied { done: 0, total: sizes.get(&key).copied().unwrap_or(0) };
-        let copied = copied.get(&key).copied().unwrap_or(waiting);
-        (key, copied)
-    };
-    Ok(held.into_iter().map(one).collect())
+    Ok(held
+        .into_iter()
+        .map(|key| {
+            let waiting = Copied { done: 0, total: sizes.get(&key).copied().unwrap_or(0) };
+            let copied = copied.get(&key).copied().unwrap_or(waiting);
+            (key, copied)
+        })
+        .collect())
 }

@@ -53,12 +53,11 @@ fn read_plan(path: &Path) -> Result<Vec<NewReplicas>, Failure> {
 fn parse_plan(text: &str) -> Result<Vec<NewReplicas>, Failure> {
     let plan: Plan = serde_json::from_str(text)
         .map_err(|error| Failure::new(error).remedy("write it as `ottla reassign execute --help` shows"))?;
-    let new = |p: PlannedPartition| NewReplicas {
-        topic: p.topic,
-        partition: p.partition,
-        replicas: Some(p.replicas),
-    };
-    Ok(plan.partitions.into_iter().map(new).collect())
+    Ok(plan
+        .partitions
+        .into_iter()
+        .map(|p| NewReplicas { topic: p.topic, partition: p.partition, replicas: Some(p.replicas) })
+        .collect())
 }
 
 async fn execute(args: &ReassignExecuteArgs) -> Result<(), Failure> {
@@ -185,16 +184,18 @@ async fn verify(args: &ReassignVerifyArgs) -> Result<(), Failure> {
 async fn cancel(args: &ReassignCancelArgs) -> Result<(), Failure> {
     let client = target::connect(&args.target).await?;
     let moving = client.moving().await.map_err(target::failed)?;
-    let is_meant = |partition: &&MovingPartition| {
-        args.topic.as_ref().is_none_or(|topic| *topic == partition.topic)
-            && args.partition.is_none_or(|index| index == partition.partition)
-    };
-    let stop = |partition: &MovingPartition| NewReplicas {
-        topic: partition.topic.clone(),
-        partition: partition.partition,
-        replicas: None,
-    };
-    let stops: Vec<NewReplicas> = moving.iter().filter(is_meant).map(stop).collect();
+    let stops: Vec<NewReplicas> = moving
+        .iter()
+        .filter(|partition| {
+            args.topic.as_ref().is_none_or(|topic| *topic == partition.topic)
+                && args.partition.is_none_or(|index| index == partition.partition)
+        })
+        .map(|partition| NewReplicas {
+            topic: partition.topic.clone(),
+            partition: partition.partition,
+            replicas: None,
+        })
+        .collect();
     if stops.is_empty() {
         return Err(Failure::new("nothing of that is moving").remedy("`ottla reassign verify` shows what is"));
     }

@@ -124,12 +124,13 @@ fn check<'a>(found: &'a [Found], asked: &QuorumRecoverArgs, id: i32) -> Result<C
             )));
     }
     let end = |found: &Found| (found.copy.last_term, found.copy.last_index);
-    let is_later = |other: &&Found| {
-        let by_far = other.lives()
-            && (other.copy.topics, other.copy.last_index) > (chosen.copy.topics, chosen.copy.last_index);
-        if other.follows(quorum) { end(other) > end(chosen) } else { other.carries_on(quorum) || by_far }
-    };
-    let later = others().filter(is_later).max_by_key(|other| end(other));
+    let later = others()
+        .filter(|other| {
+            let by_far = other.lives()
+                && (other.copy.topics, other.copy.last_index) > (chosen.copy.topics, chosen.copy.last_index);
+            if other.follows(quorum) { end(other) > end(chosen) } else { other.carries_on(quorum) || by_far }
+        })
+        .max_by_key(|other| end(other));
     if let Some(later) = later.filter(|_| !asked.lose_later_metadata) {
         let (other, copy) = (later.copy.node_id, &later.copy);
         return Err(Failure::new(format!(
@@ -194,8 +195,8 @@ async fn client(address: &str) -> Result<RecoveryClient<Channel>, Status> {
 
 /// Has the quorum rebuilt, unless it lives; the quorum that the others are to follow.
 ///
-/// The broker starts again as soon as it has written down what it is to do, so its answer may be lost: what it says afterwards
-/// counts. That takes up to `limit`.
+/// The broker starts again as soon as it has written down what it is to do, so its answer may be lost: what
+/// it says afterwards counts. That takes up to `limit`.
 async fn rebuild(chosen: &Found, all: &[Found], limit: Duration) -> Result<proto::Lineage, Failure> {
     let copy = &chosen.copy;
     let id = copy.node_id;

@@ -63,13 +63,16 @@ pub(crate) fn config_map(context: &BuildInput<'_>, files: &ConfigFiles) -> Confi
 }
 
 fn members(context: &BuildInput<'_>) -> Vec<Member> {
-    let member = |broker: &Broker| Member {
-        id: broker.id,
-        forms: context.voters.contains(&broker.id),
-        host: context.names.pod_host(broker.ordinal),
-        port: CONTROL_PORT,
-    };
-    context.brokers.iter().map(member).collect()
+    context
+        .brokers
+        .iter()
+        .map(|broker| Member {
+            id: broker.id,
+            forms: context.voters.contains(&broker.id),
+            host: context.names.pod_host(broker.ordinal),
+            port: CONTROL_PORT,
+        })
+        .collect()
 }
 
 fn place(context: &BuildInput<'_>, broker: &Broker, live: &[Service]) -> Result<BrokerPlace, String> {

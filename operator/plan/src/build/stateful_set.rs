@@ -119,14 +119,14 @@ fn spread(context: &BuildInput<'_>) -> Vec<TopologySpreadConstraint> {
     // Kubernetes refuses the same key twice.
     let rack = context.spec.rack.iter().map(|rack| rack.topology_key.as_str()).filter(|key| *key != NODE);
     let keys = rack.chain([NODE]);
-    let constraint = |key: &str| TopologySpreadConstraint {
+    keys.map(|key| TopologySpreadConstraint {
         max_skew: 1,
         topology_key: key.to_owned(),
         when_unsatisfiable: "ScheduleAnyway".to_owned(),
         label_selector: Some(context.names.selector()),
         ..Default::default()
-    };
-    keys.map(constraint).collect()
+    })
+    .collect()
 }
 
 fn container(context: &BuildInput<'_>) -> Container {

@@ -144,15 +144,15 @@ impl MetadataImage {
         };
         let topic = self.topics.get(&election.topic).ok_or_else(unknown)?;
         let present = topic.partition(election.partition).ok_or_else(unknown)?;
-        let (next, may_lose) = match election.kind {
-            ElectionKind::Preferred => (self.prefer(topic, present)?, None),
+        let (leader, next, may_lose) = match election.kind {
+            ElectionKind::Preferred => (present.replicas[0], self.prefer(topic, present)?, None),
             ElectionKind::Unclean { replica } => {
                 let next = self.lead_uncleanly(present, replica)?;
                 let lost = next.unclean.as_ref().map(ToString::to_string);
-                (next, lost)
+                (replica, next, lost)
             }
         };
-        let leader = next.leader.expect("both kinds of election have just set it");
+        assert_eq!(next.leader, Some(leader), "it leads, whichever kind of election it was");
         let change = self.change_to(topic, election.partition, next);
         let leader_epoch = change.as_ref().map_or(present.leader_epoch, |change| change.leader_epoch);
         Ok((ElectedLeader { leader, leader_epoch, may_lose }, change))

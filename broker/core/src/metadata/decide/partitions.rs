@@ -76,12 +76,14 @@ impl MetadataImage {
     pub(super) fn new_partition(&self, replicas: &[BrokerId]) -> PartitionImage {
         let isr: Vec<BrokerId> = replicas.iter().copied().filter(|id| self.brokers[id].is_active()).collect();
         assert!(replicas.len() <= REPLICATION_FACTOR_MAX, "the number of replicas was checked: {replicas:?}");
+        assert!(
+            !isr.is_empty(),
+            "`check_replicas` and the placement see to it that one is live: {replicas:?}"
+        );
         PartitionImage {
             replicas: replicas.to_vec(),
             directories: replicas.iter().map(|id| self.brokers[id].directory_id).collect(),
-            leader: Some(
-                *isr.first().expect("`check_replicas` and the placement see to it that one is live"),
-            ),
+            leader: isr.first().copied(),
             isr,
             elr: vec![],
             last_known_leader: None,

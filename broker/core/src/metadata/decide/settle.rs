@@ -231,9 +231,10 @@ pub(super) fn with_replicas(partition: &PartitionImage, replicas: Vec<BrokerId>)
         !kept.is_empty() && kept.len() == replicas.len(),
         "replicas are distinct, and there is one: {replicas:?}"
     );
-    let directory =
-        |id: &BrokerId| partition.directory_of(*id).expect("only replicas of this partition are kept");
-    next.directories = replicas.iter().map(directory).collect();
+    next.directories = replicas
+        .iter()
+        .map(|id| partition.directory_of(*id).expect("only replicas of this partition are kept"))
+        .collect();
     next.replicas = replicas;
     next.isr.retain(|id| kept.contains(id));
     next.elr.retain(|id| kept.contains(id));
