@@ -244,9 +244,35 @@ impl Store {
     /// # Errors
     /// When the disk fails; the partition is gone all the same.
     pub fn delete_partition(&self, topic_id: TopicId, partition: PartitionIndex) -> Result<(), StoreError> {
-        let Some(renamed) = self.detach(topic_id, partition, DELETE_SUFFIX)? else { return Ok(()) };
-        self.remove_later(renamed);
-        Ok(())
+        self.delete_partitions(&[(topic_id, partition)])
+    }
+
+    /// Deletes several partitions; their new names become durable by one sync. Otherwise as
+    /// [`Self::delete_partition`].
+    ///
+    /// # Errors
+    /// The first one; the others are deleted all the same.
+    pub fn delete_partitions(&self, all: &[(TopicId, PartitionIndex)]) -> Result<(), StoreError> {
+        let mut outcome = Ok(());
+        let mut renamed = Vec::new();
+        for (topic_id, partition) in all {
+            match self.detach(*topic_id, *partition, DELETE_SUFFIX) {
+                Ok(folder) => renamed.extend(folder),
+                Err(error) => outcome = outcome.and(Err(error)),
+            }
+        }
+        if renamed.is_empty() {
+            return outcome;
+        }
+        self.sync_names()?;
+        renamed.into_iter().for_each(|folder| self.remove_later(folder));
+        outcome
+    }
+
+    /// Makes the names of the partitions' folders durable.
+    fn sync_names(&self) -> Result<(), StoreError> {
+        let shared = &self.inner.shared;
+        shared.sync_dir(&shared.dir).map_err(StoreError::io("sync", &shared.dir))
     }
 
     /// Renames a partition's folder to one that is left alone from now on, so that another topic's may have
@@ -259,10 +285,12 @@ impl Store {
         topic_id: TopicId,
         partition: PartitionIndex,
     ) -> Result<Option<PathBuf>, StoreError> {
-        self.detach(topic_id, partition, STRAY_SUFFIX)
+        let Some(renamed) = self.detach(topic_id, partition, STRAY_SUFFIX)? else { return Ok(None) };
+        self.sync_names()?;
+        Ok(Some(renamed))
     }
 
-    /// Takes a partition out and durably renames its folder.
+    /// Takes a partition out and renames its folder; the caller makes that durable.
     fn detach(
         &self,
         topic_id: TopicId,
@@ -305,7 +333,6 @@ impl Store {
         state.unsynced_files.clear();
         drop(state);
         shared.close_files(log.key, None);
-        shared.sync_dir(&shared.dir).map_err(StoreError::io("sync", &shared.dir))?;
         Ok(renamed)
     }
 

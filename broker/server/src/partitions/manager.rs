@@ -10,7 +10,7 @@ use ottla_core::config::{AckDurability, BrokerDefaults, ThrottledReplicas, Topic
 use ottla_core::metadata::{IncarnationId, MetadataImage, PartitionImage, TopicImage};
 use ottla_core::partition::{Assignment, Replica, RoleKind, SavedHighWatermark};
 use ottla_log::{AckDurability as LogDurability, LogConfig, TimestampType};
-use ottla_store::{Store, StoreError};
+use ottla_store::{PartitionLog, Store, StoreError};
 use ottla_types::{BrokerId, DirectoryId, MetadataVersion, Offset, PartitionIndex, TopicId, TopicName};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
@@ -443,14 +443,15 @@ impl Partitions {
         }
     }
 
-    /// To be called once the metadata is complete: opens what was in the way of an older image, and names the
-    /// logs of which the metadata knows nothing. Those are kept: a mistake must not cost records.
+    /// To be called once the metadata is complete: opens what was in the way of an older image, and removes or
+    /// names the logs of which the metadata knows nothing.
     pub fn settle(&self, image: &MetadataImage) {
         self.complete.store(true, Ordering::Release);
         let directory = self.store.directory_id();
         image.topics.values().for_each(|topic| self.apply_topic(image, topic, directory));
         let partitions = image.partitions_on(self.node_id, directory);
         let known: HashSet<PartitionKey> = partitions.map(|(topic, index, _)| (topic.id, index)).collect();
+        let mut strangers = Vec::new();
         for (topic, id, partition) in self.store.partitions() {
             if known.contains(&(id, partition)) {
                 continue;
@@ -465,13 +466,45 @@ impl Partitions {
                     Ok(()) => info!(%topic, %partition, "partition deleted, as others have it now"),
                     Err(error) => error!(%topic, %partition, %error, "cannot delete the partition"),
                 }
+            } else if state.is_some() {
+                warn!(%topic, topic_id = %id, %partition, "the metadata has the partition on another disk: its files are left alone");
             } else {
-                warn!(%topic, topic_id = %id, %partition, "the metadata has no such partition: its files are left alone");
+                strangers.push((id, partition));
             }
         }
         self.settled.store(true, Ordering::Release);
         // Those who wait for the partitions look again.
         self.applied.send_replace(image.version);
+        self.remove_empty_strangers(&strangers);
+    }
+
+    /// Removes those of the logs of which the metadata knows nothing that never had a record: a start makes
+    /// such ones of partitions that later metadata deletes, and may end before it comes to that. The others
+    /// are kept and told of: a mistake must not cost records.
+    fn remove_empty_strangers(&self, strangers: &[PartitionKey]) {
+        const NAMED_MAX: usize = 5;
+        let logs = strangers.iter().filter_map(|(id, partition)| self.store.partition(*id, *partition));
+        let (empty, kept): (Vec<_>, Vec<_>) = logs.partition(|log| never_had_records(log));
+        if !empty.is_empty() {
+            let keys: Vec<_> = empty.iter().map(|log| (log.topic_id(), log.partition())).collect();
+            match self.store.delete_partitions(&keys) {
+                Ok(()) => {
+                    info!(partitions = keys.len(), "empty partitions deleted that the metadata doesn't have")
+                }
+                Err(error) => {
+                    error!(%error, "cannot delete all empty partitions that the metadata doesn't have")
+                }
+            }
+        }
+        if !kept.is_empty() {
+            let named = kept.iter().take(NAMED_MAX);
+            let examples: Vec<_> = named.map(|log| format!("{}-{}", log.topic(), log.partition())).collect();
+            warn!(
+                partitions = kept.len(),
+                examples = examples.join(", "),
+                "there are records of partitions that the metadata doesn't have: their files are left alone"
+            );
+        }
     }
 
     /// Takes note that an image is about to be applied.
@@ -522,4 +555,10 @@ impl Partitions {
             },
         }
     }
+}
+
+/// Whether nothing is lost with this log.
+fn never_had_records(log: &PartitionLog) -> bool {
+    let (start, end) = (log.log_start_offset(), log.end_offset());
+    start == Offset(0) && end == Offset(0) && log.size_bytes() == 0 && log.damage().is_empty()
 }

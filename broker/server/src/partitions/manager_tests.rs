@@ -1,10 +1,13 @@
-//! A change of few topics costs as much among many as among few.
+//! A change of few topics costs as much among many as among few; what the metadata doesn't know is kept only if
+//! there are records in it.
 
+use bytes::Bytes;
 use ottla_core::metadata::{
     AlterBrokerConfigs, AlterTopicConfigs, BrokerConfigChange, Command, ConfigChange, ConfigOperation,
     CreateTopics, DeleteTopics, MetadataImage, NewTopic, TopicConfigChange, TopicSelector, UnfenceBroker,
 };
-use ottla_types::{BrokerEpoch, BrokerId, TopicId};
+use ottla_log::BatchBuilder;
+use ottla_types::{BrokerEpoch, BrokerId, LeaderEpoch, Offset, PartitionIndex, TopicId};
 
 use super::test_support::{CLUSTER, after, open, with_live_broker};
 
@@ -53,7 +56,7 @@ fn only_topics_that_changed_are_looked_at() {
     let defaults = after(&fewer, &Command::AlterBrokerConfigs(alter));
     assert_eq!(partitions.apply(Some(&fewer), &defaults), 59);
     let retention = |number: u8| {
-        let partition = partitions.get(TopicId([number; 16]), ottla_types::PartitionIndex(0)).unwrap();
+        let partition = partitions.get(TopicId([number; 16]), PartitionIndex(0)).unwrap();
         partition.log.config().retention_ms
     };
     assert_eq!((retention(7), retention(8)), (Some(5), Some(9)), "the topic's own goes first");
@@ -61,5 +64,46 @@ fn only_topics_that_changed_are_looked_at() {
     // Who may be in sync depends on the brokers, so then all are looked at.
     let again = after(&fewer, &Command::UnfenceBroker(UnfenceBroker { id: ME, epoch: BrokerEpoch(1) }));
     assert_eq!(partitions.apply(None, &again), 59);
-    partitions.get(TopicId([7; 16]), ottla_types::PartitionIndex(1)).expect("a partition that stays is open");
+    partitions.get(TopicId([7; 16]), PartitionIndex(1)).expect("a partition that stays is open");
+}
+
+#[test]
+fn empty_folders_that_the_metadata_does_not_know_are_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let folders = || {
+        let names = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
+        names.retain(|name| name.starts_with("topic-"));
+        names.sort();
+        names
+    };
+    // The process replays that topics are created, and ends before it comes to their deletion.
+    let live = {
+        let (store, partitions) = open(dir.path(), ME);
+        let live = with_live_broker(&MetadataImage::new(CLUSTER), ME, 1, store.directory_id());
+        partitions.apply(None, &create(&live, 1..5));
+        let with_records = [(1, 0), (2, 1), (3, 0)];
+        for (number, index) in with_records {
+            let partition = partitions.get(TopicId([number; 16]), PartitionIndex(index)).unwrap();
+            let builder = BatchBuilder::new(Offset(0), LeaderEpoch(-1));
+            let records: Bytes = builder.record(1_000, None, Some(b"value")).build().into();
+            partition.log.append(&records, LeaderEpoch(0), 1_000).unwrap();
+            if number == 3 {
+                // Its records were deleted: the log isn't one that never had any.
+                store.commit_now().unwrap();
+                partition.log.advance_log_start(Offset(1));
+            }
+        }
+        store.commit_now().unwrap();
+        live
+    };
+    assert_eq!(folders().len(), 8);
+    let (store, partitions) = open(dir.path(), ME);
+    let image = create(&live, 4..6);
+    partitions.apply(None, &image);
+    assert_eq!(folders().len(), 10, "until the metadata is complete they may be another topic's");
+    partitions.settle(&image);
+    let kept = ["topic-1-0", "topic-2-1", "topic-3-0", "topic-4-0", "topic-4-1", "topic-5-0", "topic-5-1"];
+    assert_eq!(folders(), kept);
+    assert_eq!(store.partitions().len(), kept.len());
 }
