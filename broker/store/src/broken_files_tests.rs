@@ -1,5 +1,5 @@
-//! Each file of a data folder cut short at each length, and with each of its bits flipped: what is said of that,
-//! and that no acknowledged record is gone or another.
+//! Each file of a data folder cut short at each length, and with each of its bits flipped: what is said of
+//! that, and that no acknowledged record is gone or another.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -155,7 +155,8 @@ fn whose_folder_it_is_is_known_or_the_folder_is_refused_as_it_is() {
     each_way(Ended::Killed, |name| name == MetaProperties::FILE, in_all_ways, check);
 }
 
-/// No checksum guards it, so a flipped bit may make another topic of it. What is in the folder stays all the same.
+/// No checksum guards it, so a flipped bit may make another topic of it. What is in the folder stays all the
+/// same.
 #[test]
 fn a_partition_whose_topic_is_not_known_is_put_aside() {
     let logs = |disk: &MemoryDisk| -> Vec<Vec<u8>> {
@@ -265,8 +266,8 @@ fn snapshots_make_no_producer_unknown() {
     }
 }
 
-/// No checksum guards the epochs' file either, nor a batch's epoch: where the two say something else, the records
-/// are named as damage rather than shown, and a file that says nothing is made again.
+/// No checksum guards the epochs' file either, nor a batch's epoch: where the two say something else, the
+/// records are named as damage rather than shown, and a file that says nothing is made again.
 #[test]
 fn epochs_that_are_wrong_show_no_other_record() {
     for ended in [Ended::Closed, Ended::Killed, Ended::PowerLoss] {
@@ -291,7 +292,8 @@ fn epochs_that_are_wrong_show_no_other_record() {
     }
 }
 
-/// Of the journal each seventh byte has a bit flipped: its files are large, as room for groups is made beforehand.
+/// Of the journal each seventh byte has a bit flipped: its files are large, as room for groups is made
+/// beforehand.
 fn in_the_journal(content: &[u8]) -> Vec<Broken> {
     let used = content.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     let flips = (0..used).step_by(7).map(|at| Broken::Flipped(at, (at % 8) as u8));
@@ -307,8 +309,8 @@ fn a_journal_that_is_broken_costs_no_record_that_is_in_its_segment() {
     each_way(Ended::Killed, |name| name.ends_with(".journal"), in_the_journal, check);
 }
 
-/// When it is all there is, what is lost with it is named, or was the last; nothing else takes its place, and what
-/// the checkpoint has seen is there.
+/// When it is all there is, what is lost with it is named, or was the last; nothing else takes its place, and
+/// what the checkpoint has seen is there.
 #[test]
 fn what_is_lost_with_the_journal_is_named_or_the_end() {
     let check = |_: &MemoryDisk, opened: Result<Store, StoreError>, all: &Records, case: &str| {
@@ -334,7 +336,8 @@ fn what_is_lost_with_the_journal_is_named_or_the_end() {
     each_way(Ended::PowerLoss, |name| name.ends_with(".journal"), in_the_journal, check);
 }
 
-/// What the mark of a clean shutdown says is of no matter, only that it is there; without it nothing is missing.
+/// What the mark of a clean shutdown says is of no matter, only that it is there; without it nothing is
+/// missing.
 #[test]
 fn the_mark_of_a_clean_shutdown_may_hold_anything_or_be_gone() {
     let check = |_: &MemoryDisk, opened: Result<Store, StoreError>, all: &Records, case: &str| {

@@ -1,5 +1,6 @@
-//! Each act of the disk fails in turn, in each way, while a store does what it does: afterwards it works or has
-//! failed, says so once, and what was acknowledged is there for the next process, be it after a power loss.
+//! Each act of the disk fails in turn, in each way, while a store does what it does: afterwards it works or
+//! has failed, says so once, and what was acknowledged is there for the next process, be it after a power
+//! loss.
 
 use std::collections::BTreeMap;
 use std::path::Path;
