@@ -1,4 +1,4 @@
-//! The names of files and folders in a data directory, as Kafka writes them.
+//! The names of files and folders in a data folder, as Kafka writes them.
 
 use ottla_types::{Offset, PartitionIndex, TopicName};
 
@@ -42,7 +42,7 @@ impl FileKind {
     }
 }
 
-/// What a folder in a data directory is.
+/// What a folder in a data folder is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FolderName {
     /// A partition's.

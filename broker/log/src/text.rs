@@ -1,4 +1,4 @@
-//! The small text files of a data directory, in Kafka's formats: `meta.properties`, `partition.metadata`,
+//! The small text files of a data folder, in Kafka's formats: `meta.properties`, `partition.metadata`,
 //! offset checkpoints. Leader epochs have their own module.
 
 use std::collections::BTreeMap;

@@ -28,7 +28,7 @@ pub struct QuorumConfig {
     pub control_address: String,
     /// What this node registers as a broker; none if `process.roles` is only `controller`.
     pub registration: Option<Registration>,
-    /// The log directory that gets `__cluster_metadata-0/`.
+    /// The data folder that gets `__cluster_metadata-0/`.
     pub log_dir: PathBuf,
     /// Times and limits.
     pub tuning: Tuning,

@@ -118,7 +118,7 @@ impl Task {
             let (mut commands, mut answers): (Vec<Command>, Vec<_>) =
                 batch.drain(..).map(|queued| (queued.command, queued.answer)).unzip();
             while !commands.is_empty() {
-                match self.carry_out(&commands).await {
+                match self.decide_and_commit(&commands).await {
                     Ok((outcomes, version)) => {
                         commands.drain(..outcomes.len());
                         for (answer, outcome) in answers.drain(..outcomes.len()).zip(outcomes) {
@@ -138,7 +138,7 @@ impl Task {
 
     /// Decides the commands one after the other, or the first ones if they lead to much, and commits that in
     /// one entry.
-    async fn carry_out(
+    async fn decide_and_commit(
         &self,
         commands: &[Command],
     ) -> Result<(Vec<Result<Reply, Rejection>>, MetadataVersion), Unavailable> {

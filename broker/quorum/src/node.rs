@@ -176,7 +176,7 @@ impl Node {
             Some(ours) if ours.to_string() == theirs => Ok(ours),
             Some(ours) => Err(Status::failed_precondition(format!(
                 "node {} is of cluster {ours}, and the message is of cluster {theirs}: check the addresses of the \
-                 controllers, or the log directory",
+                 controllers, or the data folder",
                 self.config.node_id
             ))),
             None => Err(Status::unavailable("this node does not know its cluster yet: try again")),

@@ -96,7 +96,7 @@ impl Quorum {
         routes.routes()
     }
 
-    /// The cluster's id, for formatting the data directory: the configured one, else the one that the voters
+    /// The cluster's id, for formatting the data folder: the configured one, else the one that the voters
     /// have, else a new one if this node is the one to form the cluster. Asks until there is one, so give it
     /// a deadline.
     ///

@@ -58,7 +58,7 @@ impl ByteSource for Source<'_> {
 
 fn damaged(path: &Path, what: &str) -> io::Error {
     let text = format!(
-        "{}: {what}. This replica of the metadata is damaged: move the log directory away, \
+        "{}: {what}. This replica of the metadata is damaged: move the data folder away, \
          so that the node starts empty and learns it again from the others",
         path.display()
     );

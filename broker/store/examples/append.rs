@@ -117,7 +117,7 @@ fn measure(store: &Store, name: &str, load: Load, durability: AckDurability) -> 
                 let me: Thread = std::thread::current();
                 for lane in &*lanes {
                     let me = me.clone();
-                    lane.log.on_durable(Arc::new(move |_| me.unpark()));
+                    lane.log.add_durable_hook(Arc::new(move |_| me.unpark()));
                 }
                 work(lanes, batch, load)
             }));

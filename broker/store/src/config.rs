@@ -24,7 +24,7 @@ pub enum Committer {
 /// How a store is opened.
 #[derive(Clone)]
 pub struct StoreConfig {
-    /// The data directory; created when it doesn't exist.
+    /// The data folder; created when it doesn't exist.
     pub dir: PathBuf,
     /// The cluster that it has to belong to; `None` accepts the one that the directory names.
     /// An empty directory is formatted for it.

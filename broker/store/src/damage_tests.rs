@@ -150,7 +150,7 @@ fn the_scrub_finds_rot_and_a_peer_s_bytes_repair_it() {
     change(&first_segment(dir.path()), |bytes| bytes[3 * batch_bytes + 80] ^= 1);
     let heard = Arc::new(Mutex::new(Vec::new()));
     let hears = Arc::clone(&heard);
-    log.on_damage(Arc::new(move |range| hears.lock().push(range)));
+    log.add_damage_hook(Arc::new(move |range| hears.lock().push(range)));
     assert!(log.read(Offset(3), 1, true, UpTo::Durable).unwrap().is_some(), "it was checked before");
     let (mut steps, mut damaged) = (0, Vec::new());
     loop {

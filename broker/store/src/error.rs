@@ -10,16 +10,16 @@ use thiserror::Error;
 
 use crate::disk::is_passing;
 
-/// The data directory can't be opened, or a partition can't be created or deleted.
+/// The data folder can't be opened, or a partition can't be created or deleted.
 #[derive(Debug, Error)]
 pub enum StoreError {
     /// It belongs to another cluster.
     #[error(
-        "the data directory {dir:?} belongs to cluster {found}, this broker to {expected}: point log.dirs at this \
+        "the data folder {dir:?} belongs to cluster {found}, this broker to {expected}: point log.dirs at this \
          cluster's directory, or at an empty one to start without data"
     )]
     ForeignCluster {
-        /// The data directory.
+        /// The data folder.
         dir: PathBuf,
         /// The cluster in its meta.properties.
         found: ClusterId,
@@ -28,11 +28,11 @@ pub enum StoreError {
     },
     /// It belongs to another broker.
     #[error(
-        "the data directory {dir:?} belongs to node.id {found}, this broker is node.id {expected}: each broker needs \
+        "the data folder {dir:?} belongs to node.id {found}, this broker is node.id {expected}: each broker needs \
          its own log.dirs; correct node.id or log.dirs"
     )]
     ForeignNode {
-        /// The data directory.
+        /// The data folder.
         dir: PathBuf,
         /// The node in its meta.properties.
         found: BrokerId,
@@ -52,25 +52,25 @@ pub enum StoreError {
     },
     /// There are partitions but no meta.properties.
     #[error(
-        "the data directory {dir:?} holds {found:?} but no meta.properties: restore that file, or point log.dirs at an \
+        "the data folder {dir:?} holds {found:?} but no meta.properties: restore that file, or point log.dirs at an \
          empty directory"
     )]
     MissingMeta {
-        /// The data directory.
+        /// The data folder.
         dir: PathBuf,
         /// Something in it.
         found: String,
     },
     /// It is empty, and no cluster id was given to format it for.
-    #[error("the data directory {dir:?} is empty and the cluster id is not known yet")]
+    #[error("the data folder {dir:?} is empty and the cluster id is not known yet")]
     NotFormatted {
-        /// The data directory.
+        /// The data folder.
         dir: PathBuf,
     },
     /// Another process has it open.
-    #[error("the data directory {dir:?} is in use by another process: stop that broker, or correct log.dirs")]
+    #[error("the data folder {dir:?} is in use by another process: stop that broker, or correct log.dirs")]
     Locked {
-        /// The data directory.
+        /// The data folder.
         dir: PathBuf,
     },
     /// The partition's folder belongs to another topic of the same name.

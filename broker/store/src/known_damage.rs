@@ -113,7 +113,7 @@ impl PartitionLog {
     }
 
     /// Calls `hook` with each damaged range that is found from now on.
-    pub fn on_damage(&self, hook: DamageHook) {
+    pub fn add_damage_hook(&self, hook: DamageHook) {
         self.damage_hooks.write().push(hook);
     }
 

@@ -1,4 +1,4 @@
-//! Whose data directory it is: lock, `meta.properties`, the mark of a clean shutdown, offset checkpoints.
+//! Whose data folder it is: lock, `meta.properties`, the mark of a clean shutdown, offset checkpoints.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ pub(crate) const CLEAN_FILE: &str = ".kafka_cleanshutdown";
 /// No file of these kinds is larger, unless it is damaged.
 const SMALL_BYTES_MAX: usize = 64 << 20;
 
-/// Reads the `meta.properties` of a data directory without opening it; `None` when it has none.
+/// Reads the `meta.properties` of a data folder without opening it; `None` when it has none.
 ///
 /// # Errors
 /// When the file is corrupt or can't be read.
@@ -78,7 +78,7 @@ fn format(disk: &dyn Disk, dir: &Path, config: &StoreConfig) -> Result<MetaPrope
     let directory_id = DirectoryId(disk.random_id().map_err(StoreError::io("name", dir))?);
     let meta = MetaProperties { cluster_id, node_id: config.node_id, directory_id };
     save(disk, dir, MetaProperties::FILE, &meta.encode())?;
-    tracing::info!(dir = %dir.display(), %cluster_id, %directory_id, "data directory formatted");
+    tracing::info!(dir = %dir.display(), %cluster_id, %directory_id, "data folder formatted");
     Ok(meta)
 }
 

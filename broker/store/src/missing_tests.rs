@@ -383,7 +383,7 @@ fn damage_that_a_cut_comes_upon_is_told_of() {
     store.checkpoint().unwrap();
     let heard = Arc::new(parking_lot::Mutex::new(Vec::new()));
     let hears = Arc::clone(&heard);
-    log.on_damage(Arc::new(move |range| hears.lock().push(range)));
+    log.add_damage_hook(Arc::new(move |range| hears.lock().push(range)));
     without_snapshots(dir.path());
     change(&segment(dir.path(), Offset(0)), |bytes| bytes[2 * batch_bytes + 80] ^= 1);
     log.truncate_to(Offset(8)).unwrap();

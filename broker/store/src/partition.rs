@@ -69,7 +69,7 @@ pub(crate) struct State {
     pub(crate) unsynced_files: Vec<OpenFile>,
     /// Whether the folder has names that weren't synced.
     pub(crate) folder_unsynced: bool,
-    /// The change of the data directory that made the folder's own name, while it isn't synced.
+    /// The change of the data folder that made the folder's own name, while it isn't synced.
     pub(crate) parent_unsynced: Option<u64>,
     /// Up to here the segments themselves are on disk, be more of the log durable by the journal or not.
     /// Invariant: not past the log's end.
@@ -213,7 +213,7 @@ impl PartitionLog {
 
     /// Calls `hook` each time the durable end offset has advanced, from the committer's thread or the
     /// appender's.
-    pub fn on_durable(&self, hook: DurableHook) {
+    pub fn add_durable_hook(&self, hook: DurableHook) {
         self.hooks.write().push(hook);
     }
 

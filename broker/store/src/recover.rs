@@ -1,4 +1,4 @@
-//! Opening the partitions of a data directory: what a clean shutdown left is trusted, after a crash the tails
+//! Opening the partitions of a data folder: what a clean shutdown left is trusted, after a crash the tails
 //! are scanned, torn ones cut, indexes rebuilt.
 
 use std::collections::HashMap;
@@ -27,7 +27,7 @@ use crate::segment::Segment;
 /// The folder of the cluster's metadata log: named as a partition's, but the quorum keeps it.
 const METADATA_FOLDER: &str = "__cluster_metadata-0";
 
-/// What was found in a data directory.
+/// What was found in a data folder.
 pub(crate) struct Recovered {
     pub(crate) partitions: HashMap<(TopicId, PartitionIndex), Arc<PartitionLog>>,
     /// The folders of partitions that were being deleted.

@@ -83,7 +83,7 @@ pub(crate) struct Shared<L> {
     upkeep: Mutex<Upkeep>,
     upkeep_wake: Condvar,
     pub(crate) bug: Option<StoreBug>,
-    /// Names that were made in the data directory, and how many of them are synced.
+    /// Names that were made in the data folder, and how many of them are synced.
     root_changes: AtomicU64,
     root_changes_on_disk: Mutex<u64>,
     /// What the disk says of recovery points and log starts.
@@ -368,7 +368,7 @@ impl<L: GroupLog + SavedLog> Shared<L> {
         }
     }
 
-    /// Takes note that a name was made in the data directory; returns its number.
+    /// Takes note that a name was made in the data folder; returns its number.
     pub(crate) fn root_changed(&self) -> u64 {
         self.root_changes.fetch_add(1, Ordering::AcqRel) + 1
     }

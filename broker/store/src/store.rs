@@ -1,4 +1,4 @@
-//! The store: one data directory with all its partitions, opened once, and its committer thread.
+//! The store: one data folder with all its partitions, opened once, and its committer thread.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -50,7 +50,7 @@ pub(crate) struct Inner {
     pub(crate) removals: Removals,
 }
 
-/// One data directory. Dropping it without [`Store::close`] is like a crash: the next open scans the logs'
+/// One data folder. Dropping it without [`Store::close`] is like a crash: the next open scans the logs'
 /// tails.
 pub struct Store {
     pub(crate) inner: Arc<Inner>,
@@ -59,7 +59,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens a data directory on the operating system's disk: locks it, checks whose it is, recovers its
+    /// Opens a data folder on the operating system's disk: locks it, checks whose it is, recovers its
     /// partitions.
     ///
     /// # Errors
@@ -153,7 +153,7 @@ impl Store {
         self.inner.meta.cluster_id
     }
 
-    /// The data directory.
+    /// The data folder.
     pub fn dir(&self) -> &Path {
         &self.inner.shared.dir
     }

@@ -105,7 +105,7 @@ fn an_append_becomes_durable_by_itself_and_the_hook_hears_of_it() {
     let store = open(dir.path());
     let log = create(&store, LogConfig::default());
     let (sender, receiver) = std::sync::mpsc::channel();
-    log.on_durable(Arc::new(move |offset| sender.send(offset).unwrap_or_default()));
+    log.add_durable_hook(Arc::new(move |offset| sender.send(offset).unwrap_or_default()));
     append(&log, &["a"]);
     let heard = receiver.recv_timeout(std::time::Duration::from_secs(120)).unwrap();
     assert_eq!((heard, log.durable_end_offset()), (Offset(1), Offset(1)));
@@ -136,7 +136,7 @@ fn a_committer_that_ends_by_a_bug_stops_the_store() {
     let on_fatal: crate::FatalHook = Arc::new(move |error| sender.send(error.clone()).unwrap_or_default());
     let store = Store::open(StoreConfig { on_fatal, ..config(dir.path()) }).unwrap();
     let log = create(&store, LogConfig::default());
-    log.on_durable(Arc::new(|_| panic!("a bug, for the test")));
+    log.add_durable_hook(Arc::new(|_| panic!("a bug, for the test")));
     append(&log, &["a"]);
     let fatal = receiver.recv_timeout(std::time::Duration::from_secs(120)).unwrap();
     assert!(fatal.to_string().contains("bug"), "{fatal}");
@@ -151,7 +151,7 @@ fn written_partitions_acknowledge_at_once_and_are_synced_at_the_checkpoint() {
     let log = create(&store, LogConfig { ack_durability: AckDurability::Written, ..LogConfig::default() });
     let heard = Arc::new(AtomicI64::new(-1));
     let hears = Arc::clone(&heard);
-    log.on_durable(Arc::new(move |offset| hears.store(offset.0, Ordering::Release)));
+    log.add_durable_hook(Arc::new(move |offset| hears.store(offset.0, Ordering::Release)));
     append(&log, &["a"]);
     assert_eq!((heard.load(Ordering::Acquire), log.durable_end_offset()), (1, Offset(1)));
     assert_eq!(values(&log, Offset(0)), ["0=a"]);

@@ -55,7 +55,7 @@ fn what_the_disk_can_not_read_is_damage_and_is_repaired() {
     let log = store.partition(TOPIC, P0).unwrap();
     let found: Arc<Mutex<Vec<_>>> = Arc::default();
     let told = Arc::clone(&found);
-    log.on_damage(Arc::new(move |offsets| told.lock().push(offsets)));
+    log.add_damage_hook(Arc::new(move |offsets| told.lock().push(offsets)));
     is_bad.store(true, Ordering::Release);
     let read = log.read(Offset(1), 10_000, true, UpTo::Durable);
     assert!(matches!(read, Err(ReadError::Corrupt { .. })), "{read:?}");

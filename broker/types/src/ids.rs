@@ -83,7 +83,7 @@ uuid! {
     TopicId, "a topic id"
 }
 uuid! {
-    /// The durable identity of one data directory; a wiped disk gets another.
+    /// The durable identity of one data folder; a wiped disk gets another.
     DirectoryId, "a directory id"
 }
 uuid! {

@@ -378,7 +378,7 @@ impl Partitions {
         let partition = Partition::new(self.node_id, log, saved, self.lag_max, proposals, crowds);
         self.open.write().insert(partition.key(), Arc::clone(&partition));
         let (damaged, key) = (Arc::clone(&self.damaged), partition.key());
-        partition.log.on_damage(Arc::new(move |_| damaged.push(key)));
+        partition.log.add_damage_hook(Arc::new(move |_| damaged.push(key)));
         if !partition.log.damage().is_empty() {
             self.damaged.push(key);
         }

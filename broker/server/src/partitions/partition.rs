@@ -200,7 +200,7 @@ impl Partition {
             is_gone: AtomicBool::new(false),
         });
         let weak = Arc::downgrade(&partition);
-        log.on_durable(Arc::new(move |_| {
+        log.add_durable_hook(Arc::new(move |_| {
             if let Some(partition) = weak.upgrade() {
                 partition.on_durable();
             }

@@ -41,7 +41,7 @@ use crate::error::{FatalError, StoreError};
 use files::JournalFiles;
 pub(crate) use replay::{Ignore, Replay, Replayed};
 
-/// The journal's folder in the data directory. Kafka's tools take it for none of a partition's.
+/// The journal's folder in the data folder. Kafka's tools take it for none of a partition's.
 pub(crate) const JOURNAL_FOLDER: &str = "ottla-journal";
 
 const CUTS_FILE: &str = "cuts";
@@ -173,7 +173,7 @@ pub(crate) struct Journal<L> {
 }
 
 impl<L> Journal<L> {
-    /// Opens the journal of a data directory, and reads what the last process left, unless it ended cleanly:
+    /// Opens the journal of a data folder, and reads what the last process left, unless it ended cleanly:
     /// then everything is in the segments.
     pub(crate) fn open(
         disk: &Arc<dyn Disk>,

@@ -1,4 +1,4 @@
-//! DescribeLogDirs: a broker's data directories and how large the partitions in them are.
+//! DescribeLogDirs: a broker's data folders and how large the partitions in them are.
 
 use std::borrow::Cow;
 
