@@ -66,6 +66,9 @@ pub fn failed(error: ClientError) -> Failure {
         (_, Some(E::OffsetOutOfRange)) => {
             failure.remedy("--from-beginning starts at the oldest record that is left")
         }
+        (_, Some(E::RecordListTooLarge)) => failure.remedy(
+            "a batch has to fit into a segment: raise the topic's segment.bytes, or send smaller batches",
+        ),
         _ => failure,
     }
 }
@@ -94,6 +97,13 @@ mod tests {
         let api = ottla_wire::ApiKey::CreateTopics;
         let late = remedy(ClientError::Timeout { address, api, timeout_ms: 50 });
         assert!(!late.contains("metadata quorum"), "{late}");
+    }
+
+    #[test]
+    fn a_batch_larger_than_a_segment_has_a_remedy() {
+        let error = ottla_wire::ErrorCode::RecordListTooLarge;
+        let said = remedy(ClientError::Broker { what: "t-0".to_owned(), error, message: None });
+        assert!(said.contains("segment.bytes"), "{said}");
     }
 
     #[test]
