@@ -132,14 +132,17 @@ impl Client {
         }
         let answered = self.inner.answered.lock().unwrap_or_else(PoisonError::into_inner).clone();
         addresses.sort_by_key(|address| Some(address) != answered.as_ref());
-        let mut last = String::new();
+        let (mut last, mut silent) = (String::new(), false);
         for address in &addresses {
             let tried = match self.connection_to(CALLS, address).await {
                 Ok(connection) => connection.call::<A>(request).await,
                 Err(error) => Err(error),
             };
             match tried {
-                Err(error) if error.is_retriable() => last = error.to_string(),
+                Err(error) if error.is_retriable() => {
+                    last = error.to_string();
+                    silent |= error.is_silence();
+                }
                 other => {
                     *self.inner.answered.lock().unwrap_or_else(PoisonError::into_inner) =
                         Some(address.clone());
@@ -147,7 +150,7 @@ impl Client {
                 }
             }
         }
-        Err(ClientError::NoBroker { addresses: addresses.join(", "), last })
+        Err(ClientError::NoBroker { addresses: addresses.join(", "), last, silent })
     }
 
     /// Sends a request to the broker of this node id.

@@ -23,6 +23,8 @@ pub enum ClientError {
         addresses: String,
         /// The last failure.
         last: String,
+        /// Whether one took the connection and then said nothing, not even which versions it speaks.
+        silent: bool,
     },
     /// No response came in time. Whether the request was carried out is unknown.
     #[error("{address}: no response to {api} within {timeout_ms} ms")]
@@ -89,6 +91,15 @@ impl ClientError {
     pub(crate) fn broker(what: impl Into<String>, error: ErrorCode, message: Option<&str>) -> Self {
         let message = message.filter(|text| !text.is_empty()).map(str::to_owned);
         Self::Broker { what: what.into(), error, message }
+    }
+
+    /// Whether a broker took the connection and then said nothing, as one does that isn't in service yet.
+    pub fn is_silence(&self) -> bool {
+        match self {
+            Self::NoBroker { silent, .. } => *silent,
+            Self::Timeout { api, .. } => *api == ApiKey::ApiVersions,
+            _ => false,
+        }
     }
 
     /// Whether the same may succeed later, perhaps with another broker.

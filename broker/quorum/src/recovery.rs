@@ -48,7 +48,9 @@ impl Node {
     /// What this node has of the metadata, for administrators.
     pub fn copy(&self) -> Result<proto::MetadataCopy, Status> {
         let running = self.running()?;
-        let (image, end) = (self.image.borrow().clone(), log_end(running));
+        // The image comes last: it has at least what is said to be applied.
+        let data = running.raft.data_metrics().borrow().clone();
+        let (end, image) = (end_of(data.last_log), self.image.borrow().clone());
         let server = running.raft.server_metrics().borrow().clone();
         Ok(proto::MetadataCopy {
             cluster_id: self.known_cluster_id(),
@@ -60,6 +62,7 @@ impl Node {
             votes: server.membership_config.membership().voter_ids().any(|id| id == self.config.node_id),
             active_controller: server.current_leader.map(|id| id.0),
             trouble: self.trouble().unwrap_or_default(),
+            applied_index: Some(end_of(data.last_applied).index),
         })
     }
 

@@ -347,7 +347,7 @@ impl Life {
                     self.disk.restart(true);
                     continue;
                 }
-                Err(StoreError::Io { source, .. }) if source.kind() == std::io::ErrorKind::StorageFull => {
+                Err(StoreError::Io { error, .. }) if error.kind() == std::io::ErrorKind::StorageFull => {
                     self.disk.set_bytes_max(None);
                     continue;
                 }

@@ -84,14 +84,14 @@ pub enum StoreError {
         expected: TopicId,
     },
     /// The disk failed.
-    #[error("{action} {path:?}: {source}")]
+    #[error("{action} {path:?}: {error}{}", remedy(error))]
     Io {
         /// What was done.
         action: &'static str,
         /// To what.
         path: PathBuf,
-        /// The operating system's reason.
-        source: io::Error,
+        /// The operating system's reason. As it stands in the message it is no `source`, which would be said again.
+        error: io::Error,
     },
     /// A write or sync failed before: nothing more is written until the broker has been restarted.
     #[error("the store stopped after a disk error: restart the broker once the disk is sound")]
@@ -104,12 +104,22 @@ pub enum StoreError {
 impl StoreError {
     pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
-        move |source| Self::Io { action, path, source }
+        move |error| Self::Io { action, path, error }
     }
 
     /// Whether it is gone once there is room.
     pub(crate) fn is_passing(&self) -> bool {
-        matches!(self, Self::Io { source, .. } if is_passing(source))
+        matches!(self, Self::Io { error, .. } if is_passing(error))
+    }
+}
+
+/// What to do about it, if it isn't the disk that fails.
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "; see that the broker's user may write there, or correct log.dirs"
+        }
+        _ => "",
     }
 }
 
@@ -246,5 +256,26 @@ pub struct FatalError {
 impl FatalError {
     pub(crate) fn new(action: &'static str, path: impl Into<PathBuf>, reason: &io::Error) -> Self {
         Self { action, path: path.into(), reason: reason.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+
+    use super::*;
+
+    #[test]
+    fn the_systems_reason_is_said_once() {
+        let said = |kind: io::ErrorKind| {
+            let error = StoreError::io("lock", "/data/.lock")(kind.into());
+            let source = error.source().map(|source| format!(": {source}"));
+            error.to_string() + &source.unwrap_or_default()
+        };
+        assert_eq!(
+            said(io::ErrorKind::PermissionDenied),
+            "lock \"/data/.lock\": permission denied; see that the broker's user may write there, or correct log.dirs"
+        );
+        assert_eq!(said(io::ErrorKind::TimedOut), "lock \"/data/.lock\": timed out");
     }
 }

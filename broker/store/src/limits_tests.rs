@@ -118,7 +118,7 @@ fn each_advance_of_the_durable_end_is_told_once() {
     let heard: Arc<Mutex<Vec<Offset>>> = Arc::default();
     for _ in 0..2 {
         let hears = Arc::clone(&heard);
-        log.on_durable(Arc::new(move |offset| hears.lock().push(offset)));
+        log.add_durable_hook(Arc::new(move |offset| hears.lock().push(offset)));
     }
     let is_told = |expected: &[i64]| {
         let told = std::mem::take(&mut *heard.lock());
@@ -166,7 +166,7 @@ fn each_damaged_range_is_told_once_until_it_is_repaired() {
     let batch_bytes = good[&Offset(0)].len();
     let heard: Arc<Mutex<Vec<std::ops::Range<Offset>>>> = Arc::default();
     let hears = Arc::clone(&heard);
-    log.on_damage(Arc::new(move |range| hears.lock().push(range)));
+    log.add_damage_hook(Arc::new(move |range| hears.lock().push(range)));
     for offset in 0..9 {
         let at = log.state.lock().segment_of(Offset(offset));
         let base = log.state.lock().segments[at].base;

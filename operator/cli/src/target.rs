@@ -49,6 +49,13 @@ pub fn failed(error: ClientError) -> Failure {
     let text = error.to_string();
     let failure = Failure::new(text.split_once("; is the cluster").map_or(text.as_str(), |(what, _)| what));
     match (&error, error.error_code()) {
+        _ if error.is_silence() => failure
+            .remedy(
+                "the broker may be waiting for its metadata quorum, and serves nobody until then: its log and /readyz \
+                 say what for, and `ottla quorum recover` helps if voters lost their disks. Else see that the address is right \
+                 (--bootstrap)",
+            )
+            .code(Code::Unreachable),
         (ClientError::NoBroker { .. } | ClientError::Connection { .. } | ClientError::Timeout { .. }, _) => {
             failure
                 .remedy("see that the cluster runs and that the address is right (--bootstrap)")
@@ -59,6 +66,9 @@ pub fn failed(error: ClientError) -> Failure {
         (_, Some(E::OffsetOutOfRange)) => {
             failure.remedy("--from-beginning starts at the oldest record that is left")
         }
+        (_, Some(E::RecordListTooLarge)) => failure.remedy(
+            "a batch has to fit into a segment: raise the topic's segment.bytes, or send smaller batches",
+        ),
         _ => failure,
     }
 }
@@ -66,6 +76,35 @@ pub fn failed(error: ClientError) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The remedy that goes with an error.
+    fn remedy(error: ClientError) -> String {
+        format!("{:?}", failed(error))
+    }
+
+    #[tokio::test]
+    async fn a_broker_that_says_nothing_may_wait_for_its_quorum() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let mut config = ClientConfig::new(&address);
+        config.request_timeout = std::time::Duration::from_millis(50);
+        // The system takes the connection, and nobody reads from it.
+        let said = remedy(Client::connect(config.clone()).await.unwrap_err());
+        assert!(said.contains("metadata quorum") && said.contains("Unreachable"), "{said}");
+        drop(listener);
+        let said = remedy(Client::connect(config).await.unwrap_err());
+        assert!(!said.contains("metadata quorum") && said.contains("Unreachable"), "{said}");
+        let api = ottla_wire::ApiKey::CreateTopics;
+        let late = remedy(ClientError::Timeout { address, api, timeout_ms: 50 });
+        assert!(!late.contains("metadata quorum"), "{late}");
+    }
+
+    #[test]
+    fn a_batch_larger_than_a_segment_has_a_remedy() {
+        let error = ottla_wire::ErrorCode::RecordListTooLarge;
+        let said = remedy(ClientError::Broker { what: "t-0".to_owned(), error, message: None });
+        assert!(said.contains("segment.bytes"), "{said}");
+    }
 
     #[test]
     fn addresses_have_a_host_and_a_port() {

@@ -325,7 +325,7 @@ impl Partitions {
                 }
                 continue;
             }
-            if self.lacks_records(topic, index, partition) {
+            if self.lacks_records(topic, index, partition) || self.is_too_early_for(image, topic, index) {
                 continue;
             }
             let config = config.get_or_insert_with(|| self.log_config(topic));
@@ -354,6 +354,12 @@ impl Partitions {
                 partition.on_image(assignment, |leader| self.streams.from(leader));
             }
         }
+    }
+
+    /// Whether the partition has no folder, and the image is from before this process: later metadata may
+    /// delete the partition, and a folder would be made for nothing. Nothing is done with it until then.
+    fn is_too_early_for(&self, image: &MetadataImage, topic: &TopicImage, index: PartitionIndex) -> bool {
+        !self.is_known(image) && self.store.partition(topic.id, index).is_none()
     }
 
     fn open_one(
@@ -478,8 +484,8 @@ impl Partitions {
         self.remove_empty_strangers(&strangers);
     }
 
-    /// Removes those of the logs of which the metadata knows nothing that never had a record: a start makes
-    /// such ones of partitions that later metadata deletes, and may end before it comes to that. The others
+    /// Removes those of the logs of which the metadata knows nothing that never had a record: a process may
+    /// end between the making of a partition and its deletion, and the next one hears of neither. The others
     /// are kept and told of: a mistake must not cost records.
     fn remove_empty_strangers(&self, strangers: &[PartitionKey]) {
         const NAMED_MAX: usize = 5;

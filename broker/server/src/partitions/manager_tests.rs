@@ -4,7 +4,8 @@
 use bytes::Bytes;
 use ottla_core::metadata::{
     AlterBrokerConfigs, AlterTopicConfigs, BrokerConfigChange, Command, ConfigChange, ConfigOperation,
-    CreateTopics, DeleteTopics, MetadataImage, NewTopic, TopicConfigChange, TopicSelector, UnfenceBroker,
+    CreateTopics, DeleteTopics, IncarnationId, MetadataImage, NewTopic, RegisterBroker, TopicConfigChange,
+    TopicSelector, UnfenceBroker,
 };
 use ottla_log::BatchBuilder;
 use ottla_types::{BrokerEpoch, BrokerId, LeaderEpoch, Offset, PartitionIndex, TopicId};
@@ -68,6 +69,24 @@ fn only_topics_that_changed_are_looked_at() {
 }
 
 #[test]
+fn no_folder_is_made_by_metadata_from_before_this_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, partitions) = open(dir.path(), ME);
+    let directory = store.directory_id();
+    let process_before = RegisterBroker::new(ME, IncarnationId(77), directory);
+    let old = after(&MetadataImage::new(CLUSTER), &Command::RegisterBroker(process_before));
+    let unfence = UnfenceBroker { id: ME, epoch: BrokerEpoch(1) };
+    let old = create(&after(&old, &Command::UnfenceBroker(unfence)), 1..5);
+    partitions.apply(None, &old);
+    assert_eq!(store.partitions().len(), 0, "later metadata may delete them");
+    let gone = ["topic-1", "topic-2", "topic-3"].map(|name| TopicSelector::Name(name.to_owned()));
+    let fewer = after(&old, &Command::DeleteTopics(DeleteTopics { topics: gone.to_vec() }));
+    partitions.apply(Some(&old), &fewer);
+    partitions.apply(Some(&fewer), &with_live_broker(&fewer, ME, 2, directory));
+    assert_eq!(store.partitions().len(), 2, "those of the one that is left");
+}
+
+#[test]
 fn empty_folders_that_the_metadata_does_not_know_are_removed() {
     let dir = tempfile::tempdir().unwrap();
     let folders = || {
@@ -77,7 +96,7 @@ fn empty_folders_that_the_metadata_does_not_know_are_removed() {
         names.sort();
         names
     };
-    // The process replays that topics are created, and ends before it comes to their deletion.
+    // The process makes topics' partitions, and ends before it comes to their deletion.
     let live = {
         let (store, partitions) = open(dir.path(), ME);
         let live = with_live_broker(&MetadataImage::new(CLUSTER), ME, 1, store.directory_id());

@@ -86,8 +86,9 @@ impl Cluster {
     fn not_started(&mut self, n: usize, error: &StoreError) -> Result<(), Violation> {
         let node = &mut self.nodes[n];
         let has_failed =
-            matches!(error, StoreError::Io { source, .. } if source.kind() == std::io::ErrorKind::Other);
-        let is_full = matches!(error, StoreError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull);
+            matches!(error, StoreError::Io { error: e, .. } if e.kind() == std::io::ErrorKind::Other);
+        let is_full =
+            matches!(error, StoreError::Io { error: e, .. } if e.kind() == std::io::ErrorKind::StorageFull);
         if node.disk.has_crashed() {
             node.disk.restart(true);
         } else if has_failed {
