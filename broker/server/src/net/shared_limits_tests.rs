@@ -42,8 +42,8 @@ fn connections_are_counted_whatever_comes_and_goes() {
         let (mut draw, connections) = (Draw(seed), Arc::new(Connections::default()));
         let of_address = (seed % 3 == 0).then_some(5);
         let max = ConnectionsMax { in_all: 20, of_address };
-        let (mut clients, mut on_trial): (Vec<(usize, ConnectionSlot)>, Vec<(usize, ConnectionSlot)>) =
-            Default::default();
+        let mut clients: Vec<(usize, ConnectionSlot)> = Vec::new();
+        let mut on_trial: Vec<(usize, ConnectionSlot)> = Vec::new();
         for _ in 0..600 {
             let (last, address) = draw.address();
             let has = counted(&clients).get(&last).copied().unwrap_or(0);
@@ -184,7 +184,7 @@ async fn memory_of_requests_is_given_back_wherever_they_end() {
         }
         // Half of them end, and all who are left are served in the end, whoever ends next.
         while let Some(mut request) = requests.pop() {
-            if requests.len() % 2 == 0 {
+            if requests.len().is_multiple_of(2) {
                 requests.truncate(requests.len() / 2);
             }
             if requests.is_empty() {
