@@ -1,5 +1,5 @@
-//! What a store holds and remembers beside its records: open files, hints of where reads ended, who is told of
-//! what. And what is let go, of logs of every shape.
+//! What a store holds and remembers beside its records: open files, hints of where reads ended, who is told
+//! of what. And what is let go, of logs of every shape.
 
 use std::path::Path;
 use std::sync::Arc;

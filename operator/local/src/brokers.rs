@@ -108,8 +108,8 @@ impl Brokers {
         properties(&cluster, &state.cluster_status, self.shared.ports, |id| self.folder.broker_data(id))
     }
 
-    /// Brings the brokers a step nearer to what is asked by now: at most one restarts, and not before the one that
-    /// was restarted last is ready. Whether nothing is left to be done.
+    /// Brings the brokers a step nearer to what is asked by now: at most one restarts, and not before the one
+    /// that was restarted last is ready. Whether nothing is left to be done.
     async fn pass(&mut self) -> Result<bool, FolderError> {
         let asked_at = self.shared.state().changed_at;
         self.start_all()?;
@@ -131,8 +131,8 @@ impl Brokers {
         Ok(false)
     }
 
-    /// Writes the settings that running brokers needn't restart for; the brokers that need to, with what they are
-    /// to restart with.
+    /// Writes the settings that running brokers needn't restart for; the brokers that need to, with what they
+    /// are to restart with.
     fn write_settings(&mut self) -> Result<BTreeMap<i32, String>, FolderError> {
         let mut old = BTreeMap::new();
         for (id, properties) in self.desired() {
@@ -153,8 +153,8 @@ impl Brokers {
         self.running.get(&id).is_some_and(|(supervisor, _)| supervisor.state().borrow().phase == Phase::Ready)
     }
 
-    /// What stands against stopping a broker now, in words: another one that isn't ready, or partitions that lack
-    /// a replica by the brokers' own word of this moment.
+    /// What stands against stopping a broker now, in words: another one that isn't ready, or partitions that
+    /// lack a replica by the brokers' own word of this moment.
     async fn hindrance(&self, id: i32) -> Option<String> {
         let is_ready = self.is_ready(id);
         let unready = self.running.keys().find(|other| **other != id && !self.is_ready(**other));

@@ -175,8 +175,8 @@ pub(crate) fn next_restart(
     Some(restart)
 }
 
-/// What stands against stopping a broker that runs, by the cluster's own word, if somebody has answered; none if
-/// nothing does.
+/// What stands against stopping a broker that runs, by the cluster's own word, if somebody has answered; none
+/// if nothing does.
 pub fn stop_hindrance(view: Option<&ClusterView>, broker: BrokerId, is_ready: bool) -> Option<String> {
     match view {
         Some(view) if is_ready || serves(view, broker) => restart_hindrance(view, broker),

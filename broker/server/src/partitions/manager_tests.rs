@@ -1,5 +1,5 @@
-//! A change of few topics costs as much among many as among few; what the metadata doesn't know is kept only if
-//! there are records in it.
+//! A change of few topics costs as much among many as among few; what the metadata doesn't know is kept only
+//! if there are records in it.
 
 use bytes::Bytes;
 use ottla_core::metadata::{
