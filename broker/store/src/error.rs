@@ -90,7 +90,8 @@ pub enum StoreError {
         action: &'static str,
         /// To what.
         path: PathBuf,
-        /// The operating system's reason. As it stands in the message it is no `source`, which would be said again.
+        /// The operating system's reason. As it stands in the message it is no `source`, which would be said
+        /// again.
         error: io::Error,
     },
     /// A write or sync failed before: nothing more is written until the broker has been restarted.

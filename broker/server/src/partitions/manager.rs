@@ -449,8 +449,8 @@ impl Partitions {
         }
     }
 
-    /// To be called once the metadata is complete: opens what was in the way of an older image, and removes or
-    /// names the logs of which the metadata knows nothing.
+    /// To be called once the metadata is complete: opens what was in the way of an older image, and removes
+    /// or names the logs of which the metadata knows nothing.
     pub fn settle(&self, image: &MetadataImage) {
         self.complete.store(true, Ordering::Release);
         let directory = self.store.directory_id();

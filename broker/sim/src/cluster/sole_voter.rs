@@ -23,8 +23,8 @@ impl Cluster {
         self.plan.sole_voter == Some(n) && !self.quorum.is_lost && self.is_known_without(n)
     }
 
-    /// Whether the quorum's log is lost and all of it was read by this broker alone: nobody could carry on what
-    /// two lost disks take.
+    /// Whether the quorum's log is lost and all of it was read by this broker alone: nobody could carry on
+    /// what two lost disks take.
     pub(super) fn is_all_that_is_left_of_quorum(&self, n: usize) -> bool {
         self.quorum.is_lost && !self.is_known_without(n)
     }

@@ -26,7 +26,8 @@ impl Life {
             return Ok(());
         }
         if !shadow.damaged.is_empty() {
-            // In damage nothing tells where its batches begin: the leader's word does, as its own begin there.
+            // In damage nothing tells where its batches begin: the leader's word does, as its own begin
+            // there.
             offset = boundary;
         }
         shadow.acknowledged = shadow.acknowledged.min(boundary);

@@ -166,8 +166,8 @@ fn loses_later(chosen: &Found, later: &Found) -> Failure {
 }
 
 impl Found {
-    /// Whether its topics are counted: it has applied all of its log. What it doesn't know to be committed isn't,
-    /// and an older broker doesn't say.
+    /// Whether its topics are counted: it has applied all of its log. What it doesn't know to be committed
+    /// isn't, and an older broker doesn't say.
     fn is_counted(&self) -> bool {
         self.copy.applied_index.is_some_and(|applied| applied >= self.copy.last_index)
     }
