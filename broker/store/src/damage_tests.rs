@@ -507,10 +507,10 @@ fn records_of_a_foreign_epoch_are_not_whole_again() {
     while !store.scrub_step(1 << 20).finished {}
     let damage = log.damage();
     assert_eq!(damage, [Offset(2)..Offset(3)]);
-    assert_eq!(log.look_again(&damage[0]), None);
+    assert!(!log.look_again(&damage[0]));
     while !store.scrub_step(1 << 20).finished {}
     assert_eq!(log.damage(), damage);
     change(&first_segment(dir.path()), |bytes| bytes[2 * batch_bytes + 15] ^= 1);
-    assert_eq!(log.look_again(&damage[0]), Some(Offset(3)));
+    assert!(log.look_again(&damage[0]));
     assert_eq!(log.damage(), []);
 }

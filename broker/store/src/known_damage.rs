@@ -7,7 +7,7 @@ use std::io;
 use std::ops::{Range, RangeInclusive};
 
 use ottla_log::{
-    BatchHeader, ByteSource, Depth, FileKind, HEADER_BYTES, MAGIC, SequenceCheck, SequenceError,
+    BatchHeader, ByteSource, Depth, FileKind, HEADER_BYTES, MAGIC, ScanEnd, SequenceCheck, SequenceError,
     check_header, scan,
 };
 use ottla_types::Offset;
@@ -138,11 +138,33 @@ impl PartitionLog {
     }
 
     /// Looks at damaged records again, and forgets the damage if they are whole. Damage that hides producers
-    /// stays, as these are learnt from what is repaired.
+    /// stays, as these are learnt by reading the log again.
     pub(crate) fn is_whole_again(&self, damage: &Damage) -> bool {
-        let (path, incarnation, epochs) = {
+        let (incarnation, epochs) = {
             let state = self.state.lock();
-            (state.path(FileKind::Log, damage.segment), state.incarnation, state.epochs.clone())
+            (state.incarnation, state.epochs.clone())
+        };
+        if damage.hides_producers || !self.can_be_read(damage) {
+            return false;
+        }
+        let mut state = self.state.lock();
+        let is_as_it_was = state.incarnation == incarnation && state.epochs == epochs;
+        if !is_as_it_was || !state.damaged.contains(damage) {
+            return false;
+        }
+        state.damaged.retain(|known| known != damage);
+        // Views from before must not take it for damage again.
+        state.incarnation += 1;
+        let folder = &state.folder;
+        tracing::info!(folder = %folder.display(), from = %damage.offsets.start, to = %damage.offsets.end, "records that could not be read can be read again");
+        true
+    }
+
+    /// Whether all that is damaged is whole batches of the epochs that began there, as the disk has it now.
+    pub(crate) fn can_be_read(&self, damage: &Damage) -> bool {
+        let (path, epochs) = {
+            let state = self.state.lock();
+            (state.path(FileKind::Log, damage.segment), state.epochs.clone())
         };
         let Ok(file) = self.log_file(damage.segment, &path) else { return false };
         let _ = file.drop_cache();
@@ -152,21 +174,9 @@ impl PartitionLog {
             is_own = !is_of_foreign_epoch(&epochs, &SeenEpoch::of(batch));
             is_own
         });
-        let is_whole = is_own
-            && end.is_ok_and(|end| {
-                end.position == damage.positions.end && end.next_offset == damage.offsets.end
-            });
-        let mut state = self.state.lock();
-        let is_known = state.damaged.iter().any(|known| known.offsets == damage.offsets);
-        let is_as_it_was = state.incarnation == incarnation && is_known;
-        if !is_whole || !is_as_it_was || state.epochs != epochs || damage.hides_producers {
-            return false;
-        }
-        state.damaged.retain(|known| known.offsets != damage.offsets);
-        // Views from before must not take it for damage again.
-        state.incarnation += 1;
-        tracing::info!(path = %path.display(), from = %damage.offsets.start, to = %damage.offsets.end, "records that could not be read can be read again");
-        true
+        let is_at_end =
+            |end: ScanEnd| (end.position, end.next_offset) == (damage.positions.end, damage.offsets.end);
+        end.is_ok_and(is_at_end) && is_own
     }
 
     /// Calls the hooks; with no lock of the log's held.

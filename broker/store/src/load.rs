@@ -214,7 +214,9 @@ impl Loader<'_> {
         if gone.is_empty() { Ok(()) } else { self.remove_segments(&gone) }
     }
 
-    /// Reads the epochs' file; when it is damaged, they are taken from the batches.
+    /// Reads the epochs' file; when it is damaged, they are taken from the batches. Where the disk can't read
+    /// these either, nobody says them any more: a leader without epochs has its followers cut all that they
+    /// have.
     fn load_epochs(&mut self) -> Result<(), StoreError> {
         let path = self.folder.join(LeaderEpochs::FILE);
         let text = read_file(self.disk, &path, SIDE_BYTES_MAX);
@@ -227,12 +229,12 @@ impl Loader<'_> {
         }
         for at in 0..self.files.logs.len() {
             let (base, bytes) = self.files.logs[at];
-            let mut epochs = std::mem::take(&mut self.epochs);
-            self.walk(base, 0..bytes, base, Depth::Headers, |batch| {
-                epochs.assign(batch.header().leader_epoch(), batch.header().base_offset());
+            let source = FileSource::new(self.open(FileKind::Log, base, OpenMode::Existing)?);
+            scan(&source, 0..bytes, base, Depth::Headers, |batch| {
+                self.epochs.assign(batch.header().leader_epoch(), batch.header().base_offset());
                 true
-            })?;
-            self.epochs = epochs;
+            })
+            .map_err(StoreError::io("read", self.path(FileKind::Log, base)))?;
         }
         self.epochs_changed = !self.epochs.entries().is_empty();
         self.forget_unknown_epochs();

@@ -10,21 +10,17 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use ottla_log::{BatchError, BatchHeader, Batches, ByteSource, Depth, FileKind, relative_offset, scan};
+use ottla_log::{BatchError, BatchHeader, Batches, FileKind, relative_offset};
 use ottla_types::{LeaderEpoch, Offset};
 
 use crate::damage::Damage;
 use crate::disk::OpenMode;
 use crate::error::{RepairError, StoreError};
 use crate::partition::{PartitionLog, State};
-use crate::read::{FileSource, SeenEpoch, is_of_foreign_epoch};
 use crate::segment::Segment;
 
 /// No segment is larger: an index holds positions of 31 bits.
 const SEGMENT_BYTES_MAX: u64 = i32::MAX as u64;
-
-/// So much of what is whole again is read at once, and a batch.
-const PIECE_BYTES: u64 = 8 << 20;
 
 /// What is about to be put in the place of damage, or of its beginning.
 struct Piece {
@@ -106,43 +102,51 @@ impl PartitionLog {
     }
 
     /// Looks at damaged records again, a range of [`Self::damage`]: the disk may have failed to read them for
-    /// a moment. Returns how far they are whole and are damaged no more, or are so already; `None` if they
-    /// are still damaged.
-    pub fn look_again(&self, offsets: &Range<Offset>) -> Option<Offset> {
-        let Some(damage) = self.state.lock().damage_at(offsets.start).cloned() else {
-            return Some(offsets.end);
-        };
+    /// a moment. Returns whether they are damaged no more. Nothing is written over them.
+    pub fn look_again(&self, offsets: &Range<Offset>) -> bool {
+        let Some(damage) = self.state.lock().damage_at(offsets.start).cloned() else { return true };
         if !damage.hides_producers {
-            return self.is_whole_again(&damage).then_some(offsets.end);
+            return self.is_whole_again(&damage);
         }
-        // What they say of producers is learnt as from a peer's bytes.
-        let records = self.whole_records(&damage)?;
-        self.repair(&records).ok().map(|repaired| repaired.end)
+        if !self.can_be_read(&damage) {
+            return false;
+        }
+        // What they say of producers is learnt as after a peer's bytes: by reading the files again.
+        let _one = self.commit_lock.lock();
+        {
+            let state = self.state.lock();
+            if state.finished || state.deleted || state.damage_at(offsets.start) != Some(&damage) {
+                return false;
+            }
+        }
+        self.closed(|| self.read_again(&damage)).is_ok()
     }
 
-    /// The whole batches that damage begins with after all, a piece of them; `None` when there are none.
-    fn whole_records(&self, damage: &Damage) -> Option<Bytes> {
-        let (path, epochs) = {
-            let state = self.state.lock();
-            (state.path(FileKind::Log, damage.segment), state.epochs.clone())
+    /// Reads the log from its files again, without this damage: what can't be read is found anew. With the log
+    /// closed.
+    fn read_again(&self, damage: &Damage) -> Result<(), StoreError> {
+        let (folder, end) = {
+            let mut state = self.state.lock();
+            assert!(state.closed_at.is_some(), "nothing is appended while the files are read again");
+            state.damaged.retain(|known| known != damage);
+            // The files are read anew; nobody may write index entries meanwhile.
+            state.segments.iter_mut().for_each(Segment::forget_pending_entries);
+            let of_damage = state.segments.iter_mut().find(|segment| segment.base == damage.segment);
+            of_damage.into_iter().for_each(Segment::forget_indexes);
+            state.incarnation += 1;
+            (state.folder.clone(), state.end())
         };
-        let file = self.log_file(damage.segment, &path).ok()?;
-        let _ = file.drop_cache();
-        let source = FileSource::new(file);
-        let from = damage.positions.start;
-        let mut to = from;
-        scan(&source, damage.positions.clone(), damage.offsets.start, Depth::Crc, |batch| {
-            let is_taken = !is_of_foreign_epoch(&epochs, &SeenEpoch::of(batch))
-                && batch.header().next_offset() <= damage.offsets.end;
-            if is_taken {
-                to = batch.end();
-            }
-            is_taken && to - from < PIECE_BYTES
-        })
-        .ok()?;
-        let mut records = vec![0; usize::try_from(to - from).ok()?];
-        let is_read = to > from && source.read_at(from, &mut records).ok()? == records.len();
-        is_read.then(|| records.into())
+        self.reload(&folder, damage.segment, end)
+    }
+
+    /// Takes the log as its files are, which end at `end`, once a segment is another one or can be read again.
+    fn reload(&self, folder: &Path, segment: Offset, end: Offset) -> Result<(), StoreError> {
+        // The indexes may lack what was damaged; they are made again.
+        self.remove_indexes(folder, segment);
+        let loaded = self.load_again(folder, end);
+        let loaded = loaded.map_err(|error| self.fail(folder, "repair", error))?;
+        self.install(loaded, end);
+        Ok(())
     }
 
     /// Returns the offset up to which it is repaired. The files are read again only if the log is closed, and
@@ -343,12 +347,7 @@ impl PartitionLog {
             state.incarnation += 1;
             state.end()
         };
-        // The indexes may lack what was damaged; they are made again.
-        self.remove_indexes(&piece.folder, piece.damage.segment);
-        let loaded = self.load_again(&piece.folder, end);
-        let loaded = loaded.map_err(|error| self.fail(&piece.folder, "repair", error))?;
-        self.install(loaded, end);
-        Ok(())
+        self.reload(&piece.folder, piece.damage.segment, end)
     }
 }
 

@@ -118,7 +118,7 @@ fn a_cut_within_what_can_be_read_again_is_made_at_a_batch() {
     is_bad.store(false, Ordering::Release);
     log.truncate_to(Offset(3)).unwrap();
     assert_eq!((log.end_offset(), log.damage()), (Offset(1), vec![Offset(0)..Offset(1)]));
-    assert_eq!(log.look_again(&(Offset(0)..Offset(1))), Some(Offset(1)));
+    assert!(log.look_again(&(Offset(0)..Offset(1))));
     assert_eq!((log.damage(), store.has_failed()), (vec![], false));
     assert!(records.starts_with(&all(&log)) && !all(&log).is_empty());
 }
@@ -151,7 +151,7 @@ fn a_bad_sector_among_durable_records_keeps_no_store_from_opening() {
         let store = open_watched(dir.path(), watch);
         let log = store.partition(TOPIC, P0).unwrap();
         assert_eq!((log.end_offset(), log.damage()), (Offset(8), vec![Offset(0)..Offset(8)]));
-        assert_eq!(log.look_again(&(Offset(0)..Offset(8))), None);
+        assert!(!log.look_again(&(Offset(0)..Offset(8))));
         append(&log, 2);
         store.commit_now().unwrap();
         log.truncate_to(Offset(9)).unwrap();
@@ -160,7 +160,7 @@ fn a_bad_sector_among_durable_records_keeps_no_store_from_opening() {
         assert_eq!(std::fs::metadata(first_segment(dir.path())).unwrap().len(), bytes);
         // It passes: the records are there, and what they say of producers is known again.
         is_bad.store(false, Ordering::Release);
-        assert_eq!(log.look_again(&(Offset(0)..Offset(8))), Some(Offset(8)));
+        assert!(log.look_again(&(Offset(0)..Offset(8))));
         assert_eq!((log.damage(), store.has_failed()), (vec![], false));
         assert_eq!(all(&log)[..records.len()], records);
     }

@@ -24,6 +24,9 @@ use crate::topics::plan_view;
 /// How soon it is looked again at what a restart waits for.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
+/// How soon settings that couldn't be written are tried again.
+const WRITE_AGAIN: Duration = Duration::from_secs(5);
+
 /// How long a restart waits for something before that is told.
 const WAIT_TOLD_AFTER: Duration = Duration::from_secs(10);
 
@@ -45,6 +48,19 @@ pub(crate) struct Brokers {
     control_ports: watch::Sender<Vec<u16>>,
     running: BTreeMap<i32, (Supervisor, String)>,
     waits: Option<Waits>,
+    /// The broker that was restarted last.
+    restarted: Option<i32>,
+}
+
+/// How far a pass has brought the brokers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Passed {
+    /// All of them run as asked.
+    Done,
+    /// More is to be done.
+    More,
+    /// Settings couldn't be written.
+    Failed,
 }
 
 /// A restart that waits.
@@ -64,7 +80,16 @@ impl Brokers {
         events: Events,
         control_ports: watch::Sender<Vec<u16>>,
     ) -> Self {
-        Self { shared, folder, program, events, control_ports, running: BTreeMap::new(), waits: None }
+        Self {
+            shared,
+            folder,
+            program,
+            events,
+            control_ports,
+            running: BTreeMap::new(),
+            waits: None,
+            restarted: None,
+        }
     }
 
     /// Starts what should run and doesn't; fails at the first file that can't be written.
@@ -81,17 +106,22 @@ impl Brokers {
     pub async fn run(mut self, mut stop: oneshot::Receiver<()>) {
         let shared = self.shared.clone();
         loop {
-            let is_done = tokio::select! {
+            let passed = tokio::select! {
                 _ = &mut stop => break,
                 passed = self.pass() => passed.unwrap_or_else(|error| {
                     tracing::error!(%error, "broker settings not written");
-                    true
+                    Passed::Failed
                 }),
+            };
+            let pause = match passed {
+                Passed::Done => Duration::MAX,
+                Passed::More => LOOK_AGAIN,
+                Passed::Failed => WRITE_AGAIN,
             };
             tokio::select! {
                 _ = &mut stop => break,
                 () = shared.brokers_wake.notified() => {}
-                () = sleep(LOOK_AGAIN), if !is_done => {}
+                () = sleep(pause) => {}
             }
         }
         let stops: Vec<_> =
@@ -109,8 +139,8 @@ impl Brokers {
     }
 
     /// Brings the brokers a step nearer to what is asked by now: at most one restarts, and not before the one
-    /// that was restarted last is ready. Whether nothing is left to be done.
-    async fn pass(&mut self) -> Result<bool, FolderError> {
+    /// that was restarted last is ready.
+    async fn pass(&mut self) -> Result<Passed, FolderError> {
         let asked_at = self.shared.state().changed_at;
         self.start_all()?;
         let old = self.write_settings()?;
@@ -122,13 +152,16 @@ impl Brokers {
             state.brokers_as_asked = state.changed_at == asked_at;
             drop(state);
             self.shared.status_wake.notify_one();
-            return Ok(true);
+            return Ok(Passed::Done);
         };
-        match self.hindrance(id).await {
+        let on_its_way = self.restarted.filter(|other| *other != id && !old.contains_key(other));
+        match self.hindrance(id, on_its_way).await {
             Some(why) => self.wait(id, why),
+            // Something newer may be asked since the brokers were asked.
+            None if self.desired().get(&id) != Some(properties) => {}
             None => self.restart_one(id, properties.clone()).await?,
         }
-        Ok(false)
+        Ok(Passed::More)
     }
 
     /// Writes the settings that running brokers needn't restart for; the brokers that need to, with what they
@@ -155,7 +188,9 @@ impl Brokers {
 
     /// What stands against stopping a broker now, in words: another one that isn't ready, or partitions that
     /// lack a replica by the brokers' own word of this moment.
-    async fn hindrance(&self, id: i32) -> Option<String> {
+    ///
+    /// `on_its_way` was restarted last, with the settings that are asked.
+    async fn hindrance(&self, id: i32, on_its_way: Option<i32>) -> Option<String> {
         let is_ready = self.is_ready(id);
         let unready = self.running.keys().find(|other| **other != id && !self.is_ready(**other));
         if let Some(other) = unready.filter(|_| is_ready) {
@@ -165,6 +200,9 @@ impl Brokers {
             self.running.get(&id).is_some_and(|(supervisor, _)| supervisor.state().borrow().pid.is_some());
         if !runs {
             return None;
+        }
+        if let Some(other) = on_its_way.filter(|other| !self.is_ready(*other)) {
+            return Some(format!("broker {other} is not ready"));
         }
         let view = self.ask().await.map(plan_view);
         stop_hindrance(view.as_ref(), BrokerId(id), is_ready)
@@ -214,6 +252,7 @@ impl Brokers {
         let launch = self.launch(id);
         let Some((supervisor, now)) = self.running.get_mut(&id) else { return Ok(()) };
         *now = properties;
+        self.restarted = Some(id);
         let mut state = supervisor.state();
         supervisor.restart(launch).await;
         // Until then it passes for the one that was ready.

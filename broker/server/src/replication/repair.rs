@@ -122,9 +122,8 @@ async fn repair_pieces(broker: &Broker, partition: &Arc<Partition>, retries: &mu
         if !retries.is_due(range.start, Instant::now()) {
             continue;
         }
-        if let Some(whole_to) = look_again(broker, partition, &range).await {
+        if look_again(broker, partition, &range).await {
             retries.places.remove(&range.start);
-            has_more |= whole_to < range.end;
             continue;
         }
         let name = partition.log.topic_partition();
@@ -170,8 +169,8 @@ impl Retries {
     }
 }
 
-/// How far the records can be read after all: then no peer need send them.
-async fn look_again(broker: &Broker, partition: &Arc<Partition>, range: &Range<Offset>) -> Option<Offset> {
+/// Whether the records can be read after all: then no peer need send them.
+async fn look_again(broker: &Broker, partition: &Arc<Partition>, range: &Range<Offset>) -> bool {
     let (partition, range) = (Arc::clone(partition), range.clone());
     let look = move || partition.log.look_again(&range);
     broker.quorum.tasks().blocking_to_the_end("look at damage again", look).await
