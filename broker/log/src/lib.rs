@@ -57,7 +57,7 @@ pub use refused::{RecordFault, RefusedRecords};
 pub use snapshot::{SnapshotError, decode_snapshot, encode_snapshot};
 pub use text::{
     LOG_START_FILE, MetaProperties, OffsetCheckpoint, PartitionMetadata, RECOVERY_POINT_FILE,
-    SEALED_OFFSETS_FILE, TextError, decode_offsets, encode_offsets, seal_offsets, unseal_offsets,
+    SEALED_OFFSETS_FILE, SealedOffsets, TextError, decode_offsets, encode_offsets,
 };
 pub use validate::{
     BatchError, Batches, SizeLimit, ValidBatch, check_batch, check_fits_segment, check_header,

@@ -151,39 +151,82 @@ pub fn encode_offsets(offsets: &OffsetCheckpoint) -> String {
     text
 }
 
-/// The file that says what both checkpoints say, with a checksum: nothing guards Kafka's two against a bit
-/// that flips, and what lies below a log's start is deleted.
+/// The file that says of all partitions what Kafka's files say, with a checksum: nothing guards those against a
+/// bit that flips, and what lies below a log's start is deleted.
 pub const SEALED_OFFSETS_FILE: &str = "ottla-offset-checkpoints";
 
 const SEALED_VERSION: &str = "ottla offsets 1";
 
-/// The text of [`SEALED_OFFSETS_FILE`].
-pub fn seal_offsets(recovery_points: &OffsetCheckpoint, starts: &OffsetCheckpoint) -> String {
-    let text = format!("{SEALED_VERSION}\n{}{}", encode_offsets(recovery_points), encode_offsets(starts));
-    let crc = crc32c::crc32c(text.as_bytes());
-    format!("{text}{crc:08x}\n")
+/// What [`SEALED_OFFSETS_FILE`] says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SealedOffsets {
+    /// As in [`RECOVERY_POINT_FILE`].
+    pub recovery_points: OffsetCheckpoint,
+    /// As in [`LOG_START_FILE`].
+    pub starts: OffsetCheckpoint,
+    /// As in each [`PartitionMetadata::FILE`].
+    pub topic_ids: BTreeMap<TopicPartition, TopicId>,
 }
 
-/// Reads what [`seal_offsets`] has written: the recovery points and the log starts.
-///
-/// # Errors
-/// When it isn't exactly that.
-pub fn unseal_offsets(text: &str) -> Result<(OffsetCheckpoint, OffsetCheckpoint), TextError> {
-    let (sealed, crc) = text
-        .strip_suffix('\n')
-        .and_then(|text| text.split_at_checked(text.len().checked_sub(8)?))
-        .ok_or_else(|| TextError::at(0, "it has no checksum"))?;
-    if crc != format!("{:08x}", crc32c::crc32c(sealed.as_bytes())) {
-        return Err(TextError::at(0, "its checksum is another one"));
+impl SealedOffsets {
+    /// The file's text.
+    pub fn seal(&self) -> String {
+        let mut text = format!("{SEALED_VERSION}\n{}", encode_offsets(&self.recovery_points));
+        text.push_str(&encode_offsets(&self.starts));
+        text.push_str(&format!("0\n{}\n", self.topic_ids.len()));
+        for (TopicPartition { topic, partition }, id) in &self.topic_ids {
+            text.push_str(&format!("{topic} {partition} {id}\n"));
+        }
+        let crc = crc32c::crc32c(text.as_bytes());
+        format!("{text}{crc:08x}\n")
     }
-    let lines = sealed.strip_prefix(SEALED_VERSION).and_then(|rest| rest.strip_prefix('\n'));
-    let lines: Vec<&str> =
-        lines.ok_or_else(|| TextError::at(1, format!("not {SEALED_VERSION:?}")))?.lines().collect();
-    let count = lines.get(1).and_then(|count| count.parse().ok()).unwrap_or(usize::MAX);
-    let (recovery_points, starts) = lines
-        .split_at_checked(count.saturating_add(2))
-        .ok_or_else(|| TextError::at(3, "not the count of lines that follow"))?;
-    Ok((decode_offsets(&recovery_points.join("\n"))?, decode_offsets(&starts.join("\n"))?))
+
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// When it isn't exactly what [`Self::seal`] writes.
+    pub fn unseal(text: &str) -> Result<Self, TextError> {
+        let (sealed, crc) = text
+            .strip_suffix('\n')
+            .and_then(|text| text.split_at_checked(text.len().checked_sub(8)?))
+            .ok_or_else(|| TextError::at(0, "it has no checksum"))?;
+        if crc != format!("{:08x}", crc32c::crc32c(sealed.as_bytes())) {
+            return Err(TextError::at(0, "its checksum is another one"));
+        }
+        let lines = sealed.strip_prefix(SEALED_VERSION).and_then(|rest| rest.strip_prefix('\n'));
+        let lines = lines.ok_or_else(|| TextError::at(1, format!("not {SEALED_VERSION:?}")))?;
+        let lines: Vec<&str> = lines.lines().collect();
+        let (recovery_points, lines) = split_section(&lines)?;
+        let (starts, topic_ids) = split_section(lines)?;
+        let topic_ids = topic_ids.join("\n");
+        Ok(Self {
+            recovery_points: decode_offsets(&recovery_points.join("\n"))?,
+            starts: decode_offsets(&starts.join("\n"))?,
+            topic_ids: checkpoint_lines(&topic_ids)?
+                .into_iter()
+                .map(|(line, content)| {
+                    topic_id_of(content)
+                        .ok_or_else(|| TextError::at(line, "not topic, partition and topic id"))
+                })
+                .collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+/// The lines of a checkpoint, and those that follow it.
+fn split_section<'a>(lines: &'a [&'a str]) -> Result<(&'a [&'a str], &'a [&'a str]), TextError> {
+    let count = lines.get(1).and_then(|count| count.parse::<usize>().ok());
+    count
+        .and_then(|count| lines.split_at_checked(count.checked_add(2)?))
+        .ok_or_else(|| TextError::at(0, "not the count of lines that follow"))
+}
+
+fn topic_id_of(line: &str) -> Option<(TopicPartition, TopicId)> {
+    let mut words = line.split_ascii_whitespace();
+    let topic = TopicName::new(words.next()?).ok()?;
+    let partition = PartitionIndex(words.next()?.parse().ok()?);
+    let id = words.next()?.parse().ok()?;
+    words.next().is_none().then_some((TopicPartition { topic, partition }, id))
 }
 
 /// Reads an offset checkpoint.
@@ -235,23 +278,24 @@ mod tests {
             topic: TopicName::new("t").unwrap(),
             partition: PartitionIndex(partition),
         };
-        let recovery_points = OffsetCheckpoint::from([(name(0), Offset(12)), (name(1), Offset(0))]);
-        let starts = OffsetCheckpoint::from([(name(0), Offset(2))]);
-        let none = OffsetCheckpoint::new();
-        for (recovery_points, starts) in
-            [(&recovery_points, &starts), (&recovery_points, &none), (&none, &none)]
-        {
-            let text = seal_offsets(recovery_points, starts);
-            assert_eq!(unseal_offsets(&text).unwrap(), (recovery_points.clone(), starts.clone()));
+        let some = SealedOffsets {
+            recovery_points: OffsetCheckpoint::from([(name(0), Offset(12)), (name(1), Offset(0))]),
+            starts: OffsetCheckpoint::from([(name(0), Offset(2))]),
+            topic_ids: BTreeMap::from([(name(0), TopicId([7; 16])), (name(1), TopicId([9; 16]))]),
+        };
+        let fewer = SealedOffsets { starts: OffsetCheckpoint::new(), ..some.clone() };
+        for sealed in [some, fewer, SealedOffsets::default()] {
+            let text = sealed.seal();
+            assert_eq!(SealedOffsets::unseal(&text).unwrap(), sealed);
             for bit in 0..8 * text.len() {
                 let mut bytes = text.clone().into_bytes();
                 bytes[bit / 8] ^= 1 << (bit % 8);
                 if let Ok(flipped) = String::from_utf8(bytes) {
-                    unseal_offsets(&flipped).unwrap_err();
+                    SealedOffsets::unseal(&flipped).unwrap_err();
                 }
             }
             for short in 0..text.len() {
-                unseal_offsets(&text[..short]).unwrap_err();
+                SealedOffsets::unseal(&text[..short]).unwrap_err();
             }
         }
     }

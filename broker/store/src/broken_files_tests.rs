@@ -158,30 +158,37 @@ fn whose_folder_it_is_is_known_or_the_folder_is_refused_as_it_is() {
 /// No checksum guards it, so a flipped bit may make another topic of it. What is in the folder stays all the
 /// same.
 #[test]
-fn a_partition_whose_topic_is_not_known_is_put_aside() {
-    let logs = |disk: &MemoryDisk| -> Vec<Vec<u8>> {
-        named(disk, |name| name.ends_with(".log")).iter().map(|path| disk.content(path)).collect()
-    };
-    for ended in [Ended::Closed, Ended::Killed] {
-        let before = logs(&template(ended).0);
+fn whose_records_they_are_is_known_whatever_became_of_the_file_that_says_it() {
+    for ended in [Ended::Closed, Ended::Killed, Ended::PowerLoss] {
         let check = |disk: &MemoryDisk, opened: Result<Store, StoreError>, all: &Records, case: &str| {
-            let store = opened.unwrap_or_else(|error| panic!("{case}: {error}"));
-            match &store.partitions()[..] {
-                [] => {
-                    assert_eq!(logs(disk), before, "{case}");
-                    assert!(disk.files().iter().any(|path| path.to_string_lossy().contains(STRAY_SUFFIX)));
-                    // Its name is free.
-                    create(&store, TOPIC).unwrap();
-                }
-                [(_, topic, _)] => {
-                    let log = store.partition(*topic, P0).unwrap();
-                    assert_eq!((&records(&log), log.damage()), (all, vec![]), "{case}");
-                }
-                several => panic!("{case}: {several:?}"),
-            }
+            check_all(&opened.unwrap(), all, case);
+            let file = &named(disk, |name| name == PartitionMetadata::FILE)[0];
+            let text = String::from_utf8(disk.content(file)).unwrap();
+            assert_eq!(PartitionMetadata::decode(&text).unwrap().topic_id, TOPIC, "{case}: it isn't mended");
         };
         each_way(ended, |name| name == PartitionMetadata::FILE, in_all_ways, check);
     }
+}
+
+/// Then nothing else says it: nobody is shown what is in the folder, and nothing takes its place.
+#[test]
+fn records_that_nobody_knows_the_topic_of_stay_where_they_are() {
+    let (disk, _) = template(Ended::Killed);
+    let disk = disk.after_kill();
+    for file in [SEALED_OFFSETS_FILE, PartitionMetadata::FILE] {
+        let path = &named(&disk, |name| name == file)[0];
+        disk.change(path, |bytes| bytes[3] ^= 1);
+    }
+    let logs = || -> Vec<Vec<u8>> {
+        named(&disk, |name| name.ends_with(".log")).iter().map(|path| disk.content(path)).collect()
+    };
+    let before = logs();
+    let store = opened(&disk);
+    assert!(store.partitions().is_empty());
+    let error = create(&store, TOPIC).unwrap_err();
+    assert!(matches!(&error, StoreError::NoIdentity { .. }), "{error}");
+    assert_eq!(logs(), before);
+    assert!(disk.files().iter().all(|path| !path.to_string_lossy().contains(STRAY_SUFFIX)));
 }
 
 #[test]

@@ -6,8 +6,8 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use ottla_log::{
-    JournalCut, JournalCuts, LOG_START_FILE, RECOVERY_POINT_FILE, SEALED_OFFSETS_FILE, encode_cut,
-    encode_cuts, seal_change, unseal_changes, unseal_offsets,
+    JournalCut, JournalCuts, LOG_START_FILE, RECOVERY_POINT_FILE, SEALED_OFFSETS_FILE, SealedOffsets,
+    encode_cut, encode_cuts, seal_change, unseal_changes,
 };
 use ottla_types::{LeaderEpoch, Offset, PartitionIndex, TopicId, TopicName};
 use parking_lot::Mutex;
@@ -341,8 +341,8 @@ fn a_flipped_bit_in_a_checkpoint_lets_go_of_nothing() {
                 assert!(log.read(Offset(2), 1, true, UpTo::Durable).unwrap().is_some());
                 store.checkpoint().unwrap();
                 let [sealed, start] = [SEALED_OFFSETS_FILE, LOG_START_FILE].map(|file| dir.path().join(file));
-                let sealed = unseal_offsets(&std::fs::read_to_string(sealed).unwrap()).unwrap();
-                assert_eq!(sealed.1[&log.topic_partition()], Offset(2), "it is written anew");
+                let sealed = SealedOffsets::unseal(&std::fs::read_to_string(sealed).unwrap()).unwrap();
+                assert_eq!(sealed.starts[&log.topic_partition()], Offset(2), "it is written anew");
                 assert!(
                     std::fs::read_to_string(start).unwrap().ends_with("t 0 2\n") || file == LOG_START_FILE
                 );

@@ -18,7 +18,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ottla_log::{Depth, FileKind, LeaderEpochs, OffsetCheckpoint, scan};
+use ottla_log::{Depth, FileKind, LeaderEpochs, SealedOffsets, scan};
 use ottla_types::Offset;
 
 use crate::config::StoreBug;
@@ -347,8 +347,7 @@ impl PartitionLog {
         let recovery = Recovery {
             shared: &self.shared,
             clean: false,
-            recovery_points: OffsetCheckpoint::new(),
-            log_starts: OffsetCheckpoint::new(),
+            saved: SealedOffsets::default(),
             config: self.config().as_ref().clone(),
             replay: Replay::default(),
             threads: 1,

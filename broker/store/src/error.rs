@@ -83,6 +83,15 @@ pub enum StoreError {
         /// The one that was asked for.
         expected: TopicId,
     },
+    /// A folder with records doesn't say any more which topic's they are.
+    #[error(
+        "{path:?} is damaged, and doesn't say whose records lie beside it: put another replica's file of that name in its \
+         place, or move the folder away if others have the records, and restart the broker"
+    )]
+    NoIdentity {
+        /// Its partition.metadata.
+        path: PathBuf,
+    },
     /// The disk failed.
     #[error("{action} {path:?}: {error}{}", remedy(error))]
     Io {

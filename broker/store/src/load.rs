@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_log::{
-    BatchError, Depth, FileKind, HEADER_BYTES, IndexEntry, IndexPacer, LeaderEpochs, LogConfig,
-    OffsetCheckpoint, ScanEnd, ScannedBatch, TimeIndexEntry, scan,
+    BatchError, Depth, FileKind, HEADER_BYTES, IndexEntry, IndexPacer, LeaderEpochs, LogConfig, ScanEnd,
+    ScannedBatch, SealedOffsets, TimeIndexEntry, scan,
 };
 use ottla_types::Offset;
 
@@ -41,8 +41,7 @@ pub(crate) struct Recovery<'a> {
     pub(crate) shared: &'a Arc<Shared>,
     /// Whether the last process closed the directory.
     pub(crate) clean: bool,
-    pub(crate) recovery_points: OffsetCheckpoint,
-    pub(crate) log_starts: OffsetCheckpoint,
+    pub(crate) saved: SealedOffsets,
     pub(crate) config: LogConfig,
     pub(crate) replay: Replay,
     /// How many folders are opened at once.

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use ottla_log::{
-    MetaProperties, OffsetCheckpoint, SEALED_OFFSETS_FILE, TextError, decode_offsets, unseal_offsets,
+    MetaProperties, OffsetCheckpoint, SEALED_OFFSETS_FILE, SealedOffsets, TextError, decode_offsets,
 };
 use ottla_types::DirectoryId;
 
@@ -137,10 +137,7 @@ pub(crate) fn take_clean_mark(disk: &dyn Disk, dir: &Path) -> Result<bool, Store
 }
 
 /// Reads the offset checkpoints that a checksum guards; `None` when they are missing or damaged.
-pub(crate) fn load_sealed_offsets(
-    disk: &dyn Disk,
-    dir: &Path,
-) -> Option<(OffsetCheckpoint, OffsetCheckpoint)> {
+pub(crate) fn load_sealed_offsets(disk: &dyn Disk, dir: &Path) -> Option<SealedOffsets> {
     let path = dir.join(SEALED_OFFSETS_FILE);
     let text = match read_file(disk, &path, SMALL_BYTES_MAX) {
         Ok(bytes) => String::from_utf8(bytes).unwrap_or_default(),
@@ -150,7 +147,7 @@ pub(crate) fn load_sealed_offsets(
             return None;
         }
     };
-    let read = unseal_offsets(&text);
+    let read = SealedOffsets::unseal(&text);
     if let Err(error) = &read {
         tracing::error!(path = %path.display(), %error, "corrupt: Kafka's checkpoints are taken");
     }

@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use ottla_log::{
     LOG_START_FILE, OffsetChange, OffsetCheckpoint, RECOVERY_POINT_FILE, SEALED_OFFSETS_FILE, SavedOffsets,
-    decode_offset_change, encode_offset_change, encode_offsets, seal_offsets,
+    SealedOffsets, decode_offset_change, encode_offset_change, encode_offsets,
 };
-use ottla_types::{Offset, TopicPartition};
+use ottla_types::{Offset, TopicId, TopicPartition};
 use parking_lot::{Mutex, RwLock};
 
 use crate::changes::{Changes, OFFSET_CHANGES, Unsaved};
@@ -25,12 +25,17 @@ const CHANGES_BYTES_MAX: u64 = 1 << 20;
 
 /// A log as these files know it.
 pub(crate) trait SavedLog {
-    /// What they may say of it now: whose it is, its recovery point and its start. `None` once it is deleted.
-    fn to_save(&self) -> Option<(TopicPartition, Offset, Offset)>;
+    /// What they may say of it now. `None` once it is deleted.
+    fn to_save(&self) -> Option<ToSave>;
 }
 
-/// Recovery points and log starts.
-pub(crate) type Checkpoints = (OffsetCheckpoint, OffsetCheckpoint);
+/// What the files say of a log.
+pub(crate) struct ToSave {
+    pub(crate) name: TopicPartition,
+    pub(crate) topic_id: TopicId,
+    pub(crate) recovery_point: Offset,
+    pub(crate) start: Offset,
+}
 
 pub(crate) struct OffsetFiles {
     disk: Arc<dyn Disk>,
@@ -47,7 +52,7 @@ pub(crate) struct OffsetFiles {
 #[derive(Default)]
 struct OffsetsOnDisk {
     /// What the files of all partitions say, or their newest ones will: no more than that.
-    files: Checkpoints,
+    files: SealedOffsets,
     /// The bytes of those.
     file_bytes: u64,
     /// The changes that the files don't say yet, of each log in their order: those before stock was taken,
@@ -62,8 +67,8 @@ struct OffsetsOnDisk {
 impl OffsetsOnDisk {
     fn get(&self, name: &TopicPartition) -> SavedOffsets {
         let files = SavedOffsets {
-            recovery_point: self.files.0.get(name).copied(),
-            start: self.files.1.get(name).copied(),
+            recovery_point: self.files.recovery_points.get(name).copied(),
+            start: self.files.starts.get(name).copied(),
         };
         let changes =
             [&self.older, &self.newer].into_iter().filter_map(|changes| changes.get(name)).flatten();
@@ -79,23 +84,29 @@ impl OffsetFiles {
         dir: &Path,
         folder: &Path,
         ignore: Ignore,
-    ) -> Result<(Self, Checkpoints), StoreError> {
+    ) -> Result<(Self, SealedOffsets), StoreError> {
         let (changes, read) = Changes::open(disk, folder, OFFSET_CHANGES, !ignore.syncs_of_changes)?;
         let sealed = load_sealed_offsets(&**disk, dir);
         let mut said = match &read {
-            Some(_) => sealed.clone().unwrap_or_else(|| {
-                (load_offsets(&**disk, dir, RECOVERY_POINT_FILE), load_offsets(&**disk, dir, LOG_START_FILE))
+            Some(_) => sealed.clone().unwrap_or_else(|| SealedOffsets {
+                recovery_points: load_offsets(&**disk, dir, RECOVERY_POINT_FILE),
+                starts: load_offsets(&**disk, dir, LOG_START_FILE),
+                ..SealedOffsets::default()
             }),
-            None => Checkpoints::default(),
+            None => SealedOffsets::default(),
         };
         let read = read.unwrap_or_default();
         for (name, change) in ignore.added(&read).iter().filter_map(|change| decode_offset_change(change)) {
             let before = SavedOffsets {
-                recovery_point: said.0.get(&name).copied(),
-                start: said.1.get(&name).copied(),
+                recovery_point: said.recovery_points.get(&name).copied(),
+                start: said.starts.get(&name).copied(),
             };
             let after = before.after(change);
-            for (offsets, offset) in [(&mut said.0, after.recovery_point), (&mut said.1, after.start)] {
+            if change == OffsetChange::Forgotten {
+                said.topic_ids.remove(&name);
+            }
+            let SealedOffsets { recovery_points, starts, .. } = &mut said;
+            for (offsets, offset) in [(recovery_points, after.recovery_point), (starts, after.start)] {
                 match offset {
                     Some(offset) => offsets.insert(name.clone(), offset),
                     None => offsets.remove(&name),
@@ -156,11 +167,10 @@ impl OffsetFiles {
     pub(crate) fn save<L: SavedLog>(&self, logs: &[Arc<L>]) -> Result<(), Unsaved> {
         let _one = self.saving.lock();
         let stock = self.take_stock(logs)?;
-        let (recovery_points, starts) = &stock.offsets;
         let mut file_bytes = 0;
         if stock.was_unsure || stock.offsets != stock.before {
             // The first one, as it is what counts.
-            let text = seal_offsets(recovery_points, starts);
+            let text = stock.offsets.seal();
             save(&*self.disk, &self.dir, SEALED_OFFSETS_FILE, &text)?;
         }
         let mut write = |file, offsets: &OffsetCheckpoint, before: &OffsetCheckpoint| {
@@ -169,8 +179,8 @@ impl OffsetFiles {
             let is_said = !stock.was_unsure && offsets == before;
             if is_said { Ok(()) } else { save(&*self.disk, &self.dir, file, &text) }
         };
-        write(LOG_START_FILE, starts, &stock.before.1)?;
-        write(RECOVERY_POINT_FILE, recovery_points, &stock.before.0)?;
+        write(LOG_START_FILE, &stock.offsets.starts, &stock.before.starts)?;
+        write(RECOVERY_POINT_FILE, &stock.offsets.recovery_points, &stock.before.recovery_points)?;
         self.changes.remove_before(stock.generation)?;
         let mut known = self.known.lock();
         (known.files, known.file_bytes) = (stock.offsets, file_bytes);
@@ -192,9 +202,9 @@ impl OffsetFiles {
             known.older.entry(name).or_default().extend(changes);
         }
         let was_unsure = std::mem::replace(&mut known.is_unsure, true);
-        let mut offsets = Checkpoints::default();
+        let mut offsets = SealedOffsets::default();
         for log in logs {
-            let Some((name, recovery_point, start)) = log.to_save() else { continue };
+            let Some(ToSave { name, topic_id, recovery_point, start }) = log.to_save() else { continue };
             // Never back by itself: a removal under way has written its log start here first.
             let start = start.max(known.get(&name).start.unwrap_or_default());
             assert!(
@@ -202,15 +212,16 @@ impl OffsetFiles {
                 "{name:?} has no such offsets: {recovery_point}, {start}"
             );
             if start > Offset(0) {
-                offsets.1.insert(name.clone(), start);
+                offsets.starts.insert(name.clone(), start);
             }
-            offsets.0.insert(name, recovery_point);
+            offsets.topic_ids.insert(name.clone(), topic_id);
+            offsets.recovery_points.insert(name, recovery_point);
         }
         // A partition that was made since has changes that go with the older files; what lies below its start
         // is gone.
-        for name in known.older.keys().filter(|name| !offsets.0.contains_key(name)) {
+        for name in known.older.keys().filter(|name| !offsets.recovery_points.contains_key(name)) {
             if let Some(start) = known.get(name).start.filter(|start| *start > Offset(0)) {
-                offsets.1.insert(name.clone(), start);
+                offsets.starts.insert(name.clone(), start);
             }
         }
         Ok(Stock { generation, was_unsure, before: known.files.clone(), offsets })
@@ -222,6 +233,6 @@ struct Stock {
     /// The changes from this generation on aren't in it.
     generation: u64,
     was_unsure: bool,
-    before: Checkpoints,
-    offsets: Checkpoints,
+    before: SealedOffsets,
+    offsets: SealedOffsets,
 }

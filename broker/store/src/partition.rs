@@ -13,7 +13,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::damage::{Damage, DamageHook};
 use crate::disk::{DiskFile, OpenMode};
 use crate::journal::Slot;
-use crate::offsets::SavedLog;
+use crate::offsets::{SavedLog, ToSave};
 use crate::segment::Segment;
 use crate::shared::{self, FileKey};
 
@@ -334,9 +334,10 @@ impl PartitionLog {
 }
 
 impl SavedLog for PartitionLog {
-    fn to_save(&self) -> Option<(TopicPartition, Offset, Offset)> {
+    fn to_save(&self) -> Option<ToSave> {
         let recovery_point = self.recovery_point()?;
-        Some((self.topic_partition(), recovery_point, self.start_to_save()))
+        let (name, topic_id) = (self.topic_partition(), self.topic_id);
+        Some(ToSave { name, topic_id, recovery_point, start: self.start_to_save() })
     }
 }
 

@@ -15,7 +15,7 @@ use ottla_log::{
 use ottla_types::{Offset, PartitionIndex, TopicId, TopicName, TopicPartition};
 
 use crate::config::StoreBug;
-use crate::disk::{DirEntry, Disk, OpenMode, is_passing, read_file};
+use crate::disk::{DirEntry, Disk, OpenMode, is_passing, read_file, replace_file};
 use crate::error::StoreError;
 use crate::journal::{JOURNAL_FOLDER, Replayed, Slot};
 use crate::load::{KnownBounds, Recovery, load_log};
@@ -67,8 +67,8 @@ impl Recovery<'_> {
 
     fn open(&self, folder: &Path, who: Identity) -> Result<Arc<PartitionLog>, StoreError> {
         let name = TopicPartition { topic: who.topic.clone(), partition: who.partition };
-        let recovery_point = self.recovery_points.get(&name).copied().unwrap_or_default();
-        let log_start = self.log_starts.get(&name).copied().unwrap_or_default();
+        let recovery_point = self.saved.recovery_points.get(&name).copied().unwrap_or_default();
+        let log_start = self.saved.starts.get(&name).copied().unwrap_or_default();
         let key = (who.topic_id, who.partition);
         let replayed = self.replayed(folder, key, recovery_point, log_start)?;
         assert!(replayed.durable_to >= recovery_point, "the journal takes nothing back");
@@ -148,19 +148,30 @@ impl Recovery<'_> {
         // A partition that is in the checkpoint had its identity synced by then.
         let name = TopicPartition { topic: topic.clone(), partition };
         if !self.clean
-            && !self.recovery_points.contains_key(&name)
+            && !self.saved.recovery_points.contains_key(&name)
             && let Ok(file) = disk.open(&path, OpenMode::Existing)
         {
             file.sync().and_then(|()| file.drop_cache()).map_err(StoreError::io("sync", &path))?;
             self.shared.sync_dir(folder).map_err(StoreError::io("sync", folder))?;
         }
-        let text = match read_file(disk, &path, 4_096) {
-            // It passes, and says nothing of what the file holds.
-            Err(error) if is_passing(&error) => return Err(StoreError::io("read", path)(error)),
-            read => read.ok().and_then(|bytes| String::from_utf8(bytes).ok()),
-        };
-        if let Some(Ok(metadata)) = text.as_deref().map(PartitionMetadata::decode) {
-            return Ok(Some(metadata.topic_id));
+        let saved = self.saved.topic_ids.get(&name).copied();
+        match (read_identity(disk, folder)?, saved) {
+            (FolderIdentity::Topic(topic_id), None) => return Ok(Some(topic_id)),
+            (found, Some(saved)) => {
+                // A topic of the same name that was made since would have the old one forgotten first.
+                if !matches!(found, FolderIdentity::Topic(topic_id) if topic_id == saved) {
+                    let text = PartitionMetadata { topic_id: saved }.encode();
+                    let healed = replace_file(disk, folder, PartitionMetadata::FILE, text.as_bytes());
+                    tracing::error!(path = %path.display(), topic_id = %saved, ?healed, "damaged, and written anew");
+                }
+                return Ok(Some(saved));
+            }
+            (FolderIdentity::Damaged, None) => {
+                let why = StoreError::NoIdentity { path };
+                tracing::error!(%why, "a partition stays offline");
+                return Ok(None);
+            }
+            (FolderIdentity::None, None) => {}
         }
         let files = disk.list(folder).map_err(StoreError::io("list", folder))?;
         if !has_records(&files) {
@@ -175,6 +186,38 @@ impl Recovery<'_> {
         Ok(None)
     }
 }
+
+/// What a folder says of the partition that it belongs to.
+enum FolderIdentity {
+    Topic(TopicId),
+    /// It never said it durably: nothing in it was acknowledged.
+    None,
+    /// It said it, and can't be read: what is in it may be all that there is of acknowledged records.
+    Damaged,
+}
+
+fn read_identity(disk: &dyn Disk, folder: &Path) -> Result<FolderIdentity, StoreError> {
+    let path = folder.join(PartitionMetadata::FILE);
+    let bytes = match read_file(disk, &path, 4_096) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(FolderIdentity::None),
+        // It passes, and says nothing of what the file holds.
+        Err(error) if is_passing(&error) => return Err(StoreError::io("read", path)(error)),
+        Err(_) => return Ok(FolderIdentity::Damaged),
+    };
+    let text = std::str::from_utf8(&bytes).ok();
+    Ok(match text.map(PartitionMetadata::decode) {
+        Some(Ok(metadata)) => FolderIdentity::Topic(metadata.topic_id),
+        // What was written and never synced may be nothing but zeros after a power loss, or short.
+        _ if bytes.len() < EMPTY_IDENTITY.encode().len() || bytes.iter().all(|byte| *byte == 0) => {
+            FolderIdentity::None
+        }
+        _ => FolderIdentity::Damaged,
+    })
+}
+
+/// As long as any other.
+const EMPTY_IDENTITY: PartitionMetadata = PartitionMetadata { topic_id: TopicId([0; 16]) };
 
 /// Removes a folder and the files in it.
 pub(crate) fn remove_folder(disk: &dyn Disk, folder: &Path) -> Result<(), StoreError> {
@@ -220,6 +263,9 @@ pub(crate) fn clear_name(
         return Ok(());
     }
     let is_kept = !is_unwanted && has_records(&files);
+    if is_kept && matches!(read_identity(disk, &folder)?, FolderIdentity::Damaged) {
+        return Err(StoreError::NoIdentity { path: folder.join(PartitionMetadata::FILE) });
+    }
     let suffix = if is_kept { STRAY_SUFFIX } else { DELETE_SUFFIX };
     let unique = disk.random_id().map_err(StoreError::io("name", &folder))?;
     let renamed = shared.dir.join(renamed_folder(&name.topic, name.partition, unique, suffix));

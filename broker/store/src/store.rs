@@ -88,21 +88,13 @@ impl Store {
             syncs_of_changes: bug == Some(StoreBug::SkipSyncOfChanges),
         };
         let (journal, replay) = Journal::open(&disk, &dir, config.journal_file_bytes, clean, ignore)?;
-        let (offsets, (recovery_points, log_starts)) =
-            OffsetFiles::open(&disk, &dir, &dir.join(JOURNAL_FOLDER), ignore)?;
+        let (offsets, saved) = OffsetFiles::open(&disk, &dir, &dir.join(JOURNAL_FOLDER), ignore)?;
         let parts = (journal, offsets);
         let shared =
             Arc::new(Shared::new(disk, dir, parts, config.open_files_max, config.on_fatal, config.bug));
         let threads = if config.committer == Committer::Thread { config.sync_threads.max(1) } else { 1 };
-        let recovery = Recovery {
-            shared: &shared,
-            clean,
-            recovery_points,
-            log_starts,
-            config: config.default_config,
-            replay,
-            threads,
-        };
+        let recovery =
+            Recovery { shared: &shared, clean, saved, config: config.default_config, replay, threads };
         let Recovered { partitions, deleted } = recovery.run()?;
         let gone = recovery.replay.newest().filter(|(key, _)| !partitions.contains_key(key)).collect();
         let count = partitions.len();
