@@ -151,8 +151,8 @@ pub fn encode_offsets(offsets: &OffsetCheckpoint) -> String {
     text
 }
 
-/// The file that says of all partitions what Kafka's files say, with a checksum: nothing guards those against a
-/// bit that flips, and what lies below a log's start is deleted.
+/// The file that says of all partitions what Kafka's files say, with a checksum: nothing guards those against
+/// a bit that flips, and what lies below a log's start is deleted.
 pub const SEALED_OFFSETS_FILE: &str = "ottla-offset-checkpoints";
 
 const SEALED_VERSION: &str = "ottla offsets 1";

@@ -122,8 +122,8 @@ impl PartitionLog {
         self.closed(|| self.read_again(&damage)).is_ok()
     }
 
-    /// Reads the log from its files again, without this damage: what can't be read is found anew. With the log
-    /// closed.
+    /// Reads the log from its files again, without this damage: what can't be read is found anew. With the
+    /// log closed.
     fn read_again(&self, damage: &Damage) -> Result<(), StoreError> {
         let (folder, end) = {
             let mut state = self.state.lock();
@@ -139,7 +139,8 @@ impl PartitionLog {
         self.reload(&folder, damage.segment, end)
     }
 
-    /// Takes the log as its files are, which end at `end`, once a segment is another one or can be read again.
+    /// Takes the log as its files are, which end at `end`, once a segment is another one or can be read
+    /// again.
     fn reload(&self, folder: &Path, segment: Offset, end: Offset) -> Result<(), StoreError> {
         // The indexes may lack what was damaged; they are made again.
         self.remove_indexes(folder, segment);

@@ -158,8 +158,8 @@ fn a_bad_sector_among_durable_records_keeps_no_store_from_opening() {
         assert!(log.read(Offset(8), 1, true, UpTo::Durable).unwrap().is_some());
         assert_eq!((log.damage(), store.has_failed()), (vec![Offset(0)..Offset(8)], false));
         assert_eq!(std::fs::metadata(first_segment(dir.path())).unwrap().len(), bytes);
-        // It passes: the records are there, and what they say of producers is known again. However short segments
-        // are to be by now, this one is left as it is.
+        // It passes: the records are there, and what they say of producers is known again. However short
+        // segments are to be by now, this one is left as it is.
         log.set_config(LogConfig { segment_bytes: 300, ..LogConfig::default() });
         is_bad.store(false, Ordering::Release);
         assert!(log.look_again(&(Offset(0)..Offset(8))));
