@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fmt::Display;
 
 use ottla_types::{
     BrokerId, ClusterId, DirectoryId, Offset, PartitionIndex, TopicId, TopicName, TopicPartition,
@@ -144,9 +145,13 @@ pub const LOG_START_FILE: &str = "log-start-offset-checkpoint";
 
 /// An offset checkpoint's text.
 pub fn encode_offsets(offsets: &OffsetCheckpoint) -> String {
-    let mut text = format!("0\n{}\n", offsets.len());
-    for (TopicPartition { topic, partition }, offset) in offsets {
-        text.push_str(&format!("{topic} {partition} {offset}\n"));
+    encode_entries(offsets)
+}
+
+fn encode_entries<T: Display>(entries: &BTreeMap<TopicPartition, T>) -> String {
+    let mut text = format!("0\n{}\n", entries.len());
+    for (TopicPartition { topic, partition }, value) in entries {
+        text.push_str(&format!("{topic} {partition} {value}\n"));
     }
     text
 }
@@ -173,10 +178,7 @@ impl SealedOffsets {
     pub fn seal(&self) -> String {
         let mut text = format!("{SEALED_VERSION}\n{}", encode_offsets(&self.recovery_points));
         text.push_str(&encode_offsets(&self.starts));
-        text.push_str(&format!("0\n{}\n", self.topic_ids.len()));
-        for (TopicPartition { topic, partition }, id) in &self.topic_ids {
-            text.push_str(&format!("{topic} {partition} {id}\n"));
-        }
+        text.push_str(&encode_entries(&self.topic_ids));
         let crc = crc32c::crc32c(text.as_bytes());
         format!("{text}{crc:08x}\n")
     }
@@ -198,17 +200,10 @@ impl SealedOffsets {
         let lines: Vec<&str> = lines.lines().collect();
         let (recovery_points, lines) = split_section(&lines)?;
         let (starts, topic_ids) = split_section(lines)?;
-        let topic_ids = topic_ids.join("\n");
         Ok(Self {
             recovery_points: decode_offsets(&recovery_points.join("\n"))?,
             starts: decode_offsets(&starts.join("\n"))?,
-            topic_ids: checkpoint_lines(&topic_ids)?
-                .into_iter()
-                .map(|(line, content)| {
-                    topic_id_of(content)
-                        .ok_or_else(|| TextError::at(line, "not topic, partition and topic id"))
-                })
-                .collect::<Result<_, _>>()?,
+            topic_ids: decode_entries(&topic_ids.join("\n"), "topic id", |word| word.parse().ok())?,
         })
     }
 }
@@ -221,34 +216,34 @@ fn split_section<'a>(lines: &'a [&'a str]) -> Result<(&'a [&'a str], &'a [&'a st
         .ok_or_else(|| TextError::at(0, "not the count of lines that follow"))
 }
 
-fn topic_id_of(line: &str) -> Option<(TopicPartition, TopicId)> {
-    let mut words = line.split_ascii_whitespace();
-    let topic = TopicName::new(words.next()?).ok()?;
-    let partition = PartitionIndex(words.next()?.parse().ok()?);
-    let id = words.next()?.parse().ok()?;
-    words.next().is_none().then_some((TopicPartition { topic, partition }, id))
-}
-
 /// Reads an offset checkpoint.
 ///
 /// # Errors
 /// When the version isn't 0, the count isn't the number of lines, or a line is malformed.
 pub fn decode_offsets(text: &str) -> Result<OffsetCheckpoint, TextError> {
-    let mut offsets = OffsetCheckpoint::new();
+    decode_entries(text, "offset", |word| word.parse().ok().map(Offset).filter(|offset| offset.0 >= 0))
+}
+
+/// Reads a checkpoint that has a `kind` of value for each partition.
+fn decode_entries<T>(
+    text: &str,
+    kind: &str,
+    parse: impl Fn(&str) -> Option<T>,
+) -> Result<BTreeMap<TopicPartition, T>, TextError> {
+    let mut entries = BTreeMap::new();
     for (line, content) in checkpoint_lines(text)? {
         let mut words = content.split_ascii_whitespace();
         let entry = (|| {
             let topic = TopicName::new(words.next()?).ok()?;
             let partition = PartitionIndex(words.next()?.parse().ok()?);
-            let offset: i64 = words.next()?.parse().ok()?;
-            (words.next().is_none() && offset >= 0)
-                .then_some((TopicPartition { topic, partition }, Offset(offset)))
+            let value = parse(words.next()?)?;
+            words.next().is_none().then_some((TopicPartition { topic, partition }, value))
         })();
-        let (partition, offset) =
-            entry.ok_or_else(|| TextError::at(line, "not topic, partition and offset"))?;
-        offsets.insert(partition, offset);
+        let (partition, value) =
+            entry.ok_or_else(|| TextError::at(line, format!("not topic, partition and {kind}")))?;
+        entries.insert(partition, value);
     }
-    Ok(offsets)
+    Ok(entries)
 }
 
 /// The entries of a checkpoint file, after its version and count were checked.

@@ -119,33 +119,31 @@ impl PartitionLog {
                 return false;
             }
         }
-        self.closed(|| self.read_again(&damage)).is_ok()
+        self.closed(|| {
+            self.read_again(damage.segment, |state| state.damaged.retain(|known| *known != damage))
+        })
+        .is_ok()
     }
 
-    /// Reads the log from its files again, without this damage: what can't be read is found anew. With the
-    /// log closed.
-    fn read_again(&self, damage: &Damage) -> Result<(), StoreError> {
+    /// Reads the log from its files again once `forget` has taken off damage in a segment: what can't be read is found
+    /// anew. With the log closed.
+    fn read_again(&self, segment: Offset, forget: impl FnOnce(&mut State)) -> Result<(), StoreError> {
         let (folder, end) = {
             let mut state = self.state.lock();
             assert!(state.closed_at.is_some(), "nothing is appended while the files are read again");
-            state.damaged.retain(|known| known != damage);
+            forget(&mut state);
             // The files are read anew; nobody may write index entries meanwhile.
             state.segments.iter_mut().for_each(Segment::forget_pending_entries);
-            let of_damage = state.segments.iter_mut().find(|segment| segment.base == damage.segment);
-            of_damage.into_iter().for_each(Segment::forget_indexes);
+            if let Some(segment) = state.segments.iter_mut().find(|known| known.base == segment) {
+                segment.forget_indexes();
+            }
             state.incarnation += 1;
             (state.folder.clone(), state.end())
         };
-        self.reload(&folder, damage.segment, end)
-    }
-
-    /// Takes the log as its files are, which end at `end`, once a segment is another one or can be read
-    /// again.
-    fn reload(&self, folder: &Path, segment: Offset, end: Offset) -> Result<(), StoreError> {
         // The indexes may lack what was damaged; they are made again.
-        self.remove_indexes(folder, segment);
-        let loaded = self.load_again(folder, end);
-        let loaded = loaded.map_err(|error| self.fail(folder, "repair", error))?;
+        self.remove_indexes(&folder, segment);
+        let loaded = self.load_again(&folder, end);
+        let loaded = loaded.map_err(|error| self.fail(&folder, "repair", error))?;
         self.install(loaded, end);
         Ok(())
     }
@@ -176,7 +174,8 @@ impl PartitionLog {
         self.write_piece(&piece, &records[..piece.bytes])?;
         let start = self.log_start_offset();
         if piece.is_whole() && is_closed && self.state.lock().is_last_to_repair(&piece.damage, start) {
-            self.end_repair(&piece)?
+            // All of the damage is repaired.
+            self.read_again(piece.damage.segment, |state| state.take_off(&piece))?;
         } else {
             self.shrink_damage(&piece)
         }
@@ -331,24 +330,6 @@ impl PartitionLog {
         state.take_off(piece);
         // A view from before may still come upon what was damaged.
         state.incarnation += 1;
-    }
-
-    /// All of the damage is repaired: with the log closed.
-    fn end_repair(&self, piece: &Piece) -> Result<(), StoreError> {
-        let end = {
-            let mut state = self.state.lock();
-            assert!(state.closed_at.is_some(), "nothing is appended while the files are read again");
-            state.take_off(piece);
-            // The files are read anew; nobody may write index entries meanwhile.
-            state.segments.iter_mut().for_each(Segment::forget_pending_entries);
-            let base = piece.damage.segment;
-            if let Some(segment) = state.segments.iter_mut().find(|segment| segment.base == base) {
-                segment.forget_indexes();
-            }
-            state.incarnation += 1;
-            state.end()
-        };
-        self.reload(&piece.folder, piece.damage.segment, end)
     }
 }
 

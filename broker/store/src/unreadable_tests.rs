@@ -17,8 +17,8 @@ use crate::test_support::{Act, P0, TOPIC, WatchedDisk, batch, config, open, open
 use crate::{LogConfig, ReadError, Store, UpTo};
 
 /// A store on a disk with a bad sector in the first segment, as long as the switch is on.
-fn with_a_bad_sector(dir: &Path) -> (Store, Arc<AtomicBool>) {
-    let is_bad = Arc::new(AtomicBool::new(false));
+fn with_a_bad_sector(dir: &Path, is_on: bool) -> (Store, Arc<AtomicBool>) {
+    let is_bad = Arc::new(AtomicBool::new(is_on));
     let bad = Arc::clone(&is_bad);
     let watch = move |path: &Path, act: Act| {
         let is_place = path.ends_with("t-0/00000000000000000000.log");
@@ -51,7 +51,7 @@ fn what_the_disk_can_not_read_is_damage_and_is_repaired() {
     let records = log.read_bytes(Offset(0), 10_000, UpTo::Durable).unwrap();
     store.close().unwrap();
     drop((store, log));
-    let (store, is_bad) = with_a_bad_sector(dir.path());
+    let (store, is_bad) = with_a_bad_sector(dir.path(), false);
     let log = store.partition(TOPIC, P0).unwrap();
     let found: Arc<Mutex<Vec<_>>> = Arc::default();
     let told = Arc::clone(&found);
@@ -102,7 +102,7 @@ fn a_log_whose_end_can_not_be_read_is_not_opened() {
 fn a_cut_within_what_can_be_read_again_is_made_at_a_batch() {
     let dir = tempfile::tempdir().unwrap();
     drop(create(&open(dir.path())));
-    let (store, is_bad) = with_a_bad_sector(dir.path());
+    let (store, is_bad) = with_a_bad_sector(dir.path(), false);
     let log = store.partition(TOPIC, P0).unwrap();
     log.append(&batch(&[1; 100]), LeaderEpoch(3), 1_000).unwrap();
     log.append(&three_records(), LeaderEpoch(3), 1_000).unwrap();
@@ -139,16 +139,7 @@ fn a_bad_sector_among_durable_records_keeps_no_store_from_opening() {
         }
         drop((store, log));
         let bytes = std::fs::metadata(first_segment(dir.path())).unwrap().len();
-        let is_bad = Arc::new(AtomicBool::new(true));
-        let bad = Arc::clone(&is_bad);
-        let watch = move |path: &Path, act: Act| {
-            let is_place = path.ends_with("t-0/00000000000000000000.log") && matches!(act, Act::Read(_));
-            match is_place && bad.load(Ordering::Acquire) {
-                true => Err(io::Error::from_raw_os_error(Errno::IO.raw_os_error())),
-                false => Ok(()),
-            }
-        };
-        let store = open_watched(dir.path(), watch);
+        let (store, is_bad) = with_a_bad_sector(dir.path(), true);
         let log = store.partition(TOPIC, P0).unwrap();
         assert_eq!((log.end_offset(), log.damage()), (Offset(8), vec![Offset(0)..Offset(8)]));
         assert!(!log.look_again(&(Offset(0)..Offset(8))));
