@@ -244,6 +244,20 @@ pub(crate) fn remove_folder_unless(
     disk.remove_dir(folder).map_err(StoreError::io("remove", folder))
 }
 
+/// Refuses a name whose folder has records, and doesn't say any more which topic's they are.
+pub(crate) fn check_name(shared: &Arc<Shared>, name: &TopicPartition) -> Result<(), StoreError> {
+    let disk = &*shared.disk;
+    let folder = shared.dir.join(partition_folder(&name.topic, name.partition));
+    let files = match disk.list(&folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        files => files.map_err(StoreError::io("list", &folder))?,
+    };
+    if has_records(&files) && matches!(read_identity(disk, &folder)?, FolderIdentity::Damaged) {
+        return Err(StoreError::NoIdentity { path: folder.join(PartitionMetadata::FILE) });
+    }
+    Ok(())
+}
+
 /// Frees the name of a partition that isn't there from a folder that is: one that nobody wants any more goes,
 /// and so does one without records. Any other may be all that there is of a log that couldn't be put aside,
 /// and gets another name.
@@ -263,9 +277,6 @@ pub(crate) fn clear_name(
         return Ok(());
     }
     let is_kept = !is_unwanted && has_records(&files);
-    if is_kept && matches!(read_identity(disk, &folder)?, FolderIdentity::Damaged) {
-        return Err(StoreError::NoIdentity { path: folder.join(PartitionMetadata::FILE) });
-    }
     let suffix = if is_kept { STRAY_SUFFIX } else { DELETE_SUFFIX };
     let unique = disk.random_id().map_err(StoreError::io("name", &folder))?;
     let renamed = shared.dir.join(renamed_folder(&name.topic, name.partition, unique, suffix));

@@ -23,7 +23,7 @@ use crate::offsets::OffsetFiles;
 use crate::parallel::each;
 use crate::partition::{PartitionLog, Shared};
 use crate::real::RealDisk;
-use crate::recover::{Recovered, clear_name, create_partition};
+use crate::recover::{Recovered, check_name, clear_name, create_partition};
 use crate::removals::{self, Removals};
 use crate::scrub::{ScrubCursor, ScrubReport};
 use crate::shared::StoreMemory;
@@ -203,6 +203,11 @@ impl Store {
             let folder = self.inner.shared.dir.join(partition_folder(&topic, partition));
             return Err(StoreError::ForeignTopic { folder, found, expected: topic_id });
         }
+        let is_unwanted = self.inner.undeleted.lock().contains(&name);
+        if !is_unwanted {
+            // Before anything is said of it that holds no more.
+            check_name(&self.inner.shared, &name)?;
+        }
         // An older topic's offsets under this name would be taken for this one's.
         self.inner.shared.forget_offsets(&name)?;
         let newest = self.inner.gone.lock().get(&(topic_id, partition)).copied();
@@ -211,7 +216,6 @@ impl Store {
             self.inner.shared.cut_gone((topic_id, partition), newest)?;
             self.inner.gone.lock().remove(&(topic_id, partition));
         }
-        let is_unwanted = self.inner.undeleted.lock().contains(&name);
         clear_name(&self.inner.shared, &name, is_unwanted)?;
         self.inner.undeleted.lock().remove(&name);
         let log = create_partition(&self.inner.shared, topic, topic_id, partition, config)?;

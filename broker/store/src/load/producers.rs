@@ -22,8 +22,8 @@ impl Loader<'_> {
             let decoded =
                 read_file(self.disk, &path, SIDE_BYTES_MAX).ok().map(|bytes| decode_snapshot(&bytes));
             match decoded {
-                // It may be read another time.
-                None => {}
+                // It may be read another time, unless the log was cut before it.
+                None if at <= end && at >= segments[0].base => {}
                 // An older one lacks what records that are gone said.
                 Some(Ok(states)) if at <= end && at >= segments[0].base => {
                     best = Some((at, states));
