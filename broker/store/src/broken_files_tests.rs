@@ -8,8 +8,8 @@ use bytes::Bytes;
 use ottla_log::{
     BLOCK_BYTES, BatchBuilder, FileKind, LOG_START_FILE, LeaderEpochs, MetaProperties, PartitionMetadata,
 };
-use ottla_log::{RECOVERY_POINT_FILE, SEALED_OFFSETS_FILE, STRAY_SUFFIX};
-use ottla_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId};
+use ottla_log::{RECOVERY_POINT_FILE, SEALED_OFFSETS_FILE};
+use ottla_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicId};
 
 use crate::each_failure_tests::{Records, create, opened, records, try_to_open};
 use crate::test_support::{P0, TOPIC};
@@ -170,25 +170,139 @@ fn whose_records_they_are_is_known_whatever_became_of_the_file_that_says_it() {
     }
 }
 
-/// Then nothing else says it: nobody is shown what is in the folder, and nothing takes its place.
+/// A disk on which nothing but the folder itself says whose it is, and that file holds `content`.
+fn without_other_identity(template: &MemoryDisk, content: &[u8]) -> MemoryDisk {
+    let disk = template.after_kill();
+    disk.change(&named(&disk, |name| name == SEALED_OFFSETS_FILE)[0], |bytes| bytes[3] ^= 1);
+    write_identity(&disk, content);
+    disk
+}
+
+fn write_identity(disk: &MemoryDisk, content: &[u8]) {
+    disk.change(&named(disk, |name| name == PartitionMetadata::FILE)[0], |bytes| *bytes = content.to_owned());
+}
+
+fn logs(disk: &MemoryDisk) -> Vec<(PathBuf, Vec<u8>)> {
+    named(disk, |name| name.ends_with(".log"))
+        .into_iter()
+        .map(|path| (path.clone(), disk.content(&path)))
+        .collect()
+}
+
+/// Then nothing else says it: nobody is shown what is in the folder, nothing takes its place, and whoever
+/// puts the file back has lost nothing.
 #[test]
 fn records_that_nobody_knows_the_topic_of_stay_where_they_are() {
-    let (disk, _) = template(Ended::Killed);
-    let disk = disk.after_kill();
-    for file in [SEALED_OFFSETS_FILE, PartitionMetadata::FILE] {
-        let path = &named(&disk, |name| name == file)[0];
-        disk.change(path, |bytes| bytes[3] ^= 1);
+    let (template, all) = template(Ended::Closed);
+    let good = PartitionMetadata { topic_id: TOPIC }.encode();
+    for damaged in [vec![b'x'; good.len()], vec![0; good.len()], Vec::new()] {
+        let case = format!("{damaged:?}");
+        let mut disk = without_other_identity(&template, &damaged);
+        let before = logs(&disk);
+        for is_power_lost in [false, true] {
+            let store = opened(&disk);
+            assert_eq!(store.partitions(), [], "{case}");
+            let refused = |store: &Store| {
+                let error = create(store, TOPIC).unwrap_err();
+                assert!(matches!(&error, StoreError::NoIdentity { .. }), "{case}: {error}");
+            };
+            refused(&store);
+            store.checkpoint().unwrap();
+            // What the folder says now counts with the next start.
+            write_identity(&disk, good.as_bytes());
+            refused(&store);
+            write_identity(&disk, &damaged);
+            store.checkpoint().unwrap();
+            disk = if is_power_lost { disk.after_power_loss() } else { disk.after_kill() };
+        }
+        assert_eq!(logs(&disk), before, "{case}");
+        write_identity(&disk, good.as_bytes());
+        let log = check_all(&opened(&disk), &all, &case);
+        assert_eq!(log.log_start_offset(), START, "{case}: what was let go comes back");
     }
-    let logs = || -> Vec<Vec<u8>> {
-        named(&disk, |name| name.ends_with(".log")).iter().map(|path| disk.content(path)).collect()
-    };
-    let before = logs();
-    let store = opened(&disk);
-    assert!(store.partitions().is_empty());
-    let error = create(&store, TOPIC).unwrap_err();
-    assert!(matches!(&error, StoreError::NoIdentity { .. }), "{error}");
-    assert_eq!(logs(), before);
-    assert!(disk.files().iter().all(|path| !path.to_string_lossy().contains(STRAY_SUFFIX)));
+}
+
+/// Where others have the records, the folder is moved away, and its name is free: what was known of the old
+/// log is true of no new one, whether anything was known or not.
+#[test]
+fn a_name_whose_nameless_records_were_moved_away_can_be_had_again() {
+    let (template, _) = template(Ended::Closed);
+    for is_known in [true, false] {
+        let disk = without_other_identity(&template, &[b'x'; 50]);
+        if !is_known {
+            for file in [RECOVERY_POINT_FILE, LOG_START_FILE] {
+                disk.change(&Path::new("/data").join(file), Vec::clear);
+            }
+        }
+        let store = opened(&disk);
+        create(&store, TOPIC).unwrap_err();
+        store.checkpoint().unwrap();
+        crate::disk::Disk::rename(&disk, Path::new("/data/t-0"), Path::new("/data/moved")).unwrap();
+        let log = create(&store, TOPIC).unwrap();
+        assert_eq!((log.log_start_offset(), log.end_offset()), (Offset(0), Offset(0)));
+        for offsets in [2, 4] {
+            append(&store, &log, 3, 2);
+            store.checkpoint().unwrap();
+            let saved = store.inner.shared.saved_recovery_point(&log.topic_partition());
+            assert_eq!((saved, log.end_offset()), (Offset(offsets), Offset(offsets)), "known: {is_known}");
+        }
+        let log = opened(&disk.after_power_loss()).partition(TOPIC, P0).unwrap();
+        assert_eq!((log.log_start_offset(), log.end_offset()), (Offset(0), Offset(4)));
+    }
+}
+
+/// The journal names a topic that no folder is of. What is left of the damaged file says whether it is that
+/// one's; if it doesn't, nothing is opened, as the journal's records would be gone by the next start.
+#[test]
+fn records_that_only_the_journal_knows_the_topic_of_are_not_lost() {
+    let good = PartitionMetadata { topic_id: TOPIC }.encode().into_bytes();
+    for ended in [Ended::Killed, Ended::PowerLoss] {
+        let (template, all) = template(ended);
+        for way in Broken::flips(good.len()).chain([Broken::Short(good.len() - 4)]) {
+            let disk = without_other_identity(&template, &good);
+            way.apply(&disk, &named(&disk, |name| name == PartitionMetadata::FILE)[0]);
+            let text = disk.content(&named(&disk, |name| name == PartitionMetadata::FILE)[0]);
+            if std::str::from_utf8(&text).is_ok_and(|text| PartitionMetadata::decode(text).is_ok()) {
+                // It passes for another topic's, and nothing says that it isn't.
+                continue;
+            }
+            check_all(&opened(&disk), &all, &format!("{ended:?}, {way:?}"));
+            assert_eq!(disk.content(&named(&disk, |name| name == PartitionMetadata::FILE)[0]), good);
+        }
+        let disk = without_other_identity(&template, &vec![b'x'; good.len()]);
+        let before = logs(&disk);
+        for _ in 0..2 {
+            let error = try_to_open(&disk).0.unwrap_err();
+            assert!(error.to_string().contains(&TOPIC.to_string()), "{error}");
+        }
+        assert_eq!(logs(&disk), before);
+        write_identity(&disk, &good);
+        check_all(&opened(&disk), &all, &format!("{ended:?}, put back"));
+    }
+}
+
+/// Somebody moved it there: what is known of the one that was there before isn't true of it.
+#[test]
+fn another_topics_folder_under_a_known_name_is_that_topics() {
+    const OTHER: TopicId = TopicId([9; 16]);
+    for ended in [Ended::Closed, Ended::Killed] {
+        let (template, all) = template(ended);
+        let disk = template.after_kill();
+        let text = PartitionMetadata { topic_id: OTHER }.encode();
+        write_identity(&disk, text.as_bytes());
+        for _ in 0..2 {
+            let store = opened(&disk);
+            assert_eq!(store.partitions().len(), 1);
+            let log = store.partition(OTHER, P0).unwrap();
+            assert!(log.log_start_offset() < START && log.end_offset() == END, "{ended:?}");
+            for (offset, bytes) in &all {
+                let there = log.read(*offset, 1, true, UpTo::Durable).unwrap().unwrap();
+                assert_eq!(there.to_bytes().unwrap(), bytes, "{ended:?}: another record at {offset}");
+            }
+            store.checkpoint().unwrap();
+        }
+        assert_eq!(disk.content(&named(&disk, |name| name == PartitionMetadata::FILE)[0]), text.as_bytes());
+    }
 }
 
 #[test]

@@ -357,6 +357,8 @@ impl PartitionLog {
             durable_to: end,
             log_start: self.log_start_offset(),
             cut_to: None,
+            // Their file may be damaged by now, and a batch that says them again, too.
+            epochs: Some(self.state.lock().epochs.clone()),
         };
         let loaded = load_log(&recovery, folder, known)?;
         self.shared.sync_dir(folder).map_err(StoreError::io("sync", folder))?;

@@ -86,11 +86,15 @@ pub enum StoreError {
     /// A folder with records doesn't say any more which topic's they are.
     #[error(
         "{path:?} is damaged, and doesn't say whose records lie beside it: put another replica's file of that name in its \
-         place, or move the folder away if others have the records, and restart the broker"
+         place, unless the topic was deleted and made again since, or move the folder away if others have the records, \
+         and restart the broker{}",
+        of_candidates(candidates)
     )]
     NoIdentity {
         /// Its partition.metadata.
         path: PathBuf,
+        /// The topics whose records may be in the folder, as the journal has more that no other is of.
+        candidates: Vec<TopicId>,
     },
     /// The disk failed.
     #[error("{action} {path:?}: {error}{}", remedy(error))]
@@ -121,6 +125,14 @@ impl StoreError {
     pub(crate) fn is_passing(&self) -> bool {
         matches!(self, Self::Io { error, .. } if is_passing(error))
     }
+}
+
+fn of_candidates(candidates: &[TopicId]) -> String {
+    if candidates.is_empty() {
+        return String::new();
+    }
+    let ids: Vec<String> = candidates.iter().map(ToString::to_string).collect();
+    format!("; the journal has records that may be its own, of topic id {}", ids.join(" or "))
 }
 
 /// What to do about it, if it isn't the disk that fails.

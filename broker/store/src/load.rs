@@ -49,7 +49,7 @@ pub(crate) struct Recovery<'a> {
 }
 
 /// What is known of a log before it is opened.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct KnownBounds {
     pub(crate) recovery_point: Offset,
     /// Not below the recovery point.
@@ -57,6 +57,8 @@ pub(crate) struct KnownBounds {
     pub(crate) log_start: Offset,
     /// Where the log was being cut, if it was: its files may be shorter than on disk.
     pub(crate) cut_to: Option<Offset>,
+    /// Its epochs, if they needn't be read.
+    pub(crate) epochs: Option<LeaderEpochs>,
 }
 
 /// A folder's files, by kind.
@@ -93,7 +95,7 @@ pub(crate) fn load_log(
     known: KnownBounds,
 ) -> Result<Loaded, StoreError> {
     let disk = &PatientDisk(recovery.shared);
-    let KnownBounds { recovery_point, durable_to, log_start, cut_to } = known;
+    let KnownBounds { recovery_point, durable_to, log_start, cut_to, epochs } = known;
     assert!(recovery_point <= durable_to, "what is complete is durable");
     let mut loader = Loader {
         recovery,
@@ -111,7 +113,11 @@ pub(crate) fn load_log(
     };
     loader.remove_leftovers()?;
     loader.remove_before(log_start)?;
-    loader.load_epochs()?;
+    match epochs {
+        // Their file may say something else by now: it is written anew.
+        Some(epochs) => (loader.epochs, loader.epochs_changed) = (epochs, true),
+        None => loader.load_epochs()?,
+    }
     let mut segments = loader.load_segments(log_start)?;
     loader.cover_durable(&mut segments, log_start)?;
     durable::finish_closed(&mut segments);

@@ -2,7 +2,7 @@
 //! each checkpoint, and the changes since, a line each. Kafka's two checkpoint files say the same to Kafka's
 //! tools; they count only where the file with the checksum is missing or damaged.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -59,6 +59,8 @@ struct OffsetsOnDisk {
     /// and since.
     older: HashMap<TopicPartition, Vec<OffsetChange>>,
     newer: HashMap<TopicPartition, Vec<OffsetChange>>,
+    /// The partitions that can't be opened: once they can be, what is said of them counts again.
+    kept: HashSet<TopicPartition>,
     /// Whether the files may say something else already: they are being written, or an older process has
     /// changed them.
     is_unsure: bool,
@@ -138,6 +140,16 @@ impl OffsetFiles {
         self.known.lock().get(name)
     }
 
+    /// Goes on saying what is said of a partition that isn't among the logs.
+    pub(crate) fn keep(&self, name: TopicPartition) {
+        self.known.lock().kept.insert(name);
+    }
+
+    /// Whether that is so, and it wasn't forgotten since.
+    pub(crate) fn is_kept(&self, name: &TopicPartition) -> bool {
+        self.known.lock().kept.contains(name)
+    }
+
     /// Whether there are so many changes that the files should be written anew.
     pub(crate) fn has_many_changes(&self) -> bool {
         let limit = self.known.lock().file_bytes.max(CHANGES_BYTES_MAX);
@@ -148,15 +160,21 @@ impl OffsetFiles {
     /// it alone.
     pub(crate) fn change(&self, name: &TopicPartition, change: OffsetChange) -> Result<(), Unsaved> {
         let _stock = self.stock.read();
-        {
+        let is_said = {
             let known = self.known.lock();
             let before = known.get(name);
-            if !known.is_unsure && before.after(change) == before {
-                return Ok(());
-            }
+            !known.is_unsure && before.after(change) == before
+        };
+        if !is_said {
+            self.changes.append(&encode_offset_change(name, change))?;
         }
-        self.changes.append(&encode_offset_change(name, change))?;
-        self.known.lock().newer.entry(name.clone()).or_default().push(change);
+        let mut known = self.known.lock();
+        if !is_said {
+            known.newer.entry(name.clone()).or_default().push(change);
+        }
+        if change == OffsetChange::Forgotten {
+            known.kept.remove(name);
+        }
         Ok(())
     }
 
@@ -216,6 +234,11 @@ impl OffsetFiles {
             }
             offsets.topic_ids.insert(name.clone(), topic_id);
             offsets.recovery_points.insert(name, recovery_point);
+        }
+        for name in &known.kept {
+            let said = known.get(name);
+            offsets.recovery_points.extend(said.recovery_point.map(|offset| (name.clone(), offset)));
+            offsets.starts.extend(said.start.map(|offset| (name.clone(), offset)));
         }
         // A partition that was made since has changes that go with the older files; what lies below its start
         // is gone.

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use ottla_log::{
-    DELETE_SUFFIX, FileKind, FolderName, JournalKey, LeaderEpochs, LogConfig, PartitionMetadata,
-    ProducerStates, STRAY_SUFFIX, parse_folder, partition_folder, renamed_folder,
+    DELETE_SUFFIX, FileKind, FolderName, JournalKey, LeaderEpochs, LogConfig, OffsetCheckpoint,
+    PartitionMetadata, ProducerStates, STRAY_SUFFIX, parse_folder, partition_folder, renamed_folder,
 };
 use ottla_types::{Offset, PartitionIndex, TopicId, TopicName, TopicPartition};
 
@@ -27,9 +27,11 @@ use crate::segment::Segment;
 /// The folder of the cluster's metadata log: named as a partition's, but the quorum keeps it.
 const METADATA_FOLDER: &str = "__cluster_metadata-0";
 
+type Partitions = HashMap<(TopicId, PartitionIndex), Arc<PartitionLog>>;
+
 /// What was found in a data folder.
 pub(crate) struct Recovered {
-    pub(crate) partitions: HashMap<(TopicId, PartitionIndex), Arc<PartitionLog>>,
+    pub(crate) partitions: Partitions,
     /// The folders of partitions that were being deleted.
     pub(crate) deleted: Vec<PathBuf>,
 }
@@ -40,6 +42,7 @@ impl Recovery<'_> {
         let (disk, dir) = (&*self.shared.disk, &self.shared.dir);
         let partitions = Mutex::new(HashMap::new());
         let deleted = Mutex::new(Vec::new());
+        let nameless = Mutex::new(Vec::new());
         let entries = disk.list(dir).map_err(StoreError::io("list", dir))?;
         each(&entries, self.threads, |entry| {
             let path = dir.join(&entry.name);
@@ -49,35 +52,44 @@ impl Recovery<'_> {
             match parse_folder(&entry.name) {
                 FolderName::Deleted => deleted.lock().push(path),
                 FolderName::Other => {}
-                FolderName::Partition(topic, partition) => {
-                    if let Some(topic_id) = self.identity(&path, &topic, partition)? {
+                FolderName::Partition(topic, partition) => match self.whose(&path, &topic, partition)? {
+                    Whose::Topic(topic_id) => {
                         let log = self.open(&path, Identity { topic, topic_id, partition })?;
                         partitions.lock().insert((topic_id, partition), log);
                     }
-                }
+                    Whose::Nobodys => {}
+                    Whose::Unknown(file) => nameless.lock().push((path, topic, partition, file)),
+                },
             }
             Ok(())
         })?;
+        let mut partitions = partitions.into_inner();
+        for (path, topic, partition, file) in nameless.into_inner() {
+            if let Some(topic_id) = self.likely_topic(&path, &topic, partition, &file, &partitions)? {
+                let log = self.open(&path, Identity { topic, topic_id, partition })?;
+                partitions.insert((topic_id, partition), log);
+            }
+        }
         if !self.clean {
             // The last process may have ended before its names were synced.
             disk.sync_dir(dir).map_err(StoreError::io("sync", dir))?;
         }
-        Ok(Recovered { partitions: partitions.into_inner(), deleted: deleted.into_inner() })
+        Ok(Recovered { partitions, deleted: deleted.into_inner() })
     }
 
     fn open(&self, folder: &Path, who: Identity) -> Result<Arc<PartitionLog>, StoreError> {
         let name = TopicPartition { topic: who.topic.clone(), partition: who.partition };
-        let recovery_point = self.saved.recovery_points.get(&name).copied().unwrap_or_default();
-        let log_start = self.saved.starts.get(&name).copied().unwrap_or_default();
+        let is_its_own = self.saved.topic_ids.get(&name).is_none_or(|saved| *saved == who.topic_id);
+        let saved = |offsets: &OffsetCheckpoint| {
+            offsets.get(&name).copied().filter(|_| is_its_own).unwrap_or_default()
+        };
+        let (recovery_point, log_start) = (saved(&self.saved.recovery_points), saved(&self.saved.starts));
         let key = (who.topic_id, who.partition);
         let replayed = self.replayed(folder, key, recovery_point, log_start)?;
         assert!(replayed.durable_to >= recovery_point, "the journal takes nothing back");
-        let known = KnownBounds {
-            recovery_point,
-            durable_to: replayed.durable_to,
-            log_start,
-            cut_to: self.replay.cut_to(key),
-        };
+        let durable_to = replayed.durable_to;
+        let cut_to = self.replay.cut_to(key);
+        let known = KnownBounds { recovery_point, durable_to, log_start, cut_to, epochs: None };
         let mut loaded = load_log(self, folder, known)?;
         self.hold_replayed(&mut loaded, replayed, folder)?;
         let end = loaded.state.end();
@@ -86,7 +98,7 @@ impl Recovery<'_> {
             // let go.
             self.shared.lower_offsets(&name, end)?;
         }
-        if !self.clean && end > known.durable_to {
+        if !self.clean && end > durable_to {
             // What was found behind the durable end is shown from now on, so it is never a torn tail again.
             let _ = self.shared.journal.mark(key, &mut loaded.state.slot, end);
         }
@@ -135,86 +147,154 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    /// The topic id of a folder. One without is a leftover: nothing in it was acknowledged, as the id is
-    /// synced before anything is.
-    fn identity(
+    /// Whose a folder is. One that never said it durably is a leftover: nothing in it was acknowledged, as
+    /// the topic id is synced before anything is.
+    fn whose(
         &self,
         folder: &Path,
         topic: &TopicName,
         partition: PartitionIndex,
-    ) -> Result<Option<TopicId>, StoreError> {
+    ) -> Result<Whose, StoreError> {
         let disk = &PatientDisk(self.shared);
         let path = folder.join(PartitionMetadata::FILE);
-        // A partition that is in the checkpoint had its identity synced by then.
         let name = TopicPartition { topic: topic.clone(), partition };
+        // A partition that is in the checkpoint had its identity synced by then.
+        let is_in_checkpoint = self.saved.recovery_points.contains_key(&name);
         if !self.clean
-            && !self.saved.recovery_points.contains_key(&name)
+            && !is_in_checkpoint
             && let Ok(file) = disk.open(&path, OpenMode::Existing)
         {
             file.sync().and_then(|()| file.drop_cache()).map_err(StoreError::io("sync", &path))?;
             self.shared.sync_dir(folder).map_err(StoreError::io("sync", folder))?;
         }
-        let saved = self.saved.topic_ids.get(&name).copied();
-        match (read_identity(disk, folder)?, saved) {
-            (FolderIdentity::Topic(topic_id), None) => return Ok(Some(topic_id)),
-            (found, Some(saved)) => {
+        let file = IdentityFile::read(disk, folder)?;
+        match (file.topic_id(), self.saved.topic_ids.get(&name).copied()) {
+            (Some(found), Some(saved)) if found != saved && !file.resembles(saved) => {
                 // A topic of the same name that was made since would have the old one forgotten first.
-                if !matches!(found, FolderIdentity::Topic(topic_id) if topic_id == saved) {
-                    let text = PartitionMetadata { topic_id: saved }.encode();
-                    let healed = replace_file(disk, folder, PartitionMetadata::FILE, text.as_bytes());
-                    tracing::error!(path = %path.display(), topic_id = %saved, ?healed, "damaged, and written anew");
+                tracing::warn!(path = %path.display(), topic_id = %found, expected = %saved, "another topic's folder was put there");
+                self.shared.forget_offsets(&name)?;
+                return Ok(Whose::Topic(found));
+            }
+            (found, Some(saved)) => {
+                if found != Some(saved) {
+                    self.heal(folder, saved);
                 }
-                return Ok(Some(saved));
+                return Ok(Whose::Topic(saved));
             }
-            (FolderIdentity::Damaged, None) => {
-                let why = StoreError::NoIdentity { path };
-                tracing::error!(%why, "a partition stays offline");
-                return Ok(None);
-            }
-            (FolderIdentity::None, None) => {}
+            (Some(found), None) => return Ok(Whose::Topic(found)),
+            (None, None) if is_in_checkpoint || !file.may_be_unsynced() => return Ok(Whose::Unknown(file)),
+            (None, None) => {}
         }
         let files = disk.list(folder).map_err(StoreError::io("list", folder))?;
         if !has_records(&files) {
             remove_folder(disk, folder)?;
-            return Ok(None);
+            return Ok(Whose::Nobodys);
         }
         let unique = disk.random_id().map_err(StoreError::io("name", folder))?;
         let aside = self.shared.dir.join(renamed_folder(topic, partition, unique, STRAY_SUFFIX));
         tracing::error!(folder = %folder.display(), aside = %aside.display(), "no readable partition.metadata, put aside");
         disk.rename(folder, &aside).map_err(StoreError::io("rename", folder))?;
         disk.sync_dir(&self.shared.dir).map_err(StoreError::io("sync", &self.shared.dir))?;
+        Ok(Whose::Nobodys)
+    }
+
+    /// Writes a damaged `partition.metadata` anew. It is no error when that can't be done.
+    fn heal(&self, folder: &Path, topic_id: TopicId) {
+        let text = PartitionMetadata { topic_id }.encode();
+        let disk = &PatientDisk(self.shared);
+        let healed = replace_file(disk, folder, PartitionMetadata::FILE, text.as_bytes());
+        tracing::error!(folder = %folder.display(), %topic_id, ?healed, "partition.metadata was damaged, and is written anew");
+    }
+
+    /// Whose a folder is that can't say it any more: the journal may name a topic that no other folder is of.
+    /// If nothing does, the folder stays as it is, and so does what is known of it: `None`.
+    ///
+    /// # Errors
+    /// When the journal has records that may be this folder's: they would be gone with the next start.
+    fn likely_topic(
+        &self,
+        folder: &Path,
+        topic: &TopicName,
+        partition: PartitionIndex,
+        file: &IdentityFile,
+        known: &Partitions,
+    ) -> Result<Option<TopicId>, StoreError> {
+        let disk = &PatientDisk(self.shared);
+        let of_others = self.replay.keys_with_entries().filter(|key| !known.contains_key(key));
+        let candidates: Vec<TopicId> = of_others.filter(|key| key.1 == partition).map(|key| key.0).collect();
+        if let Some(topic_id) = candidates.iter().copied().find(|candidate| file.resembles(*candidate)) {
+            self.heal(folder, topic_id);
+            return Ok(Some(topic_id));
+        }
+        let why = StoreError::NoIdentity { path: folder.join(PartitionMetadata::FILE), candidates };
+        if matches!(&why, StoreError::NoIdentity { candidates, .. } if !candidates.is_empty()) {
+            return Err(why);
+        }
+        let files = disk.list(folder).map_err(StoreError::io("list", folder))?;
+        if has_records(&files) {
+            tracing::error!(%why, "a partition stays offline");
+            self.shared.keep_offsets(TopicPartition { topic: topic.clone(), partition });
+        } else {
+            remove_folder(disk, folder)?;
+        }
         Ok(None)
     }
 }
 
-/// What a folder says of the partition that it belongs to.
-enum FolderIdentity {
+/// Whose a folder is.
+enum Whose {
     Topic(TopicId),
-    /// It never said it durably: nothing in it was acknowledged.
-    None,
+    /// A leftover, which is gone or put aside by now.
+    Nobodys,
     /// It said it, and can't be read: what is in it may be all that there is of acknowledged records.
-    Damaged,
+    Unknown(IdentityFile),
 }
 
-fn read_identity(disk: &dyn Disk, folder: &Path) -> Result<FolderIdentity, StoreError> {
-    let path = folder.join(PartitionMetadata::FILE);
-    let bytes = match read_file(disk, &path, 4_096) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(FolderIdentity::None),
-        // It passes, and says nothing of what the file holds.
-        Err(error) if is_passing(&error) => return Err(StoreError::io("read", path)(error)),
-        Err(_) => return Ok(FolderIdentity::Damaged),
-    };
-    let text = std::str::from_utf8(&bytes).ok();
-    Ok(match text.map(PartitionMetadata::decode) {
-        Some(Ok(metadata)) => FolderIdentity::Topic(metadata.topic_id),
-        // What was written and never synced may be nothing but zeros after a power loss, or short.
-        _ if bytes.len() < EMPTY_IDENTITY.encode().len() || bytes.iter().all(|byte| *byte == 0) => {
-            FolderIdentity::None
-        }
-        _ => FolderIdentity::Damaged,
-    })
+/// What a folder's `partition.metadata` holds.
+struct IdentityFile {
+    bytes: Vec<u8>,
+    /// Whether there is a file that the disk can't read.
+    is_unreadable: bool,
 }
+
+impl IdentityFile {
+    fn read(disk: &dyn Disk, folder: &Path) -> Result<Self, StoreError> {
+        let path = folder.join(PartitionMetadata::FILE);
+        match read_file(disk, &path, 4_096) {
+            Ok(bytes) => Ok(Self { bytes, is_unreadable: false }),
+            // It passes, and says nothing of what the file holds.
+            Err(error) if is_passing(&error) => Err(StoreError::io("read", path)(error)),
+            Err(error) => {
+                Ok(Self { bytes: Vec::new(), is_unreadable: error.kind() != io::ErrorKind::NotFound })
+            }
+        }
+    }
+
+    fn topic_id(&self) -> Option<TopicId> {
+        let text = std::str::from_utf8(&self.bytes).ok()?;
+        PartitionMetadata::decode(text).ok().map(|metadata| metadata.topic_id)
+    }
+
+    /// Whether it may never have been synced: what was written so may be nothing but zeros after a power
+    /// loss, or short, or not there.
+    fn may_be_unsynced(&self) -> bool {
+        let is_short = self.bytes.len() < EMPTY_IDENTITY.encode().len();
+        !self.is_unreadable && (is_short || self.bytes.iter().all(|byte| *byte == 0))
+    }
+
+    /// Whether it is that topic's, damaged: too much of it is as it was for chance.
+    fn resembles(&self, topic_id: TopicId) -> bool {
+        let text = PartitionMetadata { topic_id }.encode().into_bytes();
+        let differ = |a: &[u8], b: &[u8]| a.iter().zip(b).filter(|(a, b)| a != b).count();
+        let id_at = text.len() - topic_id.to_string().len() - 1;
+        let found = self.bytes.get(id_at..).unwrap_or_default();
+        let of_id = found.len().min(text.len() - id_at);
+        of_id >= LIKE_ID_BYTES && of_id - differ(found, &text[id_at..]) >= LIKE_ID_BYTES
+    }
+}
+
+/// So many of the 22 characters of a topic id that are in their places are no chance: that is one in 2^96.
+const LIKE_ID_BYTES: usize = 16;
 
 /// As long as any other.
 const EMPTY_IDENTITY: PartitionMetadata = PartitionMetadata { topic_id: TopicId([0; 16]) };
@@ -244,7 +324,8 @@ pub(crate) fn remove_folder_unless(
     disk.remove_dir(folder).map_err(StoreError::io("remove", folder))
 }
 
-/// Refuses a name whose folder has records, and doesn't say any more which topic's they are.
+/// Refuses a name whose folder has records, and didn't say when the store was opened which topic's they are,
+/// or doesn't now. With the next start what is known of it counts again.
 pub(crate) fn check_name(shared: &Arc<Shared>, name: &TopicPartition) -> Result<(), StoreError> {
     let disk = &*shared.disk;
     let folder = shared.dir.join(partition_folder(&name.topic, name.partition));
@@ -252,8 +333,16 @@ pub(crate) fn check_name(shared: &Arc<Shared>, name: &TopicPartition) -> Result<
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         files => files.map_err(StoreError::io("list", &folder))?,
     };
-    if has_records(&files) && matches!(read_identity(disk, &folder)?, FolderIdentity::Damaged) {
-        return Err(StoreError::NoIdentity { path: folder.join(PartitionMetadata::FILE) });
+    if !has_records(&files) {
+        return Ok(());
+    }
+    let is_damaged = || {
+        let file = IdentityFile::read(disk, &folder)?;
+        Ok::<bool, StoreError>(file.topic_id().is_none() && !file.may_be_unsynced())
+    };
+    if shared.is_kept(name) || is_damaged()? {
+        let path = folder.join(PartitionMetadata::FILE);
+        return Err(StoreError::NoIdentity { path, candidates: Vec::new() });
     }
     Ok(())
 }

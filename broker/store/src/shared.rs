@@ -156,6 +156,16 @@ impl<L: GroupLog + SavedLog> Shared<L> {
         self.change_offsets(name, OffsetChange::Forgotten)
     }
 
+    /// Has the checkpoints go on saying what they say of a partition that can't be opened.
+    pub(crate) fn keep_offsets(&self, name: TopicPartition) {
+        self.offsets.keep(name);
+    }
+
+    /// Whether that is so, and nothing took the partition's place.
+    pub(crate) fn is_kept(&self, name: &TopicPartition) -> bool {
+        self.offsets.is_kept(name)
+    }
+
     fn change_offsets(&self, name: &TopicPartition, change: OffsetChange) -> Result<(), StoreError> {
         self.offsets.change(name, change).map_err(|error| self.unsaved(error))?;
         if self.offsets.has_many_changes() {

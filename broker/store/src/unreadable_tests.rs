@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use ottla_log::BatchBuilder;
-use ottla_types::{LeaderEpoch, Offset, TopicName};
+use ottla_log::{BatchBuilder, FileKind, LeaderEpochs};
+use ottla_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicName};
 use parking_lot::Mutex;
 use rustix::io::Errno;
 
@@ -33,6 +33,12 @@ fn with_a_bad_sector(dir: &Path, is_on: bool) -> (Store, Arc<AtomicBool>) {
         Ok(())
     };
     (open_watched(dir, watch), is_bad)
+}
+
+fn of_producer(sequence: i32) -> Bytes {
+    let builder = BatchBuilder::new(Offset(0), LeaderEpoch(-1));
+    let builder = builder.producer(ProducerId(7), ProducerEpoch(0), sequence);
+    builder.record(1_000, None, Some(&[2; 50])).build().into()
 }
 
 fn three_records() -> Bytes {
@@ -158,4 +164,59 @@ fn a_bad_sector_among_durable_records_keeps_no_store_from_opening() {
         assert_eq!(all(&log)[..records.len()], records);
         assert_eq!(std::fs::metadata(first_segment(dir.path())).unwrap().len(), bytes);
     }
+}
+
+/// What a log knows of its epochs it needn't read again: their file and the batches may both be damaged by
+/// then. The file is written anew.
+#[test]
+fn epochs_that_nobody_can_read_any_more_end_no_store_that_knows_them() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(create(&open(dir.path())));
+    let (store, is_bad) = with_a_bad_sector(dir.path(), false);
+    let log = store.partition(TOPIC, P0).unwrap();
+    log.append(&batch(&[1; 100]), LeaderEpoch(3), 1_000).unwrap();
+    for _ in 0..7 {
+        log.append(&batch(&[2; 100]), LeaderEpoch(5), 1_000).unwrap();
+    }
+    store.checkpoint().unwrap();
+    let records = all(&log);
+    let epochs_file = dir.path().join("t-0").join(LeaderEpochs::FILE);
+    let epochs = std::fs::read(&epochs_file).unwrap();
+    std::fs::write(&epochs_file, "nothing").unwrap();
+    is_bad.store(true, Ordering::Release);
+    while !store.scrub_step(1 << 20).finished {}
+    assert!(!log.damage().is_empty());
+    // The bad sector is still there; the log is read again for the cut.
+    log.append(&batch(&[2; 100]), LeaderEpoch(6), 1_000).unwrap();
+    store.commit_now().unwrap();
+    log.truncate_to(Offset(8)).unwrap();
+    assert_eq!((log.end_offset(), store.has_failed()), (Offset(8), false));
+    is_bad.store(false, Ordering::Release);
+    for damage in log.damage() {
+        assert!(log.look_again(&damage));
+    }
+    assert_eq!((all(&log), log.latest_epoch(), store.has_failed()), (records, Some(LeaderEpoch(5)), false));
+    store.checkpoint().unwrap();
+    assert_eq!(std::fs::read(&epochs_file).unwrap(), epochs);
+}
+
+/// It may be of records that were cut: others may have taken their offsets by the time that it can be read.
+#[test]
+fn a_snapshot_past_the_logs_end_goes_though_it_can_not_be_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let log = create(&store);
+    log.append(&of_producer(0), LeaderEpoch(3), 1_000).unwrap();
+    store.close().unwrap();
+    drop((store, log));
+    let snapshot = |offset| dir.path().join("t-0").join(FileKind::Snapshot.file_name(Offset(offset)));
+    std::fs::copy(snapshot(1), snapshot(20)).unwrap();
+    let watch = |path: &Path, act: Act| {
+        let is_snapshot = path.extension().is_some_and(|kind| kind == "snapshot");
+        let is_read = is_snapshot && matches!(act, Act::Read(_));
+        if is_read { Err(io::Error::from_raw_os_error(Errno::IO.raw_os_error())) } else { Ok(()) }
+    };
+    let store = open_watched(dir.path(), watch);
+    assert_eq!(store.partition(TOPIC, P0).unwrap().end_offset(), Offset(1));
+    assert_eq!((snapshot(1).exists(), snapshot(20).exists()), (true, false));
 }

@@ -202,12 +202,8 @@ impl Brokers {
             return None;
         }
         let view = self.ask().await.map(plan_view);
-        // Where nobody leads, it may need this one's new settings to become ready.
-        let is_led = view.as_ref().is_some_and(|view| view.active_controller.is_some());
-        if let Some(other) = on_its_way.filter(|other| is_led && !self.is_ready(*other)) {
-            return Some(format!("broker {other} is not ready"));
-        }
-        stop_hindrance(view.as_ref(), BrokerId(id), is_ready)
+        let on_its_way = on_its_way.filter(|other| !self.is_ready(*other)).map(BrokerId);
+        stop_hindrance(view.as_ref(), BrokerId(id), is_ready, on_its_way)
     }
 
     /// The cluster as the brokers see it now, the active controller first.

@@ -49,7 +49,7 @@ pub struct Restart {
 impl Restart {
     /// What stands against it by the cluster's own word; without a view nobody has answered.
     pub fn hindrance(&self, view: Option<&ClusterView>) -> Option<String> {
-        if self.runs { stop_hindrance(view, self.broker, self.ready) } else { None }
+        if self.runs { stop_hindrance(view, self.broker, self.ready, None) } else { None }
     }
 
     /// Why the pod of another broker stands against it. If this broker serves though its pod isn't ready,
@@ -177,7 +177,19 @@ pub(crate) fn next_restart(
 
 /// What stands against stopping a broker that runs, by the cluster's own word, if somebody has answered; none
 /// if nothing does.
-pub fn stop_hindrance(view: Option<&ClusterView>, broker: BrokerId, is_ready: bool) -> Option<String> {
+///
+/// `on_its_way` was restarted before it and isn't ready yet. Where nobody leads, that one may need the new
+/// settings of this one to become ready, so it isn't waited for.
+pub fn stop_hindrance(
+    view: Option<&ClusterView>,
+    broker: BrokerId,
+    is_ready: bool,
+    on_its_way: Option<BrokerId>,
+) -> Option<String> {
+    let is_led = view.is_some_and(|view| view.active_controller.is_some());
+    if let Some(other) = on_its_way.filter(|_| is_led) {
+        return Some(format!("broker {other} is not ready"));
+    }
     match view {
         Some(view) if is_ready || serves(view, broker) => restart_hindrance(view, broker),
         Some(_) => None,

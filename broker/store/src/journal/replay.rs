@@ -196,6 +196,11 @@ impl Replay {
         }))
     }
 
+    /// The partitions that there are entries of.
+    pub(crate) fn keys_with_entries(&self) -> impl Iterator<Item = JournalKey> {
+        self.entries.keys().copied()
+    }
+
     /// Where the log was cut, if that may not be on disk yet.
     pub(crate) fn cut_to(&self, key: JournalKey) -> Option<Offset> {
         self.cuts.get(&key).map(|cut| cut.durable_to)

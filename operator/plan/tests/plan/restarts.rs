@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use ottla_api::{KafkaCluster, KafkaClusterStatus, READY, find_condition};
 use ottla_plan::{
     BrokerView, ClusterObserved, ClusterPlan, ClusterView, PartitionView, PassOutcome, Restart, Step,
-    TopicView, cluster_status, eviction, plan_cluster, restart_hindrance,
+    TopicView, cluster_status, eviction, plan_cluster, restart_hindrance, stop_hindrance,
 };
 use ottla_types::BrokerId;
 
@@ -217,6 +217,18 @@ fn nothing_stops_while_another_is_away_or_nobody_answers() {
     assert_eq!(world.verdict(), Err("no active controller is known".into()));
     world.view = None;
     assert_eq!(world.verdict(), Err("no broker answers".into()));
+}
+
+/// Two settings that only fit together may keep each broker from being ready until the other has them.
+#[test]
+fn a_broker_on_its_way_is_waited_for_only_where_somebody_leads() {
+    let (led, leaderless) = (view(), ClusterView { active_controller: None, ..view() });
+    let hindrance =
+        |view, on_its_way: Option<i32>| stop_hindrance(view, BrokerId(1), false, on_its_way.map(BrokerId));
+    assert_eq!(hindrance(Some(&led), Some(2)), Some("broker 2 is not ready".into()));
+    assert_eq!(hindrance(Some(&led), None), None);
+    assert_eq!(hindrance(Some(&leaderless), Some(2)), None);
+    assert_eq!(hindrance(None, Some(2)), None);
 }
 
 /// The pod isn't ready; its container waits to be started again, or runs for a moment.
