@@ -246,6 +246,15 @@ impl<'a> Decoder<'a> {
         }
     }
 
+    /// Whether a struct that may be null is: what stands before it is a byte below 0, and in the tagged
+    /// section a variable-length number that is 0.
+    ///
+    /// # Errors
+    /// When it is cut off.
+    pub fn is_null_struct(&mut self, tagged: bool) -> Result<bool, DecodeError> {
+        if tagged { Ok(self.unsigned_varint()? == 0) } else { Ok(self.i8()? < 0) }
+    }
+
     /// Room for `count` elements that take at least `size_min` bytes each in the frame.
     ///
     /// # Errors

@@ -14,7 +14,8 @@ pub trait Message<'a>: Field<'a> {
     /// The context of `version`; none if there is no such version.
     fn context(version: i16) -> Option<Context> {
         let is_known = (Self::VERSION_FIRST..=Self::VERSION_LAST).contains(&version);
-        is_known.then_some(Context { version, flexible: version >= Self::FLEXIBLE_FROM, nullable: false })
+        let flexible = version >= Self::FLEXIBLE_FROM;
+        is_known.then_some(Context { version, flexible, nullable: false, tagged: false })
     }
 
     /// Reads the body in `version`; bytes may be left behind it (see [`Decoder::finish`]).
