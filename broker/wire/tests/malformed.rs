@@ -7,7 +7,8 @@ use bytes::BytesMut;
 use ottla_wire::codec::{Encoder, Generate, Generator, Message};
 use ottla_wire::messages::{
     ApiVersionsRequest, FetchRequest, FetchResponse, FetchableTopicResponse, MetadataRequest,
-    MetadataRequestTopic, PartitionData,
+    MetadataRequestTopic, PartitionData, PartitionProduceData, ProduceRequest, SyncGroupRequest,
+    SyncGroupRequestAssignment, TopicProduceData,
 };
 use ottla_wire::{
     Api, DecodeError, DecodeErrorKind, Decoder, EncodeError, Part, Records, RequestHeader, apis,
@@ -84,6 +85,24 @@ fn a_message_is_passed_over_as_it_is_read() {
         }
     });
     assert!(memory > 10_000 && texts > 10_000, "there are arrays and texts: {memory} and {texts} bytes");
+}
+
+#[test]
+fn bytes_count_as_texts_do_but_not_records() {
+    let assignments = vec![SyncGroupRequestAssignment { member_id: "m", assignment: &[1; 50] }; 2];
+    let request = SyncGroupRequest { group_id: "g", assignments, ..Default::default() };
+    for version in apis::SyncGroup::VERSIONS {
+        let bytes = body(&request, version);
+        let mut decoder = Decoder::new(&bytes);
+        SyncGroupRequest::skip_body(&mut decoder, version).expect("it was written");
+        assert_eq!(decoder.text_bytes(), 103, "version {version}");
+    }
+    let partition_data = vec![PartitionProduceData { index: 0, records: Records::from(&[1; 50][..]) }];
+    let topic = TopicProduceData { name: "t", partition_data, ..Default::default() };
+    let bytes = body(&ProduceRequest { topic_data: vec![topic], ..Default::default() }, 9);
+    let mut decoder = Decoder::new(&bytes);
+    ProduceRequest::skip_body(&mut decoder, 9).expect("it was written");
+    assert_eq!(decoder.text_bytes(), 1);
 }
 
 #[test]

@@ -282,12 +282,13 @@ impl<'a> Decoder<'a> {
         Ok(())
     }
 
-    /// Counts the length of a text that was passed over.
+    /// Counts the length of a text, or of bytes, that were passed over.
     pub fn count_text(&mut self, bytes: usize) {
         self.text_bytes += bytes;
     }
 
-    /// The length of all texts that were passed over so far, in bytes: what copies of them would take.
+    /// The length of all texts and bytes that were passed over so far: what copies of them would take, in bytes.
+    /// Record batches don't count, which are never copied.
     pub fn text_bytes(&self) -> usize {
         self.text_bytes
     }

@@ -54,7 +54,7 @@ pub trait Field<'a>: Sized {
     fn decode(decoder: &mut Decoder<'a>, context: Context) -> Result<Self, DecodeError>;
 
     /// Passes over a value without keeping it, and has the decoder count what its arrays would take and how
-    /// long its texts are.
+    /// long its texts and bytes are.
     ///
     /// # Errors
     /// The same as those of [`Self::decode`].
@@ -244,6 +244,12 @@ impl<'a> NullableField<'a> for &'a [u8] {
         decoder.take(length).map(Some)
     }
 
+    fn skip_nullable(decoder: &mut Decoder<'a>, context: Context) -> Result<bool, DecodeError> {
+        let bytes = Self::decode_nullable(decoder, context)?;
+        decoder.count_text(bytes.map_or(0, <[u8]>::len));
+        Ok(bytes.is_some())
+    }
+
     fn encode_nullable(value: Option<&Self>, encoder: &mut Encoder, context: Context) {
         encoder.long_length(value.map(|bytes| bytes.len()), context.flexible);
         encoder.put(value.copied().unwrap_or_default());
@@ -257,6 +263,10 @@ impl<'a> Field<'a> for Cow<'a, [u8]> {
 impl<'a> NullableField<'a> for Cow<'a, [u8]> {
     fn decode_nullable(decoder: &mut Decoder<'a>, context: Context) -> Result<Option<Self>, DecodeError> {
         Ok(<&[u8]>::decode_nullable(decoder, context)?.map(Cow::Borrowed))
+    }
+
+    fn skip_nullable(decoder: &mut Decoder<'a>, context: Context) -> Result<bool, DecodeError> {
+        <&[u8]>::skip_nullable(decoder, context)
     }
 
     fn encode_nullable(value: Option<&Self>, encoder: &mut Encoder, context: Context) {

@@ -29,8 +29,8 @@ pub trait Message<'a>: Field<'a> {
     }
 
     /// Passes over a body in `version` and keeps nothing of it; [`Decoder::memory_bytes`] and
-    /// [`Decoder::text_bytes`] then tell what the arrays of the decoded body take, and how long its texts
-    /// are.
+    /// [`Decoder::text_bytes`] then tell what the arrays of the decoded body take, and how long its texts and
+    /// bytes are.
     ///
     /// # Errors
     /// The same as those of [`Self::decode_body`].
