@@ -171,6 +171,20 @@ fn null_is_refused_where_the_version_has_none() {
 }
 
 #[test]
+fn null_is_refused_in_the_versions_of_a_group_that_have_none() {
+    let group_and_null = [&[0, 1, b'g'], &(-1i32).to_be_bytes()[..]].concat();
+    let decode = |version| apis::OffsetFetch::decode_request(Decoder::new(&group_and_null), version);
+    let error = decode(1).expect_err("no null in version 1");
+    assert_eq!((error.kind, error.field), (DecodeErrorKind::Null, "OffsetFetchRequest.topics"));
+    assert_eq!(decode(2).map(|request| request.topics), Ok(None), "null is all topics");
+
+    // No delay (from version 2 on), no error, no generation, and a null protocol.
+    let joined = [&[0; 6], &(-1i32).to_be_bytes()[..], &[0xff, 0xff]].concat();
+    let error = apis::JoinGroup::decode_response(Decoder::new(&joined), 5).expect_err("no null before 7");
+    assert_eq!((error.kind, error.field), (DecodeErrorKind::Null, "JoinGroupResponse.protocol_name"));
+}
+
+#[test]
 fn null_is_written_as_empty_where_the_version_has_none() {
     assert_eq!(body(&MetadataRequest::default(), 0), [0, 0, 0, 0]);
     assert_eq!(body(&MetadataRequest::default(), 1), [0xff; 4]);

@@ -287,8 +287,8 @@ impl<'a> Decoder<'a> {
         self.text_bytes += bytes;
     }
 
-    /// The length of all texts and bytes that were passed over so far: what copies of them would take, in bytes.
-    /// Record batches don't count, which are never copied.
+    /// The length of all texts and bytes that were passed over so far: what copies of them would take, in
+    /// bytes. Record batches don't count, which are never copied.
     pub fn text_bytes(&self) -> usize {
         self.text_bytes
     }
