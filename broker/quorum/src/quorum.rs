@@ -1,10 +1,14 @@
 //! The handle of a node: new, listening, started, stopped.
+//!
+//! Its futures are boxed: the code of an async function is made again in each crate that awaits it, and this is
+//! the door behind which all of openraft lies.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::future::BoxFuture;
 use openraft::SnapshotPolicy;
 use ottla_control::proto::control_server::ControlServer;
 use ottla_control::proto::quorum_server::QuorumServer;
@@ -102,8 +106,8 @@ impl Quorum {
     ///
     /// # Errors
     /// When the voters belong to different clusters.
-    pub async fn cluster_id(&self) -> Result<ClusterId, StartError> {
-        self.node.learn_cluster_id().await
+    pub fn cluster_id(&self) -> BoxFuture<'_, Result<ClusterId, StartError>> {
+        Box::pin(self.node.learn_cluster_id())
     }
 
     /// Opens the metadata log, forms or joins the quorum, and (if this is a broker) registers with the disk
@@ -111,7 +115,15 @@ impl Quorum {
     ///
     /// # Errors
     /// When the metadata log can't be opened, or the node was started before.
-    pub async fn start(&self, cluster_id: ClusterId, directory_id: DirectoryId) -> Result<(), StartError> {
+    pub fn start(
+        &self,
+        cluster_id: ClusterId,
+        directory_id: DirectoryId,
+    ) -> BoxFuture<'_, Result<(), StartError>> {
+        Box::pin(self.open_and_run(cluster_id, directory_id))
+    }
+
+    async fn open_and_run(&self, cluster_id: ClusterId, directory_id: DirectoryId) -> Result<(), StartError> {
         self.node.cluster_id.send_replace(Some(cluster_id));
         let stand_down = watch::Sender::new(None);
         let room = Arc::new(Room::default());
@@ -194,24 +206,28 @@ impl Quorum {
     ///
     /// # Errors
     /// See [`SubmitError`].
-    pub async fn submit(&self, command: Command) -> Result<Reply, SubmitError> {
-        self.node.submit(&command, SUBMIT_LIMIT).await
+    pub fn submit(&self, command: Command) -> BoxFuture<'_, Result<Reply, SubmitError>> {
+        self.submit_within(command, SUBMIT_LIMIT)
     }
 
     /// The same with another time limit.
     ///
     /// # Errors
     /// See [`SubmitError`].
-    pub async fn submit_within(&self, command: Command, limit: Duration) -> Result<Reply, SubmitError> {
-        self.node.submit(&command, limit).await
+    pub fn submit_within(
+        &self,
+        command: Command,
+        limit: Duration,
+    ) -> BoxFuture<'_, Result<Reply, SubmitError>> {
+        Box::pin(async move { self.node.submit(&command, limit).await })
     }
 
     /// The quorum as the active controller sees it: for DescribeQuorum.
     ///
     /// # Errors
     /// When no active controller answers within 10 seconds.
-    pub async fn describe(&self) -> Result<QuorumDescription, SubmitError> {
-        self.node.describe(SUBMIT_LIMIT).await
+    pub fn describe(&self) -> BoxFuture<'_, Result<QuorumDescription, SubmitError>> {
+        Box::pin(self.node.describe(SUBMIT_LIMIT))
     }
 
     /// Gives the vote to a node that has joined (all brokers do), on the disk `directory_id` if one is named,
@@ -219,34 +235,38 @@ impl Quorum {
     ///
     /// # Errors
     /// See [`VotersError`].
-    pub async fn add_voter(
+    pub fn add_voter(
         &self,
         id: BrokerId,
         directory_id: Option<DirectoryId>,
         limit: Duration,
-    ) -> Result<(), VotersError> {
-        self.node.change_voters(VoterChange::Add(id, directory_id), limit).await
+    ) -> BoxFuture<'_, Result<(), VotersError>> {
+        Box::pin(self.node.change_voters(VoterChange::Add(id, directory_id), limit))
     }
 
     /// Takes the vote from a node, dead or alive, and waits until that is so: for RemoveRaftVoter.
     ///
     /// # Errors
     /// See [`VotersError`].
-    pub async fn remove_voter(
+    pub fn remove_voter(
         &self,
         id: BrokerId,
         directory_id: Option<DirectoryId>,
         limit: Duration,
-    ) -> Result<(), VotersError> {
-        self.node.change_voters(VoterChange::Remove(id, directory_id), limit).await
+    ) -> BoxFuture<'_, Result<(), VotersError>> {
+        Box::pin(self.node.change_voters(VoterChange::Remove(id, directory_id), limit))
     }
 
     /// Makes these nodes the voters, and nobody else, and waits until that is so.
     ///
     /// # Errors
     /// See [`VotersError`].
-    pub async fn set_voters(&self, voters: BTreeSet<BrokerId>, limit: Duration) -> Result<(), VotersError> {
-        self.node.change_voters(VoterChange::Set(voters), limit).await
+    pub fn set_voters(
+        &self,
+        voters: BTreeSet<BrokerId>,
+        limit: Duration,
+    ) -> BoxFuture<'_, Result<(), VotersError>> {
+        Box::pin(self.node.change_voters(VoterChange::Set(voters), limit))
     }
 
     /// The active controller, as far as this node knows.
@@ -278,7 +298,11 @@ impl Quorum {
     }
 
     /// Waits until the consensus fails, as when the metadata log can't be written. It mostly never does.
-    pub async fn failed(&self) -> QuorumFailed {
+    pub fn failed(&self) -> BoxFuture<'_, QuorumFailed> {
+        Box::pin(self.wait_for_failure())
+    }
+
+    async fn wait_for_failure(&self) -> QuorumFailed {
         if let Some(running) = self.node.running.get() {
             let mut metrics = running.raft.metrics();
             loop {
@@ -298,42 +322,49 @@ impl Quorum {
 
     /// Waits until this node has to start again, to follow another quorum or to rebuild its own, and says
     /// why. It mostly never has to.
-    pub async fn has_to_start_again(&self) -> String {
-        let mut reasons = self.node.start_again.subscribe();
-        match reasons.wait_for(Option::is_some).await {
-            Ok(reason) => reason.clone().unwrap_or_default(),
-            // The sender is a part of the node.
-            Err(_) => std::future::pending().await,
-        }
+    pub fn has_to_start_again(&self) -> BoxFuture<'_, String> {
+        Box::pin(async move {
+            let mut reasons = self.node.start_again.subscribe();
+            let reason = reasons.wait_for(Option::is_some).await.map(|reason| reason.clone());
+            match reason {
+                Ok(reason) => reason.unwrap_or_default(),
+                // The sender is a part of the node.
+                Err(_) => std::future::pending().await,
+            }
+        })
     }
 
     /// Tells the active controller that this broker is about to stop, while it still serves: its leaderships
     /// move to replicas in sync, so that clients are told of the new leaders before connections end. Says how
     /// many partitions it still leads, as nobody else can; none if nobody answered in time.
-    pub async fn step_aside(&self) -> Option<usize> {
-        broker::step_aside(&self.node).await
+    pub fn step_aside(&self) -> BoxFuture<'_, Option<usize>> {
+        Box::pin(broker::step_aside(&self.node))
     }
 
     /// Tells the active controller that this broker stops, so that its leaderships end or move at once, hands
     /// over if this node is the active controller, then stops the quorum's tasks.
-    pub async fn stop(&self) {
-        self.node.departure.send_replace(Departure::SayingGoodbye);
-        broker::say_goodbye(&self.node).await;
-        self.node.departure.send_replace(Departure::Leaves);
-        if let Some(running) = self.node.running.get() {
-            self.node.hand_over(running, None).await;
-        }
-        self.abort().await;
+    pub fn stop(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            self.node.departure.send_replace(Departure::SayingGoodbye);
+            broker::say_goodbye(&self.node).await;
+            self.node.departure.send_replace(Departure::Leaves);
+            if let Some(running) = self.node.running.get() {
+                self.node.hand_over(running, None).await;
+            }
+            self.abort().await;
+        })
     }
 
     /// Stops without a word to the others, as a crash would.
-    pub async fn abort(&self) {
-        self.node.stopping.send_replace(true);
-        let Some(running) = self.node.running.get() else { return };
-        running.room.close();
-        if let Err(error) = running.raft.shutdown().await {
-            tracing::warn!(%error, "the metadata quorum did not stop in order");
-        }
+    pub fn abort(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            self.node.stopping.send_replace(true);
+            let Some(running) = self.node.running.get() else { return };
+            running.room.close();
+            if let Err(error) = running.raft.shutdown().await {
+                tracing::warn!(%error, "the metadata quorum did not stop in order");
+            }
+        })
     }
 }
 

@@ -60,7 +60,7 @@ impl<'a> RequestHeader<'a> {
     /// # Errors
     /// When the bytes aren't a header.
     pub fn decode(decoder: &mut Decoder<'a>) -> Result<Self, DecodeError> {
-        let context = Context { version: 0, flexible: false, nullable: true };
+        let context = Context { version: 0, flexible: false, nullable: true, tagged: false };
         decoder.at("RequestHeader.request_api_key");
         let api_key = i16::decode(decoder, context)?;
         decoder.at("RequestHeader.request_api_version");
@@ -84,7 +84,7 @@ impl<'a> RequestHeader<'a> {
     /// Writes the header in `header_version`, 0 to 2 (0 has no client id, 2 has tagged fields).
     pub fn encode(&self, encoder: &mut Encoder, header_version: i16) {
         assert!((0..=2).contains(&header_version), "there are three request headers");
-        let context = Context { version: header_version, flexible: false, nullable: true };
+        let context = Context { version: header_version, flexible: false, nullable: true, tagged: false };
         self.api_key.encode(encoder, context);
         self.api_version.encode(encoder, context);
         self.correlation_id.encode(encoder, context);

@@ -5,7 +5,9 @@
 //! the frame (`&str`), responses hold `Cow<str>`, so that a broker can put in words of its own. A struct's
 //! `Default` has Kafka's defaults, so write `..Default::default()` for what you don't set.
 //!
-//! Not here: sockets, and what is inside a record batch: records are opaque bytes ([`Records`]).
+//! Not here: sockets, and what is inside a record batch: records are opaque bytes ([`Records`]). What is
+//! inside some of them is messages, too, without a header: the keys and values of `__consumer_offsets`
+//! ([`group_records`]), and what consumers tell each other through their group ([`consumer_protocol`]).
 //!
 //! Two promises: decoding allocates nothing before the counts are known to fit in the bytes that are left,
 //! and its arrays stay below [`codec::Decoder::MEMORY_LIMIT_BYTES`]; no message nests itself, so its depth is
@@ -39,8 +41,10 @@
 mod api;
 mod api_key;
 pub mod codec;
+pub mod consumer_protocol;
 mod error_code;
 mod frame;
+pub mod group_records;
 pub mod messages;
 
 pub use api::{Api, apis};

@@ -90,3 +90,44 @@ fn add_raft_voter_1() {
         AddRaftVoterResponse { throttle_time_ms: 1, error_code: 42, error_message: Some("m".into()) };
     check(1, &bytes("00000001002a026d00"), &response);
 }
+
+const TOPIC_ID: [u8; 16] = [0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2];
+
+#[test]
+fn offset_commit_10() {
+    let partition = OffsetCommitRequestPartition {
+        partition_index: 3,
+        committed_offset: 9,
+        committed_leader_epoch: 7,
+        committed_metadata: Some("x"),
+    };
+    let topic = OffsetCommitRequestTopic { name: "", topic_id: TOPIC_ID, partitions: vec![partition] };
+    let request = OffsetCommitRequest {
+        group_id: "g",
+        generation_id_or_member_epoch: 5,
+        member_id: "m",
+        group_instance_id: Some("i"),
+        retention_time_ms: -1,
+        topics: vec![topic],
+    };
+    let expected = "026700000005026d0269020000000000000001000000000000000202000000030000000000000009\
+                    000000070278000000";
+    check(10, &bytes(expected), &request);
+}
+
+#[test]
+fn offset_fetch_10() {
+    let topic = OffsetFetchRequestTopic { name: "", topic_id: TOPIC_ID, partition_indexes: vec![3, 4] };
+    let of_member = OffsetFetchRequestGroup {
+        group_id: "g",
+        member_id: Some("m"),
+        member_epoch: 5,
+        topics: Some(vec![topic]),
+    };
+    let all = OffsetFetchRequestGroup { group_id: "h", ..Default::default() };
+    let request =
+        OffsetFetchRequest { groups: vec![of_member, all], require_stable: true, ..Default::default() };
+    let expected = "030267026d0000000502000000000000000100000000000000020300000003000000040000026800\
+                    ffffffff00000100";
+    check(10, &bytes(expected), &request);
+}

@@ -7,7 +7,8 @@ use bytes::BytesMut;
 use ottla_wire::codec::{Encoder, Generate, Generator, Message};
 use ottla_wire::messages::{
     ApiVersionsRequest, FetchRequest, FetchResponse, FetchableTopicResponse, MetadataRequest,
-    MetadataRequestTopic, PartitionData,
+    MetadataRequestTopic, PartitionData, PartitionProduceData, ProduceRequest, SyncGroupRequest,
+    SyncGroupRequestAssignment, TopicProduceData,
 };
 use ottla_wire::{
     Api, DecodeError, DecodeErrorKind, Decoder, EncodeError, Part, Records, RequestHeader, apis,
@@ -87,6 +88,24 @@ fn a_message_is_passed_over_as_it_is_read() {
 }
 
 #[test]
+fn bytes_count_as_texts_do_but_not_records() {
+    let assignments = vec![SyncGroupRequestAssignment { member_id: "m", assignment: &[1; 50] }; 2];
+    let request = SyncGroupRequest { group_id: "g", assignments, ..Default::default() };
+    for version in apis::SyncGroup::VERSIONS {
+        let bytes = body(&request, version);
+        let mut decoder = Decoder::new(&bytes);
+        SyncGroupRequest::skip_body(&mut decoder, version).expect("it was written");
+        assert_eq!(decoder.text_bytes(), 103, "version {version}");
+    }
+    let partition_data = vec![PartitionProduceData { index: 0, records: Records::from(&[1; 50][..]) }];
+    let topic = TopicProduceData { name: "t", partition_data, ..Default::default() };
+    let bytes = body(&ProduceRequest { topic_data: vec![topic], ..Default::default() }, 9);
+    let mut decoder = Decoder::new(&bytes);
+    ProduceRequest::skip_body(&mut decoder, 9).expect("it was written");
+    assert_eq!(decoder.text_bytes(), 1);
+}
+
+#[test]
 fn noise_is_refused_or_read_but_never_a_panic() {
     let mut generator = Generator::new(1);
     for _ in 0..200 {
@@ -149,6 +168,20 @@ fn null_is_refused_where_the_version_has_none() {
     let below = (-2i32).to_be_bytes();
     let error = apis::Metadata::decode_request(Decoder::new(&below), 1).expect_err("-2 is no length");
     assert_eq!(error.kind, DecodeErrorKind::NegativeLength(-2));
+}
+
+#[test]
+fn null_is_refused_in_the_versions_of_a_group_that_have_none() {
+    let group_and_null = [&[0, 1, b'g'], &(-1i32).to_be_bytes()[..]].concat();
+    let decode = |version| apis::OffsetFetch::decode_request(Decoder::new(&group_and_null), version);
+    let error = decode(1).expect_err("no null in version 1");
+    assert_eq!((error.kind, error.field), (DecodeErrorKind::Null, "OffsetFetchRequest.topics"));
+    assert_eq!(decode(2).map(|request| request.topics), Ok(None), "null is all topics");
+
+    // No delay (from version 2 on), no error, no generation, and a null protocol.
+    let joined = [&[0; 6], &(-1i32).to_be_bytes()[..], &[0xff, 0xff]].concat();
+    let error = apis::JoinGroup::decode_response(Decoder::new(&joined), 5).expect_err("no null before 7");
+    assert_eq!((error.kind, error.field), (DecodeErrorKind::Null, "JoinGroupResponse.protocol_name"));
 }
 
 #[test]

@@ -110,9 +110,16 @@ macro_rules! oracle {
 
 ottla_wire::with_apis! { oracle }
 
-/// The APIs of which we have a version that the oracle doesn't know yet, and the newest. What Apache Kafka
+/// The APIs of which we have a version that the oracle doesn't know yet (of OffsetCommit and OffsetFetch in
+/// requests alone), and the newest. What Apache Kafka
 /// 4.3.1 writes in it stands in `kafka.rs`.
-const NEWER: &[(&str, i16)] = &[("ListOffsets", 11), ("DescribeLogDirs", 5), ("AddRaftVoter", 1)];
+const NEWER: &[(&str, i16)] = &[
+    ("ListOffsets", 11),
+    ("OffsetCommit", 10),
+    ("OffsetFetch", 10),
+    ("DescribeLogDirs", 5),
+    ("AddRaftVoter", 1),
+];
 
 fn headers_agree(header: RequestHeader<'_>, request_version: i16, response_version: i16) {
     let mut encoder = Encoder::new();

@@ -3,6 +3,8 @@
 use std::sync::LazyLock;
 
 use ottla_wire::codec::{Decoder, Encoder, Message};
+use ottla_wire::consumer_protocol::{ConsumerProtocolAssignment, ConsumerProtocolSubscription};
+use ottla_wire::group_records::{DecodedGroupRecord, EncodedGroupRecord, GroupRecord};
 use ottla_wire::{Api, RequestHeader, apis, for_each_api, frame_length, with_apis};
 
 /// A frame may be this long here.
@@ -76,4 +78,34 @@ fn write<'a>(message: &impl Message<'a>, version: i16) -> Vec<u8> {
     message.encode_body(&mut encoder, version).expect("a version that was read can be written");
     let frame = encoder.finish().expect("what came from a frame fits into one");
     frame.bytes.to_vec()
+}
+
+/// A record of `__consumer_offsets`: the first byte is the length of its key, the rest is its value.
+pub fn group_record(data: &[u8]) {
+    let Some((length, rest)) = data.split_first() else { return };
+    let Some((key, value)) = rest.split_at_checked(usize::from(*length)) else { return };
+    let _ = GroupRecord::decode(key, None);
+    let again = |key: &[u8], value: Option<&[u8]>| match GroupRecord::decode(key, value) {
+        Ok(DecodedGroupRecord::Known(record)) => record.encode().ok(),
+        _ => None,
+    };
+    // A text that a newer version has room for may be too long for the one that is written.
+    let Some(EncodedGroupRecord { key, value }) = again(key, Some(value)) else { return };
+    let read = again(&key, value.as_deref());
+    assert_eq!(read, Some(EncodedGroupRecord { key, value }), "a record isn't read as it was written");
+}
+
+/// What a consumer says of itself, or what it is assigned: the first byte chooses.
+pub fn consumer_protocol(data: &[u8]) {
+    let Some((choice, payload)) = data.split_first() else { return };
+    let again = |payload: &[u8]| {
+        if choice & 1 == 0 {
+            ConsumerProtocolSubscription::from_bytes(payload).ok()?.to_bytes(3).ok()
+        } else {
+            ConsumerProtocolAssignment::from_bytes(payload).ok()?.to_bytes(3).ok()
+        }
+    };
+    if let Some(written) = again(payload) {
+        assert_eq!(again(&written), Some(written), "a payload isn't read as it was written");
+    }
 }

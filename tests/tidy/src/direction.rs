@@ -21,7 +21,7 @@ const fn allow(name: &'static str, on: &'static [&'static str], why: &'static st
 pub const ALLOWED: &[Allowed] = &[
     allow("ottla-types", &[], "the bottom"),
     allow("ottla-wire-derive", &[], "a macro"),
-    allow("ottla-wire", &["ottla-wire-derive"], "knows no record format, so not log"),
+    allow("ottla-wire", &["ottla-wire-derive"], "knows no batch format, so not log"),
     allow("ottla-history", &[], "judges any log, so knows none"),
     allow("ottla-log", &["ottla-types"], ""),
     allow("ottla-placement", &["ottla-types"], "the operator uses it too"),

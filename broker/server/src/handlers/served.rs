@@ -65,7 +65,7 @@ pub struct Served {
 pub struct Measured {
     /// What its arrays take once it is decoded.
     pub arrays: usize,
-    /// The length of its texts.
+    /// The length of its texts, and of opaque bytes other than records.
     pub texts: usize,
 }
 

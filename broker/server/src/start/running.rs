@@ -3,10 +3,13 @@
 //! Start: sockets are bound (so that a taken port is found first, and health can be asked for at once), the
 //! cluster is found, the store is opened, the quorum joined; clients are served once the broker is registered
 //! and its partitions are open. Stop is the reverse: clients first, the store last.
+//!
+//! The futures that go out of this crate are boxed, so that the code behind them is made once, here.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use ottla_core::metadata::{Endpoint, IncarnationId, SecurityProtocol};
 use ottla_quorum::{Panicked, Quorum, QuorumConfig, Registration, StartError, Tasks, Tuning, Voter, Voters};
 use ottla_store::{FatalError, Store, StoreConfig, StoreError};
@@ -106,7 +109,19 @@ pub struct Running {
 ///
 /// # Errors
 /// When an address is taken, the data folder can't be used, or the quorum can't be joined.
-pub async fn start(config: Config, log_control: Arc<LogControl>, data: Handle) -> Result<Running, RunError> {
+pub fn start(
+    config: Config,
+    log_control: Arc<LogControl>,
+    data: Handle,
+) -> BoxFuture<'static, Result<Running, RunError>> {
+    Box::pin(bind_and_serve(config, log_control, data))
+}
+
+async fn bind_and_serve(
+    config: Config,
+    log_control: Arc<LogControl>,
+    data: Handle,
+) -> Result<Running, RunError> {
     let sockets = bind(&config).await?;
     let control_address = resolved(&config.listeners.control.advertised, sockets.control.port());
     let incarnation = random_incarnation()?;
@@ -194,17 +209,19 @@ impl Running {
     }
 
     /// Waits until the store fails, or a part of the broker ends by a bug. Mostly neither ever does.
-    pub async fn failed(&mut self) -> RunError {
-        let disk = async {
-            match self.fatal.wait_for(Option::is_some).await.map(|error| error.clone()) {
-                Ok(Some(error)) => error,
-                _ => std::future::pending().await,
+    pub fn failed(&mut self) -> BoxFuture<'_, RunError> {
+        Box::pin(async move {
+            let disk = async {
+                match self.fatal.wait_for(Option::is_some).await.map(|error| error.clone()) {
+                    Ok(Some(error)) => error,
+                    _ => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                error = disk => error.into(),
+                panicked = self.broker.quorum.tasks().panicked() => panicked.into(),
             }
-        };
-        tokio::select! {
-            error = disk => error.into(),
-            panicked = self.broker.quorum.tasks().panicked() => panicked.into(),
-        }
+        })
     }
 
     /// Stops in order: others take over what this broker leads, clients are answered, the controller is told,
@@ -212,7 +229,11 @@ impl Running {
     ///
     /// # Errors
     /// When the store can't be closed; the next start then recovers it.
-    pub async fn stop(mut self) -> Result<(), RunError> {
+    pub fn stop(self) -> BoxFuture<'static, Result<(), RunError>> {
+        Box::pin(self.stop_in_order())
+    }
+
+    async fn stop_in_order(mut self) -> Result<(), RunError> {
         hand_over(&self.broker).await;
         self.stop.send_replace(true);
         while self.serving.join_next().await.is_some() {}

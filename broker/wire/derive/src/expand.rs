@@ -22,11 +22,12 @@ impl Field<'_> {
 
     /// The context that the field's value is read and written in.
     fn context(&self) -> TokenStream {
+        let tagged = self.attributes.tag.map(|_| quote!(.tagged()));
         match self.attributes.nullable {
-            None => quote!(context.not_null()),
+            None => quote!(context.not_null()#tagged),
             Some(versions) => {
                 let nullable = contains(versions);
-                quote!(context.nullable(#nullable))
+                quote!(context.nullable(#nullable)#tagged)
             }
         }
     }
@@ -234,7 +235,7 @@ fn encode(fields: &[Field<'_>]) -> TokenStream {
     }
 }
 
-/// A struct that may be null has a byte before it: -1 for null, 1 for a value.
+/// A struct that may be null has a number before it that says whether it is.
 fn nullable_field(of: &TokenStream) -> TokenStream {
     quote! {
         impl<'a> crate::codec::NullableField<'a> for #of {
@@ -246,7 +247,7 @@ fn nullable_field(of: &TokenStream) -> TokenStream {
                 decoder: &mut crate::codec::Decoder<'a>,
                 context: crate::codec::Context,
             ) -> ::core::result::Result<Option<Self>, crate::codec::DecodeError> {
-                if decoder.i8()? < 0 {
+                if decoder.is_null_struct(context.tagged)? {
                     return Ok(None);
                 }
                 crate::codec::Field::decode(decoder, context).map(Some)
@@ -256,7 +257,7 @@ fn nullable_field(of: &TokenStream) -> TokenStream {
                 decoder: &mut crate::codec::Decoder<'a>,
                 context: crate::codec::Context,
             ) -> ::core::result::Result<bool, crate::codec::DecodeError> {
-                if decoder.i8()? < 0 {
+                if decoder.is_null_struct(context.tagged)? {
                     return Ok(false);
                 }
                 <Self as crate::codec::Field<'a>>::skip(decoder, context).map(|()| true)
@@ -267,12 +268,9 @@ fn nullable_field(of: &TokenStream) -> TokenStream {
                 encoder: &mut crate::codec::Encoder,
                 context: crate::codec::Context,
             ) {
-                match value {
-                    None => encoder.i8(-1),
-                    Some(value) => {
-                        encoder.i8(1);
-                        crate::codec::Field::encode(value, encoder, context);
-                    }
+                encoder.null_struct(value.is_none(), context.tagged);
+                if let Some(value) = value {
+                    crate::codec::Field::encode(value, encoder, context);
                 }
             }
         }

@@ -246,6 +246,15 @@ impl<'a> Decoder<'a> {
         }
     }
 
+    /// Whether a struct that may be null is: what stands before it is a byte below 0, and in the tagged
+    /// section a variable-length number that is 0.
+    ///
+    /// # Errors
+    /// When it is cut off.
+    pub fn is_null_struct(&mut self, tagged: bool) -> Result<bool, DecodeError> {
+        if tagged { Ok(self.unsigned_varint()? == 0) } else { Ok(self.i8()? < 0) }
+    }
+
     /// Room for `count` elements that take at least `size_min` bytes each in the frame.
     ///
     /// # Errors
@@ -273,12 +282,13 @@ impl<'a> Decoder<'a> {
         Ok(())
     }
 
-    /// Counts the length of a text that was passed over.
+    /// Counts the length of a text, or of bytes, that were passed over.
     pub fn count_text(&mut self, bytes: usize) {
         self.text_bytes += bytes;
     }
 
-    /// The length of all texts that were passed over so far, in bytes: what copies of them would take.
+    /// The length of all texts and bytes that were passed over so far: what copies of them would take, in
+    /// bytes. Record batches don't count, which are never copied.
     pub fn text_bytes(&self) -> usize {
         self.text_bytes
     }

@@ -124,6 +124,15 @@ impl Encoder {
         self.put(&[value as u8]);
     }
 
+    /// What stands before a struct that may be null, for [`super::Decoder::is_null_struct`].
+    pub fn null_struct(&mut self, is_null: bool, tagged: bool) {
+        self.i8(match (is_null, tagged) {
+            (false, _) => 1,
+            (true, false) => -1,
+            (true, true) => 0,
+        });
+    }
+
     /// The length of a string in bytes, or null.
     pub fn string_length(&mut self, length: Option<usize>, flexible: bool) {
         match length {

@@ -16,17 +16,29 @@ pub struct Context {
     pub flexible: bool,
     /// Whether the field at hand may be null in this version.
     pub nullable: bool,
+    /// Whether the field at hand stands in the tagged section, where the null of a struct is another.
+    pub tagged: bool,
 }
 
 impl Context {
-    /// The same for a field that may be null if `nullable`.
+    /// The same for a field that may be null if `nullable`, and doesn't stand in the tagged section.
     pub fn nullable(self, nullable: bool) -> Self {
-        Self { nullable, ..self }
+        Self { nullable, tagged: false, ..self }
     }
 
-    /// The same for a field that is never null.
+    /// The same for a field that is never null, and doesn't stand in the tagged section.
     pub fn not_null(self) -> Self {
         self.nullable(false)
+    }
+
+    /// The same for a field that stands in the tagged section.
+    pub fn tagged(self) -> Self {
+        Self { tagged: true, ..self }
+    }
+
+    /// The same for a value that is told from null already, or is about to be.
+    fn of_value(self) -> Self {
+        Self { nullable: false, ..self }
     }
 }
 
@@ -42,7 +54,7 @@ pub trait Field<'a>: Sized {
     fn decode(decoder: &mut Decoder<'a>, context: Context) -> Result<Self, DecodeError>;
 
     /// Passes over a value without keeping it, and has the decoder count what its arrays would take and how
-    /// long its texts are.
+    /// long its texts and bytes are.
     ///
     /// # Errors
     /// The same as those of [`Self::decode`].
@@ -86,7 +98,7 @@ impl<'a, T: NullableField<'a> + Default> Field<'a> for Option<T> {
 
     fn decode(decoder: &mut Decoder<'a>, context: Context) -> Result<Self, DecodeError> {
         if context.nullable {
-            T::decode_nullable(decoder, context.not_null())
+            T::decode_nullable(decoder, context.of_value())
         } else {
             T::decode(decoder, context).map(Some)
         }
@@ -94,7 +106,7 @@ impl<'a, T: NullableField<'a> + Default> Field<'a> for Option<T> {
 
     fn skip(decoder: &mut Decoder<'a>, context: Context) -> Result<(), DecodeError> {
         if context.nullable {
-            T::skip_nullable(decoder, context.not_null()).map(drop)
+            T::skip_nullable(decoder, context.of_value()).map(drop)
         } else {
             T::skip(decoder, context)
         }
@@ -102,7 +114,7 @@ impl<'a, T: NullableField<'a> + Default> Field<'a> for Option<T> {
 
     fn encode(&self, encoder: &mut Encoder, context: Context) {
         match self {
-            value if context.nullable => T::encode_nullable(value.as_ref(), encoder, context.not_null()),
+            value if context.nullable => T::encode_nullable(value.as_ref(), encoder, context.of_value()),
             Some(value) => value.encode(encoder, context),
             None => T::default().encode(encoder, context),
         }
@@ -232,9 +244,33 @@ impl<'a> NullableField<'a> for &'a [u8] {
         decoder.take(length).map(Some)
     }
 
+    fn skip_nullable(decoder: &mut Decoder<'a>, context: Context) -> Result<bool, DecodeError> {
+        let bytes = Self::decode_nullable(decoder, context)?;
+        decoder.count_text(bytes.map_or(0, <[u8]>::len));
+        Ok(bytes.is_some())
+    }
+
     fn encode_nullable(value: Option<&Self>, encoder: &mut Encoder, context: Context) {
         encoder.long_length(value.map(|bytes| bytes.len()), context.flexible);
         encoder.put(value.copied().unwrap_or_default());
+    }
+}
+
+impl<'a> Field<'a> for Cow<'a, [u8]> {
+    not_null!(4);
+}
+
+impl<'a> NullableField<'a> for Cow<'a, [u8]> {
+    fn decode_nullable(decoder: &mut Decoder<'a>, context: Context) -> Result<Option<Self>, DecodeError> {
+        Ok(<&[u8]>::decode_nullable(decoder, context)?.map(Cow::Borrowed))
+    }
+
+    fn skip_nullable(decoder: &mut Decoder<'a>, context: Context) -> Result<bool, DecodeError> {
+        <&[u8]>::skip_nullable(decoder, context)
+    }
+
+    fn encode_nullable(value: Option<&Self>, encoder: &mut Encoder, context: Context) {
+        <&[u8]>::encode_nullable(value.map(|bytes| &**bytes).as_ref(), encoder, context);
     }
 }
 

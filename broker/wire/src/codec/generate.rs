@@ -100,6 +100,12 @@ impl<'a> Generate<'a> for &'a [u8] {
     }
 }
 
+impl<'a> Generate<'a> for Cow<'a, [u8]> {
+    fn generate(generator: &mut Generator, _: Context) -> Self {
+        Cow::Borrowed(generator.bytes())
+    }
+}
+
 impl<'a> Generate<'a> for Records<'a> {
     fn generate(generator: &mut Generator, _: Context) -> Self {
         match generator.below(4) {

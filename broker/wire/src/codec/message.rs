@@ -14,7 +14,8 @@ pub trait Message<'a>: Field<'a> {
     /// The context of `version`; none if there is no such version.
     fn context(version: i16) -> Option<Context> {
         let is_known = (Self::VERSION_FIRST..=Self::VERSION_LAST).contains(&version);
-        is_known.then_some(Context { version, flexible: version >= Self::FLEXIBLE_FROM, nullable: false })
+        let flexible = version >= Self::FLEXIBLE_FROM;
+        is_known.then_some(Context { version, flexible, nullable: false, tagged: false })
     }
 
     /// Reads the body in `version`; bytes may be left behind it (see [`Decoder::finish`]).
@@ -28,8 +29,8 @@ pub trait Message<'a>: Field<'a> {
     }
 
     /// Passes over a body in `version` and keeps nothing of it; [`Decoder::memory_bytes`] and
-    /// [`Decoder::text_bytes`] then tell what the arrays of the decoded body take, and how long its texts
-    /// are.
+    /// [`Decoder::text_bytes`] then tell what the arrays of the decoded body take, and how long its texts and
+    /// bytes are.
     ///
     /// # Errors
     /// The same as those of [`Self::decode_body`].

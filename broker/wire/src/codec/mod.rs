@@ -9,6 +9,7 @@ mod field;
 #[cfg(feature = "generate")]
 mod generate;
 mod message;
+mod prefixed;
 mod records;
 
 pub use decoder::{DecodeError, DecodeErrorKind, Decoder};
@@ -17,4 +18,5 @@ pub use field::{Context, Field, NullableField, Uuid};
 #[cfg(feature = "generate")]
 pub use generate::{Generate, Generator};
 pub use message::Message;
+pub(crate) use prefixed::{decode_prefix, encode_prefixed};
 pub use records::Records;
