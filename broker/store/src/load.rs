@@ -113,11 +113,7 @@ pub(crate) fn load_log(
     };
     loader.remove_leftovers()?;
     loader.remove_before(log_start)?;
-    match epochs {
-        // Their file may say something else by now: it is written anew.
-        Some(epochs) => (loader.epochs, loader.epochs_changed) = (epochs, true),
-        None => loader.load_epochs()?,
-    }
+    loader.load_epochs(epochs)?;
     let mut segments = loader.load_segments(log_start)?;
     loader.cover_durable(&mut segments, log_start)?;
     durable::finish_closed(&mut segments);
@@ -222,7 +218,12 @@ impl Loader<'_> {
     /// Reads the epochs' file; when it is damaged, they are taken from the batches. Where the disk can't read
     /// these either, nobody says them any more: a leader without epochs has its followers cut all that they
     /// have.
-    fn load_epochs(&mut self) -> Result<(), StoreError> {
+    fn load_epochs(&mut self, known: Option<LeaderEpochs>) -> Result<(), StoreError> {
+        if let Some(epochs) = known {
+            // Their file may say something else by now: it is written anew.
+            (self.epochs, self.epochs_changed) = (epochs, true);
+            return Ok(());
+        }
         let path = self.folder.join(LeaderEpochs::FILE);
         let text = read_file(self.disk, &path, SIDE_BYTES_MAX);
         let decoded =

@@ -181,15 +181,26 @@ async fn bind_and_serve(
         panicked = tasks.panicked() => return Err(panicked.into()),
     }
 
+    let (serving, clients) = serve_clients(sockets.clients, &broker, &stopping);
+    Ok(Running { broker, store, clients, http_port, stop, serving, background, control, quorum_ended, fatal })
+}
+
+/// Serves clients on the threads for data. Returns what does, and where each listener is reached.
+fn serve_clients(
+    listeners: Vec<(Listener, BoundListener)>,
+    broker: &Arc<Broker>,
+    stopping: &watch::Receiver<bool>,
+) -> (JoinSet<()>, Vec<HostPort>) {
     let (mut serving, mut clients) = (JoinSet::new(), Vec::new());
-    for (listener, bound) in sockets.clients {
+    for (listener, bound) in listeners {
         clients.push(HostPort { host: listener.advertised.host.clone(), port: bound.port() });
         info!(listener = %listener.name, port = bound.port(), advertised = %resolved(&listener.advertised, bound.port()), "serving clients");
-        let (service, limits) = (Arc::new(Arc::clone(&broker)), Arc::clone(&broker.limits));
+        let (service, limits) = (Arc::new(Arc::clone(broker)), Arc::clone(&broker.limits));
+        let tasks = broker.quorum.tasks();
         let serve = bound.serve(service, limits, tasks.clone(), stopping.clone());
-        tasks.spawn_in(&mut serving, &data, "serve a listener", serve);
+        tasks.spawn_in(&mut serving, &broker.data, "serve a listener", serve);
     }
-    Ok(Running { broker, store, clients, http_port, stop, serving, background, control, quorum_ended, fatal })
+    (serving, clients)
 }
 
 impl Running {
