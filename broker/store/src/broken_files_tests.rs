@@ -261,13 +261,10 @@ fn records_that_only_the_journal_knows_the_topic_of_are_not_lost() {
         for way in Broken::flips(good.len()).chain([Broken::Short(good.len() - 4)]) {
             let disk = without_other_identity(&template, &good);
             way.apply(&disk, &named(&disk, |name| name == PartitionMetadata::FILE)[0]);
-            let text = disk.content(&named(&disk, |name| name == PartitionMetadata::FILE)[0]);
-            if std::str::from_utf8(&text).is_ok_and(|text| PartitionMetadata::decode(text).is_ok()) {
-                // It passes for another topic's, and nothing says that it isn't.
-                continue;
-            }
             check_all(&opened(&disk), &all, &format!("{ended:?}, {way:?}"));
-            assert_eq!(disk.content(&named(&disk, |name| name == PartitionMetadata::FILE)[0]), good);
+            let text =
+                String::from_utf8(disk.content(&named(&disk, |name| name == PartitionMetadata::FILE)[0]));
+            assert_eq!(PartitionMetadata::decode(&text.unwrap()).unwrap().topic_id, TOPIC, "it isn't healed");
         }
         let disk = without_other_identity(&template, &vec![b'x'; good.len()]);
         let before = logs(&disk);
@@ -281,28 +278,102 @@ fn records_that_only_the_journal_knows_the_topic_of_are_not_lost() {
     }
 }
 
-/// Somebody moved it there: what is known of the one that was there before isn't true of it.
+const OTHER: TopicId = TopicId([9; 16]);
+
+fn of_topic(topic_id: TopicId) -> Vec<u8> {
+    PartitionMetadata { topic_id }.encode().into_bytes()
+}
+
+/// Somebody moved it there, or the file: nothing is done to it, and what is known of the right one stays known.
 #[test]
-fn another_topics_folder_under_a_known_name_is_that_topics() {
-    const OTHER: TopicId = TopicId([9; 16]);
-    for ended in [Ended::Closed, Ended::Killed] {
-        let (template, all) = template(ended);
-        let disk = template.after_kill();
-        let text = PartitionMetadata { topic_id: OTHER }.encode();
-        write_identity(&disk, text.as_bytes());
-        for _ in 0..2 {
-            let store = opened(&disk);
-            assert_eq!(store.partitions().len(), 1);
-            let log = store.partition(OTHER, P0).unwrap();
-            assert!(log.log_start_offset() < START && log.end_offset() == END, "{ended:?}");
-            for (offset, bytes) in &all {
-                let there = log.read(*offset, 1, true, UpTo::Durable).unwrap().unwrap();
-                assert_eq!(there.to_bytes().unwrap(), bytes, "{ended:?}: another record at {offset}");
-            }
-            store.checkpoint().unwrap();
+fn another_topics_folder_under_a_known_name_stays_as_it_is() {
+    let (closed, all) = template(Ended::Closed);
+    let mut disk = closed.after_kill();
+    write_identity(&disk, &of_topic(OTHER));
+    let before = logs(&disk);
+    for _ in 0..3 {
+        let store = opened(&disk);
+        assert_eq!(store.partitions(), []);
+        for topic_id in [TOPIC, OTHER] {
+            let error = create(&store, topic_id).unwrap_err();
+            assert!(matches!(&error, StoreError::NoIdentity { .. }), "{error}");
         }
-        assert_eq!(disk.content(&named(&disk, |name| name == PartitionMetadata::FILE)[0]), text.as_bytes());
+        store.checkpoint().unwrap();
+        disk = disk.after_power_loss();
     }
+    assert_eq!(logs(&disk), before);
+    write_identity(&disk, &of_topic(TOPIC));
+    assert_eq!(check_all(&opened(&disk), &all, "put back").log_start_offset(), START);
+    // The journal has more of the right one.
+    let (killed, all) = template(Ended::Killed);
+    let disk = killed.after_kill();
+    write_identity(&disk, &of_topic(OTHER));
+    let error = try_to_open(&disk).0.unwrap_err().to_string();
+    assert!(error.contains(&TOPIC.to_string()) && error.contains(&OTHER.to_string()), "{error}");
+    write_identity(&disk, &of_topic(TOPIC));
+    assert_eq!(check_all(&opened(&disk), &all, "put back").log_start_offset(), START);
+}
+
+/// One of them would be filled with the other's records.
+#[test]
+fn two_folders_of_one_partition_are_refused() {
+    let (template, all) = template(Ended::Killed);
+    let disk = template.after_kill();
+    let store = opened(&disk);
+    let name = ottla_types::TopicName::new("u").unwrap();
+    let other = store.create_partition(name, OTHER, P0, crate::LogConfig::default()).unwrap();
+    append(&store, &other, 3, 2);
+    let disk = without_other_identity(&disk, &of_topic(TOPIC));
+    let path = Path::new("/data/u-0").join(PartitionMetadata::FILE);
+    disk.change(&path, |bytes| *bytes = of_topic(TOPIC));
+    let before = logs(&disk);
+    let error = try_to_open(&disk).0.unwrap_err();
+    assert!(matches!(&error, StoreError::SamePartition { .. }), "{error}");
+    assert_eq!(logs(&disk), before);
+    disk.change(&path, |bytes| *bytes = of_topic(OTHER));
+    check_all(&opened(&disk), &all, "put back");
+}
+
+/// Nothing was written to it since it was found offline, so the journal's entries of topics that are gone by
+/// now aren't its own.
+#[test]
+fn a_partition_that_was_offline_before_keeps_no_store_from_opening() {
+    let (template, all) = template(Ended::Closed);
+    let disk = without_other_identity(&template, &[b'x'; 50]);
+    let store = opened(&disk);
+    store.checkpoint().unwrap();
+    let name = ottla_types::TopicName::new("u").unwrap();
+    let other = store.create_partition(name, OTHER, P0, crate::LogConfig::default()).unwrap();
+    append(&store, &other, 3, 2);
+    store.delete_partition(OTHER, P0).unwrap();
+    let disk = disk.after_kill();
+    let store = opened(&disk);
+    assert_eq!(store.partitions(), []);
+    store.checkpoint().unwrap();
+    let disk = disk.after_kill();
+    write_identity(&disk, &of_topic(TOPIC));
+    assert_eq!(check_all(&opened(&disk), &all, "put back").log_start_offset(), START);
+}
+
+/// Its offsets are worth as much as records: consumers have committed them.
+#[test]
+fn an_empty_log_that_nobody_knows_the_topic_of_keeps_its_offsets() {
+    let disk = MemoryDisk::default();
+    let store = opened(&disk);
+    let log = create(&store, TOPIC).unwrap();
+    append(&store, &log, 3, 3);
+    log.reset_to(Offset(50)).unwrap();
+    store.close().unwrap();
+    let mut disk = without_other_identity(&disk, &[b'x'; 50]);
+    for _ in 0..2 {
+        let store = opened(&disk);
+        create(&store, TOPIC).unwrap_err();
+        store.checkpoint().unwrap();
+        disk = disk.after_power_loss();
+    }
+    write_identity(&disk, &of_topic(TOPIC));
+    let log = opened(&disk).partition(TOPIC, P0).unwrap();
+    assert_eq!((log.log_start_offset(), log.end_offset()), (Offset(50), Offset(50)));
 }
 
 #[test]

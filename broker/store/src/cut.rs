@@ -348,6 +348,7 @@ impl PartitionLog {
             shared: &self.shared,
             clean: false,
             saved: SealedOffsets::default(),
+            is_sealed: false,
             config: self.config().as_ref().clone(),
             replay: Replay::default(),
             threads: 1,

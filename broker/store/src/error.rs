@@ -83,18 +83,33 @@ pub enum StoreError {
         /// The one that was asked for.
         expected: TopicId,
     },
-    /// A folder with records doesn't say any more which topic's they are.
+    /// It isn't known any more which topic's the records of a folder are.
     #[error(
-        "{path:?} is damaged, and doesn't say whose records lie beside it: put another replica's file of that name in its \
-         place, unless the topic was deleted and made again since, or move the folder away if others have the records, \
-         and restart the broker{}",
-        of_candidates(candidates)
+        "{path:?} {}: put another replica's file of that name in its place, or write it by hand (the lines `version: 0` and \
+         `topic_id: ID`); or, if a replica in sync leads the partition, move the folder out of the data folder. Then \
+         restart the broker{}", of_topics(*found, *expected), of_candidates(candidates)
     )]
     NoIdentity {
         /// Its partition.metadata.
         path: PathBuf,
-        /// The topics whose records may be in the folder, as the journal has more that no other is of.
+        /// The topic that it says now.
+        found: Option<TopicId>,
+        /// The topic that the checkpoint says.
+        expected: Option<TopicId>,
+        /// The topics whose records may be in the folder, as the journal has more of them that no folder is of.
         candidates: Vec<TopicId>,
+    },
+    /// Two folders say that they are the same partition's.
+    #[error(
+        "{first:?} and {second:?} are both of topic id {topic_id}: move one of them out of the data folder"
+    )]
+    SamePartition {
+        /// One.
+        first: PathBuf,
+        /// The other.
+        second: PathBuf,
+        /// The topic.
+        topic_id: TopicId,
     },
     /// The disk failed.
     #[error("{action} {path:?}: {error}{}", remedy(error))]
@@ -127,11 +142,25 @@ impl StoreError {
     }
 }
 
+fn of_topics(found: Option<TopicId>, expected: Option<TopicId>) -> String {
+    match (found, expected) {
+        (Some(found), Some(expected)) => format!("says topic id {found}, and the checkpoint says {expected}"),
+        (Some(found), None) => format!("says topic id {found}, and said none when the broker started"),
+        (None, _) => "is damaged, and doesn't say whose records lie beside it".to_owned(),
+    }
+}
+
+/// So many topics are named in an error.
+const NAMED_MAX: usize = 3;
+
 fn of_candidates(candidates: &[TopicId]) -> String {
     if candidates.is_empty() {
         return String::new();
     }
-    let ids: Vec<String> = candidates.iter().map(ToString::to_string).collect();
+    let mut ids: Vec<String> = candidates.iter().take(NAMED_MAX).map(ToString::to_string).collect();
+    if candidates.len() > NAMED_MAX {
+        ids.push(format!("one of {} more", candidates.len() - NAMED_MAX));
+    }
     format!("; the journal has records that may be its own, of topic id {}", ids.join(" or "))
 }
 

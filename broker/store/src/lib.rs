@@ -36,6 +36,7 @@ mod meta;
 #[cfg(test)]
 mod missing_tests;
 mod offsets;
+mod owner;
 mod parallel;
 mod partition;
 mod patient;

@@ -42,6 +42,8 @@ pub(crate) struct Recovery<'a> {
     /// Whether the last process closed the directory.
     pub(crate) clean: bool,
     pub(crate) saved: SealedOffsets,
+    /// Whether that is from the file with the checksum, and its changes.
+    pub(crate) is_sealed: bool,
     pub(crate) config: LogConfig,
     pub(crate) replay: Replay,
     /// How many folders are opened at once.

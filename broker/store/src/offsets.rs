@@ -79,14 +79,14 @@ impl OffsetsOnDisk {
 }
 
 impl OffsetFiles {
-    /// Reads what the disk says; the changes lie in `folder`. Where it can't be read, nothing is said: that
-    /// costs time, no records.
+    /// Reads what the disk says, and whether the file with the checksum says it; the changes lie in `folder`.
+    /// Where it can't be read, nothing is said: that costs time, no records.
     pub(crate) fn open(
         disk: &Arc<dyn Disk>,
         dir: &Path,
         folder: &Path,
         ignore: Ignore,
-    ) -> Result<(Self, SealedOffsets), StoreError> {
+    ) -> Result<(Self, SealedOffsets, bool), StoreError> {
         let (changes, read) = Changes::open(disk, folder, OFFSET_CHANGES, !ignore.syncs_of_changes)?;
         let sealed = load_sealed_offsets(&**disk, dir);
         let mut said = match &read {
@@ -97,6 +97,7 @@ impl OffsetFiles {
             }),
             None => SealedOffsets::default(),
         };
+        let is_sealed = sealed.is_some() && read.is_some();
         let read = read.unwrap_or_default();
         for (name, change) in ignore.added(&read).iter().filter_map(|change| decode_offset_change(change)) {
             let before = SavedOffsets {
@@ -132,7 +133,7 @@ impl OffsetFiles {
             stock: RwLock::new(()),
             saving: Mutex::new(()),
         };
-        Ok((files, said))
+        Ok((files, said, is_sealed))
     }
 
     /// What the disk says of a log, at the least.
@@ -237,6 +238,8 @@ impl OffsetFiles {
         }
         for name in &known.kept {
             let said = known.get(name);
+            let topic_id = known.files.topic_ids.get(name);
+            offsets.topic_ids.extend(topic_id.map(|topic_id| (name.clone(), *topic_id)));
             offsets.recovery_points.extend(said.recovery_point.map(|offset| (name.clone(), offset)));
             offsets.starts.extend(said.start.map(|offset| (name.clone(), offset)));
         }

@@ -133,6 +133,7 @@ pub(crate) struct Loaded {
 }
 
 /// Who a partition's log belongs to.
+#[derive(Clone)]
 pub(crate) struct Identity {
     pub(crate) topic: TopicName,
     pub(crate) topic_id: TopicId,

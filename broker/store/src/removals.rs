@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::owner::remove_folder_unless;
 use crate::partition::Shared;
 use crate::patient::PatientDisk;
-use crate::recover::remove_folder_unless;
 
 /// The folders that are to go. They have names by which the next start knows them, too.
 #[derive(Default)]

@@ -20,10 +20,11 @@ use crate::journal::{Ignore, JOURNAL_FOLDER, Journal};
 use crate::load::Recovery;
 use crate::meta::{CLEAN_FILE, claim, save, take_clean_mark, take_lock};
 use crate::offsets::OffsetFiles;
+use crate::owner::{check_name, clear_name};
 use crate::parallel::each;
 use crate::partition::{PartitionLog, Shared};
 use crate::real::RealDisk;
-use crate::recover::{Recovered, check_name, clear_name, create_partition};
+use crate::recover::{Recovered, create_partition};
 use crate::removals::{self, Removals};
 use crate::scrub::{ScrubCursor, ScrubReport};
 use crate::shared::StoreMemory;
@@ -88,13 +89,20 @@ impl Store {
             syncs_of_changes: bug == Some(StoreBug::SkipSyncOfChanges),
         };
         let (journal, replay) = Journal::open(&disk, &dir, config.journal_file_bytes, clean, ignore)?;
-        let (offsets, saved) = OffsetFiles::open(&disk, &dir, &dir.join(JOURNAL_FOLDER), ignore)?;
+        let (offsets, saved, is_sealed) = OffsetFiles::open(&disk, &dir, &dir.join(JOURNAL_FOLDER), ignore)?;
         let parts = (journal, offsets);
         let shared =
             Arc::new(Shared::new(disk, dir, parts, config.open_files_max, config.on_fatal, config.bug));
         let threads = if config.committer == Committer::Thread { config.sync_threads.max(1) } else { 1 };
-        let recovery =
-            Recovery { shared: &shared, clean, saved, config: config.default_config, replay, threads };
+        let recovery = Recovery {
+            shared: &shared,
+            clean,
+            saved,
+            is_sealed,
+            config: config.default_config,
+            replay,
+            threads,
+        };
         let Recovered { partitions, deleted } = recovery.run()?;
         let gone = recovery.replay.newest().filter(|(key, _)| !partitions.contains_key(key)).collect();
         let count = partitions.len();

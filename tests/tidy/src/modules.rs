@@ -139,6 +139,7 @@ pub const ORDERS: &[Order] = &[
             "retain",
             "time",
             "load",
+            "owner",
             "recover",
             "cut",
             "scrub",
