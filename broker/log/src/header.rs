@@ -26,6 +26,8 @@ pub const NO_TIMESTAMP: i64 = -1;
 const TIMESTAMP_TYPE_BIT: i16 = 1 << 3;
 const TRANSACTIONAL_BIT: i16 = 1 << 4;
 const CONTROL_BIT: i16 = 1 << 5;
+/// The base timestamp is a delete horizon (KIP-534).
+const DELETE_HORIZON_BIT: i16 = 1 << 6;
 const CODEC_MASK: i16 = 0b111;
 
 /// How the records of a batch are compressed. The log passes them through as they came.
@@ -154,6 +156,12 @@ impl<'a> BatchHeader<'a> {
         self.attributes() & CONTROL_BIT != 0
     }
 
+    /// When the tombstones and markers in it may go, in ms since 1970; the first cleaning that meets them says
+    /// so, in the place of the base timestamp (KIP-534). The records' times are relative to it all the same.
+    pub fn delete_horizon_ms(&self) -> Option<i64> {
+        (self.attributes() & DELETE_HORIZON_BIT != 0).then(|| self.base_timestamp())
+    }
+
     /// The last record's offset minus the base offset.
     pub fn last_offset_delta(&self) -> i32 {
         i32::from_be_bytes(self.field(23))
@@ -169,7 +177,7 @@ impl<'a> BatchHeader<'a> {
         Offset(self.last_offset().0.saturating_add(1))
     }
 
-    /// The first record's timestamp, in ms since 1970.
+    /// What the records' timestamps are relative to, in ms since 1970: the first one's, or the delete horizon.
     pub fn base_timestamp(&self) -> i64 {
         i64::from_be_bytes(self.field(27))
     }
@@ -206,6 +214,47 @@ impl<'a> BatchHeader<'a> {
     pub fn records_count(&self) -> i32 {
         i32::from_be_bytes(self.field(57))
     }
+
+    /// The header of this batch with these of its records, as their bytes are in the new one. Offsets, epochs,
+    /// producer, sequence and the kind of timestamps stay.
+    ///
+    /// # Panics
+    /// When the batch would have 2 GiB.
+    pub(crate) fn with_contents(self, new: &NewContents, records: &[u8]) -> [u8; HEADER_BYTES] {
+        let mut header = self.to_bytes();
+        let length = i32::try_from(HEADER_BYTES - LENGTH_PREFIX_BYTES + records.len());
+        let length = length.expect("a batch is shorter than 2 GiB");
+        let horizon = if new.has_delete_horizon { DELETE_HORIZON_BIT } else { 0 };
+        let kept = self.attributes() & (TIMESTAMP_TYPE_BIT | TRANSACTIONAL_BIT | CONTROL_BIT);
+        header[8..12].copy_from_slice(&length.to_be_bytes());
+        header[21..23].copy_from_slice(&(kept | horizon | new.codec.id()).to_be_bytes());
+        header[27..35].copy_from_slice(&new.base_timestamp.to_be_bytes());
+        header[35..43].copy_from_slice(&new.max_timestamp.to_be_bytes());
+        header[57..61].copy_from_slice(&new.records_count.to_be_bytes());
+        seal(header, records)
+    }
+}
+
+/// What is new of a batch that keeps its offsets and its producer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NewContents {
+    /// How the records are compressed.
+    pub(crate) codec: Codec,
+    /// Whether the base timestamp is when tombstones and markers may go.
+    pub(crate) has_delete_horizon: bool,
+    /// What the records' timestamps are relative to, in ms.
+    pub(crate) base_timestamp: i64,
+    /// The greatest timestamp, in ms.
+    pub(crate) max_timestamp: i64,
+    /// The number of records.
+    pub(crate) records_count: i32,
+}
+
+/// A header with the checksum of itself and the records that follow it.
+fn seal(mut header: [u8; HEADER_BYTES], records: &[u8]) -> [u8; HEADER_BYTES] {
+    let crc = crc32c::crc32c_append(crc32c::crc32c(&header[CRC_START..]), records);
+    header[17..21].copy_from_slice(&crc.to_be_bytes());
+    header
 }
 
 impl fmt::Debug for BatchHeader<'_> {
@@ -261,9 +310,7 @@ pub fn with_times(batch: &[u8], kind: TimestampType, max_timestamp_ms: i64) -> [
     };
     header[21..23].copy_from_slice(&attributes.to_be_bytes());
     header[35..43].copy_from_slice(&max_timestamp_ms.to_be_bytes());
-    let crc = crc32c::crc32c_append(crc32c::crc32c(&header[CRC_START..]), &batch[HEADER_BYTES..]);
-    header[17..21].copy_from_slice(&crc.to_be_bytes());
-    header
+    seal(header, &batch[HEADER_BYTES..])
 }
 
 #[cfg(test)]

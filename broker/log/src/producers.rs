@@ -112,6 +112,16 @@ fn sequences_between(from: i32, to: i32) -> u32 {
     to.wrapping_sub(from).cast_unsigned() & 0x7fff_ffff
 }
 
+/// The last of a producer that a log has to keep, so that it is known again when its state is read from the
+/// log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastRecord {
+    /// The offset of its last record; `None` if only markers are known of it.
+    pub data_offset: Option<Offset>,
+    /// Its newest epoch.
+    pub epoch: ProducerEpoch,
+}
+
 /// What is to be done with a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SequenceCheck {
@@ -206,6 +216,15 @@ impl ProducerStates {
     /// Puts a producer's state in, as a snapshot has it.
     pub fn insert(&mut self, id: ProducerId, entry: ProducerEntry) {
         self.producers.insert(id, entry);
+    }
+
+    /// The last record of each producer.
+    pub fn last_records(&self) -> HashMap<ProducerId, LastRecord> {
+        let last = |entry: &ProducerEntry| LastRecord {
+            data_offset: entry.batches.back().map(|batch| batch.last_offset),
+            epoch: entry.epoch,
+        };
+        self.producers.iter().map(|(id, entry)| (*id, last(entry))).collect()
     }
 
     /// Whether a client's batch follows on what its producer has written. A batch without a producer always

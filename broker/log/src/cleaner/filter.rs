@@ -1,0 +1,203 @@
+//! The second pass of a cleaning: which batches and records stay, and the bytes that take their place.
+
+use std::collections::HashMap;
+
+use ottla_types::{Offset, ProducerId};
+
+use super::batches::{CleanerLimits, SegmentBatches, SegmentPart};
+use super::contents::{inflate, read_marker, records};
+use super::error::CleanerError;
+use super::offset_map::OffsetMap;
+use super::rewrite::{put_emptied, rewrite};
+use super::stats::CleanerStats;
+use super::transactions::CleanedTransactions;
+use crate::header::BatchHeader;
+use crate::producers::LastRecord;
+use crate::records::Record;
+use crate::recovery::ByteSource;
+use crate::validate::BatchError;
+
+/// What one cleaning knows of its log.
+#[derive(Clone, Copy, Debug)]
+pub struct CleaningRound<'a> {
+    /// The last offset of each key in the dirty segments.
+    pub map: &'a OffsetMap,
+    /// The last record of each producer that is still known.
+    pub last_records: &'a HashMap<ProducerId, LastRecord>,
+    /// Nothing from here on is cleaned. The batch before it is kept even without records, so that the offset
+    /// after it isn't lost.
+    pub first_uncleanable_offset: Offset,
+    /// The time now in ms.
+    pub now_ms: i64,
+    /// `delete.retention.ms`.
+    pub delete_retention_ms: i64,
+    /// How much memory is taken.
+    pub limits: CleanerLimits,
+}
+
+/// Filters the segments of a log, oldest first.
+#[derive(Debug)]
+pub struct BatchFilter<'a> {
+    round: CleaningRound<'a>,
+    transactions: CleanedTransactions,
+    stats: CleanerStats,
+    /// The batch that is written anew.
+    rewritten: Vec<u8>,
+}
+
+/// What becomes of a batch that loses all its records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Emptied {
+    Stays,
+    Goes,
+}
+
+/// What becomes of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// It stays as it is.
+    Unchanged,
+    /// It stays as it was written anew.
+    Rewritten,
+    Gone,
+}
+
+impl<'a> BatchFilter<'a> {
+    /// Begins a pass. `stats` has what making the map took.
+    pub fn new(round: CleaningRound<'a>, stats: CleanerStats) -> Self {
+        assert!(round.delete_retention_ms >= 0, "tombstones are kept for {} ms", round.delete_retention_ms);
+        Self { round, transactions: CleanedTransactions::default(), stats, rewritten: Vec::new() }
+    }
+
+    /// Where what the log's index knows of aborted transactions is added, before the segments are read that it
+    /// speaks of, and where those are taken from of which something is left.
+    pub fn transactions(&mut self) -> &mut CleanedTransactions {
+        &mut self.transactions
+    }
+
+    /// What was read and written so far.
+    pub fn stats(&self) -> CleanerStats {
+        self.stats
+    }
+
+    /// Reads a part of a segment and gives each batch that stays to `write`, whole, in their order. An error
+    /// of `write` ends it, and so may say that the cleaning is given up.
+    ///
+    /// # Errors
+    /// Those of the source and of `write`, and batches that are torn or corrupt.
+    pub fn clean_into<S: ByteSource + ?Sized>(
+        &mut self,
+        source: &S,
+        part: &SegmentPart,
+        mut write: impl FnMut(&[u8]) -> Result<(), S::Error>,
+    ) -> Result<(), CleanerError<S::Error>> {
+        let mut batches = SegmentBatches::new(source, part, self.round.limits.buffer_bytes);
+        while let Some(batch) = batches.next_batch()? {
+            self.rewritten.clear();
+            let kept = match self.filter(batch) {
+                Ok(Fate::Unchanged) => batch,
+                Ok(Fate::Rewritten) => &self.rewritten,
+                Ok(Fate::Gone) => continue,
+                Err(error) => return Err(batches.in_last(error)),
+            };
+            let header = BatchHeader::new(kept).expect("what stays has a header");
+            assert_eq!(header.batch_bytes(), kept.len(), "what stays is one batch");
+            self.stats.bytes_written += kept.len() as u64;
+            self.stats.records_written += u64::from(header.records_count().unsigned_abs());
+            write(kept).map_err(CleanerError::Io)?;
+        }
+        Ok(())
+    }
+
+    fn filter(&mut self, batch: &[u8]) -> Result<Fate, BatchError> {
+        let header = BatchHeader::new(batch).expect("a checked batch has its header");
+        self.stats.bytes_read += batch.len() as u64;
+        self.stats.records_read += u64::from(header.records_count().unsigned_abs());
+        // Of a control batch: nothing of its transaction is left. Of another one: its transaction was aborted.
+        let is_needless = if header.is_control() {
+            let marker = read_marker(batch, self.round.limits.inflated_bytes_max)?;
+            self.transactions.on_marker(header, marker)
+        } else {
+            self.transactions.on_batch(header)
+        };
+        let has_expired = header.delete_horizon_ms().is_some_and(|horizon| horizon <= self.round.now_ms);
+        let goes = is_needless && (!header.is_control() || has_expired);
+        let emptied = self.when_emptied(header);
+        if goes {
+            return self.without_records(header, emptied);
+        }
+        let needs_horizon = is_needless && header.is_control() && header.delete_horizon_ms().is_none();
+        self.filter_records(batch, emptied, needs_horizon)
+    }
+
+    /// Whether a batch is to stay when it has no record any more: because its producer's next one is compared
+    /// with it, or because it is the last one of this cleaning.
+    fn when_emptied(&self, header: BatchHeader<'_>) -> Emptied {
+        let is_last_of_producer = match self.round.last_records.get(&header.producer_id()) {
+            None => false,
+            Some(LastRecord { data_offset: Some(offset), .. }) => header.last_offset() == *offset,
+            // Only a marker is known of it: its epoch is what fences older ones.
+            Some(LastRecord { epoch, .. }) => header.is_control() && header.producer_epoch() == *epoch,
+        };
+        let is_last = header.next_offset() == self.round.first_uncleanable_offset;
+        let stays = is_last || (header.producer_id().0 >= 0 && is_last_of_producer);
+        if stays { Emptied::Stays } else { Emptied::Goes }
+    }
+
+    fn without_records(&mut self, header: BatchHeader<'_>, emptied: Emptied) -> Result<Fate, BatchError> {
+        if emptied == Emptied::Goes {
+            return Ok(Fate::Gone);
+        }
+        put_emptied(header, &mut self.rewritten)?;
+        self.stats.batches_emptied += 1;
+        Ok(Fate::Rewritten)
+    }
+
+    fn filter_records(
+        &mut self,
+        batch: &[u8],
+        emptied: Emptied,
+        marker_needs_horizon: bool,
+    ) -> Result<Fate, BatchError> {
+        let header = BatchHeader::new(batch).expect("a checked batch has its header");
+        let inflated = inflate(batch, self.round.limits.inflated_bytes_max)?;
+        let (mut kept, mut has_tombstone) = (Vec::new(), false);
+        for record in records(header, &inflated) {
+            let record = record?;
+            let stays = header.is_control() || self.stays(header, &record);
+            has_tombstone |= stays && record.value.is_none();
+            kept.push(stays);
+        }
+        if !kept.contains(&true) {
+            return self.without_records(header, emptied);
+        }
+        // What the map knows nothing of is left alone: values before such a tombstone may still be there, and
+        // its time begins when they go. (Kafka begins it now.)
+        let tombstone_needs_horizon = has_tombstone && !self.round.map.is_behind(header.last_offset());
+        let horizon_ms = match header.delete_horizon_ms() {
+            None if marker_needs_horizon || tombstone_needs_horizon => {
+                Some(self.round.now_ms.saturating_add(self.round.delete_retention_ms))
+            }
+            horizon_ms => horizon_ms,
+        };
+        if horizon_ms == header.delete_horizon_ms() && !kept.contains(&false) {
+            return Ok(Fate::Unchanged);
+        }
+        rewrite(header, &inflated, &kept, horizon_ms, &mut self.rewritten)?;
+        Ok(Fate::Rewritten)
+    }
+
+    /// Whether a record of data stays: as the last one of its key, and as a tombstone until its time is up.
+    fn stays(&mut self, header: BatchHeader<'_>, record: &Record<'_>) -> bool {
+        if self.round.map.is_behind(record.offset) {
+            return true;
+        }
+        let Some(key) = record.key else {
+            self.stats.records_without_key += 1;
+            return false;
+        };
+        let is_last = self.round.map.get(key).is_none_or(|last| record.offset >= last);
+        let is_in_time = header.delete_horizon_ms().is_none_or(|horizon| self.round.now_ms < horizon);
+        is_last && (record.value.is_some() || is_in_time)
+    }
+}
