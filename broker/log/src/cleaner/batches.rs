@@ -87,6 +87,11 @@ impl<'s, S: ByteSource + ?Sized> SegmentBatches<'s, S> {
         Ok(Some(&self.buffer[from..from + bytes]))
     }
 
+    #[cfg(test)]
+    pub(super) fn buffer_capacity(&self) -> usize {
+        self.buffer.capacity()
+    }
+
     /// An error of the batch that was read last.
     pub(super) fn in_last(&self, error: BatchError) -> CleanerError<S::Error> {
         let (position, offset) = self.last;
