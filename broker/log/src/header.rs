@@ -353,4 +353,33 @@ mod tests {
             assert_eq!((header.timestamp_type(), header.max_timestamp()), (kind, time));
         }
     }
+    #[test]
+    fn new_contents_keep_offsets_producer_and_the_kind_of_times() {
+        let batch = BatchBuilder::new(Offset(7), LeaderEpoch(3))
+            .producer(ProducerId(9), ProducerEpoch(1), 5)
+            .transactional()
+            .control()
+            .record(100, Some(b"k"), Some(b"v"))
+            .build();
+        let mut marked: [u8; HEADER_BYTES] = *batch.first_chunk().unwrap();
+        marked[21..23].copy_from_slice(&0x7fff_i16.to_be_bytes());
+        let old = BatchHeader::from(&marked);
+        for (horizon, attributes) in [(true, 0b111_1011), (false, 0b011_1011)] {
+            let new = NewContents {
+                codec: Codec::Lz4,
+                has_delete_horizon: horizon,
+                base_timestamp: 70,
+                max_timestamp: 80,
+                records_count: 1,
+            };
+            let bytes = [&old.with_contents(&new, b"records"), &b"records"[..]].concat();
+            let header = check_batch(&bytes).unwrap();
+            assert_eq!(header.attributes(), attributes);
+            assert_eq!(header.delete_horizon_ms(), horizon.then_some(70));
+            assert_eq!((header.base_timestamp(), header.max_timestamp()), (70, 80));
+            assert_eq!((header.base_offset(), header.leader_epoch()), (Offset(7), LeaderEpoch(3)));
+            assert_eq!((header.producer_id(), header.producer_epoch()), (ProducerId(9), ProducerEpoch(1)));
+            assert_eq!((header.base_sequence(), header.last_offset()), (5, Offset(7)));
+        }
+    }
 }

@@ -473,4 +473,23 @@ mod tests {
         assert_eq!((states.expire(2_000, 100), states.expire(2_100, 100)), (0, 1), "the clock was put back");
         assert!(states.is_empty());
     }
+    #[test]
+    fn the_last_record_of_each_producer_is_known() {
+        let mut states = ProducerStates::default();
+        let mut append = |bytes: &[u8], offset| {
+            states.on_append(BatchHeader::new(bytes).unwrap(), Offset(offset), 1, None);
+            states.last_records()
+        };
+        let last = |data_offset: Option<i64>, epoch| LastRecord {
+            data_offset: data_offset.map(Offset),
+            epoch: ProducerEpoch(epoch),
+        };
+        append(&batch(1, 0, 0, 3), 0);
+        assert_eq!(append(&batch(1, 0, 3, 2), 10)[&ProducerId(1)], last(Some(11), 0));
+        let marker = BatchBuilder::new(Offset(0), LeaderEpoch(0)).control();
+        let marker = marker.producer(ProducerId(1), ProducerEpoch(1), -1).record(1, None, None).build();
+        assert_eq!(append(&marker, 12)[&ProducerId(1)], last(None, 1), "a marker begins an epoch");
+        let all = append(&batch(2, 7, 0, 1), 13);
+        assert_eq!((all.len(), all[&ProducerId(2)]), (2, last(Some(13), 7)));
+    }
 }

@@ -159,3 +159,166 @@ fn delay_ms(dirty: &[CleanableSegment], max_lag_ms: i64, now_ms: i64) -> i64 {
     let oldest_ms = firsts.filter(|first_ms| *first_ms > 0).min();
     oldest_ms.map_or(0, |oldest_ms| until_ms.saturating_sub(oldest_ms).max(0))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: i64 = 1_000_000;
+
+    /// Segments of 100 bytes and 10 offsets, by the ages of their first and last batches in ms.
+    fn segments(ages_ms: &[(i64, i64)]) -> Vec<CleanableSegment> {
+        let segment = |(at, (first, last)): (usize, &(i64, i64))| CleanableSegment {
+            base_offset: Offset(at as i64 * 10),
+            bytes: 100,
+            index_bytes: 0,
+            time_index_bytes: 0,
+            first_timestamp_ms: Some(NOW - first),
+            max_timestamp_ms: Some(NOW - last),
+            modified_ms: NOW,
+        };
+        ages_ms.iter().enumerate().map(segment).collect()
+    }
+
+    /// A log of four closed segments and an active one, all of it committed and on disk.
+    fn log(segments: &[CleanableSegment]) -> CleanableLog<'_> {
+        let end = Offset(segments.len() as i64 * 10);
+        CleanableLog {
+            segments,
+            log_start: Offset(0),
+            log_end: end,
+            last_stable_offset: end,
+            synced_offset: end,
+            cleaned_offset: None,
+        }
+    }
+
+    fn five() -> Vec<CleanableSegment> {
+        segments(&[(500, 400), (400, 300), (300, 200), (200, 100), (100, 0)])
+    }
+
+    /// The dirty part and the bytes, as `from..to clean/cleanable`.
+    #[track_caller]
+    fn check(name: &str, log: &CleanableLog<'_>, config: &CompactionConfig, expected: &str) -> LogToClean {
+        let found = log_to_clean(log, config, NOW);
+        let (from, to) = (found.first_dirty_offset, found.first_uncleanable_offset);
+        let text = format!("{from}..{to} {}/{}", found.clean_bytes, found.cleanable_bytes);
+        assert_eq!(text, expected, "{name}");
+        found
+    }
+
+    #[test]
+    fn what_is_committed_closed_and_on_disk_is_cleaned_by_whole_segments() {
+        let (segments, config) = (five(), CompactionConfig::default());
+        let log = log(&segments);
+        let at = |offset| Some(Offset(offset));
+        for (name, log, expected) in [
+            ("never cleaned", log, "0..40 0/400"),
+            ("cleaned before", CleanableLog { cleaned_offset: at(20), ..log }, "20..40 200/200"),
+            ("all is clean", CleanableLog { cleaned_offset: at(40), ..log }, "40..40 400/0"),
+            ("into the active one", CleanableLog { cleaned_offset: at(44), ..log }, "44..40 500/0"),
+            // The segment that both lie in counts on both sides.
+            ("up to within a segment", CleanableLog { cleaned_offset: at(25), ..log }, "25..40 300/200"),
+            ("an open transaction", CleanableLog { last_stable_offset: Offset(29), ..log }, "0..20 0/200"),
+            ("up to a segment's end", CleanableLog { last_stable_offset: Offset(30), ..log }, "0..30 0/300"),
+            ("nothing committed", CleanableLog { last_stable_offset: Offset(0), ..log }, "0..0 0/0"),
+            ("in the journal", CleanableLog { synced_offset: Offset(19), ..log }, "0..10 0/100"),
+            (
+                "committed less than cleaned",
+                CleanableLog { last_stable_offset: Offset(5), cleaned_offset: at(20), ..log },
+                "20..20 200/0",
+            ),
+        ] {
+            check(name, &log, &config, expected);
+        }
+        let one = self::segments(&[(100, 0)]);
+        check("no closed segment", &self::log(&one), &config, "0..0 0/0");
+    }
+
+    #[test]
+    fn a_checkpoint_that_the_log_does_not_have_is_wrong() {
+        let (segments, config) = (five(), CompactionConfig::default());
+        let log = CleanableLog { log_start: Offset(13), ..log(&segments) };
+        for (cleaned, is_wrong, expected) in [
+            (None, false, "13..40 200/300"),
+            (Some(13), false, "13..40 200/300"),
+            (Some(12), true, "13..40 200/300"),
+            (Some(50), false, "50..40 500/0"),
+            (Some(51), true, "13..40 200/300"),
+        ] {
+            let log = CleanableLog { cleaned_offset: cleaned.map(Offset), ..log };
+            let found = check(&format!("{cleaned:?}"), &log, &config, expected);
+            assert_eq!(found.is_checkpoint_wrong, is_wrong, "{cleaned:?}");
+        }
+    }
+
+    #[test]
+    fn records_stay_for_the_least_lag() {
+        let mut segments = five();
+        let lag = |min_compaction_lag_ms| CompactionConfig { min_compaction_lag_ms, ..Default::default() };
+        for (lag_ms, expected) in [
+            (0, "0..40 0/400"),
+            (100, "0..40 0/400"),
+            (101, "0..30 0/300"),
+            (300, "0..20 0/200"),
+            (500, "0..0 0/0"),
+            (i64::MAX, "0..0 0/0"),
+        ] {
+            check(&format!("{lag_ms} ms"), &log(&segments), &lag(lag_ms), expected);
+        }
+        // The first that is too new ends it, whatever follows; what is clean already isn't asked.
+        segments[1].max_timestamp_ms = Some(NOW + 7);
+        check("one from the future", &log(&segments), &lag(100), "0..10 0/100");
+        let clean = CleanableLog { cleaned_offset: Some(Offset(20)), ..log(&segments) };
+        check("it is clean", &clean, &lag(100), "20..40 200/200");
+        segments[1].max_timestamp_ms = None;
+        check("the file's time counts", &log(&segments), &lag(100), "0..10 0/100");
+        segments[1].modified_ms = NOW - 100;
+        check("and is old enough", &log(&segments), &lag(100), "0..40 0/400");
+    }
+
+    #[test]
+    fn records_that_waited_for_too_long_make_a_log_due() {
+        let mut segments = five();
+        let lag = |max_compaction_lag_ms| CompactionConfig {
+            max_compaction_lag_ms,
+            min_cleanable_dirty_ratio: 1.0,
+            ..Default::default()
+        };
+        let delay = |segments: &[CleanableSegment], cleaned, lag_ms| {
+            let log = CleanableLog { cleaned_offset: Some(Offset(cleaned)), ..log(segments) };
+            let found = log_to_clean(&log, &lag(lag_ms), NOW);
+            (found.delay_ms, found.is_due(&lag(lag_ms)))
+        };
+        assert_eq!(delay(&segments, 0, 500), (0, false));
+        assert_eq!(delay(&segments, 0, 499), (1, true));
+        assert_eq!(delay(&segments, 0, i64::MAX), (0, false));
+        assert_eq!(delay(&segments, 0, -5), (500, true), "less than none is none");
+        assert_eq!(delay(&segments, 20, 250), (50, true), "what is clean doesn't wait");
+        assert_eq!(delay(&segments, 40, 10), (0, false), "nor does the active segment");
+        let blocked = CleanableLog { last_stable_offset: Offset(5), ..log(&segments) };
+        let blocked = log_to_clean(&blocked, &lag(100), NOW);
+        assert!(blocked.delay_ms == 400 && !blocked.is_due(&lag(100)), "nothing can be cleaned yet");
+        for first_timestamp_ms in [None, Some(-1), Some(0)] {
+            segments[0].first_timestamp_ms = first_timestamp_ms;
+            assert_eq!(delay(&segments, 0, 250), (150, true), "without a time, {first_timestamp_ms:?}");
+        }
+    }
+
+    #[test]
+    fn a_log_is_due_above_its_dirty_ratio_and_the_dirtiest_comes_first() {
+        let segments = five();
+        let at = |cleaned| {
+            let log = CleanableLog { cleaned_offset: Some(Offset(cleaned)), ..log(&segments) };
+            log_to_clean(&log, &CompactionConfig::default(), NOW)
+        };
+        let (all, most, half, none) = (at(0), at(10), at(20), at(40));
+        assert_eq!([all, most, half, none].map(|log| log.cleanable_ratio()), [1.0, 0.75, 0.5, 0.0]);
+        let config = CompactionConfig::default();
+        assert_eq!([all, most, half, none].map(|log| log.is_due(&config)), [true, true, false, false]);
+        assert_eq!(filthiest(&[half, most, none]), Some(1));
+        assert_eq!(filthiest(&[]), None);
+        let empty = LogToClean { clean_bytes: 0, cleanable_bytes: 0, ..none };
+        assert!(empty.cleanable_ratio() == 0.0 && !empty.is_due(&config));
+    }
+}

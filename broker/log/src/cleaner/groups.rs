@@ -71,3 +71,59 @@ impl Sizes {
             && self.time_index_bytes <= limits.index_bytes
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: SegmentLimits = SegmentLimits { segment_bytes: 100, index_bytes: 50 };
+
+    /// Segments as base offset, bytes, and the bytes of both indexes.
+    #[track_caller]
+    fn check(segments: &[(i64, u64, u64, u64)], end: i64, expected: &str) {
+        let segment = |&(base, bytes, index_bytes, time_index_bytes)| CleanableSegment {
+            base_offset: Offset(base),
+            bytes,
+            index_bytes,
+            time_index_bytes,
+            first_timestamp_ms: None,
+            max_timestamp_ms: None,
+            modified_ms: 0,
+        };
+        let segments: Vec<_> = segments.iter().map(segment).collect();
+        let groups = group_segments(&segments, LIMITS, Offset(end));
+        let groups: Vec<_> = groups.iter().map(|group| format!("{group:?}")).collect();
+        assert_eq!(groups.join(" "), expected);
+    }
+
+    #[test]
+    fn neighbours_become_one_within_the_limits_of_a_segment() {
+        check(&[], 0, "");
+        check(&[(0, 10, 1, 1)], 5, "0..1");
+        check(&[(0, 60, 1, 1), (5, 40, 1, 1), (9, 1, 1, 1)], 12, "0..2 2..3");
+        check(&[(0, 60, 1, 1), (5, 41, 1, 1), (9, 59, 1, 1)], 12, "0..1 1..3");
+        check(&[(0, 500, 1, 1), (5, 500, 1, 1), (9, 1, 1, 1)], 12, "0..1 1..2 2..3");
+        check(&[(0, 0, 0, 0), (5, 0, 0, 0), (9, 100, 50, 50)], 12, "0..3");
+    }
+
+    #[test]
+    fn each_index_has_its_limit() {
+        check(&[(0, 1, 30, 1), (5, 1, 20, 1), (9, 1, 1, 1)], 12, "0..2 2..3");
+        check(&[(0, 1, 1, 30), (5, 1, 1, 20), (9, 1, 1, 1)], 12, "0..2 2..3");
+        check(&[(0, 1, 60, 1), (5, 1, 60, 1)], 12, "0..1 1..2");
+    }
+
+    #[test]
+    fn offsets_stay_near_their_base() {
+        let far = i64::from(i32::MAX);
+        let last = |end| move |groups: &str| check(&[(7, 1, 1, 1), (9, 1, 1, 1)], end, groups);
+        last(7 + far + 1)("0..2");
+        last(7 + far + 2)("0..1 1..2");
+        // What follows says how far a segment's offsets go at most.
+        let three = |next| [(7, 1, 1, 1), (9, 1, 1, 1), (next, 1, 1, 1)];
+        check(&three(7 + far + 1), 7 + far + 9, "0..2 2..3");
+        check(&three(7 + far + 2), 7 + far + 3, "0..1 1..3");
+        // One without bytes has no offset at all; its end may be far.
+        check(&[(7, 1, 1, 1), (9, 0, 0, 0)], 7 + far + 2, "0..2");
+    }
+}
