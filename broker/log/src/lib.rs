@@ -33,7 +33,7 @@ pub use changes::{
 };
 pub use cleaner::{
     AbortedTransaction, BatchFilter, CleanableLog, CleanableSegment, CleanedTransactions, CleanerError,
-    CleanerLimits, CleanerStats, CleaningRound, CompactionConfig, LogToClean, Mapped, OffsetMap,
+    CleanerLimits, CleanerStats, CleaningRound, CompactionConfig, Holes, LogToClean, Mapped, OffsetMap,
     OffsetMapBuilder, OffsetMapFull, SegmentLimits, SegmentPart, filthiest, group_segments, log_to_clean,
 };
 pub use compression::{

@@ -102,7 +102,7 @@ impl<'s, S: ByteSource + ?Sized> SegmentBatches<'s, S> {
         CleanerError::Batch { position: self.position, offset: self.next_offset, error }
     }
 
-    /// Checks what a header says before so many bytes are read; returns them.
+    /// Checks a header; returns the bytes that its batch has, if that many are there.
     fn check(&self, header: BatchHeader<'_>) -> Result<usize, BatchError> {
         check_header(header)?;
         if header.base_offset() < self.next_offset || header.next_offset() > self.end_offset {
@@ -112,8 +112,7 @@ impl<'s, S: ByteSource + ?Sized> SegmentBatches<'s, S> {
                 records_count: header.records_count(),
             });
         }
-        let (needed, present) = (header.batch_bytes(), self.left());
-        if needed > present { Err(BatchError::Truncated { needed, present }) } else { Ok(needed) }
+        Ok(header.batch_bytes())
     }
 
     /// The bytes from the next batch on.

@@ -110,10 +110,10 @@ pub fn log_to_clean(log: &CleanableLog<'_>, config: &CompactionConfig, now_ms: i
         true => &closed[at_or_before(closed, first_dirty)..],
         false => &[],
     };
-    let committed = active.base_offset.min(log.last_stable_offset).min(log.synced_offset);
+    let committed = log.last_stable_offset.min(log.synced_offset);
     let limit = first_too_new(dirty, config.min_compaction_lag_ms, now_ms).unwrap_or(committed);
     let limit = limit.min(committed).max(first_dirty);
-    // Segments are cleaned whole: none that the limit lies in.
+    // Segments are cleaned whole: none that the limit lies in, be it the active one.
     let uncleanable = segments.get(at_or_before(segments, limit)).unwrap_or(active);
     let first_uncleanable = uncleanable.base_offset;
     assert!(first_uncleanable <= active.base_offset, "the active segment isn't cleaned");
@@ -266,6 +266,8 @@ mod tests {
         ] {
             check(&format!("{lag_ms} ms"), &log(&segments), &lag(lag_ms), expected);
         }
+        let half = CleanableLog { last_stable_offset: Offset(12), ..log(&segments) };
+        check("committed is less", &half, &lag(101), "0..10 0/100");
         // The first that is too new ends it, whatever follows; what is clean already isn't asked.
         segments[1].max_timestamp_ms = Some(NOW + 7);
         check("one from the future", &log(&segments), &lag(100), "0..10 0/100");

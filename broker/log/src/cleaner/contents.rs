@@ -54,7 +54,7 @@ pub(super) fn read_marker(batch: &[u8], bytes_max: usize) -> Result<Marker, Batc
     let header = BatchHeader::new(batch).expect("a checked batch has its header");
     let inflated = inflate(batch, bytes_max)?;
     match records(header, &inflated).next() {
-        None => Ok(Marker::Emptied),
+        None => Ok(Marker::Other),
         Some(record) => Marker::read(&record?).map_err(|what| malformed(0, what)),
     }
 }

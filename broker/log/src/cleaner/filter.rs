@@ -1,14 +1,15 @@
 //! The second pass of a cleaning: which batches and records stay, and the bytes that take their place.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
-use ottla_types::{Offset, ProducerId};
+use ottla_types::{LeaderEpoch, Offset, ProducerId};
 
 use super::batches::{CleanerLimits, SegmentBatches, SegmentPart};
 use super::contents::{inflate, read_marker, records};
 use super::error::CleanerError;
 use super::offset_map::OffsetMap;
-use super::rewrite::{put_emptied, rewrite};
+use super::rewrite::{filler, put_emptied, rewrite};
 use super::stats::CleanerStats;
 use super::transactions::CleanedTransactions;
 use crate::header::BatchHeader;
@@ -31,9 +32,25 @@ pub struct CleaningRound<'a> {
     pub now_ms: i64,
     /// `delete.retention.ms`.
     pub delete_retention_ms: i64,
+    /// What is left where whole batches go.
+    pub holes: Holes,
     /// How much memory is taken.
     pub limits: CleanerLimits,
 }
+
+/// What a cleaning leaves where whole batches go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holes {
+    /// Nothing, as Kafka does: the next batch begins later than the one before ends.
+    Left,
+    /// Batches of nobody's, without records: so batches go on to follow each other without a gap. Base offsets
+    /// stand under no checksum, and this is what finds one that is changed. A filler takes 61 bytes, and
+    /// neighbours become one.
+    Filled,
+}
+
+/// The offsets that one batch may have.
+const FILLER_OFFSETS_MAX: i64 = 1 << 31;
 
 /// Filters the segments of a log, oldest first.
 #[derive(Debug)]
@@ -43,6 +60,8 @@ pub struct BatchFilter<'a> {
     stats: CleanerStats,
     /// The batch that is written anew.
     rewritten: Vec<u8>,
+    /// Offsets of batches that go, all of one leader epoch, while these are filled. Nothing was written since.
+    hole: Option<(Range<Offset>, LeaderEpoch)>,
 }
 
 /// What becomes of a batch that loses all its records.
@@ -66,7 +85,8 @@ impl<'a> BatchFilter<'a> {
     /// Begins a pass. `stats` has what making the map took.
     pub fn new(round: CleaningRound<'a>, stats: CleanerStats) -> Self {
         assert!(round.delete_retention_ms >= 0, "tombstones are kept for {} ms", round.delete_retention_ms);
-        Self { round, transactions: CleanedTransactions::default(), stats, rewritten: Vec::new() }
+        let (transactions, rewritten) = Default::default();
+        Self { round, transactions, stats, rewritten, hole: None }
     }
 
     /// Where what the log's index knows of aborted transactions is added, before the segments are read that it
@@ -92,21 +112,76 @@ impl<'a> BatchFilter<'a> {
         mut write: impl FnMut(&[u8]) -> Result<(), S::Error>,
     ) -> Result<(), CleanerError<S::Error>> {
         let mut batches = SegmentBatches::new(source, part, self.round.limits.buffer_bytes);
+        let mut next_offset = part.first_offset;
         while let Some(batch) = batches.next_batch()? {
+            let header = BatchHeader::new(batch).expect("a checked batch has its header");
+            let (offsets, epoch) = (header.base_offset()..header.next_offset(), header.leader_epoch());
             self.rewritten.clear();
-            let kept = match self.filter(batch) {
-                Ok(Fate::Unchanged) => batch,
-                Ok(Fate::Rewritten) => &self.rewritten,
-                Ok(Fate::Gone) => continue,
+            let fate = match self.filter(batch) {
+                Ok(fate) => fate,
                 Err(error) => return Err(batches.in_last(error)),
             };
-            let header = BatchHeader::new(kept).expect("what stays has a header");
-            assert_eq!(header.batch_bytes(), kept.len(), "what stays is one batch");
-            self.stats.bytes_written += kept.len() as u64;
-            self.stats.records_written += u64::from(header.records_count().unsigned_abs());
-            write(kept).map_err(CleanerError::Io)?;
+            // An earlier cleaning may have left a hole before it.
+            self.note_hole(next_offset..offsets.start, epoch, &mut write)?;
+            next_offset = offsets.end;
+            if fate == Fate::Gone {
+                self.note_hole(offsets, epoch, &mut write)?;
+                continue;
+            }
+            self.fill_hole(&mut write)?;
+            let rewritten = std::mem::take(&mut self.rewritten);
+            self.put(if fate == Fate::Unchanged { batch } else { &rewritten }, &mut write)?;
+            self.rewritten = rewritten;
+        }
+        self.fill_hole(&mut write)
+    }
+
+    fn put<E>(
+        &mut self,
+        batch: &[u8],
+        write: &mut impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), CleanerError<E>> {
+        let header = BatchHeader::new(batch).expect("what stays has a header");
+        assert_eq!(header.batch_bytes(), batch.len(), "what stays is one batch");
+        self.stats.bytes_written += batch.len() as u64;
+        self.stats.records_written += u64::from(header.records_count().unsigned_abs());
+        write(batch).map_err(CleanerError::Io)
+    }
+
+    /// Takes note that nothing is left of `offsets`, if that is to be filled. A filler is of one leader epoch,
+    /// so that where each begins can be read from the batches as before.
+    fn note_hole<E>(
+        &mut self,
+        offsets: Range<Offset>,
+        epoch: LeaderEpoch,
+        write: &mut impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), CleanerError<E>> {
+        if self.round.holes == Holes::Left {
+            return Ok(());
+        }
+        let mut rest = offsets;
+        while !rest.is_empty() {
+            let before = self.hole.as_ref().filter(|(hole, of)| *of == epoch && hole.end == rest.start);
+            let start = before.map_or(rest.start, |(hole, _)| hole.start);
+            let end = rest.end.min(Offset(start.0.saturating_add(FILLER_OFFSETS_MAX)));
+            if before.is_none() || end == rest.start {
+                self.fill_hole(write)?;
+            }
+            if end > rest.start {
+                self.hole = Some((start..end, epoch));
+                rest.start = end;
+            }
         }
         Ok(())
+    }
+
+    fn fill_hole<E>(
+        &mut self,
+        write: &mut impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), CleanerError<E>> {
+        let Some((offsets, epoch)) = self.hole.take() else { return Ok(()) };
+        self.stats.fillers_written += 1;
+        self.put(&filler(&offsets, epoch), write)
     }
 
     fn filter(&mut self, batch: &[u8]) -> Result<Fate, BatchError> {
@@ -148,7 +223,7 @@ impl<'a> BatchFilter<'a> {
         if emptied == Emptied::Goes {
             return Ok(Fate::Gone);
         }
-        put_emptied(header, &mut self.rewritten)?;
+        put_emptied(header, &mut self.rewritten);
         self.stats.batches_emptied += 1;
         Ok(Fate::Rewritten)
     }

@@ -4,9 +4,9 @@ use std::convert::Infallible;
 
 use ottla_types::{Offset, ProducerId};
 
-use super::CleanerError;
 use super::test_support::{Given, batch, check, segment, show};
-use crate::header::{CRC_START, NO_TIMESTAMP};
+use super::{CleanerError, Holes};
+use crate::header::{CRC_START, HEADER_BYTES, NO_TIMESTAMP};
 use crate::{BatchError, BatchHeader, Batches, check_batch};
 
 fn given(log: &str) -> Given<'_> {
@@ -80,6 +80,7 @@ fn a_horizon_that_is_set_stays() {
 #[test]
 fn a_value_after_a_tombstone_takes_its_place() {
     check(&given("0..0: a=1\n1..1: a!\n2..2: a=2"), "2..2: a=2");
+    check(&given("0..1: a! b=1\n2..2: a=2"), "0..1: _ b=1\n2..2: a=2");
 }
 
 #[test]
@@ -177,6 +178,13 @@ fn an_expired_marker_stays_empty_as_its_producers_last_word() {
 }
 
 #[test]
+fn control_records_have_no_keys_that_count() {
+    // A record of data whose key has the bytes of a marker's.
+    let log = "0..0 p7/0/0 txn: a=1\n1..1 p7/0/-1 txn ctl: commit\n2..2: commit";
+    check(&given(log), log);
+}
+
+#[test]
 fn control_records_of_other_kinds_stay() {
     let log = "0..0 ctl horizon=5: other\n1..1 p7/0/-1 ctl: other";
     check(&given(log), log);
@@ -195,6 +203,39 @@ fn records_of_aborted_transactions_go_whatever_their_keys() {
     // As its last sequence an aborted batch stays empty, and so does its marker stay.
     let last = Given { aborted: &[(7, 1, 5)], last_records: &[(7, Some(2), 0)], ..given(log) };
     check(&last, &left.replace("3..3", "1..2 p7/0/0 txn max=100:\n3..3"));
+}
+
+#[test]
+fn holes_can_be_filled_so_that_batches_follow_each_other() {
+    let filled = |log, end| Given { holes: Holes::Filled, end, ..given(log) };
+    let log = "0..0: a=1\n1..1: b=1\n2..2: c=1\n3..3: b=2\n4..4: a=2\n5..5: x=1";
+    check(&filled(log, 9), "0..1:\n2..2: c=1\n3..3: b=2\n4..4: a=2\n5..5: x=1");
+    // A filler is of one epoch, so that nothing else is said of where each begins.
+    let log = "0..0: a=1\n1..2 e1: a=2 a=3\n3..3 e1: a=4\n4..4 e2: a=5\n5..5 e3: a=6\n6..6 e3: a!";
+    let cleaned = check(&filled(log, 9), "0..0:\n1..3 e1:\n4..4 e2:\n5..5 e3:\n6..6 e3 horizon=1050: a!");
+    assert_eq!((cleaned.stats.fillers_written, cleaned.stats.batches_emptied), (4, 0));
+    // The next cleaning makes one of those that are neighbours then.
+    let next = "0..0:\n1..3:\n4..4: b=1\n5..5: c=1\n6..6: b=2";
+    check(&filled(next, 9), "0..4:\n5..5: c=1\n6..6: b=2");
+    // So it does of holes, also at the end.
+    check(&filled("3..3: b=0\n8..8: b=1\n9..9: b=2\n10..10 e1: =1", 99), "0..8:\n9..9: b=2\n10..10 e1:");
+    check(&filled("", 9), "");
+    let bytes = filled("0..0: a=1\n1..1: a=2", 9).clean().unwrap().bytes;
+    let header = BatchHeader::new(&bytes).unwrap();
+    assert_eq!((header.base_timestamp(), header.max_timestamp()), (NO_TIMESTAMP, NO_TIMESTAMP));
+    assert_eq!((header.producer_id().0, header.producer_epoch().0, header.base_sequence()), (-1, -1, -1));
+    assert_eq!((header.attributes(), header.batch_bytes()), (0, HEADER_BYTES));
+}
+
+#[test]
+fn a_filler_has_no_more_offsets_than_a_batch_can_have() {
+    let far = (1_i64 << 31) + 5;
+    let log = format!("{far}..{far}: a=1\n{0}..{0}: b=1", far + 1);
+    let given = Given { holes: Holes::Filled, end: far + 9, ..given(&log) };
+    check(&given, &format!("0..{}:\n{}..{}:\n{log}", (1_i64 << 31) - 1, 1_i64 << 31, far - 1));
+    let log = format!("0..0: a=1\n1..1: a=2\n{far}..{far}: a=3");
+    let given = Given { log: &log, ..given };
+    check(&given, &format!("0..{}:\n{}..{}:\n{far}..{far}: a=3", (1_i64 << 31) - 1, 1_i64 << 31, far - 1));
 }
 
 #[test]

@@ -50,6 +50,7 @@ fn a_full_map_says_how_far_it_goes() {
         (2, &[(0, "0..1: a=1 b=1\n2..4: a=2 b=2 c=3"), (5, "5..5: d=1")][..], 1),
         (3, &[(0, "0..1: a=1 b=1\n2..4: a=2 c=2 d=3"), (5, "5..5: e=1")], 3),
         (2, &[(0, "0..1: a=1 b=1\n2..4: =1 =2 =3"), (5, "5..5: e=1")], 4),
+        (2, &[(0, "0..1: a=1 b=1\n2..4: =1 =2 =3\n5..5: e=1")], 4),
     ] {
         let (map, mapped) = map(keys_max, 0, segments, 6);
         assert_eq!(*mapped.last().unwrap(), Mapped::Full);

@@ -32,7 +32,7 @@ mod transactions;
 pub use batches::{CleanerLimits, SegmentPart};
 pub use cleanable::{CleanableLog, CleanableSegment, CompactionConfig, LogToClean, filthiest, log_to_clean};
 pub use error::CleanerError;
-pub use filter::{BatchFilter, CleaningRound};
+pub use filter::{BatchFilter, CleaningRound, Holes};
 pub use groups::{SegmentLimits, group_segments};
 pub use mapping::{Mapped, OffsetMapBuilder};
 pub use offset_map::{OffsetMap, OffsetMapFull};

@@ -201,6 +201,15 @@ mod tests {
     }
 
     #[test]
+    fn both_halves_of_a_hash_count() {
+        let mut map = OffsetMap::new(2_400, 0.9).unwrap();
+        let at = map.find(1, 2);
+        map.slots[at] = [1, 2, 1];
+        assert_eq!(map.find(1, 2), at);
+        assert!(map.find(1, 3) != at && map.find(2, 2) != at);
+    }
+
+    #[test]
     fn what_it_is_complete_to_can_be_told() {
         let mut map = OffsetMap::new(2_400, 0.9).unwrap();
         assert!(map.is_behind(Offset(0)));

@@ -7,12 +7,13 @@ use proptest::prelude::*;
 
 use super::test_support::{LIMITS, part};
 use super::{
-    BatchFilter, CleanableSegment, CleanerStats, CleaningRound, Mapped, OffsetMap, OffsetMapBuilder,
+    BatchFilter, CleanableSegment, CleanerStats, CleaningRound, Holes, Mapped, OffsetMap, OffsetMapBuilder,
     SegmentLimits, SegmentPart, group_segments,
 };
 use crate::header::HEADER_BYTES;
 use crate::{
-    BatchBuilder, BatchHeader, Batches, Codec, ProducerEntry, ProducerStates, Records, compress, decompress,
+    BatchBuilder, BatchHeader, Batches, Codec, LeaderEpochs, ProducerEntry, ProducerStates, Records,
+    compress, decompress,
 };
 
 const CODECS: [Codec; 5] = [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd];
@@ -44,6 +45,7 @@ struct Log {
     segments: Vec<(Offset, Vec<u8>)>,
     end: i64,
     producers: ProducerStates,
+    epochs: LeaderEpochs,
 }
 
 impl Log {
@@ -51,7 +53,10 @@ impl Log {
         let mut log = Self { segments: vec![(Offset(0), Vec::new())], ..Self::default() };
         let mut sequences = [0; 3];
         for sent in batches {
-            let epoch = LeaderEpoch((log.end / 10) as i32);
+            // So that all of a batch is of one epoch.
+            let epoch = log.epochs.latest().unwrap_or(LeaderEpoch(0));
+            let epoch = if log.end >= i64::from(epoch.0 + 1) * 10 { LeaderEpoch(epoch.0 + 1) } else { epoch };
+            log.epochs.assign(epoch, Offset(log.end));
             let mut builder = BatchBuilder::new(Offset(log.end), epoch);
             if let Some(id) = sent.producer {
                 let sequence = &mut sequences[id as usize];
@@ -114,7 +119,7 @@ impl Log {
     }
 
     /// Cleans everything but the active segment, as far as the map goes; returns the next first dirty offset.
-    fn clean(&mut self, first_dirty: i64, keys_max: usize, now_ms: i64) -> i64 {
+    fn clean(&mut self, first_dirty: i64, keys_max: usize, now_ms: i64, holes: Holes) -> i64 {
         let end = self.active_base();
         let closed = self.segments.len() - 1;
         let mut map = OffsetMap::new((keys_max + 1) * OffsetMap::ENTRY_BYTES, 1.0).unwrap();
@@ -138,6 +143,7 @@ impl Log {
             first_uncleanable_offset: Offset(end),
             now_ms,
             delete_retention_ms: RETENTION_MS,
+            holes,
             limits: LIMITS,
         };
         let mut filter = BatchFilter::new(round, stats);
@@ -200,7 +206,11 @@ fn model(
 
 proptest! {
     #[test]
-    fn a_clean_log_is_the_last_values(batches in prop::collection::vec(sent(), 0..25), keys_max in 2_usize..14) {
+    fn a_clean_log_is_the_last_values(
+        batches in prop::collection::vec(sent(), 0..25),
+        keys_max in 2_usize..14,
+        holes in prop::sample::select(&[Holes::Left, Holes::Filled][..]),
+    ) {
         let mut log = Log::new(&batches);
         let (all, producers) = (log.records(), log.producers.clone());
         let (end, first_dirty) = (log.active_base(), 0);
@@ -208,7 +218,7 @@ proptest! {
         // A small map takes several rounds, each from where the last one ended.
         for round in 0.. {
             prop_assert!(round <= all.len(), "each round gets ahead");
-            let next = log.clean(dirty, keys_max, 0);
+            let next = log.clean(dirty, keys_max, 0, holes);
             prop_assert_eq!(log.records(), model(&all, next, false), "from {} to {}", dirty, next);
             if next == dirty {
                 break;
@@ -219,9 +229,9 @@ proptest! {
         prop_assert_eq!(dirty, end);
         // Until the horizon tombstones stay, and then they go: their first cleaning was at 0.
         let before = log.clone();
-        log.clean(0, 1_000, RETENTION_MS - 1);
+        log.clean(0, 1_000, RETENTION_MS - 1, holes);
         prop_assert_eq!(log.records(), before.records());
-        log.clean(0, 1_000, RETENTION_MS);
+        log.clean(0, 1_000, RETENTION_MS, holes);
         prop_assert_eq!(log.records(), model(&all, end, true));
 
         // What is left can be told in offsets and producers as before.
@@ -231,6 +241,9 @@ proptest! {
             for batch in Batches::new(bytes) {
                 let header = batch.unwrap().0;
                 prop_assert!(header.base_offset() >= next && header.base_offset() >= *base);
+                prop_assert!(holes == Holes::Left || header.base_offset() == next, "no hole before {}", next);
+                prop_assert_eq!(header.leader_epoch(), log.epochs.epoch_at(header.base_offset()).unwrap());
+                prop_assert_eq!(header.leader_epoch(), log.epochs.epoch_at(header.last_offset()).unwrap());
                 next = header.next_offset();
             }
         }

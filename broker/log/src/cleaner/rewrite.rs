@@ -4,9 +4,13 @@
 //! compression: what a producer's next batch is compared with, and what offsets mean. New are the records, how
 //! many they are, and their times.
 
+use std::ops::Range;
+
+use ottla_types::{LeaderEpoch, Offset};
+
 use super::contents::{malformed, records};
 use crate::compression::compress;
-use crate::header::{BatchHeader, Codec, HEADER_BYTES, NO_TIMESTAMP, NewContents, TimestampType};
+use crate::header::{BatchHeader, Codec, HEADER_BYTES, MAGIC, NO_TIMESTAMP, NewContents, patch_header};
 use crate::records::put_record;
 use crate::validate::BatchError;
 
@@ -30,9 +34,6 @@ pub(super) fn rewrite(
         count += 1;
     }
     assert!(count > 0 && count <= header.records_count(), "records were only taken out of {header:?}");
-    if header.timestamp_type() == TimestampType::Append {
-        max_timestamp = header.max_timestamp();
-    }
     let codec = header.codec().expect("the compression of a checked batch is known");
     let bytes = match codec {
         Codec::None => bytes,
@@ -45,12 +46,17 @@ pub(super) fn rewrite(
         max_timestamp,
         records_count: count,
     };
-    put_batch(header, &new, &bytes, out)
+    if i32::try_from(HEADER_BYTES + bytes.len()).is_err() {
+        return Err(malformed(0, "those that are left have 2 GiB or more"));
+    }
+    out.extend_from_slice(&header.with_contents(&new, &bytes));
+    out.extend_from_slice(&bytes);
+    Ok(())
 }
 
 /// Appends what is left of a batch when it has no record any more: its header, which says its offsets and its
 /// producer's last sequence number. It keeps its greatest timestamp, and has no delete horizon.
-pub(super) fn put_emptied(header: BatchHeader<'_>, out: &mut Vec<u8>) -> Result<(), BatchError> {
+pub(super) fn put_emptied(header: BatchHeader<'_>, out: &mut Vec<u8>) {
     let new = NewContents {
         codec: Codec::None,
         has_delete_horizon: false,
@@ -58,19 +64,21 @@ pub(super) fn put_emptied(header: BatchHeader<'_>, out: &mut Vec<u8>) -> Result<
         max_timestamp: header.max_timestamp(),
         records_count: 0,
     };
-    put_batch(header, &new, &[], out)
+    out.extend_from_slice(&header.with_contents(&new, &[]));
 }
 
-fn put_batch(
-    header: BatchHeader<'_>,
-    new: &NewContents,
-    records: &[u8],
-    out: &mut Vec<u8>,
-) -> Result<(), BatchError> {
-    if i32::try_from(HEADER_BYTES + records.len()).is_err() {
-        return Err(malformed(0, "those that are left have 2 GiB or more"));
-    }
-    out.extend_from_slice(&header.with_contents(new, records));
-    out.extend_from_slice(records);
-    Ok(())
+/// A batch of nobody's, without records: it says that what stood at these offsets is gone.
+pub(super) fn filler(offsets: &Range<Offset>, epoch: LeaderEpoch) -> Vec<u8> {
+    let delta =
+        i32::try_from(offsets.end.0 - offsets.start.0 - 1).expect("a filler is of 2^31 offsets at most");
+    assert!(delta >= 0, "there is something to fill in {offsets:?}");
+    let mut header = [0; HEADER_BYTES];
+    header[16..17].copy_from_slice(&MAGIC.to_be_bytes());
+    header[23..27].copy_from_slice(&delta.to_be_bytes());
+    // Its greatest timestamp, producer, producer's epoch and sequence are −1, which is none.
+    header[35..57].fill(0xff);
+    let header = patch_header(&header, offsets.start, epoch);
+    let mut batch = Vec::new();
+    put_emptied(BatchHeader::from(&header), &mut batch);
+    batch
 }

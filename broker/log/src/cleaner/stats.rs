@@ -19,4 +19,6 @@ pub struct CleanerStats {
     pub records_without_key: u64,
     /// Batches that were kept without a record.
     pub batches_emptied: u64,
+    /// Batches without records in the place of those that went, see [`super::Holes::Filled`].
+    pub fillers_written: u64,
 }

@@ -12,8 +12,8 @@ use std::convert::Infallible;
 use ottla_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId};
 
 use super::{
-    AbortedTransaction, BatchFilter, CleanerError, CleanerLimits, CleanerStats, CleaningRound, OffsetMap,
-    OffsetMapBuilder, SegmentPart,
+    AbortedTransaction, BatchFilter, CleanerError, CleanerLimits, CleanerStats, CleaningRound, Holes,
+    OffsetMap, OffsetMapBuilder, SegmentPart,
 };
 use crate::header::{BatchHeader, Codec, HEADER_BYTES, NO_TIMESTAMP, NewContents, TimestampType};
 use crate::records::put_record;
@@ -138,7 +138,7 @@ fn show_batch(header: BatchHeader<'_>, records: &[u8]) -> String {
     let records = decompress(codec, records, 1 << 20).unwrap();
     let records: Vec<_> = Records::new(header, &records).collect::<Result<_, _>>().unwrap();
     let times = records.iter().map(|record| record.timestamp_ms);
-    if times.max() != Some(header.max_timestamp()) || is_append {
+    if times.max().unwrap_or(NO_TIMESTAMP) != header.max_timestamp() || is_append {
         line.push_str(&format!(" max={}", header.max_timestamp()));
     }
     line.push(':');
@@ -174,6 +174,7 @@ pub(super) struct Given<'a> {
     pub(super) aborted: &'a [(i64, i64, i64)],
     /// How many keys the map takes.
     pub(super) keys_max: usize,
+    pub(super) holes: Holes,
 }
 
 impl Default for Given<'_> {
@@ -187,6 +188,7 @@ impl Default for Given<'_> {
             last_records: &[],
             aborted: &[],
             keys_max: 1_000,
+            holes: Holes::Left,
         }
     }
 }
@@ -222,6 +224,7 @@ impl Given<'_> {
             first_uncleanable_offset: Offset(self.end),
             now_ms: self.now_ms,
             delete_retention_ms: self.delete_retention_ms,
+            holes: self.holes,
             limits: LIMITS,
         };
         let mut filter = BatchFilter::new(round, stats);

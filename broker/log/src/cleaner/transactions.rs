@@ -40,11 +40,9 @@ pub struct CleanedTransactions {
 /// What a control batch says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Marker {
-    /// Its records were taken out by an earlier cleaning.
-    Emptied,
     Abort,
     Commit,
-    /// Something else than the end of a transaction.
+    /// Something else than the end of a transaction, or nothing any more.
     Other,
 }
 
@@ -95,7 +93,6 @@ impl CleanedTransactions {
     pub(super) fn on_marker(&mut self, header: BatchHeader<'_>, marker: Marker) -> bool {
         self.begin_up_to(header.last_offset());
         match marker {
-            Marker::Emptied => true,
             Marker::Other => false,
             Marker::Commit => !self.committed.remove(&header.producer_id()),
             Marker::Abort => match self.aborted.remove(&header.producer_id()) {
