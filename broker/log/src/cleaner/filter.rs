@@ -32,6 +32,9 @@ pub struct CleaningRound<'a> {
     pub now_ms: i64,
     /// `delete.retention.ms`.
     pub delete_retention_ms: i64,
+    /// Whether tombstones and markers go whose time is up. Not while a replica is away that hasn't seen them:
+    /// it would keep for ever what they delete, and may lead one day. (In Kafka they go.)
+    pub lets_deletes_go: bool,
     /// What is left where whole batches go.
     pub holes: Holes,
     /// How much memory is taken.
@@ -161,7 +164,9 @@ impl<'a> BatchFilter<'a> {
         }
         let mut rest = offsets;
         while !rest.is_empty() {
-            let before = self.hole.as_ref().filter(|(hole, of)| *of == epoch && hole.end == rest.start);
+            let follows = self.hole.as_ref().is_none_or(|(hole, _)| hole.end == rest.start);
+            assert!(follows, "whatever stands between {:?} and {rest:?} is filled first", self.hole);
+            let before = self.hole.as_ref().filter(|(_, of)| *of == epoch);
             let start = before.map_or(rest.start, |(hole, _)| hole.start);
             let end = rest.end.min(Offset(start.0.saturating_add(FILLER_OFFSETS_MAX)));
             if before.is_none() || end == rest.start {
@@ -195,8 +200,7 @@ impl<'a> BatchFilter<'a> {
         } else {
             self.transactions.on_batch(header)
         };
-        let has_expired = header.delete_horizon_ms().is_some_and(|horizon| horizon <= self.round.now_ms);
-        let goes = is_needless && (!header.is_control() || has_expired);
+        let goes = is_needless && (!header.is_control() || self.has_expired(header));
         let emptied = self.when_emptied(header);
         if goes {
             return self.without_records(header, emptied);
@@ -272,7 +276,12 @@ impl<'a> BatchFilter<'a> {
             return false;
         };
         let is_last = self.round.map.get(key).is_none_or(|last| record.offset >= last);
-        let is_in_time = header.delete_horizon_ms().is_none_or(|horizon| self.round.now_ms < horizon);
-        is_last && (record.value.is_some() || is_in_time)
+        is_last && (record.value.is_some() || !self.has_expired(header))
+    }
+
+    /// Whether the tombstones and markers in a batch go as their time is up.
+    fn has_expired(&self, header: BatchHeader<'_>) -> bool {
+        let is_past = header.delete_horizon_ms().is_some_and(|horizon| horizon <= self.round.now_ms);
+        is_past && self.round.lets_deletes_go
     }
 }

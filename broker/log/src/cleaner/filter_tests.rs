@@ -71,6 +71,14 @@ fn a_tombstone_stays_until_its_delete_horizon() {
 }
 
 #[test]
+fn what_deletes_stays_while_a_replica_has_not_seen_it() {
+    let log = "0..0: a=1\n1..1 horizon=5: a!\n2..2 p7/0/-1 txn ctl horizon=5: commit\n3..3: b=1";
+    let given = Given { lets_deletes_go: false, ..given(log) };
+    check(&given, "1..1 horizon=5: a!\n2..2 p7/0/-1 txn ctl horizon=5: commit\n3..3: b=1");
+    check(&Given { lets_deletes_go: true, ..given }, "3..3: b=1");
+}
+
+#[test]
 fn a_horizon_that_is_set_stays() {
     let log = "0..2 horizon=1500: a! b! c=1\n3..3: a=2";
     check(&given(log), "0..2 horizon=1500: _ b! c=1\n3..3: a=2");

@@ -143,6 +143,7 @@ impl Log {
             first_uncleanable_offset: Offset(end),
             now_ms,
             delete_retention_ms: RETENTION_MS,
+            lets_deletes_go: true,
             holes,
             limits: LIMITS,
         };

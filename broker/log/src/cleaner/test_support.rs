@@ -168,6 +168,7 @@ pub(super) struct Given<'a> {
     pub(super) end: i64,
     pub(super) now_ms: i64,
     pub(super) delete_retention_ms: i64,
+    pub(super) lets_deletes_go: bool,
     /// Producers, the offsets of their last records, and their epochs.
     pub(super) last_records: &'a [(i64, Option<i64>, i16)],
     /// Producers, and the first and last offsets of aborted transactions.
@@ -185,6 +186,7 @@ impl Default for Given<'_> {
             end: 1_000,
             now_ms: 1_000,
             delete_retention_ms: 50,
+            lets_deletes_go: true,
             last_records: &[],
             aborted: &[],
             keys_max: 1_000,
@@ -224,6 +226,7 @@ impl Given<'_> {
             first_uncleanable_offset: Offset(self.end),
             now_ms: self.now_ms,
             delete_retention_ms: self.delete_retention_ms,
+            lets_deletes_go: self.lets_deletes_go,
             holes: self.holes,
             limits: LIMITS,
         };
