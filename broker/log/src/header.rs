@@ -156,8 +156,9 @@ impl<'a> BatchHeader<'a> {
         self.attributes() & CONTROL_BIT != 0
     }
 
-    /// When the tombstones and markers in it may go, in ms since 1970; the first cleaning that meets them says
-    /// so, in the place of the base timestamp (KIP-534). The records' times are relative to it all the same.
+    /// When the tombstones and markers in it may go, in ms since 1970; the first cleaning that meets them
+    /// says so, in the place of the base timestamp (KIP-534). The records' times are relative to it all the
+    /// same.
     pub fn delete_horizon_ms(&self) -> Option<i64> {
         (self.attributes() & DELETE_HORIZON_BIT != 0).then(|| self.base_timestamp())
     }
@@ -177,7 +178,8 @@ impl<'a> BatchHeader<'a> {
         Offset(self.last_offset().0.saturating_add(1))
     }
 
-    /// What the records' timestamps are relative to, in ms since 1970: the first one's, or the delete horizon.
+    /// What the records' timestamps are relative to, in ms since 1970: the first one's, or the delete
+    /// horizon.
     pub fn base_timestamp(&self) -> i64 {
         i64::from_be_bytes(self.field(27))
     }
@@ -215,8 +217,8 @@ impl<'a> BatchHeader<'a> {
         i32::from_be_bytes(self.field(57))
     }
 
-    /// The header of this batch with these of its records, as their bytes are in the new one. Offsets, epochs,
-    /// producer, sequence and the kind of timestamps stay.
+    /// The header of this batch with these of its records, as their bytes are in the new one. Offsets,
+    /// epochs, producer, sequence and the kind of timestamps stay.
     ///
     /// # Panics
     /// When the batch would have 2 GiB.

@@ -91,6 +91,11 @@ impl ProducerEntry {
         self.batches.back().map_or(0, |last| sequence_plus(last.last_sequence, 1))
     }
 
+    fn last_record(&self) -> LastRecord {
+        let data_offset = self.batches.back().map(|batch| batch.last_offset);
+        LastRecord { data_offset, epoch: self.epoch }
+    }
+
     /// The batch of just these sequence numbers, if it is one of the last.
     fn remembered(&self, base: i32, last: i32) -> Option<&BatchMeta> {
         self.batches.iter().find(|batch| batch.base_sequence == base && batch.last_sequence == last)
@@ -220,11 +225,8 @@ impl ProducerStates {
 
     /// The last record of each producer.
     pub fn last_records(&self) -> HashMap<ProducerId, LastRecord> {
-        let last = |entry: &ProducerEntry| LastRecord {
-            data_offset: entry.batches.back().map(|batch| batch.last_offset),
-            epoch: entry.epoch,
-        };
-        self.producers.iter().map(|(id, entry)| (*id, last(entry))).collect()
+        let producers = self.producers.iter();
+        producers.map(|(id, entry)| (*id, entry.last_record())).collect()
     }
 
     /// Whether a client's batch follows on what its producer has written. A batch without a producer always

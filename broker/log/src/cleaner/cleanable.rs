@@ -77,8 +77,8 @@ pub struct LogToClean {
     pub cleanable_bytes: u64,
     /// For how long `max.compaction.lag.ms` has been exceeded, in ms; 0 if it isn't.
     pub delay_ms: i64,
-    /// The checkpoint says an offset that the log doesn't have; it is to be written anew, with the first dirty
-    /// offset.
+    /// The checkpoint says an offset that the log doesn't have; it is to be written anew, with the first
+    /// dirty offset.
     pub is_checkpoint_wrong: bool,
 }
 
@@ -147,8 +147,8 @@ fn first_too_new(dirty: &[CleanableSegment], min_lag_ms: i64, now_ms: i64) -> Op
     if min_lag_ms <= 0 {
         return None;
     }
-    let newest_ms = |segment: &CleanableSegment| segment.max_timestamp_ms.unwrap_or(segment.modified_ms);
-    let too_new = dirty.iter().find(|segment| newest_ms(segment) > now_ms.saturating_sub(min_lag_ms));
+    let old_to_ms = now_ms.saturating_sub(min_lag_ms);
+    let too_new = dirty.iter().find(|s| s.max_timestamp_ms.unwrap_or(s.modified_ms) > old_to_ms);
     too_new.map(|segment| segment.base_offset)
 }
 

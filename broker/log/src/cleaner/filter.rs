@@ -46,9 +46,9 @@ pub struct CleaningRound<'a> {
 pub enum Holes {
     /// Nothing, as Kafka does: the next batch begins later than the one before ends.
     Left,
-    /// Batches of nobody's, without records: so batches go on to follow each other without a gap. Base offsets
-    /// stand under no checksum, and this is what finds one that is changed. A filler takes 61 bytes, and
-    /// neighbours become one.
+    /// Batches of nobody's, without records: so batches go on to follow each other without a gap. Base
+    /// offsets stand under no checksum, and this is what finds one that is changed. A filler takes 61 bytes,
+    /// and neighbours become one.
     Filled,
 }
 
@@ -63,7 +63,8 @@ pub struct BatchFilter<'a> {
     stats: CleanerStats,
     /// The batch that is written anew.
     rewritten: Vec<u8>,
-    /// Offsets of batches that go, all of one leader epoch, while these are filled. Nothing was written since.
+    /// Offsets of batches that go, all of one leader epoch, while these are filled. Nothing was written
+    /// since.
     hole: Option<(Range<Offset>, LeaderEpoch)>,
 }
 
@@ -92,8 +93,8 @@ impl<'a> BatchFilter<'a> {
         Self { round, transactions, stats, rewritten, hole: None }
     }
 
-    /// Where what the log's index knows of aborted transactions is added, before the segments are read that it
-    /// speaks of, and where those are taken from of which something is left.
+    /// Where what the log's index knows of aborted transactions is added, before the segments are read that
+    /// it speaks of, and where those are taken from of which something is left.
     pub fn transactions(&mut self) -> &mut CleanedTransactions {
         &mut self.transactions
     }
@@ -104,7 +105,8 @@ impl<'a> BatchFilter<'a> {
     }
 
     /// Reads a part of a segment and gives each batch that stays to `write`, whole, in their order. An error
-    /// of `write` ends it, and so may say that the cleaning is given up.
+    /// of `write` ends it, and so may say that the cleaning is given up. After an error the filter is of no
+    /// use any more.
     ///
     /// # Errors
     /// Those of the source and of `write`, and batches that are torn or corrupt.
@@ -151,8 +153,8 @@ impl<'a> BatchFilter<'a> {
         write(batch).map_err(CleanerError::Io)
     }
 
-    /// Takes note that nothing is left of `offsets`, if that is to be filled. A filler is of one leader epoch,
-    /// so that where each begins can be read from the batches as before.
+    /// Takes note that nothing is left of `offsets`, if that is to be filled. A filler is of one leader
+    /// epoch, so that where each begins can be read from the batches as before.
     fn note_hole<E>(
         &mut self,
         offsets: Range<Offset>,
@@ -193,7 +195,8 @@ impl<'a> BatchFilter<'a> {
         let header = BatchHeader::new(batch).expect("a checked batch has its header");
         self.stats.bytes_read += batch.len() as u64;
         self.stats.records_read += u64::from(header.records_count().unsigned_abs());
-        // Of a control batch: nothing of its transaction is left. Of another one: its transaction was aborted.
+        // Of a control batch: nothing of its transaction is left. Of another one: its transaction was
+        // aborted.
         let is_needless = if header.is_control() {
             let marker = read_marker(batch, self.round.limits.inflated_bytes_max)?;
             self.transactions.on_marker(header, marker)
@@ -203,7 +206,7 @@ impl<'a> BatchFilter<'a> {
         let goes = is_needless && (!header.is_control() || self.has_expired(header));
         let emptied = self.when_emptied(header);
         if goes {
-            return self.without_records(header, emptied);
+            return Ok(self.without_records(header, emptied));
         }
         let needs_horizon = is_needless && header.is_control() && header.delete_horizon_ms().is_none();
         self.filter_records(batch, emptied, needs_horizon)
@@ -223,13 +226,13 @@ impl<'a> BatchFilter<'a> {
         if stays { Emptied::Stays } else { Emptied::Goes }
     }
 
-    fn without_records(&mut self, header: BatchHeader<'_>, emptied: Emptied) -> Result<Fate, BatchError> {
+    fn without_records(&mut self, header: BatchHeader<'_>, emptied: Emptied) -> Fate {
         if emptied == Emptied::Goes {
-            return Ok(Fate::Gone);
+            return Fate::Gone;
         }
         put_emptied(header, &mut self.rewritten);
         self.stats.batches_emptied += 1;
-        Ok(Fate::Rewritten)
+        Fate::Rewritten
     }
 
     fn filter_records(
@@ -248,7 +251,7 @@ impl<'a> BatchFilter<'a> {
             kept.push(stays);
         }
         if !kept.contains(&true) {
-            return self.without_records(header, emptied);
+            return Ok(self.without_records(header, emptied));
         }
         // What the map knows nothing of is left alone: values before such a tombstone may still be there, and
         // its time begins when they go. (Kafka begins it now.)

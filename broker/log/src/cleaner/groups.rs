@@ -19,8 +19,8 @@ pub struct SegmentLimits {
 /// Groups of neighbours among the `segments` that are cleaned, oldest first; each becomes one segment, that
 /// begins where the first of them does.
 ///
-/// A group's sizes before the cleaning stay within the limits, unless a single segment is beyond them, and its
-/// offsets can be told relative to its base. The last one's are taken to go up to
+/// A group's sizes before the cleaning stay within the limits, unless a single segment is beyond them, and
+/// its offsets can be told relative to its base. The last one's are taken to go up to
 /// `first_uncleanable_offset`.
 pub fn group_segments(
     segments: &[CleanableSegment],

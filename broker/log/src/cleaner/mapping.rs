@@ -28,17 +28,18 @@ pub struct OffsetMapBuilder<'a> {
     first_dirty_offset: Offset,
     limits: CleanerLimits,
     transactions: CleanedTransactions,
+    is_full: bool,
 }
 
 impl<'a> OffsetMapBuilder<'a> {
     /// Begins, in an empty map. What stands below `first_dirty_offset` was cleaned before, and is left out.
     pub fn new(map: &'a mut OffsetMap, first_dirty_offset: Offset, limits: CleanerLimits) -> Self {
         map.clear();
-        Self { map, first_dirty_offset, limits, transactions: CleanedTransactions::default() }
+        Self { map, first_dirty_offset, limits, transactions: CleanedTransactions::default(), is_full: false }
     }
 
-    /// Where what the log's index knows of aborted transactions is added, before the segments are read that it
-    /// speaks of.
+    /// Where what the log's index knows of aborted transactions is added, before the segments are read that
+    /// it speaks of.
     pub fn transactions(&mut self) -> &mut CleanedTransactions {
         &mut self.transactions
     }
@@ -59,6 +60,7 @@ impl<'a> OffsetMapBuilder<'a> {
         part: &SegmentPart,
         stats: &mut CleanerStats,
     ) -> Result<Mapped, CleanerError<S::Error>> {
+        assert!(!self.is_full, "nothing is left out of {:?}", self.map);
         assert!(self.map.is_behind(part.first_offset), "{part:?} follows what {:?} has", self.map);
         let mut batches = SegmentBatches::new(source, part, self.limits.buffer_bytes);
         while let Some(batch) = batches.next_batch()? {
@@ -66,7 +68,10 @@ impl<'a> OffsetMapBuilder<'a> {
             stats.map_bytes_read += batch.len() as u64;
             match mapped {
                 Ok(Mapped::Whole) => {}
-                Ok(Mapped::Full) => return Ok(Mapped::Full),
+                Ok(Mapped::Full) => {
+                    self.is_full = true;
+                    return Ok(Mapped::Full);
+                }
                 Err(error) => return Err(batches.in_last(error)),
             }
         }

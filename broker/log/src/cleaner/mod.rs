@@ -1,7 +1,7 @@
 //! Log compaction by the rules of Apache Kafka 4: of each key the last value stays.
 //!
-//! A round over one log is: [`log_to_clean`] says which part of it is worth it; an
-//! [`OffsetMapBuilder`] reads the dirty segments into an [`OffsetMap`]; [`group_segments`] says which segments become one; and for each
+//! A round over one log is: [`log_to_clean`] says which part of it is worth it; an [`OffsetMapBuilder`] reads
+//! the dirty segments into an [`OffsetMap`]; [`group_segments`] says which segments become one; and for each
 //! group a [`BatchFilter`] reads the old batches and gives the new ones. What is read twice are the dirty
 //! segments, and one batch at a time is in memory.
 //!

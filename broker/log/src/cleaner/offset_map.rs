@@ -1,8 +1,8 @@
 //! Which offset is the last one of each key, in memory that is bounded by one setting.
 //!
 //! As in Kafka, a key is known by its hash of 16 bytes, so that keys of any length take the same place. The
-//! hash is the first half of SHA-256, where Kafka's is MD5: two keys that share one would be taken for one key,
-//! and whoever may write to a topic must not be able to make such keys.
+//! hash is the first half of SHA-256, where Kafka's is MD5: two keys that share one would be taken for one
+//! key, and whoever may write to a topic must not be able to make such keys.
 
 use std::fmt;
 

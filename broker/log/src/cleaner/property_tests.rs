@@ -182,7 +182,8 @@ fn facts((base_offset, bytes): &(Offset, Vec<u8>)) -> CleanableSegment {
     }
 }
 
-/// Sequence numbers and offsets of a producer's last batch; its timestamp is that of the records that are left.
+/// Sequence numbers and offsets of a producer's last batch; its timestamp is that of the records that are
+/// left.
 fn last_batch(entry: &ProducerEntry) -> Option<(i32, i32, Offset, Offset)> {
     let last = entry.batches.back()?;
     Some((last.base_sequence, last.last_sequence, last.base_offset, last.last_offset))

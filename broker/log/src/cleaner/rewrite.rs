@@ -1,8 +1,8 @@
 //! A batch without some of its records, as Kafka writes it anew.
 //!
 //! Kept are base offset, last offset delta, leader epoch, producer, sequence, the kind of timestamps and the
-//! compression: what a producer's next batch is compared with, and what offsets mean. New are the records, how
-//! many they are, and their times.
+//! compression: what a producer's next batch is compared with, and what offsets mean. New are the records,
+//! how many they are, and their times.
 
 use std::ops::Range;
 
@@ -14,8 +14,8 @@ use crate::header::{BatchHeader, Codec, HEADER_BYTES, MAGIC, NO_TIMESTAMP, NewCo
 use crate::records::put_record;
 use crate::validate::BatchError;
 
-/// Appends a batch to `out` that has those of a batch's records that are `kept`, one or more, with this delete
-/// horizon in ms, if any.
+/// Appends a batch to `out` that has those of a batch's records that are `kept`, one or more, with this
+/// delete horizon in ms, if any.
 pub(super) fn rewrite(
     header: BatchHeader<'_>,
     inflated: &[u8],

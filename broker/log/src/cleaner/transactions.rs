@@ -2,8 +2,8 @@
 //! which markers may go.
 //!
 //! Which transactions were aborted is not in the batches: it is said by the log's index of aborted
-//! transactions (`.txnindex`), whose entries are added as the log is read. Nothing past the last stable offset
-//! is cleaned, so each transaction that is met is decided.
+//! transactions (`.txnindex`), whose entries are added as the log is read. Nothing past the last stable
+//! offset is cleaned, so each transaction that is met is decided.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
