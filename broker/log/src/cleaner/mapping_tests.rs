@@ -59,6 +59,18 @@ fn a_full_map_says_how_far_it_goes() {
 }
 
 #[test]
+#[should_panic(expected = "nothing is left out")]
+fn a_full_map_takes_no_later_segment() {
+    let mut map = OffsetMap::new(3 * OffsetMap::ENTRY_BYTES, 1.0).unwrap();
+    let mut builder = OffsetMapBuilder::new(&mut map, Offset(0), LIMITS);
+    let (first, second) = (segment("0..2: a=1 b=1 c=1"), segment("3..3: d=1"));
+    let mapped = builder.add(&first[..], &part(&first, 3), &mut CleanerStats::default());
+    assert_eq!(mapped, Ok(Mapped::Full));
+    let next = SegmentPart { first_offset: Offset(3), ..part(&second, 4) };
+    let _ = builder.add(&second[..], &next, &mut CleanerStats::default());
+}
+
+#[test]
 fn markers_and_records_without_keys_have_no_place() {
     let log = "0..0 p7/0/0 txn: a=1\n1..1 p7/0/-1 txn ctl: commit\n2..2: =1\n3..3 p9/0/0 max=4:";
     let (map, _) = map(9, 0, &[(0, log)], 4);
