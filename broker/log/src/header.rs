@@ -26,6 +26,8 @@ pub const NO_TIMESTAMP: i64 = -1;
 const TIMESTAMP_TYPE_BIT: i16 = 1 << 3;
 const TRANSACTIONAL_BIT: i16 = 1 << 4;
 const CONTROL_BIT: i16 = 1 << 5;
+/// The base timestamp is a delete horizon (KIP-534).
+const DELETE_HORIZON_BIT: i16 = 1 << 6;
 const CODEC_MASK: i16 = 0b111;
 
 /// How the records of a batch are compressed. The log passes them through as they came.
@@ -154,6 +156,13 @@ impl<'a> BatchHeader<'a> {
         self.attributes() & CONTROL_BIT != 0
     }
 
+    /// When the tombstones and markers in it may go, in ms since 1970; the first cleaning that meets them
+    /// says so, in the place of the base timestamp (KIP-534). The records' times are relative to it all the
+    /// same.
+    pub fn delete_horizon_ms(&self) -> Option<i64> {
+        (self.attributes() & DELETE_HORIZON_BIT != 0).then(|| self.base_timestamp())
+    }
+
     /// The last record's offset minus the base offset.
     pub fn last_offset_delta(&self) -> i32 {
         i32::from_be_bytes(self.field(23))
@@ -169,7 +178,8 @@ impl<'a> BatchHeader<'a> {
         Offset(self.last_offset().0.saturating_add(1))
     }
 
-    /// The first record's timestamp, in ms since 1970.
+    /// What the records' timestamps are relative to, in ms since 1970: the first one's, or the delete
+    /// horizon.
     pub fn base_timestamp(&self) -> i64 {
         i64::from_be_bytes(self.field(27))
     }
@@ -206,6 +216,47 @@ impl<'a> BatchHeader<'a> {
     pub fn records_count(&self) -> i32 {
         i32::from_be_bytes(self.field(57))
     }
+
+    /// The header of this batch with these of its records, as their bytes are in the new one. Offsets,
+    /// epochs, producer, sequence and the kind of timestamps stay.
+    ///
+    /// # Panics
+    /// When the batch would have 2 GiB.
+    pub(crate) fn with_contents(self, new: &NewContents, records: &[u8]) -> [u8; HEADER_BYTES] {
+        let mut header = self.to_bytes();
+        let length = i32::try_from(HEADER_BYTES - LENGTH_PREFIX_BYTES + records.len());
+        let length = length.expect("a batch is shorter than 2 GiB");
+        let horizon = if new.has_delete_horizon { DELETE_HORIZON_BIT } else { 0 };
+        let kept = self.attributes() & (TIMESTAMP_TYPE_BIT | TRANSACTIONAL_BIT | CONTROL_BIT);
+        header[8..12].copy_from_slice(&length.to_be_bytes());
+        header[21..23].copy_from_slice(&(kept | horizon | new.codec.id()).to_be_bytes());
+        header[27..35].copy_from_slice(&new.base_timestamp.to_be_bytes());
+        header[35..43].copy_from_slice(&new.max_timestamp.to_be_bytes());
+        header[57..61].copy_from_slice(&new.records_count.to_be_bytes());
+        seal(header, records)
+    }
+}
+
+/// What is new of a batch that keeps its offsets and its producer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NewContents {
+    /// How the records are compressed.
+    pub(crate) codec: Codec,
+    /// Whether the base timestamp is when tombstones and markers may go.
+    pub(crate) has_delete_horizon: bool,
+    /// What the records' timestamps are relative to, in ms.
+    pub(crate) base_timestamp: i64,
+    /// The greatest timestamp, in ms.
+    pub(crate) max_timestamp: i64,
+    /// The number of records.
+    pub(crate) records_count: i32,
+}
+
+/// A header with the checksum of itself and the records that follow it.
+fn seal(mut header: [u8; HEADER_BYTES], records: &[u8]) -> [u8; HEADER_BYTES] {
+    let crc = crc32c::crc32c_append(crc32c::crc32c(&header[CRC_START..]), records);
+    header[17..21].copy_from_slice(&crc.to_be_bytes());
+    header
 }
 
 impl fmt::Debug for BatchHeader<'_> {
@@ -261,9 +312,7 @@ pub fn with_times(batch: &[u8], kind: TimestampType, max_timestamp_ms: i64) -> [
     };
     header[21..23].copy_from_slice(&attributes.to_be_bytes());
     header[35..43].copy_from_slice(&max_timestamp_ms.to_be_bytes());
-    let crc = crc32c::crc32c_append(crc32c::crc32c(&header[CRC_START..]), &batch[HEADER_BYTES..]);
-    header[17..21].copy_from_slice(&crc.to_be_bytes());
-    header
+    seal(header, &batch[HEADER_BYTES..])
 }
 
 #[cfg(test)]
@@ -304,6 +353,35 @@ mod tests {
             let header = check_batch(&patched).unwrap();
             assert_eq!((header.base_offset(), header.leader_epoch()), (Offset(40), LeaderEpoch(2)));
             assert_eq!((header.timestamp_type(), header.max_timestamp()), (kind, time));
+        }
+    }
+    #[test]
+    fn new_contents_keep_offsets_producer_and_the_kind_of_times() {
+        let batch = BatchBuilder::new(Offset(7), LeaderEpoch(3))
+            .producer(ProducerId(9), ProducerEpoch(1), 5)
+            .transactional()
+            .control()
+            .record(100, Some(b"k"), Some(b"v"))
+            .build();
+        let mut marked: [u8; HEADER_BYTES] = *batch.first_chunk().unwrap();
+        marked[21..23].copy_from_slice(&0x7fff_i16.to_be_bytes());
+        let old = BatchHeader::from(&marked);
+        for (horizon, attributes) in [(true, 0b111_1011), (false, 0b011_1011)] {
+            let new = NewContents {
+                codec: Codec::Lz4,
+                has_delete_horizon: horizon,
+                base_timestamp: 70,
+                max_timestamp: 80,
+                records_count: 1,
+            };
+            let bytes = [&old.with_contents(&new, b"records"), &b"records"[..]].concat();
+            let header = check_batch(&bytes).unwrap();
+            assert_eq!(header.attributes(), attributes);
+            assert_eq!(header.delete_horizon_ms(), horizon.then_some(70));
+            assert_eq!((header.base_timestamp(), header.max_timestamp()), (70, 80));
+            assert_eq!((header.base_offset(), header.leader_epoch()), (Offset(7), LeaderEpoch(3)));
+            assert_eq!((header.producer_id(), header.producer_epoch()), (ProducerId(9), ProducerEpoch(1)));
+            assert_eq!((header.base_sequence(), header.last_offset()), (5, Offset(7)));
         }
     }
 }

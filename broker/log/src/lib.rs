@@ -1,10 +1,11 @@
-//! Record batches, segment and index formats, recovery and retention plans, without I/O.
+//! Record batches, segment and index formats, recovery, retention and compaction, without I/O.
 //!
 //! All formats are Apache Kafka's. Bytes come in as slices or through [`ByteSource`]; time is an argument.
 //! Not here: files (ottla-store), who leads (ottla-core).
 
 mod blocks;
 mod changes;
+mod cleaner;
 mod compression;
 mod config;
 #[cfg(test)]
@@ -30,6 +31,11 @@ mod varint;
 pub use changes::{
     OffsetChange, SavedOffsets, decode_offset_change, encode_offset_change, seal_change, unseal_changes,
 };
+pub use cleaner::{
+    AbortedTransaction, BatchFilter, CleanableLog, CleanableSegment, CleanedTransactions, CleanerError,
+    CleanerLimits, CleanerStats, CleaningRound, CompactionConfig, Holes, LogToClean, Mapped, OffsetMap,
+    OffsetMapBuilder, OffsetMapFull, SegmentLimits, SegmentPart, filthiest, group_segments, log_to_clean,
+};
 pub use compression::{
     CompressionError, DECODER_BYTES_MAX, compress, decoder_bytes, decompress, inflated_bytes_max,
 };
@@ -50,7 +56,7 @@ pub use names::{
 };
 pub use outline::{OutlineError, RecordOutline, outline};
 pub use plan::{ActiveSegment, Incoming, RetainedSegment, must_roll, retention};
-pub use producers::{BatchMeta, ProducerEntry, ProducerStates, SequenceCheck, SequenceError};
+pub use producers::{BatchMeta, LastRecord, ProducerEntry, ProducerStates, SequenceCheck, SequenceError};
 pub use records::{BatchBuilder, Record, RecordError, Records};
 pub use recovery::{ByteSource, Depth, ScanEnd, ScannedBatch, scan};
 pub use refused::{RecordFault, RefusedRecords};

@@ -57,7 +57,7 @@ pub fn outline(
     walk(header, Inflated::new(reader, bytes_max), visit)
 }
 
-const NOT_COMPRESSED: &str = "the bytes are not what the compression makes";
+pub(crate) const NOT_COMPRESSED: &str = "the bytes are not what the compression makes";
 const CUT_OFF: &str = "longer than its batch";
 
 fn malformed(index: i32, what: &'static str) -> OutlineError {

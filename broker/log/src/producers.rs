@@ -91,6 +91,11 @@ impl ProducerEntry {
         self.batches.back().map_or(0, |last| sequence_plus(last.last_sequence, 1))
     }
 
+    fn last_record(&self) -> LastRecord {
+        let data_offset = self.batches.back().map(|batch| batch.last_offset);
+        LastRecord { data_offset, epoch: self.epoch }
+    }
+
     /// The batch of just these sequence numbers, if it is one of the last.
     fn remembered(&self, base: i32, last: i32) -> Option<&BatchMeta> {
         self.batches.iter().find(|batch| batch.base_sequence == base && batch.last_sequence == last)
@@ -110,6 +115,16 @@ impl ProducerEntry {
 fn sequences_between(from: i32, to: i32) -> u32 {
     // Sequence numbers have 31 bits.
     to.wrapping_sub(from).cast_unsigned() & 0x7fff_ffff
+}
+
+/// The last of a producer that a log has to keep, so that it is known again when its state is read from the
+/// log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastRecord {
+    /// The offset of its last record; `None` if only markers are known of it.
+    pub data_offset: Option<Offset>,
+    /// Its newest epoch.
+    pub epoch: ProducerEpoch,
 }
 
 /// What is to be done with a batch.
@@ -206,6 +221,12 @@ impl ProducerStates {
     /// Puts a producer's state in, as a snapshot has it.
     pub fn insert(&mut self, id: ProducerId, entry: ProducerEntry) {
         self.producers.insert(id, entry);
+    }
+
+    /// The last record of each producer.
+    pub fn last_records(&self) -> HashMap<ProducerId, LastRecord> {
+        let producers = self.producers.iter();
+        producers.map(|(id, entry)| (*id, entry.last_record())).collect()
     }
 
     /// Whether a client's batch follows on what its producer has written. A batch without a producer always
@@ -453,5 +474,24 @@ mod tests {
         append(&mut states, Some(5_000));
         assert_eq!((states.expire(2_000, 100), states.expire(2_100, 100)), (0, 1), "the clock was put back");
         assert!(states.is_empty());
+    }
+    #[test]
+    fn the_last_record_of_each_producer_is_known() {
+        let mut states = ProducerStates::default();
+        let mut append = |bytes: &[u8], offset| {
+            states.on_append(BatchHeader::new(bytes).unwrap(), Offset(offset), 1, None);
+            states.last_records()
+        };
+        let last = |data_offset: Option<i64>, epoch| LastRecord {
+            data_offset: data_offset.map(Offset),
+            epoch: ProducerEpoch(epoch),
+        };
+        append(&batch(1, 0, 0, 3), 0);
+        assert_eq!(append(&batch(1, 0, 3, 2), 10)[&ProducerId(1)], last(Some(11), 0));
+        let marker = BatchBuilder::new(Offset(0), LeaderEpoch(0)).control();
+        let marker = marker.producer(ProducerId(1), ProducerEpoch(1), -1).record(1, None, None).build();
+        assert_eq!(append(&marker, 12)[&ProducerId(1)], last(None, 1), "a marker begins an epoch");
+        let all = append(&batch(2, 7, 0, 1), 13);
+        assert_eq!((all.len(), all[&ProducerId(2)]), (2, last(Some(13), 7)));
     }
 }

@@ -227,20 +227,8 @@ impl BatchBuilder {
     ) {
         assert!(self.count < i32::MAX, "a batch counts its records with 31 bits");
         let base = *self.base_timestamp.get_or_insert(timestamp_ms);
-        let body = &mut self.scratch;
-        body.clear();
-        body.push(0);
-        varint::put(body, timestamp_ms.wrapping_sub(base));
-        varint::put(body, i64::from(self.count));
-        put_bytes(body, key);
-        put_bytes(body, value);
-        varint::put(body, headers.len() as i64);
-        for (key, value) in headers {
-            put_bytes(body, Some(key));
-            put_bytes(body, *value);
-        }
-        varint::put(&mut self.records, body.len() as i64);
-        self.records.extend_from_slice(body);
+        let deltas = (timestamp_ms.wrapping_sub(base), i64::from(self.count));
+        put_record(&mut self.records, &mut self.scratch, deltas, (key, value, headers));
         self.max_timestamp = self.max_timestamp.max(timestamp_ms);
         self.count += 1;
     }
@@ -296,6 +284,31 @@ impl BatchBuilder {
         batch[17..21].copy_from_slice(&crc.to_be_bytes());
         batch
     }
+}
+
+/// Key, value and headers of a record.
+pub(crate) type Contents<'a> = (Option<&'a [u8]>, Option<&'a [u8]>, &'a [(&'a [u8], Option<&'a [u8]>)]);
+
+/// Appends a record with its timestamp and offset relative to those of its batch; `scratch` is any buffer.
+pub(crate) fn put_record(
+    out: &mut Vec<u8>,
+    scratch: &mut Vec<u8>,
+    (timestamp_delta, offset_delta): (i64, i64),
+    (key, value, headers): Contents<'_>,
+) {
+    scratch.clear();
+    scratch.push(0);
+    varint::put(scratch, timestamp_delta);
+    varint::put(scratch, offset_delta);
+    put_bytes(scratch, key);
+    put_bytes(scratch, value);
+    varint::put(scratch, headers.len() as i64);
+    for (key, value) in headers {
+        put_bytes(scratch, Some(key));
+        put_bytes(scratch, *value);
+    }
+    varint::put(out, scratch.len() as i64);
+    out.extend_from_slice(scratch);
 }
 
 fn put_bytes(out: &mut Vec<u8>, bytes: Option<&[u8]>) {

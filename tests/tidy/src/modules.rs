@@ -67,6 +67,22 @@ pub const ORDERS: &[Order] = &[
         ],
     ),
     order(
+        "broker/log/src/cleaner",
+        &[
+            "error",
+            "stats",
+            "offset_map",
+            "transactions",
+            "contents",
+            "batches",
+            "mapping",
+            "rewrite",
+            "filter",
+            "cleanable",
+            "groups",
+        ],
+    ),
+    order(
         "broker/server/src",
         &[
             "clock",
