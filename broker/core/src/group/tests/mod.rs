@@ -1,0 +1,13 @@
+mod admin;
+mod expiry;
+mod failover;
+mod joining;
+mod living;
+mod offsets;
+mod properties;
+mod refused;
+mod said;
+mod statics;
+mod syncing;
+mod whole;
+mod world;
