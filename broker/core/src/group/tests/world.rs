@@ -153,6 +153,12 @@ impl World {
         assert!(told == expected, "\n--- expected\n{expected}\n--- told\n{told}");
     }
 
+    /// Does what a line says, and leaves the answers.
+    pub fn run_quietly(&mut self, line: &str) {
+        let fresh_id = (self.last_call + 1).to_string();
+        self.ask(Words::new(line).request(fresh_id));
+    }
+
     fn step(&mut self, line: &str) -> String {
         let words = Words::new(line);
         let before = self.last_call;
