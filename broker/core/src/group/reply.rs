@@ -207,9 +207,9 @@ impl Reply {
             Self::OffsetDelete(_) => Self::OffsetDelete(Err(AdminRefusal::Unavailable(why))),
             Self::DeleteGroups(groups) => {
                 // Whose deletion was refused is refused still.
-                let refused = groups.into_iter().map(|(group, outcome)| {
-                    (group, outcome.and_then(|()| Err(AdminRefusal::Unavailable(why))))
-                });
+                let refused = groups
+                    .into_iter()
+                    .map(|(group, outcome)| (group, outcome.and(Err(AdminRefusal::Unavailable(why)))));
                 Self::DeleteGroups(refused.collect())
             }
             Self::ListGroups(_) => Self::ListGroups(Err(why)),

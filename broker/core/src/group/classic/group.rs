@@ -180,9 +180,14 @@ impl ClassicGroup {
 
     /// Looks at all deadlines anew.
     pub(super) fn recompute_wake(&mut self) {
+        self.wake_ms = self.soonest_ms();
+    }
+
+    /// The first of all deadlines.
+    fn soonest_ms(&self) -> Option<u64> {
         let sessions = self.members.values().filter_map(|member| member.session_deadline_ms);
         let deadlines = sessions.chain(self.pending_joins.values().copied());
-        self.wake_ms = deadlines.chain(self.join_deadline_ms).chain(self.sync_deadline_ms).min();
+        deadlines.chain(self.join_deadline_ms).chain(self.sync_deadline_ms).min()
     }
 
     /// The requests that wait in this group.
@@ -367,7 +372,7 @@ impl ClassicGroup {
         }
     }
 
-    /// Whoever waits in a join is answered, and its session begins anew.
+    /// Whoever waits in a join is answered.
     pub(super) fn answer_join(&mut self, id: &MemberId, reply: Result<Joined, JoinRefusal>, turn: &mut Turn) {
         let call = self.update(id, |member| member.awaiting_join.take()).flatten();
         if let Some(call) = call {
@@ -378,7 +383,8 @@ impl ClassicGroup {
     /// What a member of the present generation is told.
     pub(super) fn joined(&self, id: &MemberId) -> Joined {
         let protocol = self.protocol.as_deref();
-        let all = self.members.iter().filter(|_| self.is_leader(id));
+        let all = if self.is_leader(id) { Some(&self.members) } else { None };
+        let all = all.into_iter().flatten();
         Joined {
             member: id.clone(),
             generation: self.generation,
@@ -430,6 +436,13 @@ impl ClassicGroup {
             "{}: who is to sync is in it",
             self.id
         );
+        for (id, member) in &self.members {
+            let waits = member.awaiting_join.is_some() || member.awaiting_sync.is_some();
+            let is_timed = member.session_deadline_ms.is_some();
+            assert!(is_timed || waits, "{}: {id} has a session, or is waiting", self.id);
+        }
+        let wakes_by = |due_ms| self.wake_ms.is_some_and(|wake_ms| wake_ms <= due_ms);
+        assert!(self.soonest_ms().is_none_or(wakes_by), "{}: it wakes when something is due", self.id);
         match self.state {
             GroupState::Empty => assert!(self.members.is_empty(), "{}: it is empty", self.id),
             GroupState::PreparingRebalance => {

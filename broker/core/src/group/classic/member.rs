@@ -74,7 +74,7 @@ impl Member {
     }
 
     /// Which of `candidates` it likes best.
-    pub(super) fn vote<'a>(&'a self, is_candidate: impl Fn(&str) -> bool) -> Option<&'a str> {
+    pub(super) fn vote(&self, is_candidate: impl Fn(&str) -> bool) -> Option<&str> {
         self.protocols.iter().map(|one| &*one.name).find(|name| is_candidate(name))
     }
 

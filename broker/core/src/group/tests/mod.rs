@@ -1,3 +1,5 @@
+//! What groups promise: scripts of requests with their answers, by subject, and any order of events.
+
 mod admin;
 mod expiry;
 mod failover;
