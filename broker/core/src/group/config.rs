@@ -13,8 +13,8 @@ pub struct GroupConfig {
     /// `group.max.size`: the most members of a group. As many again may have been given a member id and not
     /// joined with it yet.
     pub members_max: usize,
-    /// The most bytes that a group's members may take up with their names and protocols. Kafka's limit is
-    /// that a group's record must fit into a batch.
+    /// The most bytes of memory that a group's members, and those about to join, may take up with their names
+    /// and protocols. Kafka's limit is that a group's record must fit into a batch.
     pub group_bytes_max: usize,
     /// `offset.metadata.max.bytes`: the most that may be said beside an offset.
     pub offset_metadata_max_bytes: usize,

@@ -11,7 +11,7 @@ use super::super::ids::{Generation, GroupId, InstanceId, MemberId};
 use super::super::record::{GroupMetadataKey, GroupMetadataValue, Record};
 use super::super::refusal::{JoinRefusal, MemberRefusal};
 use super::super::reply::{DescribedGroup, GroupState, Joined, Reply};
-use super::member::Member;
+use super::member::{Member, PendingJoins};
 use super::subscription::read_topics;
 
 /// The protocol type of consumers, whose subscriptions can be read.
@@ -42,8 +42,7 @@ pub struct ClassicGroup {
     pub(super) members: BTreeMap<MemberId, Member>,
     /// Invariant: each names a member that has this instance id.
     pub(super) static_members: BTreeMap<InstanceId, MemberId>,
-    /// Who was given a member id and hasn't joined with it, until when, in ms.
-    pub(super) pending_joins: BTreeMap<MemberId, u64>,
+    pub(super) pending_joins: PendingJoins,
     /// Who hasn't asked for its assignment of this generation.
     pub(super) pending_syncs: BTreeSet<MemberId>,
     /// The leader has assigned, and the record isn't committed.
@@ -88,7 +87,7 @@ impl ClassicGroup {
             leader: None,
             members: BTreeMap::new(),
             static_members: BTreeMap::new(),
-            pending_joins: BTreeMap::new(),
+            pending_joins: PendingJoins::default(),
             pending_syncs: BTreeSet::new(),
             is_assigning: false,
             supported: BTreeMap::new(),
@@ -186,7 +185,7 @@ impl ClassicGroup {
     /// The first of all deadlines.
     fn soonest_ms(&self) -> Option<u64> {
         let sessions = self.members.values().filter_map(|member| member.session_deadline_ms);
-        let deadlines = sessions.chain(self.pending_joins.values().copied());
+        let deadlines = sessions.chain(self.pending_joins.deadlines_ms());
         deadlines.chain(self.join_deadline_ms).chain(self.sync_deadline_ms).min()
     }
 

@@ -65,7 +65,7 @@ impl ClassicGroup {
     fn check_room(&self, request: &JoinGroup, config: &GroupConfig) -> Result<(), JoinRefusal> {
         let members_max = config.members_max;
         let member = request.member.as_ref().and_then(|id| self.members.get(id));
-        let is_pending = request.member.as_ref().is_some_and(|id| self.pending_joins.contains_key(id));
+        let is_pending = request.member.as_ref().is_some_and(|id| self.pending_joins.contains(id));
         let has_room = match self.state {
             GroupState::Empty | GroupState::Dead => true,
             // Those count who have joined again.
@@ -82,7 +82,8 @@ impl ClassicGroup {
             return Err(JoinRefusal::GroupMaxSizeReached { members_max });
         }
         let before = member.map_or(0, |member| protocol_bytes(&member.protocols));
-        let bytes = self.bytes - before + protocol_bytes(&request.protocols);
+        let pending = self.pending_joins.bytes_beside(request.member.as_ref());
+        let bytes = self.bytes - before + pending + protocol_bytes(&request.protocols);
         let bytes_max = config.group_bytes_max;
         if bytes > bytes_max { Err(JoinRefusal::GroupBytesReached { bytes_max }) } else { Ok(()) }
     }
@@ -96,7 +97,7 @@ impl ClassicGroup {
         let request = &joining.request;
         let prefix = instance.as_ref().map_or(&*request.client.id, InstanceId::as_str);
         let id = MemberId::from(format!("{prefix}-{}", request.fresh_id));
-        if self.members.contains_key(&id) || self.pending_joins.contains_key(&id) {
+        if self.members.contains_key(&id) || self.pending_joins.contains(&id) {
             return Err(JoinRefusal::UnknownMemberId(id));
         }
         let old = instance.as_ref().and_then(|instance| self.static_members.get(instance)).cloned();
@@ -120,7 +121,7 @@ impl ClassicGroup {
         joining: Joining,
         turn: &mut Turn,
     ) -> Result<(), JoinRefusal> {
-        if self.pending_joins.contains_key(&id) {
+        if self.pending_joins.contains(&id) {
             if instance.is_some() {
                 // No static member is asked to come again with a member id.
                 return Err(JoinRefusal::UnknownMemberId(id));

@@ -44,7 +44,7 @@ impl ClassicGroup {
         turn: &mut Turn,
     ) -> Result<(), MemberRefusal> {
         let id = match (member, instance) {
-            (Some(id), _) if self.pending_joins.contains_key(id) => id.clone(),
+            (Some(id), _) if self.pending_joins.contains(id) => id.clone(),
             (Some(id), instance) => {
                 self.check_member(id, instance)?;
                 id.clone()
@@ -83,9 +83,7 @@ impl ClassicGroup {
     /// Removes who has been silent for too long.
     fn expire_members(&mut self, turn: &mut Turn) {
         let now_ms = turn.now.ms;
-        let pending_count = self.pending_joins.len();
-        self.pending_joins.retain(|_, deadline_ms| *deadline_ms > now_ms);
-        if self.pending_joins.len() < pending_count {
+        if self.pending_joins.expire(now_ms) {
             self.complete_join_if_all_joined(turn);
         }
         let members = self.members.iter_mut();

@@ -1,5 +1,6 @@
 //! One member of a classic group.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::coordinator::CallId;
@@ -120,9 +121,64 @@ impl Member {
     }
 }
 
-/// Bytes of protocols with their metadata.
+/// What a name takes up beside its text, in bytes: about as much as the place that is kept for it.
+const NAME_BYTES: usize = 64;
+
+/// Bytes of memory that protocols take up with their metadata.
 pub(super) fn protocol_bytes(protocols: &[Protocol]) -> usize {
-    protocols.iter().map(|one| one.name.len() + one.metadata.len()).sum()
+    protocols.iter().map(|one| NAME_BYTES + one.name.len() + one.metadata.len()).sum()
+}
+
+/// Who was given a member id and hasn't joined with it, until when, in ms.
+#[derive(Clone, Debug, Default)]
+pub struct PendingJoins {
+    until_ms: BTreeMap<MemberId, u64>,
+    /// Invariant: what the ids take up.
+    bytes: usize,
+}
+
+impl PendingJoins {
+    pub(super) fn is_empty(&self) -> bool {
+        self.until_ms.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.until_ms.len()
+    }
+
+    /// Bytes of memory that all but one of them take up.
+    pub(super) fn bytes_beside(&self, id: Option<&MemberId>) -> usize {
+        let own = id.filter(|id| self.contains(id));
+        self.bytes - own.map_or(0, |id| NAME_BYTES + id.as_str().len())
+    }
+
+    pub(super) fn contains(&self, id: &MemberId) -> bool {
+        self.until_ms.contains_key(id)
+    }
+
+    /// When one of them counts as gone next, in ms.
+    pub(super) fn deadlines_ms(&self) -> impl Iterator<Item = u64> {
+        self.until_ms.values().copied()
+    }
+
+    pub(super) fn insert(&mut self, id: MemberId, until_ms: u64) {
+        self.bytes += NAME_BYTES + id.as_str().len();
+        self.until_ms.insert(id, until_ms);
+    }
+
+    pub(super) fn remove(&mut self, id: &MemberId) {
+        if self.until_ms.remove(id).is_some() {
+            self.bytes -= NAME_BYTES + id.as_str().len();
+        }
+    }
+
+    /// Removes those whose time is over by now, and tells whether there were any.
+    pub(super) fn expire(&mut self, now_ms: u64) -> bool {
+        let due = self.until_ms.iter().filter(|(_, until_ms)| **until_ms <= now_ms);
+        let due: Vec<MemberId> = due.map(|(id, _)| id.clone()).collect();
+        due.iter().for_each(|id| self.remove(id));
+        !due.is_empty()
+    }
 }
 
 /// No bytes.

@@ -73,6 +73,7 @@ fn a_deletion_waits_for_its_records() {
         fetch => none
         ",
     );
+    assert!(format!("{:?}", world.shard.machine()).contains("removed: {}"), "it is forgotten");
     let mut world = World::new();
     world.run(commit);
     world.run(

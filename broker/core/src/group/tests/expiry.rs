@@ -82,6 +82,8 @@ fn a_group_that_rebalances_keeps_all() {
         tick 280000 =>
         describe g => g PreparingRebalance consumer: [c-1=a c-4=nothing]
         tick 7200000 => #4 UNKNOWN_MEMBER_ID
+        describe g => g PreparingRebalance consumer: [c-1=a]
+        fetch => t-0=5 u-0=5
         ",
     );
 }

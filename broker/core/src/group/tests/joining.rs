@@ -87,6 +87,18 @@ fn the_protocol_that_most_prefer_is_selected_among_those_that_all_have() {
 }
 
 #[test]
+fn a_protocol_that_is_named_twice_counts_once() {
+    World::new().run(
+        "
+        join - old p=a,a =>
+        tick 3000 => #1 c-1 in 1 of c-1 a [c-1]
+        join - old p=b,a,a =>
+        join c-1 p=a => c-1 in 2 of c-1 a [c-1 c-2]; #2 c-2 in 2 of c-1 a []
+        ",
+    );
+}
+
+#[test]
 fn the_first_rebalance_is_put_off_for_as_long_as_members_join_but_not_for_ever() {
     World::new().run(
         "
@@ -204,13 +216,24 @@ fn a_group_takes_only_so_many() {
 
 #[test]
 fn members_may_say_only_so_much_of_themselves() {
-    let config = GroupConfig { group_bytes_max: 100, ..GroupConfig::default() };
+    let config = GroupConfig { group_bytes_max: 230, ..GroupConfig::default() };
     pair_with(config).run(
         "
         join c-3 topics=abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghij => GROUP_MAX_SIZE_REACHED (bytes)
         beat c-3 1 => alive
         join c-3 topics=abcdefghijklmnop =>
         join c-1 => c-1 in 2 of c-1 range [c-1 c-3]; #9 c-3 in 2 of c-1 range []
+        ",
+    );
+    // Those who are about to join count too.
+    let config = GroupConfig { group_bytes_max: 200, ..GroupConfig::default() };
+    World::with(config).run(
+        "
+        join - => MEMBER_ID_REQUIRED c-1
+        join - => MEMBER_ID_REQUIRED c-2
+        join - => GROUP_MAX_SIZE_REACHED (bytes)
+        leave c-1 => left
+        join - => MEMBER_ID_REQUIRED c-5
         ",
     );
 }

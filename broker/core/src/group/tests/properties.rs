@@ -19,17 +19,42 @@ const ACTORS: usize = 5;
 /// What happens.
 #[derive(Clone, Debug)]
 enum Event {
-    Join { actor: usize, is_stranger: bool, protocols: usize },
-    Sync { actor: usize },
-    Heartbeat { actor: usize, stale: i32 },
-    Commit { actor: usize, stale: i32 },
-    Leave { actor: usize },
-    Fetch { stable: bool },
+    Join {
+        actor: usize,
+        is_stranger: bool,
+        protocols: usize,
+    },
+    Sync {
+        actor: usize,
+    },
+    Heartbeat {
+        actor: usize,
+        stale: i32,
+    },
+    Commit {
+        actor: usize,
+        stale: i32,
+    },
+    Leave {
+        actor: usize,
+    },
+    Fetch {
+        stable: bool,
+    },
     Delete,
-    Tick { ms: u64 },
+    /// All join, so that there is one generation of all.
+    JoinAll,
+    SyncAll,
+    Tick {
+        ms: u64,
+    },
     Hold,
-    Commits { count: usize },
-    Refuse { keep: usize },
+    Commits {
+        count: usize,
+    },
+    Refuse {
+        keep: usize,
+    },
     FailOver,
 }
 
@@ -44,6 +69,8 @@ fn any_event() -> impl Strategy<Value = Event> {
         2 => actor().prop_map(|actor| Event::Leave { actor }),
         2 => any::<bool>().prop_map(|stable| Event::Fetch { stable }),
         1 => Just(Event::Delete),
+        4 => Just(Event::JoinAll),
+        4 => Just(Event::SyncAll),
         6 => prop::sample::select(vec![0, 1, 500, 3_000, 5_000, 10_000, 60_000]).prop_map(|ms| Event::Tick { ms }),
         2 => Just(Event::Hold),
         4 => (0usize..4).prop_map(|count| Event::Commits { count }),
@@ -145,6 +172,14 @@ impl Fuzz {
                 // What is fetched from now on may be less, whether that is refused or not.
                 self.is_deleted |= was_there && self.world.shard.machine().group_count() == 0;
             }
+            Event::JoinAll => {
+                for actor in (0..ACTORS).chain(0..ACTORS) {
+                    self.join(actor, false, 1);
+                    self.check();
+                }
+                self.world.tick(3_000);
+            }
+            Event::SyncAll => (0..ACTORS).for_each(|actor| self.sync(actor)),
             Event::Tick { ms } => self.world.tick(*ms),
             Event::Hold => self.world.is_holding = true,
             Event::Commits { count: 0 } => {

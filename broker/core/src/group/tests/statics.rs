@@ -166,17 +166,29 @@ fn a_static_member_is_waited_for_until_its_session_ends() {
         tick 20000 => #5 x-1 in 2 of x-1 range [x-1/x y-2/y]
         ",
     );
+    // If it led, it leads no more.
+    World::new().run(
+        "
+        join - i=x s=200000 r=20000 =>
+        join - i=y s=200000 r=20000 =>
+        tick 6000 => #1 x-1 in 1 of x-1 range [x-1/x y-2/y]; #2 y-2 in 1 of x-1 range []
+        sync y-2 1 i=y =>
+        sync x-1 1 x-1:a y-2:b i=x => assigned a; #3 assigned b
+        join y-2 i=y r=20000 s=200000 topics=u =>
+        tick 20000 => #5 y-2 in 2 of y-2 range [x-1/x y-2/y]
+        ",
+    );
     // Nobody is there: nothing is decided until the sessions end.
     World::new().run(
         "
         join - i=x s=50000 r=20000 =>
-        join - i=y s=60000 r=20000 =>
+        join - i=y s=100000 r=20000 =>
         tick 6000 => #1 x-1 in 1 of x-1 range [x-1/x y-2/y]; #2 y-2 in 1 of x-1 range []
         sync y-2 1 i=y =>
         sync x-1 1 x-1:a y-2:b i=x => assigned a; #3 assigned b
         tick 50000 =>
         describe g => g PreparingRebalance consumer: [y-2/y=b]
-        tick 9999 =>
+        tick 49999 =>
         describe g => g PreparingRebalance consumer: [y-2/y=b]
         tick 1 =>
         describe g => g Empty consumer: []

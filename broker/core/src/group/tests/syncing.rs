@@ -105,6 +105,60 @@ fn an_assignment_that_comes_too_late_counts_for_nothing() {
 }
 
 #[test]
+fn an_assignment_of_a_generation_is_not_taken_for_the_next_ones() {
+    completing(
+        "
+        hold =>
+        sync c-1 1 c-1:a c-2:b =>
+        leave c-2 => left; #3 REBALANCE_IN_PROGRESS
+        join c-1 => c-1 in 2 of c-1 range [c-1]
+        go =>
+        describe g => g CompletingRebalance consumer: [c-1=nothing]
+        ",
+    );
+    completing(
+        "
+        hold =>
+        sync c-1 1 c-1:a c-2:b =>
+        leave c-2 => left; #3 REBALANCE_IN_PROGRESS
+        join c-1 => c-1 in 2 of c-1 range [c-1]
+        sync c-1 2 c-1:all =>
+        refuse NotNow => #6 COORDINATOR_NOT_AVAILABLE
+        beat c-1 2 => REBALANCE_IN_PROGRESS
+        ",
+    );
+}
+
+#[test]
+fn a_generation_without_assignment_leaves_none() {
+    pair().run(
+        "
+        join c-1 =>
+        describe g => g PreparingRebalance consumer: [c-1=a c-3=b]
+        join c-3 => c-3 in 2 of c-1 range []; #7 c-1 in 2 of c-1 range [c-1 c-3]
+        leave c-3 => left
+        describe g => g PreparingRebalance consumer: [c-1=nothing]
+        ",
+    );
+}
+
+#[test]
+fn who_has_joined_again_need_not_have_synced() {
+    World::new().run(
+        "
+        join - old s=100000 =>
+        join - old s=100000 =>
+        tick 6000 => #1 c-1 in 1 of c-1 range [c-1 c-2]; #2 c-2 in 1 of c-1 range []
+        tick 30000 =>
+        join c-2 topics=u s=100000 =>
+        tick 30000 =>
+        tick 29999 =>
+        tick 1 => #3 c-2 in 2 of c-2 range [c-2]
+        ",
+    );
+}
+
+#[test]
 fn who_leaves_while_it_waits_is_told_that_it_is_gone() {
     completing(
         "
