@@ -1,5 +1,7 @@
 //! A member joins: for the first time, again, or in the place of an earlier one of its instance id.
 
+use std::collections::BTreeSet;
+
 use crate::coordinator::CallId;
 
 use super::super::after::{After, Replaced, Then};
@@ -34,7 +36,7 @@ impl ClassicGroup {
     /// ends, or at once.
     pub fn join(&mut self, call: CallId, mut request: JoinGroup, session_timeout_ms: u64, turn: &mut Turn) {
         // A name that is given twice would be counted twice.
-        let mut names = std::collections::BTreeSet::new();
+        let mut names = BTreeSet::new();
         request.protocols.retain(|protocol| names.insert(protocol.name.clone()));
         let joining = Joining { call, request, session_timeout_ms };
         if let Err(refusal) = self.try_join(joining, turn) {

@@ -1,13 +1,13 @@
 //! A rebalance: from the moment when members must join again until all are told of the next generation.
 
-use crate::coordinator::Now;
+use crate::coordinator::{CallId, Now};
 
 use super::super::after::{After, Then};
 use super::super::ids::MemberId;
 use super::super::refusal::MemberRefusal;
 use super::super::reply::{GroupState, Reply};
 use super::group::{ClassicGroup, InitialDelay, Turn};
-use super::member::nothing;
+use super::member::{Member, nothing};
 
 impl ClassicGroup {
     /// Begins a rebalance, or ends the one that there is if nobody is missing.
@@ -127,11 +127,7 @@ impl ClassicGroup {
     }
 
     /// Hands each request that waits for an assignment to `answer`; the sessions begin anew.
-    pub(super) fn answer_syncs(
-        &mut self,
-        now: Now,
-        mut answer: impl FnMut(&super::member::Member, crate::coordinator::CallId),
-    ) {
+    pub(super) fn answer_syncs(&mut self, now: Now, mut answer: impl FnMut(&Member, CallId)) {
         let mut soonest = None;
         for member in self.members.values_mut() {
             if let Some(call) = member.awaiting_sync.take() {

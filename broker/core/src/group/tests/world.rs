@@ -79,24 +79,28 @@ impl World {
     }
 
     pub fn carry_out(&mut self, effects: Effects<Record, Reply>) {
-        self.answers.extend(effects.answers);
-        for append in effects.appends {
-            assert_eq!(append.epoch, self.shard.epoch());
-            self.shown.extend(append.records.iter().map(said_record));
-            self.uncommitted.push_back((append.ticket, append.records));
-        }
+        self.note(effects);
         if !self.is_holding {
             self.commit_all();
         }
-        self.shard.machine().assert_consistent();
     }
 
     pub fn commit_all(&mut self) {
         while let Some((ticket, records)) = self.uncommitted.pop_front() {
             self.log.extend(records);
             let effects = self.shard.on_committed(ticket, self.now);
-            self.carry_out(effects);
+            self.note(effects);
         }
+    }
+
+    fn note(&mut self, effects: Effects<Record, Reply>) {
+        self.answers.extend(effects.answers);
+        for append in effects.appends {
+            assert_eq!(append.epoch, self.shard.epoch());
+            self.shown.extend(append.records.iter().map(said_record));
+            self.uncommitted.push_back((append.ticket, append.records));
+        }
+        self.shard.machine().assert_consistent();
     }
 
     pub fn refuse(&mut self, why: AppendRefusal) {
