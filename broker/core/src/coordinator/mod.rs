@@ -13,7 +13,7 @@
 //!    all who wait are told NOT_COORDINATOR.
 //! 4. Whoever waits for records has a deadline. When it passes they are told so; the records may yet be
 //!    committed, so the decision stands.
-//! 5. Only so many records may be uncommitted; beyond, requests that may need records are refused.
+//! 5. Only so many bytes of records may be uncommitted; beyond, requests that may need records are refused.
 
 mod outbox;
 mod pending;

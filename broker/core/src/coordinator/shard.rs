@@ -30,10 +30,14 @@ pub trait Machine {
     /// Whether the request may need records.
     fn needs_records(request: &Self::Request) -> bool;
 
+    /// What a record takes up in memory until it is committed, in bytes.
+    fn bytes_of(record: &Self::Record) -> usize;
+
     /// A decision is committed.
     fn on_committed(&mut self, ticket: Ticket, after: Self::After, now: Now, out: &mut Out<Self>);
 
-    /// A decision was refused, and every later one before it: what it changed is taken back.
+    /// A decision was refused, and every later one before it: what it changed is taken back. What this leads
+    /// to must not set a [`super::Pending`], as earlier decisions may still be taken back.
     fn on_refused(&mut self, refused: Refused<Self::After>, now: Now, out: &mut Out<Self>);
 
     /// A decision hasn't been committed within its time. It stands, and may yet be committed.
@@ -119,8 +123,8 @@ impl AppendRefusal {
 pub struct ShardLimits {
     /// How long an answer waits for records to be committed, in ms (`offsets.commit.timeout.ms`).
     pub commit_timeout_ms: u64,
-    /// How many records may be uncommitted, before requests that may need more are refused.
-    pub uncommitted_records_max: usize,
+    /// How many bytes of records may be uncommitted, before requests that may need more are refused.
+    pub uncommitted_bytes_max: usize,
 }
 
 /// Records to append, together or not at all, as the leader of `epoch` and of no other.
@@ -148,7 +152,7 @@ pub struct Effects<Record, Reply> {
 /// A decision on its way.
 struct InFlight<M: Machine> {
     ticket: Ticket,
-    record_count: usize,
+    bytes: usize,
     after: M::After,
     answers: Vec<Answer<M::Reply>>,
     deadline_ms: u64,
@@ -165,7 +169,7 @@ pub struct Shard<M: Machine> {
     /// Invariant: the tickets grow.
     in_flight: VecDeque<InFlight<M>>,
     /// Invariant: the sum of those in flight.
-    uncommitted_records: usize,
+    uncommitted_bytes: usize,
 }
 
 impl<M: Machine> Shard<M> {
@@ -178,7 +182,7 @@ impl<M: Machine> Shard<M> {
             is_loaded: false,
             next: Ticket(1),
             in_flight: VecDeque::new(),
-            uncommitted_records: 0,
+            uncommitted_bytes: 0,
         }
     }
 
@@ -197,9 +201,9 @@ impl<M: Machine> Shard<M> {
         &self.machine
     }
 
-    /// How many records are decided and not yet committed.
-    pub fn uncommitted_records(&self) -> usize {
-        self.uncommitted_records
+    /// How many bytes of records are decided and not yet committed.
+    pub fn uncommitted_bytes(&self) -> usize {
+        self.uncommitted_bytes
     }
 
     /// Takes over a record of the log, in the log's order.
@@ -231,7 +235,7 @@ impl<M: Machine> Shard<M> {
         now: Now,
     ) -> Effects<M::Record, M::Reply> {
         let mut out = Outbox::new(self.next);
-        let is_full = self.uncommitted_records >= self.limits.uncommitted_records_max;
+        let is_full = self.uncommitted_bytes >= self.limits.uncommitted_bytes_max;
         if !self.is_loaded {
             out.answer(call, M::unserved(&request, Unavailable::Loading));
         } else if is_full && M::needs_records(&request) {
@@ -250,7 +254,7 @@ impl<M: Machine> Shard<M> {
         while self.in_flight.front().is_some_and(|first| first.ticket <= ticket)
             && let Some(first) = self.in_flight.pop_front()
         {
-            self.uncommitted_records -= first.record_count;
+            self.uncommitted_bytes -= first.bytes;
             self.machine.on_committed(first.ticket, first.after, now, &mut out);
             answers.extend(first.answers);
         }
@@ -277,7 +281,7 @@ impl<M: Machine> Shard<M> {
         while self.in_flight.back().is_some_and(|last| last.ticket >= ticket)
             && let Some(last) = self.in_flight.pop_back()
         {
-            self.uncommitted_records -= last.record_count;
+            self.uncommitted_bytes -= last.bytes;
             // What comes after a record that is too large can be tried again.
             let why = match why {
                 Unavailable::TooLarge if last.ticket > ticket => Unavailable::NotAvailable,
@@ -294,10 +298,9 @@ impl<M: Machine> Shard<M> {
     pub fn on_time(&mut self, now: Now) -> Effects<M::Record, M::Reply> {
         let mut out = Outbox::new(self.next);
         let mut answers = Vec::new();
-        for overdue in self.in_flight.iter_mut() {
-            if overdue.deadline_ms > now.ms || overdue.is_overdue {
-                continue;
-            }
+        // Each has as long as the others, so those that are due come first.
+        let due = self.in_flight.iter_mut().take_while(|one| one.deadline_ms <= now.ms);
+        for overdue in due.filter(|one| !one.is_overdue) {
             overdue.is_overdue = true;
             self.machine.on_overdue(&overdue.after, now, &mut out);
             let told = overdue.answers.drain(..).map(|answer| fail::<M>(answer, Unavailable::NotAvailable));
@@ -348,13 +351,13 @@ impl<M: Machine> Shard<M> {
         }
         let mut appends = Vec::new();
         for decision in out.decisions {
-            let record_count = decision.records.len();
-            self.uncommitted_records += record_count;
+            let bytes = decision.records.iter().map(M::bytes_of).sum();
+            self.uncommitted_bytes += bytes;
             let deadline_ms = now.ms + self.limits.commit_timeout_ms;
             let (ticket, after, answers) = (decision.ticket, decision.after, decision.answers);
             self.in_flight.push_back(InFlight {
                 ticket,
-                record_count,
+                bytes,
                 after,
                 answers,
                 deadline_ms,

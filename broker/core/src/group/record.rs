@@ -26,6 +26,26 @@ pub enum Record {
     },
 }
 
+/// What a record, or a member in one, takes up beside its texts, in bytes: no less than its struct.
+const RECORD_BYTES: usize = 256;
+
+impl Record {
+    /// Bytes of memory that it takes up, about.
+    pub(super) fn bytes(&self) -> usize {
+        let texts = match self {
+            Self::OffsetCommit { key, value } => {
+                let metadata = value.as_ref().map_or(0, |value| value.metadata.len());
+                key.group.as_str().len() + key.topic.as_str().len() + metadata
+            }
+            Self::GroupMetadata { key, value } => {
+                let members = value.iter().flat_map(|value| &value.members).map(MemberMetadata::bytes);
+                key.group.as_str().len() + members.sum::<usize>()
+            }
+        };
+        RECORD_BYTES + texts
+    }
+}
+
 /// The key of a committed offset.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct OffsetCommitKey {
@@ -97,4 +117,10 @@ pub struct MemberMetadata {
     pub subscription: Arc<[u8]>,
     /// What it is assigned.
     pub assignment: Arc<[u8]>,
+}
+
+impl MemberMetadata {
+    fn bytes(&self) -> usize {
+        RECORD_BYTES + self.member.as_str().len() + self.subscription.len() + self.assignment.len()
+    }
 }

@@ -49,6 +49,10 @@ impl Machine for Register {
         matches!(request, Request::Set(_))
     }
 
+    fn bytes_of(_record: &i64) -> usize {
+        8
+    }
+
     fn on_committed(&mut self, ticket: Ticket, _after: i64, _now: Now, _out: &mut Out<Self>) {
         self.value.commit(ticket);
     }
@@ -81,7 +85,7 @@ impl Machine for Register {
     }
 }
 
-const LIMITS: ShardLimits = ShardLimits { commit_timeout_ms: 100, uncommitted_records_max: 6 };
+const LIMITS: ShardLimits = ShardLimits { commit_timeout_ms: 100, uncommitted_bytes_max: 48 };
 
 fn at(ms: u64) -> Now {
     Now { ms, wall_ms: 0 }
@@ -187,7 +191,7 @@ fn only_so_many_records_are_uncommitted() {
     for call in 1..=3 {
         set(&mut shard, call, 10, 0);
     }
-    assert_eq!(shard.uncommitted_records(), 6);
+    assert_eq!(shard.uncommitted_bytes(), 48);
     let effects = shard.on_request(CallId(4), Request::Set(1), at(0));
     assert_eq!(told(&effects.answers), [(4, Err(Unavailable::NotAvailable))]);
     assert_eq!(effects.appends, []);

@@ -78,6 +78,10 @@ impl Machine for Groups {
         }
     }
 
+    fn bytes_of(record: &Record) -> usize {
+        record.bytes()
+    }
+
     fn on_committed(&mut self, ticket: Ticket, after: After, now: Now, out: &mut Out) {
         for key in after.offsets {
             self.offsets.commit(ticket, key);

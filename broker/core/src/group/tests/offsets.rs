@@ -207,9 +207,29 @@ fn only_so_much_may_be_uncommitted() {
     );
     world.is_holding = false;
     world.commit_all();
-    assert_eq!(world.shard.uncommitted_records(), 0);
+    assert_eq!(world.shard.uncommitted_bytes(), 0);
     world.answers.clear();
     world.run("fetch => t-0=19");
+}
+
+#[test]
+fn what_is_uncommitted_is_counted_by_what_it_takes_up() {
+    let mut world = pair();
+    world.run(
+        "
+        hold =>
+        commit c-1 1 t-0:1 m=4000 =>
+        commit c-1 1 t-0:2 m=1000 =>
+        commit c-1 1 t-0:3 => COORDINATOR_NOT_AVAILABLE
+        ",
+    );
+    assert_eq!(world.shard.uncommitted_bytes(), 2 * 258 + 5_000);
+    let mut world = pair();
+    world.run(
+        "join c-1 =>\njoin c-3 => c-3 in 2 of c-1 range []; #7 c-1 in 2 of c-1 range [c-1 c-3]\nhold =>",
+    );
+    world.run(&format!("sync c-1 2 c-1:{} =>", "a".repeat(1_000)));
+    assert!(world.shard.uncommitted_bytes() > 1_000 + 3 * 256, "assignments count");
 }
 
 #[test]

@@ -353,7 +353,7 @@ impl Fuzz {
         assert!(self.asked.is_empty(), "who still waits: {:?}", self.asked);
         self.world.run_quietly("list");
         self.world.answers.clear();
-        assert_eq!(self.world.shard.uncommitted_records(), 0);
+        assert_eq!(self.world.shard.uncommitted_bytes(), 0);
     }
 }
 

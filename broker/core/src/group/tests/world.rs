@@ -45,7 +45,7 @@ pub struct World {
 }
 
 /// Beside what [`GroupConfig`] says: no more than this at once.
-pub const LIMITS: ShardLimits = ShardLimits { commit_timeout_ms: 5_000, uncommitted_records_max: 20 };
+pub const LIMITS: ShardLimits = ShardLimits { commit_timeout_ms: 5_000, uncommitted_bytes_max: 20 * 258 };
 
 impl World {
     pub fn new() -> Self {
