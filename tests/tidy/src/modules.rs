@@ -31,8 +31,21 @@ pub const CIRCLES: &[&str] = &["broker/sim/src/cluster"];
 
 /// The whole picture.
 pub const ORDERS: &[Order] = &[
-    order("broker/core/src", &["config", "metadata", "partition"]),
+    order("broker/core/src", &["config", "metadata", "partition", "coordinator", "group"]),
     order("broker/core/src/config", &["table", "validate", "throttle", "resolve"]),
+    order("broker/core/src/coordinator", &["outbox", "pending", "shard"]),
+    order(
+        "broker/core/src/group",
+        &[
+            "config", "ids", "record", "refusal", "request", "reply", "after", "offsets", "classic", "groups",
+        ],
+    ),
+    order(
+        "broker/core/src/group/classic",
+        &["subscription", "member", "group", "rebalance", "sync", "join", "live"],
+    ),
+    order("broker/core/src/group/groups", &["deadlines", "members", "commits", "admin", "cleanup", "machine"]),
+    order("broker/core/src/group/offsets", &["expiry", "table"]),
     order(
         "broker/core/src/metadata",
         &[

@@ -1,0 +1,90 @@
+//! What an event leads to: decisions, and answers that wait for them or don't.
+
+/// A request that an answer is owed to. The server gives each its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallId(pub u64);
+
+/// A decision's number, in the order in which a shard makes and appends them. Never used again, not even
+/// after a refusal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// The time of an event, by two clocks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Now {
+    /// Milliseconds of any clock that doesn't go back: deadlines are on it.
+    pub ms: u64,
+    /// Milliseconds since 1970: what records say, and offsets' retention counts by. It may jump.
+    pub wall_ms: i64,
+}
+
+/// An answer to a request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer<Reply> {
+    /// To which request.
+    pub call: CallId,
+    /// What it says.
+    pub reply: Reply,
+}
+
+/// Where a state machine puts what an event leads to.
+///
+/// `Record` is what is appended, `After` what the machine wants to hear of once the records are committed or
+/// refused, `Reply` what is answered.
+#[derive(Debug)]
+pub struct Outbox<Record, After, Reply> {
+    next: Ticket,
+    pub(super) decisions: Vec<Decision<Record, After, Reply>>,
+    /// These wait for nothing.
+    pub(super) answers: Vec<Answer<Reply>>,
+    /// These wait for what was decided before this event.
+    pub(super) behind: Vec<Answer<Reply>>,
+}
+
+/// Records that are appended together, or not at all.
+#[derive(Debug)]
+pub(super) struct Decision<Record, After, Reply> {
+    pub(super) ticket: Ticket,
+    pub(super) records: Vec<Record>,
+    pub(super) after: After,
+    /// These wait until the records are committed.
+    pub(super) answers: Vec<Answer<Reply>>,
+}
+
+impl<Record, After, Reply> Outbox<Record, After, Reply> {
+    pub(super) fn new(next: Ticket) -> Self {
+        Self { next, decisions: Vec::new(), answers: Vec::new(), behind: Vec::new() }
+    }
+
+    /// The ticket that the next decision gets.
+    pub fn next_ticket(&self) -> Ticket {
+        self.next
+    }
+
+    /// Decides: `records` are to be appended together. The machine has applied them, or will before it
+    /// returns, as of the ticket that this one gives.
+    ///
+    /// # Panics
+    /// When there are no records: nothing would ever come back for them.
+    pub fn decide(&mut self, records: Vec<Record>, after: After) -> Ticket {
+        assert!(!records.is_empty(), "a decision has records");
+        let ticket = self.next;
+        self.next = Ticket(ticket.0 + 1);
+        self.decisions.push(Decision { ticket, records, after, answers: Vec::new() });
+        ticket
+    }
+
+    /// Answers now: the answer rests on nothing that could be taken back.
+    pub fn answer(&mut self, call: CallId, reply: Reply) {
+        self.answers.push(Answer { call, reply });
+    }
+
+    /// Answers once all that is decided so far is committed.
+    pub fn answer_when_committed(&mut self, call: CallId, reply: Reply) {
+        let answer = Answer { call, reply };
+        match self.decisions.last_mut() {
+            Some(decision) => decision.answers.push(answer),
+            None => self.behind.push(answer),
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Requests about offsets.
+
+use std::sync::Arc;
+
+use ottla_types::TopicPartition;
+
+use crate::coordinator::{CallId, Now};
+
+use super::super::after::{After, Out, Then};
+use super::super::classic::ClassicGroup;
+use super::super::ids::{Generation, GroupId};
+use super::super::record::{OffsetAndMetadata, OffsetCommitKey, Record};
+use super::super::refusal::{AdminRefusal, MemberRefusal, PartitionRefusal};
+use super::super::reply::{GroupState, Reply};
+use super::super::request::{ForgetPartitions, OffsetCommit, OffsetDelete, OffsetFetch, OffsetToCommit};
+use super::Groups;
+
+impl Groups {
+    /// Commits offsets: all of them, but for those that say too much.
+    pub(super) fn commit(&mut self, call: CallId, request: OffsetCommit, now: Now, out: &mut Out) {
+        if let Err(refusal) = self.check_commit(&request, now, out) {
+            return out.answer(call, Reply::OffsetCommit(Err(refusal)));
+        }
+        let OffsetCommit { group: id, retention_ms, offsets, .. } = request;
+        let expire_ms =
+            retention_ms.map(|ms| now.wall_ms.saturating_add(i64::try_from(ms).unwrap_or(i64::MAX)));
+        let (ticket, mut keys, mut records) = (out.next_ticket(), Vec::new(), Vec::new());
+        let mut outcomes = Vec::with_capacity(offsets.len());
+        for one in offsets {
+            let outcome = self.check_metadata(one.metadata.as_deref());
+            outcomes.push(outcome);
+            if outcome.is_ok() {
+                let (key, value) = to_record(&id, one, now, expire_ms);
+                self.offsets.set(ticket, &key, Some(value.clone()));
+                keys.push(key.clone());
+                records.push(Record::OffsetCommit { key, value: Some(value) });
+            }
+        }
+        if !records.is_empty() {
+            let is_new = !self.groups.contains_key(&id);
+            if is_new {
+                self.insert_created(ClassicGroup::new(id.clone(), now), ticket);
+            }
+            out.decide(records, After { offsets: keys, group: is_new.then_some((id, Then::Created)) });
+        }
+        out.answer_when_committed(call, Reply::OffsetCommit(Ok(outcomes)));
+    }
+
+    /// Whoever is in no generation may commit to a group that isn't there: it comes into being.
+    fn check_commit(&mut self, request: &OffsetCommit, now: Now, out: &mut Out) -> Result<(), MemberRefusal> {
+        let checked =
+            self.with_classic(&request.group, now, out, |group, turn| group.check_commit(request, turn));
+        match checked {
+            Some(checked) => checked,
+            None if request.generation < Generation(0) => Ok(()),
+            None => Err(MemberRefusal::GroupIdNotFound(request.group.clone())),
+        }
+    }
+
+    /// Kafka counts UTF-16 units.
+    fn check_metadata(&self, metadata: Option<&str>) -> Result<(), PartitionRefusal> {
+        let given_bytes = metadata.map_or(0, |text| text.encode_utf16().count());
+        let max_bytes = self.config.offset_metadata_max_bytes;
+        match given_bytes <= max_bytes {
+            true => Ok(()),
+            false => Err(PartitionRefusal::OffsetMetadataTooLarge { given_bytes, max_bytes }),
+        }
+    }
+
+    pub(super) fn fetch(&self, call: CallId, request: &OffsetFetch, out: &mut Out) {
+        let reply = Reply::OffsetFetch(Ok(self.offsets.fetch(request)));
+        match request.require_stable {
+            true => out.answer_when_committed(call, reply),
+            false => out.answer(call, reply),
+        }
+    }
+
+    pub(super) fn delete_offsets(&mut self, call: CallId, request: OffsetDelete, out: &mut Out) {
+        let reply = self.try_delete_offsets(request, out);
+        out.answer_when_committed(call, Reply::OffsetDelete(reply));
+    }
+
+    fn try_delete_offsets(
+        &mut self,
+        request: OffsetDelete,
+        out: &mut Out,
+    ) -> Result<Vec<Result<(), PartitionRefusal>>, AdminRefusal> {
+        let OffsetDelete { group: id, partitions } = request;
+        if id.as_str().is_empty() {
+            return Err(AdminRefusal::InvalidGroupId);
+        }
+        let group = self.classic(&id).ok_or_else(|| AdminRefusal::GroupIdNotFound(id.clone()))?;
+        if group.state() != GroupState::Empty && !group.has_consumers() {
+            return Err(AdminRefusal::NonEmptyGroup(id));
+        }
+        let mut keys = Vec::new();
+        let mut outcomes = Vec::with_capacity(partitions.len());
+        for partition in partitions {
+            let is_subscribed = group.is_subscribed_to(partition.topic.as_str());
+            outcomes.push(if is_subscribed { Err(PartitionRefusal::GroupSubscribedToTopic) } else { Ok(()) });
+            if !is_subscribed && self.offsets.has(&id, &partition) {
+                keys.push(key_of(&id, &partition));
+            }
+        }
+        self.decide_tombstones(&id, keys, false, out);
+        Ok(outcomes)
+    }
+
+    /// Partitions are no more: all groups' offsets of them are removed.
+    pub(super) fn forget(&mut self, call: CallId, request: ForgetPartitions, out: &mut Out) {
+        let gone = request.partitions;
+        let mut count = 0;
+        for id in self.offsets.groups().cloned().collect::<Vec<_>>() {
+            let present = gone.iter().filter(|partition| self.offsets.has(&id, partition));
+            let keys: Vec<OffsetCommitKey> = present.map(|partition| key_of(&id, partition)).collect();
+            count += keys.len();
+            self.decide_tombstones(&id, keys, false, out);
+        }
+        out.answer_when_committed(call, Reply::ForgetPartitions(Ok(count)));
+    }
+}
+
+fn to_record(
+    group: &GroupId,
+    one: OffsetToCommit,
+    now: Now,
+    expire_timestamp_ms: Option<i64>,
+) -> (OffsetCommitKey, OffsetAndMetadata) {
+    let key = OffsetCommitKey { group: group.clone(), topic: one.topic, partition: one.partition };
+    let value = OffsetAndMetadata {
+        offset: one.offset,
+        leader_epoch: one.leader_epoch,
+        metadata: one.metadata.unwrap_or_else(|| Arc::from("")),
+        commit_timestamp_ms: now.wall_ms,
+        expire_timestamp_ms,
+        topic_id: one.topic_id,
+    };
+    (key, value)
+}
+
+pub(super) fn key_of(group: &GroupId, partition: &TopicPartition) -> OffsetCommitKey {
+    OffsetCommitKey { group: group.clone(), topic: partition.topic.clone(), partition: partition.partition }
+}

@@ -1,0 +1,196 @@
+//! How groups are a coordinator's [`Machine`].
+
+use crate::coordinator::{Answer, CallId, Machine, Now, Refused, Ticket, Unavailable};
+
+use super::super::after::{After, Out, Then};
+use super::super::classic::ClassicGroup;
+use super::super::ids::GroupId;
+use super::super::record::Record;
+use super::super::refusal::{AdminRefusal, JoinRefusal};
+use super::super::reply::Reply;
+use super::super::request::Request;
+use super::{Group, Groups, Held};
+
+impl Machine for Groups {
+    type Record = Record;
+    type After = After;
+    type Request = Request;
+    type Reply = Reply;
+
+    fn load(&mut self, record: Record) {
+        match record {
+            Record::OffsetCommit { key, value } => self.offsets.load(key, value),
+            Record::GroupMetadata { key, value: Some(value) } => {
+                let group = Group::Classic(ClassicGroup::loaded(key.group.clone(), value));
+                self.groups.insert(key.group, Held { group, created: None });
+            }
+            Record::GroupMetadata { key, value: None } => {
+                self.groups.remove(&key.group);
+            }
+        }
+    }
+
+    fn on_loaded(&mut self, now: Now, out: &mut Out) {
+        // Whoever only commits is a group without a record.
+        for id in self.offsets.groups() {
+            if !self.groups.contains_key(id) {
+                let group = Group::Classic(ClassicGroup::new(id.clone(), now));
+                self.groups.insert(id.clone(), Held { group, created: None });
+            }
+        }
+        for id in self.groups.keys().cloned().collect::<Vec<_>>() {
+            self.with_classic(&id, now, out, ClassicGroup::on_loaded);
+        }
+        self.next_cleanup_ms = Some(now.ms + self.config.offsets_retention_check_interval_ms);
+    }
+
+    fn on_request(&mut self, call: CallId, request: Request, now: Now, out: &mut Out) {
+        let reply = match request {
+            Request::JoinGroup(request) => return self.join(call, request, now, out),
+            Request::SyncGroup(request) => return self.sync(call, request, now, out),
+            Request::OffsetCommit(request) => return self.commit(call, request, now, out),
+            Request::OffsetFetch(request) => return self.fetch(call, &request, out),
+            Request::OffsetDelete(request) => return self.delete_offsets(call, request, out),
+            Request::DeleteGroups(request) => return self.delete(call, request, out),
+            Request::ForgetPartitions(request) => return self.forget(call, request, out),
+            Request::Heartbeat(request) => Reply::Heartbeat(self.heartbeat(&request, now, out)),
+            Request::LeaveGroup(request) => Reply::LeaveGroup(self.leave(request, now, out)),
+            Request::ListGroups(request) => Reply::ListGroups(Ok(self.list(&request))),
+            Request::DescribeGroups(request) => Reply::DescribeGroups(Ok(self.describe(request))),
+        };
+        out.answer(call, reply);
+    }
+
+    fn needs_records(request: &Request) -> bool {
+        match request {
+            Request::JoinGroup(_)
+            | Request::SyncGroup(_)
+            | Request::OffsetCommit(_)
+            | Request::OffsetDelete(_)
+            | Request::DeleteGroups(_)
+            | Request::ForgetPartitions(_) => true,
+            // Who leaves takes the last record of a group with it, but it goes in any case.
+            Request::LeaveGroup(_)
+            | Request::Heartbeat(_)
+            | Request::OffsetFetch(_)
+            | Request::ListGroups(_)
+            | Request::DescribeGroups(_) => false,
+        }
+    }
+
+    fn bytes_of(record: &Record) -> usize {
+        record.bytes()
+    }
+
+    fn on_committed(&mut self, ticket: Ticket, after: After, now: Now, out: &mut Out) {
+        for key in after.offsets {
+            self.offsets.commit(ticket, key);
+        }
+        match after.group {
+            Some((id, Then::Created)) => {
+                if let Some(held) = self.groups.get_mut(&id).filter(|held| held.created == Some(ticket)) {
+                    held.created = None;
+                }
+            }
+            Some((_, Then::Removed)) => {
+                self.removed.remove(&ticket);
+            }
+            Some((id, then)) => {
+                self.with_classic(&id, now, out, |group, turn| group.on_committed(then, turn));
+            }
+            None => {}
+        }
+    }
+
+    fn on_refused(&mut self, refused: Refused<After>, now: Now, out: &mut Out) {
+        let Refused { ticket, after, why } = refused;
+        for key in after.offsets {
+            self.offsets.refuse(ticket, key);
+        }
+        match after.group {
+            Some((id, Then::Created)) => self.uncreate(&id, ticket, why, out),
+            Some((id, Then::Removed)) => {
+                if let Some(held) = self.removed.remove(&ticket) {
+                    let Group::Classic(group) = &held.group;
+                    self.deadlines.set(&id, group.wake_ms());
+                    let other = self.groups.insert(id, held);
+                    assert!(other.is_none(), "what came after was refused before");
+                }
+            }
+            Some((id, then)) => {
+                self.with_classic(&id, now, out, |group, turn| group.on_refused(then, why, turn));
+            }
+            None => {}
+        }
+    }
+
+    fn on_overdue(&mut self, after: &After, now: Now, out: &mut Out) {
+        if let Some((id, then)) = &after.group {
+            self.with_classic(id, now, out, |group, turn| group.on_overdue(then, turn));
+        }
+    }
+
+    fn on_time(&mut self, now: Now, out: &mut Out) {
+        while let Some(id) = self.deadlines.due(now.ms) {
+            let woken = self.with_classic(&id, now, out, ClassicGroup::on_time);
+            assert!(woken.is_some(), "who is to be woken is there");
+        }
+        if self.next_cleanup_ms.is_some_and(|at_ms| at_ms <= now.ms) {
+            self.next_cleanup_ms = Some(now.ms + self.config.offsets_retention_check_interval_ms);
+            self.clean_up(now, out);
+        }
+    }
+
+    fn next_deadline_ms(&self) -> Option<u64> {
+        self.next_cleanup_ms.into_iter().chain(self.deadlines.next_ms()).min()
+    }
+
+    fn waiting(&self) -> Vec<Answer<Reply>> {
+        let groups = self.groups.values().flat_map(|held| {
+            let Group::Classic(group) = &held.group;
+            group.waiting()
+        });
+        groups.collect()
+    }
+
+    fn unserved(request: &Request, why: Unavailable) -> Reply {
+        let unavailable = AdminRefusal::Unavailable(why);
+        match request {
+            Request::JoinGroup(_) => Reply::JoinGroup(Err(JoinRefusal::Unavailable(why))),
+            Request::SyncGroup(_) => Reply::SyncGroup(Err(why.into())),
+            // A member that lives is not to look for another coordinator meanwhile.
+            Request::Heartbeat(_) if why == Unavailable::Loading => Reply::Heartbeat(Ok(())),
+            Request::Heartbeat(_) => Reply::Heartbeat(Err(why.into())),
+            Request::LeaveGroup(_) => Reply::LeaveGroup(Err(why.into())),
+            Request::OffsetCommit(_) => Reply::OffsetCommit(Err(why.into())),
+            Request::OffsetFetch(_) => Reply::OffsetFetch(Err(why)),
+            Request::OffsetDelete(_) => Reply::OffsetDelete(Err(unavailable)),
+            Request::DeleteGroups(request) => {
+                let groups = request.groups.iter().map(|id| (id.clone(), Err(unavailable.clone())));
+                Reply::DeleteGroups(groups.collect())
+            }
+            Request::ListGroups(_) => Reply::ListGroups(Err(why)),
+            Request::DescribeGroups(_) => Reply::DescribeGroups(Err(why)),
+            Request::ForgetPartitions(_) => Reply::ForgetPartitions(Err(why)),
+        }
+    }
+
+    fn failed(reply: Reply, why: Unavailable) -> Reply {
+        reply.failed(why)
+    }
+}
+
+impl Groups {
+    /// A group's first record was refused: there is no such group, and all who wait in it are told.
+    fn uncreate(&mut self, id: &GroupId, ticket: Ticket, why: Unavailable, out: &mut Out) {
+        if self.groups.get(id).is_none_or(|held| held.created != Some(ticket)) {
+            return;
+        }
+        self.deadlines.set(id, None);
+        if let Some(Held { group: Group::Classic(group), .. }) = self.groups.remove(id) {
+            for answer in group.waiting() {
+                out.answer(answer.call, answer.reply.failed(why));
+            }
+        }
+    }
+}
