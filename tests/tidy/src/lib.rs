@@ -8,6 +8,7 @@ pub mod features;
 pub mod house;
 pub mod length;
 pub mod modules;
+pub mod orders;
 pub mod purity;
 pub mod reach;
 pub mod registry;

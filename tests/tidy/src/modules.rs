@@ -1,6 +1,6 @@
 //! The modules of a crate use each other in one direction.
 //!
-//! In no folder do modules use each other in a circle. In those of [`ORDERS`] each uses only those before it,
+//! In no folder do modules use each other in a circle. In those of [`crate::orders::ORDERS`] each uses only those before it,
 //! as ARCHITECTURE.md lists them. Paths are followed by their text: `crate::…`, `super::…`, and by way of
 //! what a parent re-exports. As between crates, what only tests use may point anywhere. Not here: the crates
 //! themselves; that is [`crate::direction`].
@@ -12,172 +12,8 @@ use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
 
 use crate::Complaints;
+use crate::orders::Order;
 use crate::tree::File;
-
-/// The modules in one folder, each of which may use those before it.
-pub struct Order {
-    /// The folder of a crate's root, or of a module.
-    pub folder: &'static str,
-    /// The modules there, but for those of tests.
-    pub modules: &'static [&'static str],
-}
-
-const fn order(folder: &'static str, modules: &'static [&'static str]) -> Order {
-    Order { folder, modules }
-}
-
-/// Folders whose modules still use each other in a circle.
-pub const CIRCLES: &[&str] = &["broker/sim/src/cluster"];
-
-/// The whole picture.
-pub const ORDERS: &[Order] = &[
-    order("broker/core/src", &["config", "metadata", "partition", "coordinator", "group"]),
-    order("broker/core/src/config", &["table", "validate", "throttle", "resolve"]),
-    order("broker/core/src/coordinator", &["outbox", "pending", "shard"]),
-    order(
-        "broker/core/src/group",
-        &[
-            "config", "ids", "record", "refusal", "request", "reply", "after", "offsets", "classic", "groups",
-        ],
-    ),
-    order(
-        "broker/core/src/group/classic",
-        &["subscription", "member", "group", "rebalance", "sync", "join", "live"],
-    ),
-    order("broker/core/src/group/groups", &["deadlines", "members", "commits", "admin", "cleanup", "machine"]),
-    order("broker/core/src/group/offsets", &["expiry", "table"]),
-    order(
-        "broker/core/src/metadata",
-        &[
-            "index",
-            "image",
-            "check",
-            "replica_command",
-            "command",
-            "record",
-            "reply",
-            "replay",
-            "snapshot",
-            "succession",
-            "decide",
-        ],
-    ),
-    order(
-        "broker/core/src/metadata/decide",
-        &["refusals", "configs", "partitions", "topics", "settle", "reassign", "brokers", "isr", "chores"],
-    ),
-    order(
-        "broker/core/src/partition",
-        &[
-            "assignment",
-            "lag",
-            "log_facts",
-            "leader_state",
-            "follower_state",
-            "replica",
-            "follower",
-            "leader",
-        ],
-    ),
-    order(
-        "broker/log/src/cleaner",
-        &[
-            "error",
-            "stats",
-            "offset_map",
-            "transactions",
-            "contents",
-            "batches",
-            "mapping",
-            "rewrite",
-            "filter",
-            "cleanable",
-            "groups",
-        ],
-    ),
-    order(
-        "broker/server/src",
-        &[
-            "clock",
-            "contained",
-            "config",
-            "logging",
-            "net",
-            "http",
-            "producer_ids",
-            "partitions",
-            "throttle",
-            "metrics",
-            "fetch",
-            "broker",
-            "request",
-            "replication",
-            "handlers",
-            "start",
-        ],
-    ),
-    order(
-        "broker/server/src/config",
-        &["kind", "ignored", "properties", "table", "source", "listeners", "typed"],
-    ),
-    order(
-        "broker/server/src/net",
-        &[
-            "rate",
-            "budget",
-            "connections",
-            "kept",
-            "turns",
-            "limits",
-            "progress",
-            "frame",
-            "output",
-            "connection",
-            "listener",
-            "side",
-        ],
-    ),
-    order(
-        "broker/server/src/partitions",
-        &["ready", "high_watermarks", "purgatory", "partition", "streams", "manager", "openings"],
-    ),
-    order(
-        "broker/store/src",
-        &[
-            "disk",
-            "error",
-            "real",
-            "parallel",
-            "config",
-            "changes",
-            "meta",
-            "journal",
-            "offsets",
-            "held",
-            "shared",
-            "segment",
-            "damage",
-            "partition",
-            "patient",
-            "append",
-            "commit",
-            "read",
-            "known_damage",
-            "side",
-            "repair",
-            "retain",
-            "time",
-            "load",
-            "owner",
-            "recover",
-            "cut",
-            "scrub",
-            "removals",
-            "store",
-            "upkeep",
-        ],
-    ),
-];
 
 /// Reads all crates among `files`.
 pub fn packages(files: &[File]) -> Vec<Package<'_>> {
@@ -501,6 +337,7 @@ fn flatten(tree: &syn::UseTree, before: &[String], imports: &mut Vec<(Vec<String
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::orders::order;
 
     const THREE: Order = order("x/src", &["low", "middle", "high"]);
     const ROOT: &str = "mod high; mod low; mod middle;\n#[cfg(test)] mod more_tests;\npub use high::Top;\n";

@@ -2,8 +2,8 @@
 
 use ottla_tidy::tree::{self, File};
 use ottla_tidy::{
-    Complaints, direction, dockerfile, features, length, modules, purity, reach, registry, source, spawns,
-    text,
+    Complaints, direction, dockerfile, features, length, modules, orders, purity, reach, registry, source,
+    spawns, text,
 };
 
 #[track_caller]
@@ -24,10 +24,10 @@ fn dependencies_point_one_way() {
 fn modules_use_each_other_one_way() {
     let files = tree::files();
     let packages = modules::packages(&files);
-    none(modules::check(&packages, modules::ORDERS));
-    none(modules::circles(&packages, modules::CIRCLES));
+    none(modules::check(&packages, orders::ORDERS));
+    none(modules::circles(&packages, orders::CIRCLES));
     let architecture = files.iter().find(|f| f.path == "ARCHITECTURE.md").expect("it is in the tree");
-    none(modules::drawn(architecture, modules::ORDERS));
+    none(modules::drawn(architecture, orders::ORDERS));
 }
 
 #[test]
