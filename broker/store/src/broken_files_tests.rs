@@ -341,7 +341,6 @@ fn a_partition_that_was_offline_before_keeps_no_store_from_opening() {
     let (template, all) = template(Ended::Closed);
     let disk = without_other_identity(&template, &[b'x'; 50]);
     let store = opened(&disk);
-    store.checkpoint().unwrap();
     let name = ottla_types::TopicName::new("u").unwrap();
     let other = store.create_partition(name, OTHER, P0, crate::LogConfig::default()).unwrap();
     append(&store, &other, 3, 2);
@@ -352,7 +351,43 @@ fn a_partition_that_was_offline_before_keeps_no_store_from_opening() {
     store.checkpoint().unwrap();
     let disk = disk.after_kill();
     write_identity(&disk, &of_topic(TOPIC));
-    assert_eq!(check_all(&opened(&disk), &all, "put back").log_start_offset(), START);
+    let store = opened(&disk);
+    let log = check_all(&store, &all, "put back");
+    assert_eq!(log.log_start_offset(), START);
+    // From now on something is added, and the file is lost once more.
+    append(&store, &log, 7, 1);
+    let disk = disk.after_kill();
+    write_identity(&disk, &[b'x'; 50]);
+    let text = |disk: &MemoryDisk| {
+        String::from_utf8(disk.content(&named(disk, |name| name == PartitionMetadata::FILE)[0])).unwrap()
+    };
+    assert_eq!(opened(&disk).partition(TOPIC, P0).unwrap().end_offset(), Offset(END.0 + 1));
+    assert_eq!(PartitionMetadata::decode(&text(&disk)).unwrap().topic_id, TOPIC);
+}
+
+/// It was moved from its own name: what the journal has of it must not be lost before it is moved back.
+#[test]
+fn a_folder_that_was_moved_under_another_known_name_keeps_what_the_journal_has_of_it() {
+    let (template, all) = template(Ended::PowerLoss);
+    let disk = template.after_kill();
+    let store = opened(&disk);
+    let name = ottla_types::TopicName::new("u").unwrap();
+    store.create_partition(name, OTHER, P0, crate::LogConfig::default()).unwrap();
+    store.checkpoint().unwrap();
+    let log = store.partition(TOPIC, P0).unwrap();
+    append(&store, &log, 7, 1);
+    let disk = disk.after_power_loss();
+    let moved =
+        |from: &str, to: &str| crate::disk::Disk::rename(&disk, Path::new(from), Path::new(to)).unwrap();
+    moved("/data/u-0", "/data/aside");
+    moved("/data/t-0", "/data/u-0");
+    let error = try_to_open(&disk).0.unwrap_err().to_string();
+    assert!(error.contains(&TOPIC.to_string()), "{error}");
+    moved("/data/u-0", "/data/t-0");
+    moved("/data/aside", "/data/u-0");
+    let log = opened(&disk).partition(TOPIC, P0).unwrap();
+    assert_eq!((log.end_offset(), log.damage()), (Offset(END.0 + 1), vec![]));
+    assert!(records(&log).len() > all.len() && log.log_start_offset() == START);
 }
 
 /// Its offsets are worth as much as records: consumers have committed them.

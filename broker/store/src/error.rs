@@ -84,11 +84,7 @@ pub enum StoreError {
         expected: TopicId,
     },
     /// It isn't known any more which topic's the records of a folder are.
-    #[error(
-        "{path:?} {}: put another replica's file of that name in its place, or write it by hand (the lines `version: 0` and \
-         `topic_id: ID`); or, if a replica in sync leads the partition, move the folder out of the data folder. Then \
-         restart the broker{}", of_topics(*found, *expected), of_candidates(candidates)
-    )]
+    #[error("{path:?} {}; then restart the broker{}", of_topics(*found, *expected), of_candidates(candidates))]
     NoIdentity {
         /// Its partition.metadata.
         path: PathBuf,
@@ -101,13 +97,14 @@ pub enum StoreError {
     },
     /// Two folders say that they are the same partition's.
     #[error(
-        "{first:?} and {second:?} are both of topic id {topic_id}: move one of them out of the data folder"
+        "{other:?} is of topic id {topic_id}, as {known:?} is: move the one that is a copy out of the data folder, \
+         most likely {other:?}"
     )]
     SamePartition {
-        /// One.
-        first: PathBuf,
+        /// The one that the checkpoint knows as that, if it knows one.
+        known: PathBuf,
         /// The other.
-        second: PathBuf,
+        other: PathBuf,
         /// The topic.
         topic_id: TopicId,
     },
@@ -144,9 +141,16 @@ impl StoreError {
 
 fn of_topics(found: Option<TopicId>, expected: Option<TopicId>) -> String {
     match (found, expected) {
-        (Some(found), Some(expected)) => format!("says topic id {found}, and the checkpoint says {expected}"),
+        (Some(found), Some(expected)) => format!(
+            "says topic id {found}, and the checkpoint says {expected}: if the records are {expected}'s, put its file back; if \
+             they are {found}'s, never write another id beside them, but move the folder out of the data folder (it may come \
+             back after a start without it)"
+        ),
         (Some(found), None) => format!("says topic id {found}, and said none when the broker started"),
-        (None, _) => "is damaged, and doesn't say whose records lie beside it".to_owned(),
+        (None, _) => "is damaged, and doesn't say whose records lie beside it: put another replica's file of that name in its \
+                      place, or write it by hand (the lines `version: 0` and `topic_id: ID`), but don't remove it; or, if a \
+                      replica in sync leads the partition, move the folder out of the data folder"
+            .to_owned(),
     }
 }
 

@@ -146,6 +146,11 @@ impl OffsetFiles {
         self.known.lock().kept.insert(name);
     }
 
+    /// Whether there are any such.
+    pub(crate) fn keeps_any(&self) -> bool {
+        !self.known.lock().kept.is_empty()
+    }
+
     /// Whether that is so, and it wasn't forgotten since.
     pub(crate) fn is_kept(&self, name: &TopicPartition) -> bool {
         self.known.lock().kept.contains(name)

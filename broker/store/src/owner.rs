@@ -52,15 +52,14 @@ impl Recovery<'_> {
     pub(crate) fn folder(&self, path: PathBuf, name: TopicPartition) -> Result<Folder, StoreError> {
         let disk = &PatientDisk(self.shared);
         let file = path.join(PartitionMetadata::FILE);
-        // A partition that is in the checkpoint had its identity synced by then.
-        if !self.clean
-            && !self.saved.recovery_points.contains_key(&name)
+        let saved = self.saved.topic_ids.get(&name).copied();
+        // Only what the checkpoint says was surely synced; somebody may have written the file by hand.
+        if saved.is_none()
             && let Ok(open) = disk.open(&file, OpenMode::Existing)
         {
             open.sync().and_then(|()| open.drop_cache()).map_err(StoreError::io("sync", &file))?;
             self.shared.sync_dir(&path).map_err(StoreError::io("sync", &path))?;
         }
-        let saved = self.saved.topic_ids.get(&name).copied();
         Ok(Folder { file: IdentityFile::read(disk, &path)?, path, name, saved })
     }
 
@@ -75,7 +74,7 @@ impl Recovery<'_> {
             folders.iter().filter_map(|folder| Some(folder.key(folder.said()?))).collect();
         let mut unclaimed: HashSet<JournalKey> =
             self.replay.keys_with_entries().filter(|key| !said.contains(key)).collect();
-        let mut owners: HashMap<JournalKey, PathBuf> = HashMap::new();
+        let mut owners: HashMap<JournalKey, (PathBuf, bool)> = HashMap::new();
         let mut owned = Vec::with_capacity(folders.len());
         let mut nameless = Vec::new();
         for folder in folders {
@@ -87,8 +86,10 @@ impl Recovery<'_> {
                 continue;
             };
             unclaimed.remove(&folder.key(topic_id));
-            if let Some(other) = owners.insert(folder.key(topic_id), folder.path.clone()) {
-                return Err(StoreError::SamePartition { first: other, second: folder.path, topic_id });
+            let this = (folder.path.clone(), folder.saved == Some(topic_id));
+            if let Some(other) = owners.insert(folder.key(topic_id), this.clone()) {
+                let ((known, _), (other, _)) = if this.1 { (this, other) } else { (other, this) };
+                return Err(StoreError::SamePartition { known, other, topic_id });
             }
             if folder.file.topic_id() != Some(topic_id) {
                 self.heal(&folder.path, topic_id);
@@ -128,8 +129,9 @@ impl Recovery<'_> {
         }
         let mut candidates: Vec<TopicId> = unclaimed
             .iter()
-            .filter(|key| key.1 == name.partition && saved.is_none_or(|saved| key.0 == saved))
+            .filter(|key| key.1 == name.partition)
             .map(|key| key.0)
+            .filter(|id| saved.is_none_or(|saved| *id == saved || file.topic_id() == Some(*id)))
             .collect();
         candidates.sort_unstable();
         // A start before this one left it, and found nothing of it in the journal; nor was anything added since.

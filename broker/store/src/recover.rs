@@ -33,6 +33,8 @@ pub(crate) struct Recovered {
     pub(crate) partitions: Partitions,
     /// The folders of partitions that were being deleted.
     pub(crate) deleted: Vec<PathBuf>,
+    /// Whether the checkpoint doesn't say yet what was found out about whose folders are.
+    pub(crate) wants_checkpoint: bool,
 }
 
 impl Recovery<'_> {
@@ -42,6 +44,8 @@ impl Recovery<'_> {
         let (folders, deleted) = self.folders()?;
         // Before any is opened: the journal's records must not be repeated in another's folder.
         let owned = self.owned(folders)?;
+        let wants_checkpoint = self.shared.keeps_offsets() && !self.is_sealed
+            || owned.iter().any(|(_, who)| self.is_unsaid(who));
         let partitions = Mutex::new(HashMap::new());
         each(&owned, self.threads, |(path, who)| {
             let log = self.open(path, who.clone())?;
@@ -52,7 +56,13 @@ impl Recovery<'_> {
             // The last process may have ended before its names were synced.
             disk.sync_dir(dir).map_err(StoreError::io("sync", dir))?;
         }
-        Ok(Recovered { partitions: partitions.into_inner(), deleted })
+        Ok(Recovered { partitions: partitions.into_inner(), deleted, wants_checkpoint })
+    }
+
+    /// Whether the checkpoint says something of a partition, and not whose it is.
+    fn is_unsaid(&self, who: &Identity) -> bool {
+        let name = TopicPartition { topic: who.topic.clone(), partition: who.partition };
+        self.saved.recovery_points.contains_key(&name) && !self.saved.topic_ids.contains_key(&name)
     }
 
     /// The folders of partitions, and those of partitions that were being deleted.

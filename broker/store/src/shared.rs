@@ -161,6 +161,11 @@ impl<L: GroupLog + SavedLog> Shared<L> {
         self.offsets.keep(name);
     }
 
+    /// Whether there are any.
+    pub(crate) fn keeps_offsets(&self) -> bool {
+        self.offsets.keeps_any()
+    }
+
     /// Whether that is so, and nothing took the partition's place.
     pub(crate) fn is_kept(&self, name: &TopicPartition) -> bool {
         self.offsets.is_kept(name)

@@ -103,7 +103,7 @@ impl Store {
             replay,
             threads,
         };
-        let Recovered { partitions, deleted } = recovery.run()?;
+        let Recovered { partitions, deleted, wants_checkpoint } = recovery.run()?;
         let gone = recovery.replay.newest().filter(|(key, _)| !partitions.contains_key(key)).collect();
         let count = partitions.len();
         let names: HashMap<_, _> =
@@ -124,6 +124,9 @@ impl Store {
             scrub: Mutex::default(),
             removals: Removals::default(),
         });
+        if wants_checkpoint && let Err(error) = inner.checkpoint() {
+            tracing::warn!(%error, "whose folders are isn't in the checkpoint yet");
+        }
         let threads = match config.committer {
             Committer::Thread => start_threads(&inner, config.checkpoint_interval)?,
             Committer::Manual => Vec::new(),
