@@ -381,8 +381,9 @@ fn a_folder_that_was_moved_under_another_known_name_keeps_what_the_journal_has_o
         |from: &str, to: &str| crate::disk::Disk::rename(&disk, Path::new(from), Path::new(to)).unwrap();
     moved("/data/u-0", "/data/aside");
     moved("/data/t-0", "/data/u-0");
-    let error = try_to_open(&disk).0.unwrap_err().to_string();
-    assert!(error.contains(&TOPIC.to_string()), "{error}");
+    let error = try_to_open(&disk).0.unwrap_err();
+    let StoreError::NoIdentity { candidates, .. } = &error else { panic!("{error}") };
+    assert!(candidates.contains(&TOPIC), "{error}");
     moved("/data/u-0", "/data/t-0");
     moved("/data/aside", "/data/u-0");
     let log = opened(&disk).partition(TOPIC, P0).unwrap();
