@@ -1,7 +1,7 @@
 //! The handle of a node: new, listening, started, stopped.
 //!
-//! Its futures are boxed: the code of an async function is made again in each crate that awaits it, and this is
-//! the door behind which all of openraft lies.
+//! Its futures are boxed: the code of an async function is made again in each crate that awaits it, and this
+//! is the door behind which all of openraft lies.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -284,7 +284,8 @@ fn of_topic(topic_id: TopicId) -> Vec<u8> {
     PartitionMetadata { topic_id }.encode().into_bytes()
 }
 
-/// Somebody moved it there, or the file: nothing is done to it, and what is known of the right one stays known.
+/// Somebody moved it there, or the file: nothing is done to it, and what is known of the right one stays
+/// known.
 #[test]
 fn another_topics_folder_under_a_known_name_stays_as_it_is() {
     let (closed, all) = template(Ended::Closed);

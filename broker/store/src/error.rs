@@ -92,7 +92,8 @@ pub enum StoreError {
         found: Option<TopicId>,
         /// The topic that the checkpoint says.
         expected: Option<TopicId>,
-        /// The topics whose records may be in the folder, as the journal has more of them that no folder is of.
+        /// The topics whose records may be in the folder, as the journal has more of them that no folder is
+        /// of.
         candidates: Vec<TopicId>,
     },
     /// Two folders say that they are the same partition's.

@@ -1,5 +1,5 @@
-//! Whose a folder is: what its `partition.metadata` says, and where that is damaged, what the checkpoint or the
-//! journal does.
+//! Whose a folder is: what its `partition.metadata` says, and where that is damaged, what the checkpoint or
+//! the journal does.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -37,8 +37,8 @@ impl Folder {
         (topic_id, self.name.partition)
     }
 
-    /// Whose it is, if anything but the journal says so. The checkpoint's word counts more than that of a file
-    /// that is damaged, and no more than that of another topic's, which somebody has put there.
+    /// Whose it is, if anything but the journal says so. The checkpoint's word counts more than that of a
+    /// file that is damaged, and no more than that of another topic's, which somebody has put there.
     fn said(&self) -> Option<TopicId> {
         match (self.file.topic_id(), self.saved) {
             (Some(found), Some(saved)) if found != saved && !self.file.resembles(saved) => None,
@@ -134,7 +134,8 @@ impl Recovery<'_> {
             .filter(|id| saved.is_none_or(|saved| *id == saved || file.topic_id() == Some(*id)))
             .collect();
         candidates.sort_unstable();
-        // A start before this one left it, and found nothing of it in the journal; nor was anything added since.
+        // A start before this one left it, and found nothing of it in the journal; nor was anything added
+        // since.
         let was_left = self.is_sealed && recovery_point.is_some() && saved.is_none();
         let is_lost_soon = !candidates.is_empty() && !was_left;
         let why = StoreError::NoIdentity {

@@ -125,8 +125,8 @@ impl PartitionLog {
         .is_ok()
     }
 
-    /// Reads the log from its files again once `forget` has taken off damage in a segment: what can't be read is found
-    /// anew. With the log closed.
+    /// Reads the log from its files again once `forget` has taken off damage in a segment: what can't be read
+    /// is found anew. With the log closed.
     fn read_again(&self, segment: Offset, forget: impl FnOnce(&mut State)) -> Result<(), StoreError> {
         let (folder, end) = {
             let mut state = self.state.lock();

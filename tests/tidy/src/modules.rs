@@ -1,9 +1,9 @@
 //! The modules of a crate use each other in one direction.
 //!
-//! In no folder do modules use each other in a circle. In those of [`crate::orders::ORDERS`] each uses only those before it,
-//! as ARCHITECTURE.md lists them. Paths are followed by their text: `crate::…`, `super::…`, and by way of
-//! what a parent re-exports. As between crates, what only tests use may point anywhere. Not here: the crates
-//! themselves; that is [`crate::direction`].
+//! In no folder do modules use each other in a circle. In those of [`crate::orders::ORDERS`] each uses only
+//! those before it, as ARCHITECTURE.md lists them. Paths are followed by their text: `crate::…`, `super::…`,
+//! and by way of what a parent re-exports. As between crates, what only tests use may point anywhere. Not
+//! here: the crates themselves; that is [`crate::direction`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
