@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::coordinator::{Answer, CallId, Now};
+use crate::coordinator::{Answer, CallId, Now, Ticket};
 
 use super::super::after::Out;
 use super::super::config::GroupConfig;
@@ -45,8 +45,8 @@ pub struct ClassicGroup {
     pub(super) pending_joins: PendingJoins,
     /// Who hasn't asked for its assignment of this generation.
     pub(super) pending_syncs: BTreeSet<MemberId>,
-    /// The leader has assigned, and the record isn't committed.
-    pub(super) is_assigning: bool,
+    /// The leader has assigned, by this decision, which isn't committed.
+    pub(super) assigning: Option<Ticket>,
     /// How many members support a protocol.
     pub(super) supported: BTreeMap<Arc<str>, usize>,
     /// Invariant: how many members wait in a join.
@@ -89,7 +89,7 @@ impl ClassicGroup {
             static_members: BTreeMap::new(),
             pending_joins: PendingJoins::default(),
             pending_syncs: BTreeSet::new(),
-            is_assigning: false,
+            assigning: None,
             supported: BTreeMap::new(),
             awaiting_join_count: 0,
             bytes: 0,

@@ -119,7 +119,7 @@ impl ClassicGroup {
 
     /// Everybody who waits for this generation's assignment is told that there won't be one.
     pub(super) fn abandon_assignment(&mut self, why: &MemberRefusal, turn: &mut Turn) {
-        self.is_assigning = false;
+        self.assigning = None;
         for member in self.members.values_mut() {
             member.assignment = nothing();
         }

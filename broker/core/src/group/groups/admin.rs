@@ -8,6 +8,7 @@ use super::super::refusal::AdminRefusal;
 use super::super::reply::{DescribedGroup, GroupState, GroupType, ListedGroup, Reply};
 use super::super::request::{DeleteGroups, DescribeGroups, ListGroups};
 use super::commits::key_of;
+use super::tombstones::Tombstones;
 use super::{Group, Groups};
 
 impl Groups {
@@ -44,17 +45,22 @@ impl Groups {
         described.collect()
     }
 
-    /// Deletes groups without members, each by itself, with their offsets.
+    /// Deletes groups without members, with their offsets: all by one decision if they fit into a batch, so
+    /// that all are deleted or none is. Else those that earlier decisions name may be gone although a later one is
+    /// refused, and all are told that it failed: whoever asks again is told GROUP_ID_NOT_FOUND of those, and
+    /// deletes the others.
     pub(super) fn delete(&mut self, call: CallId, request: DeleteGroups, out: &mut Out) {
         let mut outcomes = Vec::with_capacity(request.groups.len());
+        let mut tombstones = Tombstones::default();
         for id in request.groups {
             let checked = self.check_delete(&id);
             if checked.is_ok() {
                 let keys = self.offsets.newest(&id).map(|(partition, _)| key_of(&id, partition)).collect();
-                self.decide_tombstones(&id, keys, true, out);
+                self.bury(&id, keys, true, &mut tombstones, out);
             }
             outcomes.push((id, checked));
         }
+        tombstones.decide(out);
         out.answer_when_committed(call, Reply::DeleteGroups(outcomes));
     }
 

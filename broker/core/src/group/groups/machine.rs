@@ -53,8 +53,8 @@ impl Machine for Groups {
             Request::OffsetDelete(request) => return self.delete_offsets(call, request, out),
             Request::DeleteGroups(request) => return self.delete(call, request, out),
             Request::ForgetPartitions(request) => return self.forget(call, request, out),
+            Request::LeaveGroup(request) => return self.leave(call, request, now, out),
             Request::Heartbeat(request) => Reply::Heartbeat(self.heartbeat(&request, now, out)),
-            Request::LeaveGroup(request) => Reply::LeaveGroup(self.leave(request, now, out)),
             Request::ListGroups(request) => Reply::ListGroups(Ok(self.list(&request))),
             Request::DescribeGroups(request) => Reply::DescribeGroups(Ok(self.describe(request))),
         };
@@ -86,17 +86,15 @@ impl Machine for Groups {
         for key in after.offsets {
             self.offsets.commit(ticket, key);
         }
+        self.removed.remove(&ticket);
         match after.group {
             Some((id, Then::Created)) => {
                 if let Some(held) = self.groups.get_mut(&id).filter(|held| held.created == Some(ticket)) {
                     held.created = None;
                 }
             }
-            Some((_, Then::Removed)) => {
-                self.removed.remove(&ticket);
-            }
             Some((id, then)) => {
-                self.with_classic(&id, now, out, |group, turn| group.on_committed(then, turn));
+                self.with_classic(&id, now, out, |group, turn| group.on_committed(ticket, then, turn));
             }
             None => {}
         }
@@ -107,26 +105,25 @@ impl Machine for Groups {
         for key in after.offsets {
             self.offsets.refuse(ticket, key);
         }
+        for held in self.removed.remove(&ticket).into_iter().flatten() {
+            let Group::Classic(group) = &held.group;
+            let id = group.id().clone();
+            self.deadlines.set(&id, group.wake_ms());
+            let other = self.groups.insert(id, held);
+            assert!(other.is_none(), "what came after was refused before");
+        }
         match after.group {
             Some((id, Then::Created)) => self.uncreate(&id, ticket, why, out),
-            Some((id, Then::Removed)) => {
-                if let Some(held) = self.removed.remove(&ticket) {
-                    let Group::Classic(group) = &held.group;
-                    self.deadlines.set(&id, group.wake_ms());
-                    let other = self.groups.insert(id, held);
-                    assert!(other.is_none(), "what came after was refused before");
-                }
-            }
             Some((id, then)) => {
-                self.with_classic(&id, now, out, |group, turn| group.on_refused(then, why, turn));
+                self.with_classic(&id, now, out, |group, turn| group.on_refused(ticket, then, why, turn));
             }
             None => {}
         }
     }
 
-    fn on_overdue(&mut self, after: &After, now: Now, out: &mut Out) {
+    fn on_overdue(&mut self, ticket: Ticket, after: &After, now: Now, out: &mut Out) {
         if let Some((id, then)) = &after.group {
-            self.with_classic(id, now, out, |group, turn| group.on_overdue(then, turn));
+            self.with_classic(id, now, out, |group, turn| group.on_overdue(ticket, then, turn));
         }
     }
 
@@ -136,7 +133,6 @@ impl Machine for Groups {
             assert!(woken.is_some(), "who is to be woken is there");
         }
         if self.next_cleanup_ms.is_some_and(|at_ms| at_ms <= now.ms) {
-            self.next_cleanup_ms = Some(now.ms + self.config.offsets_retention_check_interval_ms);
             self.clean_up(now, out);
         }
     }
