@@ -1,5 +1,8 @@
 //! Requests of administrators: which groups there are, what they are like, and that they be deleted.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use crate::coordinator::CallId;
 
 use super::super::after::Out;
@@ -30,9 +33,18 @@ impl Groups {
     }
 
     /// Each of the groups; one that there isn't is dead.
-    pub(super) fn describe(&self, request: DescribeGroups) -> Vec<DescribedGroup> {
+    pub(super) fn describe(&self, request: DescribeGroups) -> Vec<Arc<DescribedGroup>> {
+        let mut by_id: BTreeMap<GroupId, Arc<DescribedGroup>> = BTreeMap::new();
         let groups = request.groups.into_iter();
-        let described = groups.map(|id| match self.classic(&id) {
+        let described = groups.map(|id| {
+            let one = by_id.entry(id.clone()).or_insert_with(|| Arc::new(self.describe_one(id)));
+            Arc::clone(one)
+        });
+        described.collect()
+    }
+
+    fn describe_one(&self, id: GroupId) -> DescribedGroup {
+        match self.classic(&id) {
             Some(group) => group.describe(),
             None => DescribedGroup {
                 group: id,
@@ -41,8 +53,7 @@ impl Groups {
                 protocol: String::new(),
                 members: Vec::new(),
             },
-        });
-        described.collect()
+        }
     }
 
     /// Deletes groups without members, with their offsets: all by one decision if they fit into a batch, so

@@ -141,3 +141,14 @@ fn groups_are_deleted_by_one_decision_so_that_all_are_or_none() {
         ",
     );
 }
+
+#[test]
+fn a_group_that_is_named_often_is_held_once() {
+    let mut world = pair();
+    world.run_quietly("describe g h g");
+    let crate::group::Reply::DescribeGroups(Ok(groups)) = world.answers.pop().unwrap().reply else {
+        panic!()
+    };
+    assert_eq!(groups.len(), 3);
+    assert!(std::sync::Arc::ptr_eq(&groups[0], &groups[2]));
+}

@@ -78,7 +78,7 @@ fn the_protocol_that_most_prefer_is_selected_among_those_that_all_have() {
         join - old p=b,a,a =>
         join - old p=b,c,a =>
         tick 9000 => #1 c-1 in 1 of c-1 b [c-1 c-2 c-3]; #2 c-2 in 1 of c-1 b []; #3 c-3 in 1 of c-1 b []
-        # Without one of them, both have as many votes: the first by name.
+        # Without one of them, both have as many votes: the first in Kafka's table.
         leave c-2 => left
         join c-1 p=a,b =>
         join c-3 p=b,a => c-3 in 2 of c-1 a []; #5 c-1 in 2 of c-1 a [c-1 c-3]
@@ -335,4 +335,22 @@ fn a_new_member_does_not_wait_for_ever_in_a_long_rebalance() {
         tick 300000 => #4 UNKNOWN_MEMBER_ID
         ",
     );
+}
+
+#[test]
+fn of_protocols_with_as_many_votes_the_first_in_a_java_hash_table_is_selected() {
+    for (first, second, selected) in [
+        ("range", "roundrobin", "range"),
+        ("sticky", "range", "sticky"),
+        ("cooperative-sticky", "range", "range"),
+        ("cooperative-sticky", "roundrobin", "roundrobin"),
+    ] {
+        World::new().run(&format!(
+            "
+            join - old p={first},{second} =>
+            join - old p={second},{first} =>
+            tick 6000 => #1 c-1 in 1 of c-1 {selected} [c-1 c-2]; #2 c-2 in 1 of c-1 {selected} []
+            "
+        ));
+    }
 }

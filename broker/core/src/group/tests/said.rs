@@ -41,9 +41,9 @@ pub fn said(reply: &Reply) -> String {
             });
             Some(all.collect::<Vec<_>>().join(" ")).filter(|text| !text.is_empty()).unwrap_or("none".into())
         }),
-        Reply::DescribeGroups(reply) => {
-            reply.as_ref().map_or_else(code, |all| all.iter().map(described).collect::<Vec<_>>().join(", "))
-        }
+        Reply::DescribeGroups(reply) => reply
+            .as_ref()
+            .map_or_else(code, |all| all.iter().map(|one| described(one)).collect::<Vec<_>>().join(", ")),
         Reply::ForgetPartitions(reply) => reply.as_ref().map_or_else(code, |count| format!("forgot {count}")),
     }
 }
