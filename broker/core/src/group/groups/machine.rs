@@ -6,7 +6,7 @@ use super::super::after::{After, Out, Then};
 use super::super::classic::ClassicGroup;
 use super::super::ids::GroupId;
 use super::super::record::Record;
-use super::super::refusal::{AdminRefusal, JoinRefusal};
+use super::super::refusal::{AdminRefusal, JoinRefusal, MemberRefusal};
 use super::super::reply::Reply;
 use super::super::request::Request;
 use super::{Group, Groups, Held};
@@ -149,15 +149,27 @@ impl Machine for Groups {
         groups.collect()
     }
 
+    /// A group id that is empty is wrong whether the group is there or not.
     fn unserved(request: &Request, why: Unavailable) -> Reply {
+        let of_member = |group: &GroupId| match group.as_str() {
+            "" => MemberRefusal::InvalidGroupId,
+            _ => why.into(),
+        };
         let unavailable = AdminRefusal::Unavailable(why);
         match request {
+            Request::JoinGroup(request) if request.group.as_str().is_empty() => {
+                Reply::JoinGroup(Err(JoinRefusal::InvalidGroupId))
+            }
             Request::JoinGroup(_) => Reply::JoinGroup(Err(JoinRefusal::Unavailable(why))),
-            Request::SyncGroup(_) => Reply::SyncGroup(Err(why.into())),
+            Request::SyncGroup(request) => Reply::SyncGroup(Err(of_member(&request.group))),
             // A member that lives is not to look for another coordinator meanwhile.
-            Request::Heartbeat(_) if why == Unavailable::Loading => Reply::Heartbeat(Ok(())),
-            Request::Heartbeat(_) => Reply::Heartbeat(Err(why.into())),
-            Request::LeaveGroup(_) => Reply::LeaveGroup(Err(why.into())),
+            Request::Heartbeat(request)
+                if why == Unavailable::Loading && !request.group.as_str().is_empty() =>
+            {
+                Reply::Heartbeat(Ok(()))
+            }
+            Request::Heartbeat(request) => Reply::Heartbeat(Err(of_member(&request.group))),
+            Request::LeaveGroup(request) => Reply::LeaveGroup(Err(of_member(&request.group))),
             Request::OffsetCommit(_) => Reply::OffsetCommit(Err(why.into())),
             Request::OffsetFetch(_) => Reply::OffsetFetch(Err(why)),
             Request::OffsetDelete(_) => Reply::OffsetDelete(Err(unavailable)),

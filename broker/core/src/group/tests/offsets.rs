@@ -323,7 +323,9 @@ fn of_many_partitions_that_are_no_more_a_group_forgets_those_that_it_has() {
         "
         commit - -1 t-0:5 g=few => committed
         commit - -1 t-0:5 t-1:5 t-2:5 t-3:5 u-0:5 g=many => committed
+        commit - -1 t-7:5 g=other => committed
         forget s-0 t-0 t-2 => forgot 3
+        fetch g=other => t-7=5
         fetch g=few => none
         fetch g=many => t-1=5 t-3=5 u-0=5
         ",
