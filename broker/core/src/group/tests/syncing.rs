@@ -298,3 +298,19 @@ fn an_assignment_that_no_batch_has_room_for_is_refused_and_nothing_else_is() {
         "
     ));
 }
+
+#[test]
+fn an_assignment_of_an_earlier_group_of_this_name_that_takes_too_long_ends_nothing() {
+    completing(
+        "
+        hold =>
+        sync c-1 1 c-1:a c-2:b =>
+        leave c-1 c-2 => #3 UNKNOWN_MEMBER_ID
+        delete g =>
+        join - old =>
+        tick 3000 => #6 c-6 in 1 of c-6 range [c-6]
+        tick 2000 => #4 COORDINATOR_NOT_AVAILABLE; #5 g COORDINATOR_NOT_AVAILABLE
+        beat c-6 1 => alive
+        ",
+    );
+}
