@@ -30,7 +30,7 @@ pub const ORDERS: &[Order] = &[
     ),
     order(
         "broker/core/src/group/groups",
-        &["deadlines", "members", "commits", "admin", "cleanup", "machine"],
+        &["deadlines", "tombstones", "members", "commits", "admin", "cleanup", "machine"],
     ),
     order("broker/core/src/group/offsets", &["expiry", "table"]),
     order(

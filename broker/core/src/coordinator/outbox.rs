@@ -34,6 +34,8 @@ pub struct Answer<Reply> {
 #[derive(Debug)]
 pub struct Outbox<Record, After, Reply> {
     next: Ticket,
+    decision_bytes_max: usize,
+    is_full: bool,
     pub(super) decisions: Vec<Decision<Record, After, Reply>>,
     /// These wait for nothing.
     pub(super) answers: Vec<Answer<Reply>>,
@@ -52,8 +54,26 @@ pub(super) struct Decision<Record, After, Reply> {
 }
 
 impl<Record, After, Reply> Outbox<Record, After, Reply> {
-    pub(super) fn new(next: Ticket) -> Self {
-        Self { next, decisions: Vec::new(), answers: Vec::new(), behind: Vec::new() }
+    pub(super) fn new(next: Ticket, decision_bytes_max: usize, is_full: bool) -> Self {
+        Self {
+            next,
+            decision_bytes_max,
+            is_full,
+            decisions: Vec::new(),
+            answers: Vec::new(),
+            behind: Vec::new(),
+        }
+    }
+
+    /// Whether so much is uncommitted that what can wait shall not be decided now.
+    pub fn is_full(&self) -> bool {
+        self.is_full
+    }
+
+    /// How many bytes of a batch a decision's records may take up. Whoever decides has to see to it before it
+    /// applies anything: the log would refuse more, and with it what others decided since.
+    pub fn decision_bytes_max(&self) -> usize {
+        self.decision_bytes_max
     }
 
     /// The ticket that the next decision gets.

@@ -41,7 +41,7 @@ pub trait Machine {
     fn on_refused(&mut self, refused: Refused<Self::After>, now: Now, out: &mut Out<Self>);
 
     /// A decision hasn't been committed within its time. It stands, and may yet be committed.
-    fn on_overdue(&mut self, after: &Self::After, now: Now, out: &mut Out<Self>);
+    fn on_overdue(&mut self, ticket: Ticket, after: &Self::After, now: Now, out: &mut Out<Self>);
 
     /// Does what is due.
     fn on_time(&mut self, now: Now, out: &mut Out<Self>);
@@ -125,6 +125,9 @@ pub struct ShardLimits {
     pub commit_timeout_ms: u64,
     /// How many bytes of records may be uncommitted, before requests that may need more are refused.
     pub uncommitted_bytes_max: usize,
+    /// How many bytes of a batch one decision's records may take up. At least what the two longest names do,
+    /// so that what those name can be removed.
+    pub decision_bytes_max: usize,
 }
 
 /// Records to append, together or not at all, as the leader of `epoch` and of no other.
@@ -156,7 +159,6 @@ struct InFlight<M: Machine> {
     after: M::After,
     answers: Vec<Answer<M::Reply>>,
     deadline_ms: u64,
-    is_overdue: bool,
 }
 
 /// The state of one partition of an internal topic, in one leader epoch.
@@ -168,6 +170,8 @@ pub struct Shard<M: Machine> {
     next: Ticket,
     /// Invariant: the tickets grow.
     in_flight: VecDeque<InFlight<M>>,
+    /// Invariant: so many of those in flight, the first ones, are overdue.
+    overdue_count: usize,
     /// Invariant: the sum of those in flight.
     uncommitted_bytes: usize,
 }
@@ -182,6 +186,7 @@ impl<M: Machine> Shard<M> {
             is_loaded: false,
             next: Ticket(1),
             in_flight: VecDeque::new(),
+            overdue_count: 0,
             uncommitted_bytes: 0,
         }
     }
@@ -222,7 +227,7 @@ impl<M: Machine> Shard<M> {
     pub fn on_loaded(&mut self, now: Now) -> Effects<M::Record, M::Reply> {
         assert!(!self.is_loaded, "a shard is loaded once");
         self.is_loaded = true;
-        let mut out = Outbox::new(self.next);
+        let mut out = self.outbox();
         self.machine.on_loaded(now, &mut out);
         self.take(out, now)
     }
@@ -234,11 +239,10 @@ impl<M: Machine> Shard<M> {
         request: M::Request,
         now: Now,
     ) -> Effects<M::Record, M::Reply> {
-        let mut out = Outbox::new(self.next);
-        let is_full = self.uncommitted_bytes >= self.limits.uncommitted_bytes_max;
+        let mut out = self.outbox();
         if !self.is_loaded {
             out.answer(call, M::unserved(&request, Unavailable::Loading));
-        } else if is_full && M::needs_records(&request) {
+        } else if out.is_full() && M::needs_records(&request) {
             out.answer(call, M::unserved(&request, Unavailable::NotAvailable));
         } else {
             self.machine.on_request(call, request, now, &mut out);
@@ -249,12 +253,13 @@ impl<M: Machine> Shard<M> {
     /// All appends up to `ticket` are committed.
     pub fn on_committed(&mut self, ticket: Ticket, now: Now) -> Effects<M::Record, M::Reply> {
         assert!(ticket < self.next, "{ticket:?} isn't decided yet");
-        let mut out = Outbox::new(self.next);
+        let mut out = self.outbox();
         let mut answers = Vec::new();
         while self.in_flight.front().is_some_and(|first| first.ticket <= ticket)
             && let Some(first) = self.in_flight.pop_front()
         {
             self.uncommitted_bytes -= first.bytes;
+            self.overdue_count = self.overdue_count.saturating_sub(1);
             self.machine.on_committed(first.ticket, first.after, now, &mut out);
             answers.extend(first.answers);
         }
@@ -276,7 +281,7 @@ impl<M: Machine> Shard<M> {
             "{ticket:?} isn't on its way"
         );
         let why = refusal.told();
-        let mut out = Outbox::new(self.next);
+        let mut out = self.outbox();
         let mut answers = Vec::new();
         while self.in_flight.back().is_some_and(|last| last.ticket >= ticket)
             && let Some(last) = self.in_flight.pop_back()
@@ -291,18 +296,20 @@ impl<M: Machine> Shard<M> {
             self.machine.on_refused(refused, now, &mut out);
             answers.extend(last.answers.into_iter().map(|answer| fail::<M>(answer, why)));
         }
+        self.overdue_count = self.overdue_count.min(self.in_flight.len());
         self.take_with(answers, out, now)
     }
 
     /// Does what is due by now.
     pub fn on_time(&mut self, now: Now) -> Effects<M::Record, M::Reply> {
-        let mut out = Outbox::new(self.next);
+        let mut out = self.outbox();
         let mut answers = Vec::new();
         // Each has as long as the others, so those that are due come first.
-        let due = self.in_flight.iter_mut().take_while(|one| one.deadline_ms <= now.ms);
-        for overdue in due.filter(|one| !one.is_overdue) {
-            overdue.is_overdue = true;
-            self.machine.on_overdue(&overdue.after, now, &mut out);
+        while let Some(overdue) = self.in_flight.get_mut(self.overdue_count)
+            && overdue.deadline_ms <= now.ms
+        {
+            self.overdue_count += 1;
+            self.machine.on_overdue(overdue.ticket, &overdue.after, now, &mut out);
             let told = overdue.answers.drain(..).map(|answer| fail::<M>(answer, Unavailable::NotAvailable));
             answers.extend(told);
         }
@@ -314,7 +321,7 @@ impl<M: Machine> Shard<M> {
 
     /// When [`Self::on_time`] has something to do next, in ms of [`Now::ms`].
     pub fn next_deadline_ms(&self) -> Option<u64> {
-        let overdue = self.in_flight.iter().find(|one| !one.is_overdue).map(|one| one.deadline_ms);
+        let overdue = self.in_flight.get(self.overdue_count).map(|one| one.deadline_ms);
         let due = if self.is_loaded { self.machine.next_deadline_ms() } else { None };
         overdue.into_iter().chain(due).min()
     }
@@ -326,6 +333,11 @@ impl<M: Machine> Shard<M> {
         let committing = self.in_flight.drain(..).flat_map(|one| one.answers);
         let waiting = committing.chain(self.machine.waiting());
         waiting.map(|answer| fail::<M>(answer, Unavailable::NotCoordinator)).collect()
+    }
+
+    fn outbox(&self) -> Out<M> {
+        let is_full = self.uncommitted_bytes >= self.limits.uncommitted_bytes_max;
+        Outbox::new(self.next, self.limits.decision_bytes_max, is_full)
     }
 
     fn take(&mut self, out: Out<M>, now: Now) -> Effects<M::Record, M::Reply> {
@@ -341,9 +353,10 @@ impl<M: Machine> Shard<M> {
     ) -> Effects<M::Record, M::Reply> {
         self.next = out.next_ticket();
         answers.extend(out.answers);
+        let is_all_overdue = self.overdue_count == self.in_flight.len();
         match self.in_flight.back_mut() {
             None => answers.extend(out.behind),
-            Some(last) if !last.is_overdue => last.answers.extend(out.behind),
+            Some(last) if !is_all_overdue => last.answers.extend(out.behind),
             // Nobody knows when those before are committed.
             Some(_) => {
                 answers.extend(out.behind.into_iter().map(|one| fail::<M>(one, Unavailable::NotAvailable)));
@@ -355,14 +368,7 @@ impl<M: Machine> Shard<M> {
             self.uncommitted_bytes += bytes;
             let deadline_ms = now.ms + self.limits.commit_timeout_ms;
             let (ticket, after, answers) = (decision.ticket, decision.after, decision.answers);
-            self.in_flight.push_back(InFlight {
-                ticket,
-                bytes,
-                after,
-                answers,
-                deadline_ms,
-                is_overdue: false,
-            });
+            self.in_flight.push_back(InFlight { ticket, bytes, after, answers, deadline_ms });
             appends.push(Append { ticket, epoch: self.epoch, records: decision.records });
         }
         Effects { appends, answers }

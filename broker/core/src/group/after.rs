@@ -16,7 +16,7 @@ pub(super) type Out = Outbox<Record, After, Reply>;
 /// What a decision is about.
 #[derive(Debug)]
 pub struct After {
-    /// The offsets that it sets or removes.
+    /// The offsets that it sets or removes. Groups that it removes are kept by its ticket.
     pub(super) offsets: Vec<OffsetCommitKey>,
     /// The group that it is about.
     pub(super) group: Option<(GroupId, Then)>,
@@ -33,8 +33,6 @@ impl After {
 pub(super) enum Then {
     /// The group is new.
     Created,
-    /// The group is removed.
-    Removed,
     /// Its last member has gone.
     Emptied,
     /// The leader has assigned.
@@ -46,7 +44,6 @@ pub(super) enum Then {
 /// A generation's assignment.
 #[derive(Debug)]
 pub(super) struct Assigned {
-    pub(super) generation: Generation,
     /// Of each member.
     pub(super) assignments: BTreeMap<MemberId, Arc<[u8]>>,
 }

@@ -29,6 +29,10 @@ pub enum Record {
 /// What a record, or a member in one, takes up beside its texts, in bytes: no less than its struct.
 const RECORD_BYTES: usize = 256;
 
+/// What a record, or a member in one, takes up in the log beside its texts, in bytes: no less than all lengths
+/// and numbers.
+pub(super) const LOG_BYTES: usize = 128;
+
 impl Record {
     /// Bytes of memory that it takes up, about.
     pub(super) fn bytes(&self) -> usize {
@@ -44,6 +48,19 @@ impl Record {
         };
         RECORD_BYTES + texts
     }
+
+    /// Bytes that it takes up in a batch, at most.
+    pub(super) fn log_bytes(&self) -> usize {
+        let texts = match self {
+            Self::OffsetCommit { key, value } => {
+                key.text_bytes() + value.as_ref().map_or(0, |v| v.metadata.len())
+            }
+            Self::GroupMetadata { key, value } => {
+                key.group.as_str().len() + value.as_ref().map_or(0, GroupMetadataValue::log_bytes)
+            }
+        };
+        LOG_BYTES + texts
+    }
 }
 
 /// The key of a committed offset.
@@ -55,6 +72,13 @@ pub struct OffsetCommitKey {
     pub topic: TopicName,
     /// The partition.
     pub partition: PartitionIndex,
+}
+
+impl OffsetCommitKey {
+    /// Bytes of its names.
+    pub(super) fn text_bytes(&self) -> usize {
+        self.group.as_str().len() + self.topic.as_str().len()
+    }
 }
 
 /// A committed offset, Kafka's `OffsetCommitValue`.
@@ -98,6 +122,14 @@ pub struct GroupMetadataValue {
     pub members: Vec<MemberMetadata>,
 }
 
+impl GroupMetadataValue {
+    fn log_bytes(&self) -> usize {
+        let leader = self.leader.as_ref().map_or(0, |id| id.as_str().len());
+        let members = self.members.iter().map(MemberMetadata::log_bytes).sum::<usize>();
+        self.protocol_type.len() + self.protocol.as_ref().map_or(0, String::len) + leader + members
+    }
+}
+
 /// A member in a group's record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberMetadata {
@@ -120,6 +152,13 @@ pub struct MemberMetadata {
 }
 
 impl MemberMetadata {
+    fn log_bytes(&self) -> usize {
+        let instance = self.instance.as_ref().map_or(0, |id| id.as_str().len());
+        let client = self.client_id.len() + self.client_host.len();
+        let bytes = self.subscription.len() + self.assignment.len();
+        LOG_BYTES + self.member.as_str().len() + instance + client + bytes
+    }
+
     fn bytes(&self) -> usize {
         RECORD_BYTES + self.member.as_str().len() + self.subscription.len() + self.assignment.len()
     }

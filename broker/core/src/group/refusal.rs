@@ -29,6 +29,11 @@ pub enum JoinRefusal {
         /// `group.max.size`.
         members_max: usize,
     },
+    /// GROUP_MAX_SIZE_REACHED: too many were given a member id and haven't joined with it.
+    PendingJoinsReached {
+        /// The most of them in a group.
+        pending_joins_max: usize,
+    },
     /// GROUP_MAX_SIZE_REACHED: the members say too much of themselves.
     GroupBytesReached {
         /// The most bytes of a group's members.
@@ -44,6 +49,12 @@ pub enum JoinRefusal {
     Superseded,
 }
 
+impl From<Unavailable> for JoinRefusal {
+    fn from(why: Unavailable) -> Self {
+        Self::Unavailable(why)
+    }
+}
+
 impl fmt::Display for JoinRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -55,6 +66,9 @@ impl fmt::Display for JoinRefusal {
             Self::MemberIdRequired(id) => write!(f, "join again as member {id}"),
             Self::GroupMaxSizeReached { members_max } => {
                 write!(f, "the group has {members_max} members, as group.max.size allows")
+            }
+            Self::PendingJoinsReached { pending_joins_max } => {
+                write!(f, "{pending_joins_max} are about to join the group already; try again later")
             }
             Self::GroupBytesReached { bytes_max } => {
                 write!(f, "the members' subscriptions would take more than {bytes_max} bytes")

@@ -32,8 +32,8 @@ pub enum Reply {
     DeleteGroups(Vec<(GroupId, Result<(), AdminRefusal>)>),
     /// The groups that match, by id.
     ListGroups(Result<Vec<ListedGroup>, Unavailable>),
-    /// Each group, in the order of the request.
-    DescribeGroups(Result<Vec<DescribedGroup>, Unavailable>),
+    /// Each group, in the order of the request. One that is named twice is told twice, and held once.
+    DescribeGroups(Result<Vec<Arc<DescribedGroup>>, Unavailable>),
     /// How many offsets were removed.
     ForgetPartitions(Result<usize, Unavailable>),
 }

@@ -62,7 +62,7 @@ impl Machine for Register {
         self.refused.push(refused.ticket);
     }
 
-    fn on_overdue(&mut self, after: &i64, _now: Now, _out: &mut Out<Self>) {
+    fn on_overdue(&mut self, _ticket: Ticket, after: &i64, _now: Now, _out: &mut Out<Self>) {
         self.overdue.push(*after);
     }
 
@@ -85,7 +85,8 @@ impl Machine for Register {
     }
 }
 
-const LIMITS: ShardLimits = ShardLimits { commit_timeout_ms: 100, uncommitted_bytes_max: 48 };
+const LIMITS: ShardLimits =
+    ShardLimits { commit_timeout_ms: 100, uncommitted_bytes_max: 48, decision_bytes_max: 1_000 };
 
 fn at(ms: u64) -> Now {
     Now { ms, wall_ms: 0 }
@@ -240,4 +241,34 @@ fn values_are_decided_in_order() {
     let mut value = Pending::committed_as(1);
     value.set(Ticket(3), Some(3));
     value.set(Ticket(2), Some(2));
+}
+
+#[test]
+fn many_that_are_on_their_way_are_settled_one_by_one() {
+    // If each were found by walking all, this would take minutes.
+    let mut value = Pending::default();
+    let tickets = 1..=300_000;
+    tickets.clone().for_each(|ticket| value.set(Ticket(ticket), Some(ticket)));
+    (1..=150_000).for_each(|ticket| value.commit(Ticket(ticket)));
+    (150_002..=300_000).rev().for_each(|ticket| value.refuse(Ticket(ticket)));
+    assert_eq!((value.committed(), value.newest()), (Some(&150_000), Some(&150_001)));
+}
+
+#[test]
+fn overdue_ones_are_counted_while_they_are_settled() {
+    let mut shard = loaded();
+    let (first, second) = (set(&mut shard, 1, 10, 0), set(&mut shard, 2, 20, 10));
+    let third = set(&mut shard, 3, 30, 20);
+    let late = Err(Unavailable::NotAvailable);
+    assert_eq!(told(&shard.on_time(at(110)).answers), [(1, late), (2, late)]);
+    assert_eq!(shard.next_deadline_ms(), Some(120));
+    let _ = shard.on_committed(first, at(111));
+    assert_eq!(shard.next_deadline_ms(), Some(120));
+    let _ = shard.on_refused(second, AppendRefusal::NotNow, at(112));
+    assert_eq!(shard.next_deadline_ms(), None);
+    let fourth = set(&mut shard, 4, 40, 113);
+    assert_eq!(shard.next_deadline_ms(), Some(213), "none of those before counts for it");
+    let _ = shard.on_request(CallId(5), Request::Get, at(114));
+    assert_eq!(told(&shard.on_committed(fourth, at(115)).answers), [(4, Ok(Some(40))), (5, Ok(Some(40)))]);
+    assert!(third < fourth);
 }

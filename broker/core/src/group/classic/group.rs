@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::coordinator::{Answer, CallId, Now};
+use crate::coordinator::{Answer, CallId, Now, Ticket};
 
 use super::super::after::Out;
 use super::super::config::GroupConfig;
@@ -45,8 +45,8 @@ pub struct ClassicGroup {
     pub(super) pending_joins: PendingJoins,
     /// Who hasn't asked for its assignment of this generation.
     pub(super) pending_syncs: BTreeSet<MemberId>,
-    /// The leader has assigned, and the record isn't committed.
-    pub(super) is_assigning: bool,
+    /// The leader has assigned, by this decision, which isn't committed.
+    pub(super) assigning: Option<Ticket>,
     /// How many members support a protocol.
     pub(super) supported: BTreeMap<Arc<str>, usize>,
     /// Invariant: how many members wait in a join.
@@ -89,7 +89,7 @@ impl ClassicGroup {
             static_members: BTreeMap::new(),
             pending_joins: PendingJoins::default(),
             pending_syncs: BTreeSet::new(),
-            is_assigning: false,
+            assigning: None,
             supported: BTreeMap::new(),
             awaiting_join_count: 0,
             bytes: 0,
@@ -272,7 +272,8 @@ impl ClassicGroup {
         self.supported.get(protocol).copied().unwrap_or(0) == self.members.len()
     }
 
-    /// The protocol with the most votes among those that all support; the first by name of several.
+    /// The protocol with the most votes among those that all support. Of several, the one that Kafka takes: the
+    /// first in its hash table of votes.
     ///
     /// # Panics
     /// When nothing is common to all members: none such is let in.
@@ -283,7 +284,9 @@ impl ClassicGroup {
             *votes.entry(vote.expect("each was let in with a protocol in common")).or_default() += 1;
         }
         let most = votes.values().copied().max();
-        let first = votes.into_iter().find(|(_, count)| Some(*count) == most);
+        let voted_count = votes.len();
+        let tied = votes.into_iter().filter(|(_, count)| Some(*count) == most);
+        let first = tied.min_by_key(|(name, _)| java_bucket(name, voted_count));
         first.expect("a group that selects has members").0.to_owned()
     }
 
@@ -459,6 +462,19 @@ impl ClassicGroup {
     fn replacing_count(&self) -> usize {
         if self.state == GroupState::Stable { self.awaiting_join_count } else { 0 }
     }
+}
+
+/// In which bucket a Java `HashMap` of so many strings has this one. Those of one bucket are in the order in
+/// which they were put in, which isn't known here.
+fn java_bucket(text: &str, count: usize) -> u32 {
+    let hash = text.encode_utf16().fold(0u32, |hash, unit| hash.wrapping_mul(31).wrapping_add(unit.into()));
+    // It begins with 16 buckets, and has twice as many once three quarters as many strings are in it.
+    let mut buckets = 16;
+    while count > buckets / 4 * 3 {
+        buckets *= 2;
+    }
+    let mask = u32::try_from(buckets - 1).unwrap_or(u32::MAX);
+    (hash ^ (hash >> 16)) & mask
 }
 
 fn unknown_join(id: &MemberId) -> Reply {

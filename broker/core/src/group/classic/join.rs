@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::coordinator::CallId;
+use crate::coordinator::{CallId, Unavailable};
 
 use super::super::after::{After, Replaced, Then};
 use super::super::config::GroupConfig;
@@ -79,15 +79,35 @@ impl ClassicGroup {
                 member.is_some() || self.members.len() < members_max
             }
         };
-        let takes_pending_place = member.is_none() && !is_pending;
-        if !has_room || (takes_pending_place && self.pending_joins.len() >= members_max) {
+        if !has_room {
             return Err(JoinRefusal::GroupMaxSizeReached { members_max });
         }
-        let before = member.map_or(0, |member| protocol_bytes(&member.protocols));
-        let pending = self.pending_joins.bytes_beside(request.member.as_ref());
-        let bytes = self.bytes - before + pending + protocol_bytes(&request.protocols);
+        if request.member.is_some() && member.is_none() && !is_pending {
+            // It is told that nobody knows it.
+            return Ok(());
+        }
+        let owner = request.instance.as_ref().and_then(|instance| self.static_members.get(instance));
+        let known = member.or_else(|| owner.and_then(|id| self.members.get(id)));
+        let before = known.map_or(0, |member| protocol_bytes(&member.protocols));
+        let after = protocol_bytes(&request.protocols);
         let bytes_max = config.group_bytes_max;
-        if bytes > bytes_max { Err(JoinRefusal::GroupBytesReached { bytes_max }) } else { Ok(()) }
+        // Who takes up no more than it does is let in, whatever others take up.
+        match after <= before || self.bytes - before + after <= bytes_max {
+            true => Ok(()),
+            false => Err(JoinRefusal::GroupBytesReached { bytes_max }),
+        }
+    }
+
+    /// Whether one more may be given a member id.
+    fn check_pending_room(&self, id: &MemberId, config: &GroupConfig) -> Result<(), JoinRefusal> {
+        let (pending_joins_max, bytes_max) = (config.pending_joins_max, config.pending_bytes_max);
+        if self.pending_joins.len() >= pending_joins_max {
+            return Err(JoinRefusal::PendingJoinsReached { pending_joins_max });
+        }
+        match self.pending_joins.bytes_with(id) <= bytes_max {
+            true => Ok(()),
+            false => Err(JoinRefusal::GroupBytesReached { bytes_max }),
+        }
     }
 
     fn join_as_new(
@@ -106,6 +126,7 @@ impl ClassicGroup {
         match old {
             Some(old) => self.replace(old, id, joining, turn),
             None if instance.is_none() && request.knows_member_id_required => {
+                self.check_pending_room(&id, turn.config)?;
                 let deadline_ms = turn.now.ms + joining.session_timeout_ms;
                 self.pending_joins.insert(id.clone(), deadline_ms);
                 self.wake_by(deadline_ms);
@@ -125,7 +146,8 @@ impl ClassicGroup {
     ) -> Result<(), JoinRefusal> {
         if self.pending_joins.contains(&id) {
             if instance.is_some() {
-                // No static member is asked to come again with a member id.
+                // No static member is asked to come again with a member id. Kafka fails with
+                // UNKNOWN_SERVER_ERROR, which tells the client nothing; by this it joins anew.
                 return Err(JoinRefusal::UnknownMemberId(id));
             }
             self.add(id, joining, turn);
@@ -208,6 +230,9 @@ impl ClassicGroup {
             knows_skip_assignment: joining.request.knows_skip_assignment,
         };
         let record = self.record(|_, member| member.assignment.clone());
+        if record.log_bytes() > turn.out.decision_bytes_max() {
+            return self.on_replacement_refused(replaced, Unavailable::TooLarge.into(), turn);
+        }
         turn.out.decide(vec![record], After::of_group(&self.id, Then::Replaced(replaced)));
     }
 

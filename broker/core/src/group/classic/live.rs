@@ -1,6 +1,6 @@
 //! Who lives: heartbeats, members that leave, and what is due when time passes.
 
-use crate::coordinator::Unavailable;
+use crate::coordinator::{Ticket, Unavailable};
 
 use super::super::after::Then;
 use super::super::ids::{Generation, InstanceId, MemberId};
@@ -153,35 +153,35 @@ impl ClassicGroup {
     }
 
     /// A decision about this group is committed.
-    pub fn on_committed(&mut self, then: Then, turn: &mut Turn) {
+    pub fn on_committed(&mut self, ticket: Ticket, then: Then, turn: &mut Turn) {
         match then {
-            Then::Assigned(assigned) => self.on_assigned(assigned, turn),
+            Then::Assigned(assigned) => self.on_assigned(ticket, assigned, turn),
             Then::Replaced(replaced) => self.on_replaced(&replaced, turn),
-            Then::Created | Then::Removed | Then::Emptied => {}
+            Then::Created | Then::Emptied => {}
         }
     }
 
     /// A decision about this group is refused. An empty generation that isn't noted does no harm: whoever
     /// takes over sees the members of the one before, and their sessions end.
-    pub fn on_refused(&mut self, then: Then, why: Unavailable, turn: &mut Turn) {
+    pub fn on_refused(&mut self, ticket: Ticket, then: Then, why: Unavailable, turn: &mut Turn) {
         match then {
-            Then::Assigned(assigned) => self.on_assignment_failed(&assigned, why, turn),
+            Then::Assigned(_) => self.on_assignment_failed(ticket, why, turn),
             Then::Replaced(replaced) => {
                 self.on_replacement_refused(replaced, JoinRefusal::Unavailable(why), turn);
             }
-            Then::Created | Then::Removed | Then::Emptied => {}
+            Then::Created | Then::Emptied => {}
         }
     }
 
     /// A decision about this group takes too long.
-    pub fn on_overdue(&mut self, then: &Then, turn: &mut Turn) {
+    pub fn on_overdue(&mut self, ticket: Ticket, then: &Then, turn: &mut Turn) {
         let why = Unavailable::NotAvailable;
         match then {
-            Then::Assigned(assigned) => self.on_assignment_failed(assigned, why, turn),
+            Then::Assigned(_) => self.on_assignment_failed(ticket, why, turn),
             Then::Replaced(replaced) => {
                 self.on_replacement_overdue(replaced, JoinRefusal::Unavailable(why), turn);
             }
-            Then::Created | Then::Removed | Then::Emptied => {}
+            Then::Created | Then::Emptied => {}
         }
     }
 }

@@ -146,10 +146,9 @@ impl PendingJoins {
         self.until_ms.len()
     }
 
-    /// Bytes of memory that all but one of them take up.
-    pub(super) fn bytes_beside(&self, id: Option<&MemberId>) -> usize {
-        let own = id.filter(|id| self.contains(id));
-        self.bytes - own.map_or(0, |id| NAME_BYTES + id.as_str().len())
+    /// Bytes of memory that they would take up with one more.
+    pub(super) fn bytes_with(&self, id: &MemberId) -> usize {
+        self.bytes + NAME_BYTES + id.as_str().len()
     }
 
     pub(super) fn contains(&self, id: &MemberId) -> bool {

@@ -39,7 +39,8 @@ impl ClassicGroup {
         }
     }
 
-    /// Ends the rebalance if nobody is missing; not the first one, which waits for its delay.
+    /// Ends the rebalance if nobody is missing; not the first one, which waits for its delay. In Kafka the first
+    /// one ends too if somebody goes and all others have joined, so that who comes next causes another.
     pub(super) fn complete_join_if_all_joined(&mut self, turn: &mut Turn) {
         let is_ready = self.state == GroupState::PreparingRebalance && self.initial.is_none();
         if is_ready && self.has_all_joined() {
@@ -119,7 +120,7 @@ impl ClassicGroup {
 
     /// Everybody who waits for this generation's assignment is told that there won't be one.
     pub(super) fn abandon_assignment(&mut self, why: &MemberRefusal, turn: &mut Turn) {
-        self.is_assigning = false;
+        self.assigning = None;
         for member in self.members.values_mut() {
             member.assignment = nothing();
         }

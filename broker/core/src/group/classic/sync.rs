@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::coordinator::{CallId, Unavailable};
+use crate::coordinator::{CallId, Ticket, Unavailable};
 
 use super::super::after::{After, Assigned, Then};
 use super::super::ids::MemberId;
@@ -66,25 +66,27 @@ impl ClassicGroup {
     /// The leader has assigned: whom it doesn't name is assigned nothing, and whom it names that isn't a
     /// member isn't noted.
     fn assign(&mut self, mut given: BTreeMap<MemberId, Arc<[u8]>>, turn: &mut Turn) {
-        if self.is_assigning {
+        if self.assigning.is_some() {
             // The leader asks again. What is on its way is this generation's one assignment.
             return;
         }
-        self.is_assigning = true;
         let members = self.members.keys();
         let assignments: BTreeMap<MemberId, Arc<[u8]>> =
             members.map(|id| (id.clone(), given.remove(id).unwrap_or_else(nothing))).collect();
         let record = self.record(|id, _| assignments.get(id).cloned().unwrap_or_else(nothing));
-        let assigned = Assigned { generation: self.generation, assignments };
-        turn.out.decide(vec![record], After::of_group(&self.id, Then::Assigned(assigned)));
+        if record.log_bytes() > turn.out.decision_bytes_max() {
+            return self.come_to_nothing(Unavailable::TooLarge, turn);
+        }
+        let after = After::of_group(&self.id, Then::Assigned(Assigned { assignments }));
+        self.assigning = Some(turn.out.decide(vec![record], after));
     }
 
     /// An assignment is committed: the generation is stable.
-    pub(super) fn on_assigned(&mut self, mut assigned: Assigned, turn: &mut Turn) {
-        if !self.still_expects(&assigned) {
+    pub(super) fn on_assigned(&mut self, ticket: Ticket, mut assigned: Assigned, turn: &mut Turn) {
+        if self.assigning != Some(ticket) {
             return;
         }
-        self.is_assigning = false;
+        self.assigning = None;
         for (id, member) in &mut self.members {
             member.assignment = assigned.assignments.remove(id).unwrap_or_else(nothing);
         }
@@ -98,16 +100,18 @@ impl ClassicGroup {
         });
     }
 
-    /// An assignment can't be committed, or not in time: its generation comes to nothing.
-    pub(super) fn on_assignment_failed(&mut self, assigned: &Assigned, why: Unavailable, turn: &mut Turn) {
-        if self.still_expects(assigned) {
-            self.abandon_assignment(&MemberRefusal::Unavailable(why), turn);
-            self.prepare_rebalance(turn);
+    /// An assignment can't be committed, or not in time: its generation comes to nothing. It may still be
+    /// committed later, when another group of this name, of the same generation, waits for its own; so it is
+    /// known by its ticket.
+    pub(super) fn on_assignment_failed(&mut self, ticket: Ticket, why: Unavailable, turn: &mut Turn) {
+        if self.assigning == Some(ticket) {
+            self.come_to_nothing(why, turn);
         }
     }
 
-    fn still_expects(&self, assigned: &Assigned) -> bool {
-        self.state == GroupState::CompletingRebalance && self.generation == assigned.generation
+    fn come_to_nothing(&mut self, why: Unavailable, turn: &mut Turn) {
+        self.abandon_assignment(&MemberRefusal::Unavailable(why), turn);
+        self.prepare_rebalance(turn);
     }
 
     fn synced(&self, member: &Member) -> Synced {

@@ -1,5 +1,8 @@
 //! Requests of administrators: which groups there are, what they are like, and that they be deleted.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use crate::coordinator::CallId;
 
 use super::super::after::Out;
@@ -8,6 +11,7 @@ use super::super::refusal::AdminRefusal;
 use super::super::reply::{DescribedGroup, GroupState, GroupType, ListedGroup, Reply};
 use super::super::request::{DeleteGroups, DescribeGroups, ListGroups};
 use super::commits::key_of;
+use super::tombstones::Tombstones;
 use super::{Group, Groups};
 
 impl Groups {
@@ -29,9 +33,18 @@ impl Groups {
     }
 
     /// Each of the groups; one that there isn't is dead.
-    pub(super) fn describe(&self, request: DescribeGroups) -> Vec<DescribedGroup> {
+    pub(super) fn describe(&self, request: DescribeGroups) -> Vec<Arc<DescribedGroup>> {
+        let mut by_id: BTreeMap<GroupId, Arc<DescribedGroup>> = BTreeMap::new();
         let groups = request.groups.into_iter();
-        let described = groups.map(|id| match self.classic(&id) {
+        let described = groups.map(|id| {
+            let one = by_id.entry(id.clone()).or_insert_with(|| Arc::new(self.describe_one(id)));
+            Arc::clone(one)
+        });
+        described.collect()
+    }
+
+    fn describe_one(&self, id: GroupId) -> DescribedGroup {
+        match self.classic(&id) {
             Some(group) => group.describe(),
             None => DescribedGroup {
                 group: id,
@@ -40,21 +53,25 @@ impl Groups {
                 protocol: String::new(),
                 members: Vec::new(),
             },
-        });
-        described.collect()
+        }
     }
 
-    /// Deletes groups without members, each by itself, with their offsets.
+    /// Deletes groups without members, with their offsets: all by one decision if they fit into a batch, so
+    /// that all are deleted or none is. Else those that earlier decisions name may be gone although a later one is
+    /// refused, and all are told that it failed: whoever asks again is told GROUP_ID_NOT_FOUND of those, and
+    /// deletes the others.
     pub(super) fn delete(&mut self, call: CallId, request: DeleteGroups, out: &mut Out) {
         let mut outcomes = Vec::with_capacity(request.groups.len());
+        let mut tombstones = Tombstones::default();
         for id in request.groups {
             let checked = self.check_delete(&id);
             if checked.is_ok() {
                 let keys = self.offsets.newest(&id).map(|(partition, _)| key_of(&id, partition)).collect();
-                self.decide_tombstones(&id, keys, true, out);
+                self.bury(&id, keys, true, &mut tombstones, out);
             }
             outcomes.push((id, checked));
         }
+        tombstones.decide(out);
         out.answer_when_committed(call, Reply::DeleteGroups(outcomes));
     }
 

@@ -1,5 +1,7 @@
 //! What nobody uses any more goes: offsets that have expired, and groups that have neither members nor offsets.
 
+use std::ops::Bound;
+
 use crate::coordinator::Now;
 
 use super::super::after::Out;
@@ -10,16 +12,45 @@ use super::super::record::OffsetCommitKey;
 use super::super::reply::GroupState;
 use super::Groups;
 use super::commits::key_of;
+use super::tombstones::Tombstones;
+
+/// How many groups are looked through at once.
+const SLICE_GROUPS_MAX: usize = 1_000;
+
+/// How long a clean-up waits if too much is uncommitted, in ms.
+const FULL_WAIT_MS: u64 = 1_000;
 
 impl Groups {
-    /// Looks through all groups.
+    /// Looks through the groups, in slices: the rest is looked through a millisecond later, so that others are
+    /// served in between. While too much is uncommitted it waits.
     pub(super) fn clean_up(&mut self, now: Now, out: &mut Out) {
-        for id in self.groups.keys().cloned().collect::<Vec<_>>() {
-            let Some(group) = self.classic(&id) else { continue };
-            let (expired, is_all) = self.expired(&id, group, now);
-            let removes_group = is_all && group.is_deserted();
-            self.decide_tombstones(&id, expired, removes_group, out);
+        if out.is_full() {
+            self.next_cleanup_ms = Some(now.ms + FULL_WAIT_MS);
+            return;
         }
+        let mut last = self.cleaned_up_to.take();
+        let mut tombstones = Tombstones::default();
+        let (mut count, mut bytes) = (0, 0);
+        while count < SLICE_GROUPS_MAX && bytes < out.decision_bytes_max() {
+            let from = last.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+            let next = self.groups.range::<GroupId, _>((from, Bound::Unbounded)).next();
+            last = next.map(|(id, _)| id.clone());
+            let Some(id) = &last else { break };
+            bytes += self.clean_up_one(id, &mut tombstones, now, out);
+            count += 1;
+        }
+        tombstones.decide(out);
+        let wait_ms = if last.is_some() { 1 } else { self.config.offsets_retention_check_interval_ms };
+        self.cleaned_up_to = last;
+        self.next_cleanup_ms = Some(now.ms + wait_ms);
+    }
+
+    /// Tells how many bytes of a batch that takes.
+    fn clean_up_one(&mut self, id: &GroupId, tombstones: &mut Tombstones, now: Now, out: &mut Out) -> usize {
+        let Some(group) = self.classic(id) else { return 0 };
+        let (expired, is_all) = self.expired(id, group, now);
+        let removes_group = is_all && group.is_deserted();
+        self.bury(id, expired, removes_group, tombstones, out)
     }
 
     /// Which of a group's offsets have expired, and whether these are all that it has.

@@ -1,10 +1,11 @@
 //! Requests about offsets.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ottla_types::TopicPartition;
 
-use crate::coordinator::{CallId, Now};
+use crate::coordinator::{CallId, Now, Unavailable};
 
 use super::super::after::{After, Out, Then};
 use super::super::classic::ClassicGroup;
@@ -14,6 +15,7 @@ use super::super::refusal::{AdminRefusal, MemberRefusal, PartitionRefusal};
 use super::super::reply::{GroupState, Reply};
 use super::super::request::{ForgetPartitions, OffsetCommit, OffsetDelete, OffsetFetch, OffsetToCommit};
 use super::Groups;
+use super::tombstones::Tombstones;
 
 impl Groups {
     /// Commits offsets: all of them, but for those that say too much.
@@ -24,19 +26,30 @@ impl Groups {
         let OffsetCommit { group: id, retention_ms, offsets, .. } = request;
         let expire_ms =
             retention_ms.map(|ms| now.wall_ms.saturating_add(i64::try_from(ms).unwrap_or(i64::MAX)));
-        let (ticket, mut keys, mut records) = (out.next_ticket(), Vec::new(), Vec::new());
         let mut outcomes = Vec::with_capacity(offsets.len());
+        let mut committed = Vec::with_capacity(offsets.len());
         for one in offsets {
             let outcome = self.check_metadata(one.metadata.as_deref());
             outcomes.push(outcome);
             if outcome.is_ok() {
-                let (key, value) = to_record(&id, one, now, expire_ms);
-                self.offsets.set(ticket, &key, Some(value.clone()));
-                keys.push(key.clone());
-                records.push(Record::OffsetCommit { key, value: Some(value) });
+                committed.push(to_record(&id, one, now, expire_ms));
             }
         }
+        let to_record = |(key, value): &(OffsetCommitKey, OffsetAndMetadata)| Record::OffsetCommit {
+            key: key.clone(),
+            value: Some(value.clone()),
+        };
+        let records: Vec<Record> = committed.iter().map(to_record).collect();
+        if records.iter().map(Record::log_bytes).sum::<usize>() > out.decision_bytes_max() {
+            return out.answer(call, Reply::OffsetCommit(Err(Unavailable::TooLarge.into())));
+        }
         if !records.is_empty() {
+            let ticket = out.next_ticket();
+            let set = committed.into_iter().map(|(key, value)| {
+                self.offsets.set(ticket, &key, Some(value));
+                key
+            });
+            let keys = set.collect();
             let is_new = !self.groups.contains_key(&id);
             if is_new {
                 self.insert_created(ClassicGroup::new(id.clone(), now), ticket);
@@ -102,20 +115,24 @@ impl Groups {
                 keys.push(key_of(&id, &partition));
             }
         }
-        self.decide_tombstones(&id, keys, false, out);
+        let mut tombstones = Tombstones::default();
+        self.bury(&id, keys, false, &mut tombstones, out);
+        tombstones.decide(out);
         Ok(outcomes)
     }
 
     /// Partitions are no more: all groups' offsets of them are removed.
     pub(super) fn forget(&mut self, call: CallId, request: ForgetPartitions, out: &mut Out) {
-        let gone = request.partitions;
+        let gone: BTreeSet<TopicPartition> = request.partitions.into_iter().collect();
+        let mut tombstones = Tombstones::default();
         let mut count = 0;
         for id in self.offsets.groups().cloned().collect::<Vec<_>>() {
-            let present = gone.iter().filter(|partition| self.offsets.has(&id, partition));
-            let keys: Vec<OffsetCommitKey> = present.map(|partition| key_of(&id, partition)).collect();
+            let present = self.offsets.present(&id, &gone);
+            let keys: Vec<OffsetCommitKey> = present.iter().map(|partition| key_of(&id, partition)).collect();
             count += keys.len();
-            self.decide_tombstones(&id, keys, false, out);
+            self.bury(&id, keys, false, &mut tombstones, out);
         }
+        tombstones.decide(out);
         out.answer_when_committed(call, Reply::ForgetPartitions(Ok(count)));
     }
 }

@@ -6,7 +6,7 @@ use super::super::after::{After, Out, Then};
 use super::super::classic::ClassicGroup;
 use super::super::ids::GroupId;
 use super::super::record::Record;
-use super::super::refusal::{AdminRefusal, JoinRefusal};
+use super::super::refusal::{AdminRefusal, JoinRefusal, MemberRefusal};
 use super::super::reply::Reply;
 use super::super::request::Request;
 use super::{Group, Groups, Held};
@@ -53,8 +53,8 @@ impl Machine for Groups {
             Request::OffsetDelete(request) => return self.delete_offsets(call, request, out),
             Request::DeleteGroups(request) => return self.delete(call, request, out),
             Request::ForgetPartitions(request) => return self.forget(call, request, out),
+            Request::LeaveGroup(request) => return self.leave(call, request, now, out),
             Request::Heartbeat(request) => Reply::Heartbeat(self.heartbeat(&request, now, out)),
-            Request::LeaveGroup(request) => Reply::LeaveGroup(self.leave(request, now, out)),
             Request::ListGroups(request) => Reply::ListGroups(Ok(self.list(&request))),
             Request::DescribeGroups(request) => Reply::DescribeGroups(Ok(self.describe(request))),
         };
@@ -86,17 +86,15 @@ impl Machine for Groups {
         for key in after.offsets {
             self.offsets.commit(ticket, key);
         }
+        self.removed.remove(&ticket);
         match after.group {
             Some((id, Then::Created)) => {
                 if let Some(held) = self.groups.get_mut(&id).filter(|held| held.created == Some(ticket)) {
                     held.created = None;
                 }
             }
-            Some((_, Then::Removed)) => {
-                self.removed.remove(&ticket);
-            }
             Some((id, then)) => {
-                self.with_classic(&id, now, out, |group, turn| group.on_committed(then, turn));
+                self.with_classic(&id, now, out, |group, turn| group.on_committed(ticket, then, turn));
             }
             None => {}
         }
@@ -107,26 +105,25 @@ impl Machine for Groups {
         for key in after.offsets {
             self.offsets.refuse(ticket, key);
         }
+        for held in self.removed.remove(&ticket).into_iter().flatten() {
+            let Group::Classic(group) = &held.group;
+            let id = group.id().clone();
+            self.deadlines.set(&id, group.wake_ms());
+            let other = self.groups.insert(id, held);
+            assert!(other.is_none(), "what came after was refused before");
+        }
         match after.group {
             Some((id, Then::Created)) => self.uncreate(&id, ticket, why, out),
-            Some((id, Then::Removed)) => {
-                if let Some(held) = self.removed.remove(&ticket) {
-                    let Group::Classic(group) = &held.group;
-                    self.deadlines.set(&id, group.wake_ms());
-                    let other = self.groups.insert(id, held);
-                    assert!(other.is_none(), "what came after was refused before");
-                }
-            }
             Some((id, then)) => {
-                self.with_classic(&id, now, out, |group, turn| group.on_refused(then, why, turn));
+                self.with_classic(&id, now, out, |group, turn| group.on_refused(ticket, then, why, turn));
             }
             None => {}
         }
     }
 
-    fn on_overdue(&mut self, after: &After, now: Now, out: &mut Out) {
+    fn on_overdue(&mut self, ticket: Ticket, after: &After, now: Now, out: &mut Out) {
         if let Some((id, then)) = &after.group {
-            self.with_classic(id, now, out, |group, turn| group.on_overdue(then, turn));
+            self.with_classic(id, now, out, |group, turn| group.on_overdue(ticket, then, turn));
         }
     }
 
@@ -136,7 +133,6 @@ impl Machine for Groups {
             assert!(woken.is_some(), "who is to be woken is there");
         }
         if self.next_cleanup_ms.is_some_and(|at_ms| at_ms <= now.ms) {
-            self.next_cleanup_ms = Some(now.ms + self.config.offsets_retention_check_interval_ms);
             self.clean_up(now, out);
         }
     }
@@ -153,15 +149,27 @@ impl Machine for Groups {
         groups.collect()
     }
 
+    /// A group id that is empty is wrong whether the group is there or not.
     fn unserved(request: &Request, why: Unavailable) -> Reply {
+        let of_member = |group: &GroupId| match group.as_str() {
+            "" => MemberRefusal::InvalidGroupId,
+            _ => why.into(),
+        };
         let unavailable = AdminRefusal::Unavailable(why);
         match request {
+            Request::JoinGroup(request) if request.group.as_str().is_empty() => {
+                Reply::JoinGroup(Err(JoinRefusal::InvalidGroupId))
+            }
             Request::JoinGroup(_) => Reply::JoinGroup(Err(JoinRefusal::Unavailable(why))),
-            Request::SyncGroup(_) => Reply::SyncGroup(Err(why.into())),
+            Request::SyncGroup(request) => Reply::SyncGroup(Err(of_member(&request.group))),
             // A member that lives is not to look for another coordinator meanwhile.
-            Request::Heartbeat(_) if why == Unavailable::Loading => Reply::Heartbeat(Ok(())),
-            Request::Heartbeat(_) => Reply::Heartbeat(Err(why.into())),
-            Request::LeaveGroup(_) => Reply::LeaveGroup(Err(why.into())),
+            Request::Heartbeat(request)
+                if why == Unavailable::Loading && !request.group.as_str().is_empty() =>
+            {
+                Reply::Heartbeat(Ok(()))
+            }
+            Request::Heartbeat(request) => Reply::Heartbeat(Err(of_member(&request.group))),
+            Request::LeaveGroup(request) => Reply::LeaveGroup(Err(of_member(&request.group))),
             Request::OffsetCommit(_) => Reply::OffsetCommit(Err(why.into())),
             Request::OffsetFetch(_) => Reply::OffsetFetch(Err(why)),
             Request::OffsetDelete(_) => Reply::OffsetDelete(Err(unavailable)),

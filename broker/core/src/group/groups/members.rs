@@ -28,7 +28,8 @@ impl Groups {
             let mut group = ClassicGroup::new(id.clone(), now);
             let record = group.first_record();
             group.join(call, request, session_timeout_ms, &mut Turn { config: &self.config, now, out });
-            // Whoever was refused leaves no group behind.
+            // Whoever was refused leaves no group behind. In Kafka one whose protocols were refused does: an
+            // empty group, until the next clean-up.
             if !group.is_deserted() {
                 let ticket = out.decide(vec![record], After::of_group(&id, Then::Created));
                 self.insert_created(group, ticket);
@@ -60,7 +61,18 @@ impl Groups {
         heard.unwrap_or_else(|| Err(MemberRefusal::UnknownMemberId(request.member.clone())))
     }
 
-    pub(super) fn leave(
+    /// Members leave. If the group is empty then, they are told so once that is committed, as in Kafka:
+    /// whoever takes over would know them still.
+    pub(super) fn leave(&mut self, call: CallId, request: LeaveGroup, now: Now, out: &mut Out) {
+        let next = out.next_ticket();
+        let reply = Reply::LeaveGroup(self.try_leave(request, now, out));
+        match out.next_ticket() == next {
+            true => out.answer(call, reply),
+            false => out.answer_when_committed(call, reply),
+        }
+    }
+
+    fn try_leave(
         &mut self,
         request: LeaveGroup,
         now: Now,

@@ -6,22 +6,18 @@ mod commits;
 mod deadlines;
 mod machine;
 mod members;
+mod tombstones;
 
 use std::collections::BTreeMap;
 
 use crate::coordinator::{Now, Ticket};
 
-use super::after::{After, Out, Then};
+use super::after::Out;
 use super::classic::{ClassicGroup, Turn};
 use super::config::GroupConfig;
 use super::ids::GroupId;
 use super::offsets::Offsets;
-use super::record::{GroupMetadataKey, OffsetCommitKey, Record};
 use deadlines::Deadlines;
-
-/// How many tombstones one decision may hold. More are several decisions, so that none is larger than a batch
-/// may be.
-const TOMBSTONES_PER_DECISION_MAX: usize = 1_000;
 
 /// The state of a group coordinator's shard.
 #[derive(Debug)]
@@ -30,10 +26,12 @@ pub struct Groups {
     groups: BTreeMap<GroupId, Held>,
     offsets: Offsets,
     /// Groups whose removal isn't committed, by the decision.
-    removed: BTreeMap<Ticket, Held>,
+    removed: BTreeMap<Ticket, Vec<Held>>,
     deadlines: Deadlines,
     /// When to look for what has expired, in ms. None while loading.
     next_cleanup_ms: Option<u64>,
+    /// How far the clean-up that goes on has come: it goes on behind this group. None between clean-ups.
+    cleaned_up_to: Option<GroupId>,
 }
 
 /// A group that there is.
@@ -60,6 +58,7 @@ impl Groups {
             removed: BTreeMap::new(),
             deadlines: Deadlines::default(),
             next_cleanup_ms: None,
+            cleaned_up_to: None,
         }
     }
 
@@ -110,41 +109,5 @@ impl Groups {
         let held = Held { group: Group::Classic(group), created: Some(ticket) };
         let other = self.groups.insert(id, held);
         assert!(other.is_none(), "a group is created once");
-    }
-
-    /// Decides that offsets are no more, and the group neither if `removes_group`.
-    fn decide_tombstones(
-        &mut self,
-        id: &GroupId,
-        mut keys: Vec<OffsetCommitKey>,
-        removes_group: bool,
-        out: &mut Out,
-    ) {
-        while keys.len() > TOMBSTONES_PER_DECISION_MAX {
-            let rest = keys.split_off(TOMBSTONES_PER_DECISION_MAX);
-            self.decide_removal(std::mem::replace(&mut keys, rest), None, out);
-        }
-        if removes_group || !keys.is_empty() {
-            self.decide_removal(keys, removes_group.then_some(id), out);
-        }
-    }
-
-    fn decide_removal(&mut self, keys: Vec<OffsetCommitKey>, group: Option<&GroupId>, out: &mut Out) {
-        let tombstones = keys.iter().map(|key| Record::OffsetCommit { key: key.clone(), value: None });
-        let mut records: Vec<Record> = tombstones.collect();
-        let ticket = out.next_ticket();
-        for key in &keys {
-            self.offsets.set(ticket, key, None);
-        }
-        if let Some(id) = group {
-            let key = GroupMetadataKey { group: id.clone() };
-            records.push(Record::GroupMetadata { key, value: None });
-            self.deadlines.set(id, None);
-            if let Some(held) = self.groups.remove(id) {
-                self.removed.insert(ticket, held);
-            }
-        }
-        let group = group.map(|id| (id.clone(), Then::Removed));
-        out.decide(records, After { offsets: keys, group });
     }
 }

@@ -1,6 +1,6 @@
 //! The offsets of all groups of a shard.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_types::TopicPartition;
 
@@ -67,6 +67,16 @@ impl Offsets {
     pub fn has(&self, group: &GroupId, partition: &TopicPartition) -> bool {
         let pending = self.by_group.get(group).and_then(|of_group| of_group.get(partition));
         pending.is_some_and(|pending| pending.newest().is_some())
+    }
+
+    /// Which of the partitions a group has an offset of, by what is newest. Walks the smaller of the two sets.
+    pub fn present(&self, group: &GroupId, partitions: &BTreeSet<TopicPartition>) -> Vec<TopicPartition> {
+        let Some(of_group) = self.by_group.get(group) else { return Vec::new() };
+        if of_group.len() < partitions.len() {
+            let newest = self.newest(group).map(|(partition, _)| partition);
+            return newest.filter(|partition| partitions.contains(partition)).cloned().collect();
+        }
+        partitions.iter().filter(|partition| self.has(group, partition)).cloned().collect()
     }
 
     /// What is fetched: what is newest if it shall be stable, for then the answer waits until that is

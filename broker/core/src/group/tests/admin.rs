@@ -118,3 +118,37 @@ fn a_group_may_begin_again_while_it_is_being_deleted() {
         ",
     );
 }
+
+#[test]
+fn groups_are_deleted_by_one_decision_so_that_all_are_or_none() {
+    let mut world = World::new();
+    world.run(
+        "
+        commit - -1 t-0:5 g=a => committed
+        commit - -1 t-0:5 g=b => committed
+        hold =>
+        delete a b x =>
+        ",
+    );
+    assert_eq!(world.uncommitted.len(), 1);
+    world.run(
+        "
+        refuse NotNow => #3 a COORDINATOR_NOT_AVAILABLE, b COORDINATOR_NOT_AVAILABLE, x GROUP_ID_NOT_FOUND
+        list => a::Empty:classic b::Empty:classic
+        go =>
+        delete b a => b deleted, a deleted
+        list => none
+        ",
+    );
+}
+
+#[test]
+fn a_group_that_is_named_often_is_held_once() {
+    let mut world = pair();
+    world.run_quietly("describe g h g");
+    let crate::group::Reply::DescribeGroups(Ok(groups)) = world.answers.pop().unwrap().reply else {
+        panic!()
+    };
+    assert_eq!(groups.len(), 3);
+    assert!(std::sync::Arc::ptr_eq(&groups[0], &groups[2]));
+}

@@ -173,3 +173,33 @@ fn a_wall_clock_that_jumps_back_expires_nothing_and_ends_no_session() {
         ",
     );
 }
+
+#[test]
+fn a_group_with_a_long_name_expires_by_decisions_that_fit_into_a_batch() {
+    let name = "n".repeat(4_000);
+    let mut world = World::with(config());
+    for index in 0..5 {
+        world.run(&format!("commit - -1 t-{index}:5 g={name} => committed"));
+    }
+    world.run(
+        "
+        commit - -1 t-0:5 g=z => committed
+        tick 3660000 =>
+        list => none
+        ",
+    );
+}
+
+#[test]
+fn a_clean_up_is_made_in_slices_and_waits_while_too_much_is_uncommitted() {
+    let mut world = World::with(config());
+    for group in 0..300 {
+        world.run_quietly(&format!("commit - -1 t-0:5 g=g{group}"));
+    }
+    world.answers.clear();
+    world.run("tick 3599999 =>\nhold =>\ntick 500 =>");
+    let bytes = world.shard.uncommitted_bytes();
+    assert!((10_000..40_000).contains(&bytes), "one slice, of one decision: {bytes}");
+    assert!(world.shard.machine().group_count() > 200);
+    world.run("go =>\ntick 1600 =>\nlist => none");
+}

@@ -144,3 +144,17 @@ fn a_damaged_record_is_read_as_far_as_it_makes_sense() {
     world.log.push(record(Some(GroupMetadataValue { protocol: None, ..value })));
     world.run("failover =>\ndescribe g => g Empty consumer: []");
 }
+
+#[test]
+fn a_group_without_a_name_is_wrong_while_it_loads_too() {
+    let mut shard = Shard::new(LeaderEpoch(2), LIMITS, Groups::new(GroupConfig::default()));
+    let (now, call) = (World::new().now, CallId(1));
+    let beat = Heartbeat { group: "".into(), member: "c".into(), instance: None, generation: Generation(1) };
+    let leave = LeaveGroup { group: "".into(), members: Vec::new() };
+    for (request, reply) in [
+        (Request::Heartbeat(beat), Reply::Heartbeat(Err(MemberRefusal::InvalidGroupId))),
+        (Request::LeaveGroup(leave), Reply::LeaveGroup(Err(MemberRefusal::InvalidGroupId))),
+    ] {
+        assert_eq!(shard.on_request(call, request, now).answers, [Answer { call, reply }]);
+    }
+}

@@ -78,7 +78,7 @@ fn the_protocol_that_most_prefer_is_selected_among_those_that_all_have() {
         join - old p=b,a,a =>
         join - old p=b,c,a =>
         tick 9000 => #1 c-1 in 1 of c-1 b [c-1 c-2 c-3]; #2 c-2 in 1 of c-1 b []; #3 c-3 in 1 of c-1 b []
-        # Without one of them, both have as many votes: the first by name.
+        # Without one of them, both have as many votes: the first in Kafka's table.
         leave c-2 => left
         join c-1 p=a,b =>
         join c-3 p=b,a => c-3 in 2 of c-1 a []; #5 c-1 in 2 of c-1 a [c-1 c-3]
@@ -198,12 +198,12 @@ fn a_group_takes_only_so_many() {
         join c-3 => c-3 in 2 of c-1 range []; #9 c-1 in 2 of c-1 range [c-1 c-3]
         ",
     );
-    // While it is filled, there are two that wait; a third that has a member id doesn't get in.
+    // While it is filled, there are two that wait; a third gets a member id, but doesn't get in.
     World::with(config).run(
         "
         join - => MEMBER_ID_REQUIRED c-1
         join - => MEMBER_ID_REQUIRED c-2
-        join - => GROUP_MAX_SIZE_REACHED
+        join - => MEMBER_ID_REQUIRED c-3
         join c-1 =>
         join - => MEMBER_ID_REQUIRED c-5
         join c-2 =>
@@ -225,8 +225,8 @@ fn members_may_say_only_so_much_of_themselves() {
         join c-1 => c-1 in 2 of c-1 range [c-1 c-3]; #9 c-3 in 2 of c-1 range []
         ",
     );
-    // Those who are about to join count too.
-    let config = GroupConfig { group_bytes_max: 200, ..GroupConfig::default() };
+    // Those who are about to join have bytes of their own.
+    let config = GroupConfig { pending_bytes_max: 140, ..GroupConfig::default() };
     World::with(config).run(
         "
         join - => MEMBER_ID_REQUIRED c-1
@@ -236,6 +236,44 @@ fn members_may_say_only_so_much_of_themselves() {
         join - => MEMBER_ID_REQUIRED c-5
         ",
     );
+}
+
+#[test]
+fn member_ids_are_given_to_more_than_can_be_members() {
+    // As in Kafka, where only a join with the id is refused.
+    let mut world = World::with(GroupConfig { members_max: 10, ..GroupConfig::default() });
+    for call in 1..=11 {
+        world.run(&format!("join - => MEMBER_ID_REQUIRED c-{call}"));
+    }
+    // Not to any number; who needs none isn't refused for it.
+    World::with(GroupConfig { pending_joins_max: 1, ..GroupConfig::default() }).run(
+        "
+        join - => MEMBER_ID_REQUIRED c-1
+        join - => GROUP_MAX_SIZE_REACHED (pending)
+        join - old =>
+        join - i=x =>
+        join - i=x => #4 FENCED_INSTANCE_ID
+        join c-9 => UNKNOWN_MEMBER_ID
+        ",
+    );
+}
+
+#[test]
+fn a_member_that_says_no_more_than_before_is_let_in_whoever_else_is_about_to_join() {
+    let config = GroupConfig { group_bytes_max: 260, ..GroupConfig::default() };
+    let mut world = pair_with(config);
+    world.run(
+        "
+        join - => MEMBER_ID_REQUIRED c-7
+        join - => MEMBER_ID_REQUIRED c-8
+        join - => MEMBER_ID_REQUIRED c-9
+        join c-3 => c-3 in 1 of c-1 range []
+        join c-1 =>
+        join c-77 => UNKNOWN_MEMBER_ID
+        ",
+    );
+    world.config.group_bytes_max = 1;
+    world.run("failover => #11 NOT_COORDINATOR\njoin c-3 => c-3 in 1 of c-1 range []\njoin c-66 => UNKNOWN_MEMBER_ID");
 }
 
 #[test]
@@ -297,4 +335,22 @@ fn a_new_member_does_not_wait_for_ever_in_a_long_rebalance() {
         tick 300000 => #4 UNKNOWN_MEMBER_ID
         ",
     );
+}
+
+#[test]
+fn of_protocols_with_as_many_votes_the_first_in_a_java_hash_table_is_selected() {
+    for (first, second, selected) in [
+        ("range", "roundrobin", "range"),
+        ("sticky", "range", "sticky"),
+        ("cooperative-sticky", "range", "range"),
+        ("cooperative-sticky", "roundrobin", "roundrobin"),
+    ] {
+        World::new().run(&format!(
+            "
+            join - old p={first},{second} =>
+            join - old p={second},{first} =>
+            tick 6000 => #1 c-1 in 1 of c-1 {selected} [c-1 c-2]; #2 c-2 in 1 of c-1 {selected} []
+            "
+        ));
+    }
 }

@@ -145,3 +145,18 @@ fn groups_have_nothing_to_do_with_each_other() {
         ",
     );
 }
+
+#[test]
+fn the_last_ones_that_leave_are_told_once_that_is_committed() {
+    pair().run(
+        "
+        hold =>
+        leave c-3 => left
+        leave c-1 =>
+        describe g => g Empty consumer: []
+        go => #8 left
+        failover =>
+        describe g => g Empty consumer: []
+        ",
+    );
+}

@@ -288,16 +288,46 @@ fn partitions_that_are_no_more_are_forgotten_by_all_groups() {
 #[test]
 fn many_tombstones_are_several_decisions() {
     let mut world = World::new();
-    for hundred in 0..25 {
-        let offsets: Vec<String> = (0..100).map(|one| format!("t-{}:1", hundred * 100 + one)).collect();
+    for fifty in 0..10 {
+        let offsets: Vec<String> = (0..50).map(|one| format!("t-{}:1", fifty * 50 + one)).collect();
         world.run_quietly(&format!("commit - -1 {}", offsets.join(" ")));
     }
     world.answers.clear();
     world.is_holding = true;
     world.run_quietly("delete g");
     let sizes: Vec<usize> = world.uncommitted.iter().map(|(_, records)| records.len()).collect();
-    assert_eq!(sizes, [1_000, 1_000, 501]);
+    // 130 bytes each, of 10,000.
+    assert_eq!(sizes, [76, 76, 76, 76, 76, 76, 45]);
     assert_eq!(world.answers, [], "it waits for the last one");
-    world.run("go => #26 g deleted");
+    world.run("go => #11 g deleted");
     world.run("fetch => none");
+}
+
+#[test]
+fn a_commit_that_no_batch_has_room_for_is_refused_and_nothing_else_is() {
+    World::new().run(
+        "
+        hold =>
+        commit - -1 t-0:5 g=h =>
+        commit - -1 t-0:5 t-1:5 t-2:5 m=4000 => UNKNOWN_SERVER_ERROR
+        fetch stable =>
+        list => h::Empty:classic
+        go => #1 committed; #3 none
+        ",
+    );
+}
+
+#[test]
+fn of_many_partitions_that_are_no_more_a_group_forgets_those_that_it_has() {
+    World::new().run(
+        "
+        commit - -1 t-0:5 g=few => committed
+        commit - -1 t-0:5 t-1:5 t-2:5 t-3:5 u-0:5 g=many => committed
+        commit - -1 t-7:5 g=other => committed
+        forget s-0 t-0 t-2 => forgot 3
+        fetch g=other => t-7=5
+        fetch g=few => none
+        fetch g=many => t-1=5 t-3=5 u-0=5
+        ",
+    );
 }

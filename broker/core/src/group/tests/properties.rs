@@ -227,7 +227,7 @@ impl Fuzz {
         let member = self.actors[actor].id.clone().filter(|_| !is_stranger);
         let is_static = actor == 0;
         let names = [vec!["range"], vec!["range", "sticky"], vec!["sticky", "range"]];
-        let metadata: Arc<[u8]> = vec![0, 0, 0, 0, 0, 0].into();
+        let metadata: Arc<[u8]> = vec![0; 10].into();
         let protocol = |name: &&str| Protocol { name: (*name).into(), metadata: metadata.clone() };
         let request = JoinGroup {
             group: "g".into(),

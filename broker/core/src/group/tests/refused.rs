@@ -52,8 +52,8 @@ fn an_empty_generation_that_is_not_noted_does_no_harm() {
     pair().run(
         "
         hold =>
-        leave c-1 c-3 => left left
-        refuse NotNow =>
+        leave c-1 c-3 =>
+        refuse NotNow => #7 COORDINATOR_NOT_AVAILABLE
         go =>
         describe g => g Empty consumer: []
         failover =>

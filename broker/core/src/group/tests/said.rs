@@ -41,9 +41,9 @@ pub fn said(reply: &Reply) -> String {
             });
             Some(all.collect::<Vec<_>>().join(" ")).filter(|text| !text.is_empty()).unwrap_or("none".into())
         }),
-        Reply::DescribeGroups(reply) => {
-            reply.as_ref().map_or_else(code, |all| all.iter().map(described).collect::<Vec<_>>().join(", "))
-        }
+        Reply::DescribeGroups(reply) => reply
+            .as_ref()
+            .map_or_else(code, |all| all.iter().map(|one| described(one)).collect::<Vec<_>>().join(", ")),
         Reply::ForgetPartitions(reply) => reply.as_ref().map_or_else(code, |count| format!("forgot {count}")),
     }
 }
@@ -118,6 +118,7 @@ fn join_code(refusal: &JoinRefusal) -> String {
         JoinRefusal::InvalidSessionTimeout { .. } => "INVALID_SESSION_TIMEOUT".to_owned(),
         JoinRefusal::MemberIdRequired(id) => format!("MEMBER_ID_REQUIRED {id}"),
         JoinRefusal::GroupMaxSizeReached { .. } => "GROUP_MAX_SIZE_REACHED".to_owned(),
+        JoinRefusal::PendingJoinsReached { .. } => "GROUP_MAX_SIZE_REACHED (pending)".to_owned(),
         JoinRefusal::GroupBytesReached { .. } => "GROUP_MAX_SIZE_REACHED (bytes)".to_owned(),
         JoinRefusal::InconsistentGroupProtocol => "INCONSISTENT_GROUP_PROTOCOL".to_owned(),
         JoinRefusal::UnknownMemberId(_) => "UNKNOWN_MEMBER_ID".to_owned(),

@@ -195,3 +195,17 @@ fn a_static_member_is_waited_for_until_its_session_ends() {
         ",
     );
 }
+
+#[test]
+fn who_begins_anew_with_more_than_a_batch_has_room_for_is_refused_and_the_old_one_counts() {
+    let (assignment, topic) = ("a".repeat(9_000), "t".repeat(1_000));
+    World::new().run(&format!(
+        "
+        join - old i=x =>
+        tick 3000 => #1 x-1 in 1 of x-1 range [x-1/x]
+        sync x-1 1 i=x x-1:{assignment} => assigned {assignment}
+        join - i=x topics={topic} => UNKNOWN_SERVER_ERROR
+        beat x-1 1 i=x => alive
+        "
+    ));
+}

@@ -255,3 +255,62 @@ fn a_stable_group_tells_the_same_assignment_again() {
         ",
     );
 }
+
+#[test]
+fn an_assignment_of_an_earlier_group_of_this_name_is_not_taken_for_the_next_ones() {
+    completing(
+        "
+        hold =>
+        sync c-1 1 c-1:a c-2:b =>
+        leave c-1 c-2 => #3 UNKNOWN_MEMBER_ID
+        delete g =>
+        join - old =>
+        tick 3000 => #6 c-6 in 1 of c-6 range [c-6]
+        sync c-6 1 c-6:new =>
+        go => #4 left left; #5 g deleted; #7 assigned new
+        ",
+    );
+    completing(
+        "
+        hold =>
+        sync c-1 1 c-1:a c-2:b =>
+        leave c-1 c-2 => #3 UNKNOWN_MEMBER_ID
+        delete g =>
+        join - old =>
+        tick 3000 => #6 c-6 in 1 of c-6 range [c-6]
+        go => #4 left left; #5 g deleted
+        describe g => g CompletingRebalance consumer: [c-6=nothing]
+        ",
+    );
+}
+
+#[test]
+fn an_assignment_that_no_batch_has_room_for_is_refused_and_nothing_else_is() {
+    let mut world = World::new();
+    world.run(COMPLETING);
+    world.run("hold =>\nsync c-2 1 =>\ncommit - -1 t-0:5 g=h =>");
+    let large = "a".repeat(10_000);
+    world.run(&format!(
+        "
+        sync c-1 1 c-1:{large} => UNKNOWN_SERVER_ERROR; #3 UNKNOWN_SERVER_ERROR
+        beat c-1 1 => REBALANCE_IN_PROGRESS
+        go => #4 committed
+        "
+    ));
+}
+
+#[test]
+fn an_assignment_of_an_earlier_group_of_this_name_that_takes_too_long_ends_nothing() {
+    completing(
+        "
+        hold =>
+        sync c-1 1 c-1:a c-2:b =>
+        leave c-1 c-2 => #3 UNKNOWN_MEMBER_ID
+        delete g =>
+        join - old =>
+        tick 3000 => #6 c-6 in 1 of c-6 range [c-6]
+        tick 2000 => #4 COORDINATOR_NOT_AVAILABLE; #5 g COORDINATOR_NOT_AVAILABLE
+        beat c-6 1 => alive
+        ",
+    );
+}

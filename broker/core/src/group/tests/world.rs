@@ -45,7 +45,8 @@ pub struct World {
 }
 
 /// Beside what [`GroupConfig`] says: no more than this at once.
-pub const LIMITS: ShardLimits = ShardLimits { commit_timeout_ms: 5_000, uncommitted_bytes_max: 20 * 258 };
+pub const LIMITS: ShardLimits =
+    ShardLimits { commit_timeout_ms: 5_000, uncommitted_bytes_max: 20 * 258, decision_bytes_max: 10_000 };
 
 impl World {
     pub fn new() -> Self {
@@ -97,6 +98,8 @@ impl World {
         self.answers.extend(effects.answers);
         for append in effects.appends {
             assert_eq!(append.epoch, self.shard.epoch());
+            let bytes: usize = append.records.iter().map(Record::log_bytes).sum();
+            assert!(bytes <= LIMITS.decision_bytes_max, "{bytes} bytes don't fit into a batch");
             self.shown.extend(append.records.iter().map(said_record));
             self.uncommitted.push_back((append.ticket, append.records));
         }
