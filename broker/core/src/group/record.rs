@@ -1,5 +1,5 @@
-//! What the group coordinator writes into `__consumer_offsets`: the contents of Kafka's records of these names,
-//! not their bytes.
+//! What the group coordinator writes into `__consumer_offsets`: the contents of Kafka's records of these
+//! names, not their bytes.
 
 use std::sync::Arc;
 
@@ -29,8 +29,8 @@ pub enum Record {
 /// What a record, or a member in one, takes up beside its texts, in bytes: no less than its struct.
 const RECORD_BYTES: usize = 256;
 
-/// What a record, or a member in one, takes up in the log beside its texts, in bytes: no less than all lengths
-/// and numbers.
+/// What a record, or a member in one, takes up in the log beside its texts, in bytes: no less than all
+/// lengths and numbers.
 pub(super) const LOG_BYTES: usize = 128;
 
 impl Record {

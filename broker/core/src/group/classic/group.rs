@@ -272,8 +272,8 @@ impl ClassicGroup {
         self.supported.get(protocol).copied().unwrap_or(0) == self.members.len()
     }
 
-    /// The protocol with the most votes among those that all support. Of several, the one that Kafka takes: the
-    /// first in its hash table of votes.
+    /// The protocol with the most votes among those that all support. Of several, the one that Kafka takes:
+    /// the first in its hash table of votes.
     ///
     /// # Panics
     /// When nothing is common to all members: none such is let in.

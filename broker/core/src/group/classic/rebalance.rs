@@ -39,8 +39,8 @@ impl ClassicGroup {
         }
     }
 
-    /// Ends the rebalance if nobody is missing; not the first one, which waits for its delay. In Kafka the first
-    /// one ends too if somebody goes and all others have joined, so that who comes next causes another.
+    /// Ends the rebalance if nobody is missing; not the first one, which waits for its delay. In Kafka the
+    /// first one ends too if somebody goes and all others have joined, so that who comes next causes another.
     pub(super) fn complete_join_if_all_joined(&mut self, turn: &mut Turn) {
         let is_ready = self.state == GroupState::PreparingRebalance && self.initial.is_none();
         if is_ready && self.has_all_joined() {
@@ -62,7 +62,8 @@ impl ClassicGroup {
         }
     }
 
-    /// Ends the rebalance, without those who haven't joined. Static members stay for as long as their session.
+    /// Ends the rebalance, without those who haven't joined. Static members stay for as long as their
+    /// session.
     pub(super) fn complete_join(&mut self, turn: &mut Turn) {
         self.initial = None;
         self.join_deadline_ms = None;

@@ -1,13 +1,13 @@
 //! The topics in a consumer's subscription.
 //!
 //! Source: Kafka's `ConsumerProtocolSubscription`: a version (int16), then the topics, an array (int32) of
-//! strings (int16), then bytes (int32) for the assignor. All versions begin like this, and Kafka reads so much
-//! of each, whatever the version says.
+//! strings (int16), then bytes (int32) for the assignor. All versions begin like this, and Kafka reads so
+//! much of each, whatever the version says.
 
 use std::collections::BTreeSet;
 
-/// So many topics of a group are remembered. Of a group that names more, it isn't known what it reads, so that
-/// none of its offsets expires or is deleted while it has members. Kafka has no limit.
+/// So many topics of a group are remembered. Of a group that names more, it isn't known what it reads, so
+/// that none of its offsets expires or is deleted while it has members. Kafka has no limit.
 const TOPICS_MAX: usize = 100_000;
 
 /// The topics that a subscription names, added to `topics`; none if it isn't one, or if they become too many.

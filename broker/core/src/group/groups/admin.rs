@@ -57,9 +57,9 @@ impl Groups {
     }
 
     /// Deletes groups without members, with their offsets: all by one decision if they fit into a batch, so
-    /// that all are deleted or none is. Else those that earlier decisions name may be gone although a later one is
-    /// refused, and all are told that it failed: whoever asks again is told GROUP_ID_NOT_FOUND of those, and
-    /// deletes the others.
+    /// that all are deleted or none is. Else those that earlier decisions name may be gone although a later
+    /// one is refused, and all are told that it failed: whoever asks again is told GROUP_ID_NOT_FOUND of
+    /// those, and deletes the others.
     pub(super) fn delete(&mut self, call: CallId, request: DeleteGroups, out: &mut Out) {
         let mut outcomes = Vec::with_capacity(request.groups.len());
         let mut tombstones = Tombstones::default();

@@ -1,4 +1,5 @@
-//! What nobody uses any more goes: offsets that have expired, and groups that have neither members nor offsets.
+//! What nobody uses any more goes: offsets that have expired, and groups that have neither members nor
+//! offsets.
 
 use std::ops::Bound;
 
@@ -21,8 +22,8 @@ const SLICE_GROUPS_MAX: usize = 1_000;
 const FULL_WAIT_MS: u64 = 1_000;
 
 impl Groups {
-    /// Looks through the groups, in slices: the rest is looked through a millisecond later, so that others are
-    /// served in between. While too much is uncommitted it waits.
+    /// Looks through the groups, in slices: the rest is looked through a millisecond later, so that others
+    /// are served in between. While too much is uncommitted it waits.
     pub(super) fn clean_up(&mut self, now: Now, out: &mut Out) {
         if out.is_full() {
             self.next_cleanup_ms = Some(now.ms + FULL_WAIT_MS);

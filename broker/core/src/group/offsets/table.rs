@@ -69,7 +69,8 @@ impl Offsets {
         pending.is_some_and(|pending| pending.newest().is_some())
     }
 
-    /// Which of the partitions a group has an offset of, by what is newest. Walks the smaller of the two sets.
+    /// Which of the partitions a group has an offset of, by what is newest. Walks the smaller of the two
+    /// sets.
     pub fn present(&self, group: &GroupId, partitions: &BTreeSet<TopicPartition>) -> Vec<TopicPartition> {
         let Some(of_group) = self.by_group.get(group) else { return Vec::new() };
         if of_group.len() < partitions.len() {

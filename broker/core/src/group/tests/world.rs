@@ -1,7 +1,8 @@
 //! A shard over a log in memory, and scripts of what happens to it.
 //!
 //! A line of a script is what happens, ` => `, and all that is answered then, in order: first the request's
-//! own answer, then those to earlier requests, each with its number. A line that begins with `#` is a comment.
+//! own answer, then those to earlier requests, each with its number. A line that begins with `#` is a
+//! comment.
 //!
 //! | line | what happens |
 //! |---|---|
