@@ -336,6 +336,11 @@ impl<M: Machine> Shard<M> {
     }
 
     fn outbox(&self) -> Out<M> {
+        assert!(self.overdue_count <= self.in_flight.len(), "those that are overdue are in flight");
+        assert!(
+            self.uncommitted_bytes == 0 || !self.in_flight.is_empty(),
+            "what is in flight takes up bytes"
+        );
         let is_full = self.uncommitted_bytes >= self.limits.uncommitted_bytes_max;
         Outbox::new(self.next, self.limits.decision_bytes_max, is_full)
     }

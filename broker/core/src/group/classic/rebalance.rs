@@ -83,6 +83,7 @@ impl ClassicGroup {
     }
 
     fn become_empty(&mut self, turn: &mut Turn) {
+        assert!(self.members.is_empty(), "{}: an empty group has no members", self.id);
         self.generation = self.generation.next();
         self.protocol = None;
         self.read_subscriptions();
@@ -91,6 +92,8 @@ impl ClassicGroup {
     }
 
     fn begin_generation(&mut self, turn: &mut Turn) {
+        assert!(!self.members.is_empty(), "{}: a generation has members", self.id);
+        assert!(self.assigning.is_none(), "{}: what was assigned before has come to nothing", self.id);
         self.generation = self.generation.next();
         self.protocol = Some(self.select_protocol());
         self.read_subscriptions();

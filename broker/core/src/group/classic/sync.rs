@@ -86,6 +86,7 @@ impl ClassicGroup {
         if self.assigning != Some(ticket) {
             return;
         }
+        assert_eq!(self.state, GroupState::CompletingRebalance, "{}: an assignment is waited for", self.id);
         self.assigning = None;
         for (id, member) in &mut self.members {
             member.assignment = assigned.assignments.remove(id).unwrap_or_else(nothing);

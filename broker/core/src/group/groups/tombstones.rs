@@ -20,7 +20,8 @@ pub struct Tombstones {
 impl Tombstones {
     /// Decides what there is, if there is anything.
     pub fn decide(&mut self, out: &mut Out) {
-        let Self { offsets, groups, .. } = std::mem::take(self);
+        let Self { offsets, groups, bytes } = std::mem::take(self);
+        assert_eq!(bytes == 0, offsets.is_empty() && groups.is_empty(), "each tombstone takes up bytes");
         let of_offsets = offsets.iter().map(|key| Record::OffsetCommit { key: key.clone(), value: None });
         let of_groups = groups.into_iter().map(|group| {
             let key = GroupMetadataKey { group };

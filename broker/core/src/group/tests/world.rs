@@ -6,11 +6,12 @@
 //!
 //! | line | what happens |
 //! |---|---|
-//! | `join ID` | a member joins; `-` if it has no id. `i=` instance, `p=` protocols, `t=` protocol type, `s=`, `r=` time-outs in ms, `topics=` subscription, `old` doesn't know MEMBER_ID_REQUIRED, `noskip` |
+//! | `join ID` | a member joins; `-` if it has no id. `i=` instance, `p=` protocols, `t=` protocol type, |
+//! | | `s=`, `r=` time-outs in ms, `topics=` subscription, `old` knows no MEMBER_ID_REQUIRED, `noskip` |
 //! | `sync ID GENERATION` | and `ID:TEXT` for each assignment; `i=`, `p=` protocol, `t=` protocol type |
 //! | `beat ID GENERATION` | a heartbeat; `i=` |
 //! | `leave ID …` | members leave; `/INSTANCE` and `ID/INSTANCE` too |
-//! | `commit ID GENERATION` | and `TOPIC-PARTITION:OFFSET` for each; `m=` bytes of metadata, `keep=` ms, `i=` |
+//! | `commit ID GENERATION` | and `TOPIC-PARTITION:OFFSET` for each; `m=` metadata size, `keep=` ms, `i=` |
 //! | `fetch` | and `TOPIC-PARTITION` for each, or all; `stable` |
 //! | `unoffset`, `forget` | and `TOPIC-PARTITION` for each |
 //! | `delete`, `describe` | and each group |
