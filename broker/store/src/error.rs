@@ -84,7 +84,7 @@ pub enum StoreError {
         expected: TopicId,
     },
     /// It isn't known any more which topic's the records of a folder are.
-    #[error("{path:?} {}; then restart the broker{}", of_topics(*found, *expected), of_candidates(candidates))]
+    #[error("{path:?} {}; then restart the broker{}", of_topics(*found, *expected, candidates), of_candidates(candidates))]
     NoIdentity {
         /// Its partition.metadata.
         path: PathBuf,
@@ -98,14 +98,16 @@ pub enum StoreError {
     },
     /// Two folders say that they are the same partition's.
     #[error(
-        "{other:?} is of topic id {topic_id}, as {known:?} is: move the one that is a copy out of the data folder, \
-         most likely {other:?}"
+        "{known:?} and {other:?} are both of topic id {topic_id}: move the one that is a copy out of the data folder{}",
+        if *is_sure { ", the checkpoint knows the first" } else { "" }
     )]
     SamePartition {
         /// The one that the checkpoint knows as that, if it knows one.
         known: PathBuf,
         /// The other.
         other: PathBuf,
+        /// Whether the checkpoint knows the first, and not the other.
+        is_sure: bool,
         /// The topic.
         topic_id: TopicId,
     },
@@ -140,13 +142,20 @@ impl StoreError {
     }
 }
 
-fn of_topics(found: Option<TopicId>, expected: Option<TopicId>) -> String {
+fn of_topics(found: Option<TopicId>, expected: Option<TopicId>, candidates: &[TopicId]) -> String {
     match (found, expected) {
-        (Some(found), Some(expected)) => format!(
-            "says topic id {found}, and the checkpoint says {expected}: if the records are {expected}'s, put its file back; if \
-             they are {found}'s, never write another id beside them, but move the folder out of the data folder (it may come \
-             back after a start without it)"
-        ),
+        (Some(found), Some(expected)) => {
+            let way = if candidates.is_empty() {
+                "but move the folder out of the data folder (it may come back after a start without it)"
+            } else {
+                "but move the folder back to its own name. The journal has records of a topic whose folder isn't in its \
+                 place; a start without that folder loses them"
+            };
+            format!(
+                "says topic id {found}, and the checkpoint says {expected}: if the records are {expected}'s, put its file \
+                 back; if they are {found}'s, never write another id beside them, {way}"
+            )
+        }
         (Some(found), None) => format!("says topic id {found}, and said none when the broker started"),
         (None, _) => "is damaged, and doesn't say whose records lie beside it: put another replica's file of that name in its \
                       place, or write it by hand (the lines `version: 0` and `topic_id: ID`), but don't remove it; or, if a \

@@ -88,8 +88,11 @@ impl Recovery<'_> {
             unclaimed.remove(&folder.key(topic_id));
             let this = (folder.path.clone(), folder.saved == Some(topic_id));
             if let Some(other) = owners.insert(folder.key(topic_id), this.clone()) {
-                let ((known, _), (other, _)) = if this.1 { (this, other) } else { (other, this) };
-                return Err(StoreError::SamePartition { known, other, topic_id });
+                let is_sure = this.1 != other.1;
+                // In an order that the next start tells too.
+                let (known, other) =
+                    if (!this.1, &this.0) < (!other.1, &other.0) { (this, other) } else { (other, this) };
+                return Err(StoreError::SamePartition { known: known.0, other: other.0, is_sure, topic_id });
             }
             if folder.file.topic_id() != Some(topic_id) {
                 self.heal(&folder.path, topic_id);

@@ -124,7 +124,8 @@ impl Store {
             scrub: Mutex::default(),
             removals: Removals::default(),
         });
-        if wants_checkpoint && let Err(error) = inner.checkpoint() {
+        // No more than that: whoever sees that a folder is missing may still stop, and lose nothing.
+        if wants_checkpoint && let Err(error) = inner.shared.save_offsets(&inner.logs()) {
             tracing::warn!(%error, "whose folders are isn't in the checkpoint yet");
         }
         let threads = match config.committer {
