@@ -19,6 +19,8 @@ pub struct Assignment {
     pub replicas: Vec<Peer>,
     /// The replicas in sync; may be empty.
     pub isr: Vec<BrokerId>,
+    /// Those that aren't in sync and still have everything that was acknowledged (KIP-966); may be empty.
+    pub elr: Vec<BrokerId>,
     /// How many have to be in sync for the high watermark to move; 1 or more.
     pub min_insync_replicas: usize,
 }
@@ -50,6 +52,7 @@ impl Assignment {
             partition_epoch: partition.partition_epoch,
             replicas: replicas.map(|(position, id)| peer(image, partition, position, *id)).collect(),
             isr: partition.isr.clone(),
+            elr: partition.elr.clone(),
             min_insync_replicas,
         })
     }

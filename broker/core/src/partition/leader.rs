@@ -80,7 +80,10 @@ impl Replica {
     ) -> Result<(FetchVerdict, Change), FetchRefusal> {
         self.check_fetch(fetch)?;
         log.assert_in_order();
-        if let Some(verdict) = diverges(fetch, log, end_offset_for).filter(|_| checks_divergence()) {
+        let is_complete = self.is_complete(fetch.broker);
+        if let Some(verdict) =
+            diverges(fetch, log, is_complete, end_offset_for).filter(|_| checks_divergence())
+        {
             return Ok((verdict, Change::default()));
         }
         if fetch.fetch_offset < log.start {
@@ -108,6 +111,15 @@ impl Replica {
         let known = leader.followers.get(&fetch.broker).map(|progress| progress.broker_epoch);
         let newest = peer.broker_epoch.max(known);
         if is_older_registration(fetch, newest) { Err(FetchRefusal::StaleBrokerEpoch) } else { Ok(()) }
+    }
+
+    /// Whether this follower is known to have everything that was acknowledged.
+    fn is_complete(&self, follower: BrokerId) -> bool {
+        let (Role::Leader(leader), Some(assignment)) = (&self.role, &self.assignment) else {
+            return false;
+        };
+        assignment.elr.contains(&follower)
+            || leader.members_that_count(assignment).any(|member| member == follower)
     }
 
     /// Proposes that this follower joins, if it may and nothing else is under way.
@@ -242,15 +254,24 @@ fn ends_before_start(fetch: &FollowerFetch, log: LogFacts) -> bool {
         || (planted(PlantedBug::TrustWhereLogStarts) && fetch.fetch_offset == log.start)
 }
 
-/// What makes the follower's log another one than the leader's, up to its fetch offset.
+/// Whether a follower that names no epoch, as it has no records, still lacks nothing before its fetch offset.
+/// Only what was acknowledged is ever let go: who is known to be complete has had that. Any other may have let
+/// go records that an unclean election gave up.
+fn has_let_go_the_same(fetch: &FollowerFetch, log: LogFacts, is_complete: bool) -> bool {
+    fetch.fetch_offset <= log.start || (is_complete && fetch.fetch_offset <= log.end)
+}
+
+/// What makes the follower's log another one than the leader's, up to its fetch offset. `is_complete` says that
+/// it is known to have everything that was acknowledged.
 fn diverges(
     fetch: &FollowerFetch,
     log: LogFacts,
+    is_complete: bool,
     end_offset_for: impl Fn(LeaderEpoch) -> Option<(LeaderEpoch, Offset)>,
 ) -> Option<FetchVerdict> {
     let (epoch, end_offset) = match fetch.last_epoch {
-        None if fetch.fetch_offset <= log.end => return None,
-        None => (LeaderEpoch(-1), log.end),
+        None if has_let_go_the_same(fetch, log, is_complete) => return None,
+        None => (LeaderEpoch(-1), log.start),
         Some(last) => match end_offset_for(last) {
             Some((epoch, end)) if is_same_epoch(epoch, last) && end >= fetch.fetch_offset => return None,
             Some(found) => found,

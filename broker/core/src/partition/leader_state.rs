@@ -155,7 +155,7 @@ impl LeaderState {
 
     /// The members of today, those included whose leaving isn't committed, and those whose joining is
     /// proposed.
-    fn members_that_count(&self, assignment: &Assignment) -> impl Iterator<Item = BrokerId> {
+    pub(super) fn members_that_count(&self, assignment: &Assignment) -> impl Iterator<Item = BrokerId> {
         let joining = self.pending.iter().flat_map(|pending| &pending.isr).map(|member| member.0);
         let joining = joining.filter(|_| !planted(PlantedBug::IgnoreJoiningMembers));
         let members = assignment.isr.iter().copied().chain(joining);

@@ -54,6 +54,7 @@ pub fn led_by_the_first_of(replicas: i32) -> Assignment {
         partition_epoch: PartitionEpoch(1),
         replicas: (1..=replicas).map(peer).collect(),
         isr: (1..=replicas).map(BrokerId).collect(),
+        elr: Vec::new(),
         min_insync_replicas: 1,
     }
 }

@@ -1,9 +1,9 @@
 //! Agreeing with the leader by epochs, and the schedules in which earlier designs lost records.
 
-use ottla_types::{LeaderEpoch, Offset};
+use ottla_types::{BrokerId, LeaderEpoch, Offset};
 
-use super::world::{Log, Node, assignment};
-use crate::partition::{FetchAnswer, FetchVerdict, FollowerStep, LogFacts};
+use super::world::{Log, Node, assignment, members};
+use crate::partition::{Assignment, FetchAnswer, FetchVerdict, FollowerStep, LogFacts};
 
 /// Feeds until the follower has all of the leader's log; at most `rounds` times.
 fn catch_up(leader: &mut Node, follower: &mut Node, rounds: usize) {
@@ -69,6 +69,55 @@ fn a_follower_that_ends_where_the_leaders_log_begins_has_other_records() {
     assert_eq!(two.carry_out(&answer, &one), FollowerStep::Reset(Offset(2)));
     one.feed(&mut two);
     assert_eq!((two.log.start, two.log.epochs.as_slice()), (2, &[2][..]));
+}
+
+/// A power loss takes the last epoch of a log that retention emptied.
+#[test]
+fn a_follower_without_records_lacks_what_an_unclean_election_brought() {
+    let (mut one, mut two) = (Node::with(1, &[6, 6]), Node::new(2));
+    two.log.start = 1;
+    let _ = two.replica.on_log_start(two.log.facts());
+    for node in [&mut one, &mut two] {
+        let _ = node.follow(&assignment(1, 6, 6, &[1]));
+    }
+    let (answer, change) = one.answer(&two).unwrap();
+    assert_eq!(answer.verdict, FetchVerdict::Diverging { epoch: LeaderEpoch(-1), end_offset: Offset(0) });
+    assert_eq!((change.proposal, one.replica.followers().count()), (None, 0), "it has acknowledged nothing");
+    assert_eq!(two.carry_out(&answer, &one), FollowerStep::Reset(Offset(0)));
+    catch_up(&mut one, &mut two, 1);
+}
+
+/// It would lack what was acknowledged, and may have to lead before it has it again.
+#[test]
+fn a_complete_follower_without_records_goes_on_where_it_is() {
+    for (isr, elr) in [(&[1, 2][..], &[][..]), (&[1], &[2])] {
+        let (mut one, mut two) = (Node::with(1, &[3, 3, 3]), Node::new(2));
+        two.log.start = 2;
+        let _ = two.replica.on_log_start(two.log.facts());
+        let elr: Vec<_> = elr.iter().copied().map(BrokerId).collect();
+        for node in [&mut one, &mut two] {
+            let _ = node.follow(&Assignment { elr: elr.clone(), ..assignment(1, 4, 4, isr) });
+        }
+        let (answer, _) = one.answer(&two).unwrap();
+        assert_eq!(answer.verdict, FetchVerdict::Read, "in sync {isr:?}, eligible {elr:?}");
+        two.carry_out(&answer, &one);
+        assert_eq!((two.log.start, two.log.epochs.as_slice()), (2, &[3][..]));
+    }
+}
+
+/// It joined while both logs were empty, and the controller's word hasn't come back yet.
+#[test]
+fn a_follower_whose_joining_is_proposed_goes_on_where_it_is() {
+    let (mut one, mut two) = (Node::new(1), Node::new(2));
+    for node in [&mut one, &mut two] {
+        let _ = node.follow(&assignment(1, 4, 4, &[1]));
+    }
+    assert_eq!(members(one.feed(&mut two).as_ref()), [1, 2]);
+    one.log = Log { epochs: vec![4, 4], synced: 2, ..one.log };
+    two.log = Log { start: 2, ..Log::default() };
+    let _ = two.replica.on_log_start(two.log.facts());
+    let (answer, _) = one.answer(&two).unwrap();
+    assert_eq!(answer.verdict, FetchVerdict::Read);
 }
 
 #[test]

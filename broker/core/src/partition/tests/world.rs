@@ -69,6 +69,7 @@ pub fn assignment(leader: i32, leader_epoch: i32, partition_epoch: i32, isr: &[i
         partition_epoch: PartitionEpoch(partition_epoch),
         replicas: (1..=3).map(peer).collect(),
         isr: isr.iter().copied().map(BrokerId).collect(),
+        elr: Vec::new(),
         min_insync_replicas: 2,
     }
 }
