@@ -146,7 +146,6 @@ mod tests {
             PlantedBug::AcknowledgeInOtherEpoch => Finder::Seed(6),
             PlantedBug::IgnoreJoiningMembers | PlantedBug::JoinBelowEpochStart => Finder::Seed(8),
             PlantedBug::FetchBeforeSync => Finder::Seed(14),
-            PlantedBug::AcceptStaleFetchAnswer => Finder::Seed(31),
             PlantedBug::LagByNewestRecord => Finder::Seed(15),
             PlantedBug::RetentionBehindPartition => Finder::Seed(8),
             PlantedBug::RetainPastHighWatermark => Finder::Seed(11),
@@ -154,7 +153,10 @@ mod tests {
             PlantedBug::SettleProposalsByAnyImage => Finder::Seed(661),
             PlantedBug::AcceptBatchesOfLaterEpoch
             | PlantedBug::AcceptAnswerOnOlderLog
+            | PlantedBug::AcceptStaleFetchAnswer
             | PlantedBug::TrustWhereLogStarts
+            | PlantedBug::TrustWithoutEpoch
+            | PlantedBug::CountBeforeCut
             | PlantedBug::IgnoreMinInsyncReplicas
             | PlantedBug::TruncateToHighWatermark
             | PlantedBug::SkipFetchEpochCheck

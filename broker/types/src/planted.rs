@@ -108,6 +108,11 @@ bugs! {
     RetentionBehindPartition,
     /// A leader takes a follower's log that ends where its own begins for the same, whatever its last epoch.
     TrustWhereLogStarts,
+    /// A leader takes a follower that names no epoch for one that had all before its fetch offset, whatever
+    /// became of the partition since.
+    TrustWithoutEpoch,
+    /// A leader goes on counting what a follower acknowledged that it tells to cut its log.
+    CountBeforeCut,
 }
 
 #[cfg(feature = "planted-bugs")]

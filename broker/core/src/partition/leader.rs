@@ -81,15 +81,16 @@ impl Replica {
         self.check_fetch(fetch)?;
         log.assert_in_order();
         let is_complete = self.is_complete(fetch.broker);
-        if let Some(verdict) =
-            diverges(fetch, log, is_complete, end_offset_for).filter(|_| checks_divergence())
-        {
+        let diverging = diverges(fetch, log, is_complete, end_offset_for).filter(|_| checks_divergence());
+        let is_behind = fetch.fetch_offset < log.start;
+        let Role::Leader(leader) = &mut self.role else { return Err(FetchRefusal::NotLeader) };
+        if let Some(verdict) = diverging.or(is_behind.then_some(FetchVerdict::BehindLogStart)) {
+            // It is to cut its log: what it acknowledged before, it has no more.
+            if !planted(PlantedBug::CountBeforeCut) {
+                leader.followers.remove(&fetch.broker);
+            }
             return Ok((verdict, Change::default()));
         }
-        if fetch.fetch_offset < log.start {
-            return Ok((FetchVerdict::BehindLogStart, Change::default()));
-        }
-        let Role::Leader(leader) = &mut self.role else { return Err(FetchRefusal::NotLeader) };
         let progress =
             FollowerProgress { acknowledged: fetch.fetch_offset, broker_epoch: fetch.broker_epoch };
         leader.followers.insert(fetch.broker, progress);
@@ -255,14 +256,15 @@ fn ends_before_start(fetch: &FollowerFetch, log: LogFacts) -> bool {
 }
 
 /// Whether a follower that names no epoch, as it has no records, still lacks nothing before its fetch offset.
-/// Only what was acknowledged is ever let go: who is known to be complete has had that. Any other may have let
-/// go records that an unclean election gave up.
+/// Only what was acknowledged is ever let go: who is known to be complete has had that. Any other may have
+/// let go records that an unclean election gave up.
 fn has_let_go_the_same(fetch: &FollowerFetch, log: LogFacts, is_complete: bool) -> bool {
-    fetch.fetch_offset <= log.start || (is_complete && fetch.fetch_offset <= log.end)
+    let is_trusted = is_complete || planted(PlantedBug::TrustWithoutEpoch);
+    fetch.fetch_offset <= log.start || (is_trusted && fetch.fetch_offset <= log.end)
 }
 
-/// What makes the follower's log another one than the leader's, up to its fetch offset. `is_complete` says that
-/// it is known to have everything that was acknowledged.
+/// What makes the follower's log another one than the leader's, up to its fetch offset. `is_complete` says
+/// that it is known to have everything that was acknowledged.
 fn diverges(
     fetch: &FollowerFetch,
     log: LogFacts,
@@ -271,7 +273,7 @@ fn diverges(
 ) -> Option<FetchVerdict> {
     let (epoch, end_offset) = match fetch.last_epoch {
         None if has_let_go_the_same(fetch, log, is_complete) => return None,
-        None => (LeaderEpoch(-1), log.start),
+        None => (LeaderEpoch(-1), if is_complete { log.end } else { log.start }),
         Some(last) => match end_offset_for(last) {
             Some((epoch, end)) if is_same_epoch(epoch, last) && end >= fetch.fetch_offset => return None,
             Some(found) => found,

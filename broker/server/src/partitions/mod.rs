@@ -1,5 +1,8 @@
 //! The partitions that this broker holds, kept in step with the metadata.
 
+mod following;
+#[cfg(test)]
+mod following_tests;
 mod high_watermarks;
 mod manager;
 #[cfg(test)]
@@ -20,10 +23,11 @@ mod streams;
 #[cfg(test)]
 mod test_support;
 
+pub use following::{DecidedCut, Followed};
 pub use manager::{Partitions, Totals};
 pub use openings::Openings;
 pub use partition::{
-    AppendOrigin, Followed, LogOffsetSnapshot, Partition, ProduceError, RequiredAcks, Standing, Throttled,
+    AppendOrigin, LogOffsetSnapshot, Partition, ProduceError, RequiredAcks, Standing, Throttled,
 };
 pub use purgatory::{Crowds, PurgatoryPlace, Woken};
 pub use ready::{PartitionKey, ReadyList};

@@ -5,21 +5,20 @@
 //! the journal's lock for those it tells (a group), or the gate (where written is enough), so nothing here
 //! syncs with `replica` held.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_core::partition::{
-    AppendRefusal, Assignment, Change, Committed, FetchAnswer, FetchRefusal, FetchSpec, FetchVerdict,
-    FollowerFetch, FollowerStep, IsrProposal, LogFacts, Replica, RoleKind, SavedHighWatermark,
+    AppendRefusal, Assignment, Change, Committed, FetchRefusal, FetchVerdict, FollowerFetch, IsrProposal,
+    LogFacts, Replica, RoleKind, SavedHighWatermark,
 };
-use ottla_log::{SequenceError, check_fits_segment, up_to_epoch};
-use ottla_store::{AppendError, Appended, Checked, PartitionLog, StoreError};
+use ottla_log::{SequenceError, check_fits_segment};
+use ottla_store::{AppendError, Appended, Checked, PartitionLog};
 use ottla_types::{BrokerId, LeaderEpoch, Offset};
 use parking_lot::{Mutex, RwLock};
 use tokio::time::{Instant, timeout_at};
-use tracing::{error, info};
 
 use super::purgatory::{Crowds, Purgatory, Woken};
 use super::ready::{PartitionKey, ReadyList};
@@ -34,10 +33,12 @@ pub struct Partition {
     pub purgatory: Arc<Purgatory>,
     key: PartitionKey,
     /// Held for reading by whoever writes to the log in a role, so that the role can't change in between.
-    gate: RwLock<()>,
-    replica: Mutex<Replica>,
+    pub(super) gate: RwLock<()>,
+    pub(super) replica: Mutex<Replica>,
     /// Held by who cuts the log.
-    cut: Mutex<()>,
+    pub(super) cut: Mutex<()>,
+    /// The cuts that are decided and not done.
+    pub(super) cuts_to_do: AtomicUsize,
     /// Followers' sessions, which are told of new records, another high watermark, another role.
     watchers: Mutex<Vec<Weak<ReadyList>>>,
     /// While this follows: the stream from its leader.
@@ -160,19 +161,6 @@ fn refusal_text(refusal: &AppendRefusal) -> String {
     }
 }
 
-/// What a follower did with an answer.
-#[derive(Debug)]
-pub enum Followed {
-    /// The answer was to an older question.
-    Ignored,
-    /// The records are in the log, or there were none.
-    Appended,
-    /// The log has to be cut first, by [`Partition::cut`].
-    Cut,
-    /// The records can't be appended now.
-    Failed(AppendError),
-}
-
 impl Partition {
     /// Takes over a log, of which this high watermark was saved, and listens for what becomes durable. Where
     /// it leads, members may lag for `lag_max`.
@@ -193,6 +181,7 @@ impl Partition {
             gate: RwLock::default(),
             replica: Mutex::new(replica),
             cut: Mutex::default(),
+            cuts_to_do: AtomicUsize::new(0),
             watchers: Mutex::default(),
             stream: Mutex::default(),
             proposals,
@@ -411,69 +400,9 @@ impl Partition {
         self.watchers.lock().retain(|watcher| !std::ptr::eq(watcher.as_ptr(), Arc::as_ptr(list)));
     }
 
-    /// What this follower asks next; none if it follows nobody, or its log isn't synced yet.
-    pub fn fetch_spec(&self) -> Option<FetchSpec> {
-        let last_epoch = self.log.latest_epoch();
-        self.replica.lock().fetch_spec(facts(&self.log), last_epoch)
-    }
-
-    /// Does what an answer of the leader says, but for cutting the log.
-    pub fn on_answer(&self, answer: &FetchAnswer, records: &Bytes) -> Followed {
-        let _gate = self.gate.read();
-        match self.step(answer) {
-            FollowerStep::Ignore => Followed::Ignored,
-            FollowerStep::Truncate(_) | FollowerStep::Reset(_) => Followed::Cut,
-            FollowerStep::Append(up_to) => {
-                let here = records.slice(..up_to_epoch(records, up_to));
-                if here.is_empty() && !records.is_empty() {
-                    return Followed::Ignored;
-                }
-                if !here.is_empty()
-                    && let Err(error) = self.log.append_as_is(&here, now_ms())
-                {
-                    return Followed::Failed(error);
-                }
-                let change = self.replica.lock().on_appended(answer, facts(&self.log));
-                self.carry_out(change);
-                Followed::Appended
-            }
-        }
-    }
-
-    /// Cuts the log as the leader's answer says. Blocks on the disk.
-    ///
-    /// # Errors
-    /// When there is no room on the disk to begin, or the disk fails; the store has failed then.
-    pub fn cut(&self, answer: &FetchAnswer) -> Result<(), StoreError> {
-        let _gate = self.gate.read();
-        // One after the other, each decided on the log that the one before it left.
-        let _cut = self.cut.lock();
-        let partition = self.log.topic_partition();
-        let before = self.log.end_offset();
-        match self.step(answer) {
-            FollowerStep::Ignore | FollowerStep::Append(_) => return Ok(()),
-            FollowerStep::Truncate(offset) => {
-                info!(%partition, to = offset.0, from = before.0, leader = answer.asked.leader.0, "cutting what the leader does not have");
-                self.log.truncate_to(offset)?;
-            }
-            FollowerStep::Reset(offset) => {
-                info!(%partition, at = offset.0, from = before.0, leader = answer.asked.leader.0, "beginning anew where the leader's log begins");
-                self.log.reset_to(offset)?;
-            }
-        }
-        if self.replica.lock().on_truncated(facts(&self.log)) {
-            error!(%partition, end = self.log.end_offset().0, "acknowledged records were cut: a leader without them was elected");
-        }
-        Ok(())
-    }
-
     fn has_peers(&self) -> bool {
         let replica = self.replica.lock();
         replica.assignment().is_some_and(|assignment| assignment.replicas.len() > 1)
-    }
-
-    fn step(&self, answer: &FetchAnswer) -> FollowerStep {
-        self.replica.lock().on_answer(answer, facts(&self.log), |epoch| self.log.end_offset_for_epoch(epoch))
     }
 
     /// Deletes what the topic's settings don't retain, and nothing that isn't acknowledged. Segments whose
@@ -495,21 +424,7 @@ impl Partition {
         self.replica.lock().retention_limit(facts(&self.log))
     }
 
-    /// Where the log is to begin by the leader's word, if that is later than it does.
-    pub fn start_by(&self, answer: &FetchAnswer) -> Option<Offset> {
-        self.replica.lock().start_by(answer, facts(&self.log))
-    }
-
-    /// Lets go what the leader has let go. Blocks on the disk.
-    pub fn keep_start(&self, answer: &FetchAnswer) {
-        // What a follower lets go by its leader's word, a leader may not: the role stays until it is done.
-        let _gate = self.gate.read();
-        let Some(start) = self.start_by(answer) else { return };
-        self.log.advance_log_start(start);
-        self.on_log_start();
-    }
-
-    fn on_log_start(&self) {
+    pub(super) fn on_log_start(&self) {
         let change = self.replica.lock().on_log_start(facts(&self.log));
         self.carry_out(change);
         self.tell_watchers();
@@ -551,12 +466,17 @@ impl Partition {
         let change = self.replica.lock().on_synced(facts(&self.log));
         self.carry_out(change);
         // What is synced can be acknowledged, by asking for what follows.
+        self.ask_again();
+    }
+
+    /// Has the stream from the leader of today, if there is one, look at what this follower asks.
+    pub(super) fn ask_again(&self) {
         if let Some(stream) = &*self.stream.lock() {
             stream.push(self.key);
         }
     }
 
-    fn carry_out(&self, change: Change) {
+    pub(super) fn carry_out(&self, change: Change) {
         if change.role {
             self.purgatory.wake_all();
         }
@@ -582,7 +502,7 @@ impl Partition {
 
 /// What the log is now. The three offsets aren't read atomically, so they are clamped to start ≤ synced ≤
 /// end. That is safe: a leader's log only grows.
-fn facts(log: &PartitionLog) -> LogFacts {
+pub(super) fn facts(log: &PartitionLog) -> LogFacts {
     let (start, synced, end) = (log.log_start_offset(), log.durable_end_offset(), log.end_offset());
     let synced = synced.min(end);
     LogFacts { start: start.min(synced), end, synced }

@@ -28,7 +28,7 @@ use tracing::{debug, error, info, trace};
 use super::peers::replica_client_id;
 use crate::broker::Broker;
 use crate::net::RateLimit;
-use crate::partitions::{Followed, Opened, Partition, PartitionKey, ReadyList};
+use crate::partitions::{DecidedCut, Followed, Opened, Partition, PartitionKey, ReadyList};
 use crate::throttle::HeldBack;
 
 /// The pause after a connection that failed, at first and at most.
@@ -361,7 +361,7 @@ impl Fetcher {
         match partition.on_answer(&answer, records) {
             Followed::Appended => keep_start(self.broker.quorum.tasks(), partition, answer),
             Followed::Ignored => self.ask_again(stream, &partition, "the answer is an old one"),
-            Followed::Cut => self.cut(partition, answer),
+            Followed::Cut(decided) => self.cut(&partition, decided),
             Followed::Failed(reason) => self.ask_again(stream, &partition, &reason.to_string()),
         }
     }
@@ -386,19 +386,18 @@ impl Fetcher {
 
     /// Cuts a log beside the stream, which then asks again, be it that the cut has to wait: for room on the
     /// disk, say.
-    fn cut(&self, partition: Arc<Partition>, answer: FetchAnswer) {
-        let (ready, tasks) = (Arc::clone(&self.ready), self.broker.quorum.tasks().clone());
+    fn cut(&self, partition: &Partition, decided: DecidedCut) {
+        let (tasks, name) = (self.broker.quorum.tasks().clone(), partition.log.topic_partition());
         let failures = Arc::clone(&self.failures);
         self.broker.quorum.tasks().spawn("cut a log", async move {
-            let (key, name) = (partition.key(), partition.log.topic_partition());
-            if let Some(Err(error)) = tasks.blocking("cut a log", move || partition.cut(&answer)).await {
+            let cut = tasks.blocking("cut a log", move || (decided.carry_out(), decided)).await;
+            if let Some((Err(error), _decided)) = cut {
                 // A full disk fails those of all partitions, again and again.
                 if let Some(not_logged) = failures.allow() {
                     error!(partition = %name, %error, not_logged, "cannot cut the log yet");
                 }
                 sleep(CUT_AGAIN).await;
             }
-            ready.push(key);
         });
     }
 }

@@ -55,7 +55,8 @@ impl Cluster {
         answer: Option<(FetchAnswer, Bytes)>,
     ) -> Result<(), Violation> {
         let Some(hosted) = self.nodes[n].hosted(key) else { return Ok(()) };
-        if hosted.asked.is_some_and(|(asked, _)| asked == number) {
+        let is_newest = hosted.asked.is_some_and(|(asked, _)| asked == number);
+        if is_newest {
             hosted.asked = None;
         }
         let Some((answer, bytes)) = answer else {
@@ -65,6 +66,9 @@ impl Cluster {
         };
         let log = hosted.log.clone();
         let step = hosted.replica.on_answer(&answer, facts(&log), |epoch| log.end_offset_for_epoch(epoch));
+        let is_cut = matches!(step, FollowerStep::Truncate(_) | FollowerStep::Reset(_));
+        // Brokers do that as well: nothing is asked between the decision to cut and its end.
+        let step = if is_cut && !is_newest { FollowerStep::Ignore } else { step };
         if !matches!(step, FollowerStep::Append(_)) {
             say!(
                 self,

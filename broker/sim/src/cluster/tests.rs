@@ -28,9 +28,10 @@ fn seeds_that_once_broke_a_promise_hold() {
     // nothing told of after a power loss, as retention had let all of its records go; a log that was at
     // nothing while it began anew, and might lead then; a high watermark that was saved of a log that an
     // unclean election made another one; a follower without records and without an epoch, which was taken for
-    // one that had what an unclean election had brought before its fetch offset. In the judge: an unclean election that brings back what another one
-    // gave up; a cut for which there was no room, so that what was synced still is; a follower's word that an
-    // older question took back, which came late, after the leader had forgotten how old the records are.
+    // one that had what an unclean election had brought before its fetch offset. In the judge: an unclean
+    // election that brings back what another one gave up; a cut for which there was no room, so that what was
+    // synced still is; a follower's word that an older question took back, which came late, after the leader
+    // had forgotten how old the records are.
     for seed in [
         223, 768, 1_749, 1_883, 2_886, 8_301, 24_117, 152_538, 153_520, 201_670, 300_665, 1_000_511,
         1_002_038, 1_012_800, 1_022_305, 1_064_179, 2_010_296, 4_178_627,

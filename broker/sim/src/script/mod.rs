@@ -11,8 +11,9 @@ use std::collections::BTreeMap;
 
 use ottla_core::metadata::{
     AlterPartition, AlterPartitions, AlterTopicConfigs, Command, ConfigChange, ConfigOperation, CreateTopics,
-    FenceBroker, IncarnationId, IsrMember, MetadataImage, NewPartitionAssignment, NewTopic, PartitionImage,
-    ReassignPartitions, Reassignment, RegisterBroker, Rejection, Reply, TopicConfigChange, UnfenceBroker,
+    ElectLeaders, Election, ElectionKind, FenceBroker, IncarnationId, IsrMember, MetadataImage,
+    NewPartitionAssignment, NewTopic, PartitionImage, ReassignPartitions, Reassignment, RegisterBroker,
+    Rejection, Reply, TopicConfigChange, UnfenceBroker,
 };
 use ottla_core::partition::{
     Assignment, Committed, FetchAnswer, FetchSpec, FollowerFetch, FollowerStep, IsrProposal, LogFacts,
@@ -64,6 +65,8 @@ struct Script {
     processes: u128,
     /// What producers were told to be safe, by offset.
     acknowledged: BTreeMap<usize, Entry>,
+    /// What is before may have been let go.
+    let_go_to: usize,
 }
 
 fn facts(log: &[Entry], start: usize) -> LogFacts {
@@ -87,8 +90,14 @@ impl Script {
     /// written, so that a power loss may take what was acknowledged.
     fn new(replicas: &[i32], minimum: usize) -> Self {
         let image = MetadataImage::new(ClusterId([1; 16]));
-        let mut script =
-            Self { image, brokers: BTreeMap::new(), values: 0, processes: 0, acknowledged: BTreeMap::new() };
+        let mut script = Self {
+            image,
+            brokers: BTreeMap::new(),
+            values: 0,
+            processes: 0,
+            acknowledged: BTreeMap::new(),
+            let_go_to: 0,
+        };
         for id in 1..=3 {
             script.begin(id, 1, Vec::new());
             script.unfence(id);
@@ -326,6 +335,16 @@ impl Script {
         let Broker { replica, log, start, .. } = self.broker(id);
         *start = offset;
         let _ = replica.on_log_start(facts(log, *start));
+        self.let_go_to = self.let_go_to.max(offset);
+    }
+
+    /// An administrator lets this broker lead without what was acknowledged.
+    fn elect_unclean(&mut self, id: i32) {
+        let kind = ElectionKind::Unclean { replica: BrokerId(id) };
+        let elections = vec![Election { topic: TOPIC, partition: PARTITION, kind }];
+        self.must(Command::ElectLeaders(ElectLeaders { elections }));
+        self.acknowledged.clear();
+        self.let_go_to = 0;
     }
 
     fn partition(&self) -> &PartitionImage {
@@ -354,7 +373,7 @@ impl Script {
                 continue;
             }
             holders += 1;
-            for (offset, entry) in self.acknowledged.range(broker.start..) {
+            for (offset, entry) in self.acknowledged.range(broker.start.min(self.let_go_to)..) {
                 let held = broker.log.get(*offset);
                 demand!(held == Some(entry), "broker {id} may lead: {held:?} at {offset}, not {entry:?}");
             }

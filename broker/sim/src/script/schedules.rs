@@ -11,7 +11,10 @@ pub(super) const ALL: &[(PlantedBug, Schedule)] = &[
     (PlantedBug::SkipFetchEpochCheck, fetch_of_an_old_epoch),
     (PlantedBug::AcceptBatchesOfLaterEpoch, answer_that_waits_for_its_turn),
     (PlantedBug::AcceptAnswerOnOlderLog, word_that_comes_twice),
+    (PlantedBug::AcceptStaleFetchAnswer, word_that_comes_late),
     (PlantedBug::TrustWhereLogStarts, log_that_begins_where_another_ends),
+    (PlantedBug::TrustWithoutEpoch, log_without_records_of_before_an_unclean_election),
+    (PlantedBug::CountBeforeCut, log_without_records_that_begins_anew),
     (PlantedBug::TruncateToHighWatermark, follower_that_knows_little),
     (PlantedBug::CompareOffsetsOnly, elections_in_quick_succession),
     (PlantedBug::IgnoreMinInsyncReplicas, last_replica_standing),
@@ -294,12 +297,23 @@ fn deposed_with_a_record_of_its_own() -> Script {
 /// A leader's word to cut the log comes twice. In between the follower has cut it, has got as much again from
 /// the leader, and has joined those in sync.
 fn word_that_comes_twice() -> Result<(), Violation> {
+    word_to_cut_after(1)
+}
+
+/// The same, when the follower has got more than it had, and asks for other records.
+fn word_that_comes_late() -> Result<(), Violation> {
+    word_to_cut_after(2)
+}
+
+fn word_to_cut_after(records: usize) -> Result<(), Violation> {
     let mut script = deposed_with_a_record_of_its_own();
     script.learn(&[1, 2, 3]);
     let question = script.ask(1);
     let (Some(late), _) = script.hear(2, &question) else { panic!("it leads") };
     script.fetch_once(1, 2);
-    script.append(2);
+    for _ in 0..records {
+        script.append(2);
+    }
     let join = script.catch_up(1, 2);
     assert!(script.propose(2, &join), "it may join");
     script.learn(&[1, 2, 3]);
@@ -322,5 +336,59 @@ fn log_that_begins_where_another_ends() -> Result<(), Violation> {
     script.learn(&[1]);
     let join = script.catch_up(1, 2);
     assert!(script.propose(2, &join), "it may join");
+    script.judge()
+}
+
+/// A follower has let go all that there was, and no epoch tells of it any more. Meanwhile an unclean election
+/// has brought other records into its place.
+fn log_without_records_of_before_an_unclean_election() -> Result<(), Violation> {
+    let mut script = Script::new(&[1, 2], 1);
+    script.append(1);
+    script.append(1);
+    script.fetch(2, 1);
+    script.let_go(2, 2);
+    script.destroy(1);
+    script.fence(2);
+    script.begin(1, 2, Vec::new());
+    script.unfence(1);
+    script.elect_unclean(1);
+    script.unfence(2);
+    script.learn(&[1, 2]);
+    for _ in 0..3 {
+        script.append(1);
+    }
+    let join = script.catch_up(2, 1);
+    assert!(script.propose(1, &join), "it may join");
+    script.judge()
+}
+
+/// A follower that has let go all that there was is eligible, so its leader takes it for one that has it. Then
+/// others are in sync without it, and it has to begin anew while its broker is out of service.
+fn log_without_records_that_begins_anew() -> Result<(), Violation> {
+    let mut script = Script::new(&[1, 2, 3], 2);
+    script.append(1);
+    script.append(1);
+    script.fetch(2, 1);
+    script.fetch(3, 1);
+    script.let_go(2, 2);
+    script.fence(3);
+    script.fence(2);
+    script.unfence(2);
+    script.learn(&[1, 2]);
+    let join = script.catch_up(2, 1);
+    assert!(script.propose(1, &join), "it may join");
+    script.learn(&[1, 2]);
+    script.unfence(3);
+    script.learn(&[1, 2, 3]);
+    let join = script.catch_up(3, 1);
+    assert!(script.propose(1, &join), "it may join");
+    script.fence(2);
+    script.learn(&[1, 2, 3]);
+    script.fetch_once(2, 1);
+    script.unfence(2);
+    script.learn(&[1]);
+    if let Some(join) = script.tick(1) {
+        script.propose(1, &join);
+    }
     script.judge()
 }

@@ -74,17 +74,19 @@ fn a_follower_that_ends_where_the_leaders_log_begins_has_other_records() {
 /// A power loss takes the last epoch of a log that retention emptied.
 #[test]
 fn a_follower_without_records_lacks_what_an_unclean_election_brought() {
-    let (mut one, mut two) = (Node::with(1, &[6, 6]), Node::new(2));
-    two.log.start = 1;
-    let _ = two.replica.on_log_start(two.log.facts());
+    let (mut one, mut two) = (Node::new(1), Node::new(2));
+    one.log = Log { start: 1, epochs: vec![6, 6], synced: 2 };
+    two.log.start = 2;
     for node in [&mut one, &mut two] {
+        let _ = node.replica.on_log_start(node.log.facts());
         let _ = node.follow(&assignment(1, 6, 6, &[1]));
     }
     let (answer, change) = one.answer(&two).unwrap();
-    assert_eq!(answer.verdict, FetchVerdict::Diverging { epoch: LeaderEpoch(-1), end_offset: Offset(0) });
+    assert_eq!(answer.verdict, FetchVerdict::Diverging { epoch: LeaderEpoch(-1), end_offset: Offset(1) });
     assert_eq!((change.proposal, one.replica.followers().count()), (None, 0), "it has acknowledged nothing");
-    assert_eq!(two.carry_out(&answer, &one), FollowerStep::Reset(Offset(0)));
+    assert_eq!(two.carry_out(&answer, &one), FollowerStep::Reset(Offset(1)));
     catch_up(&mut one, &mut two, 1);
+    assert_eq!(two.log.start, 1);
 }
 
 /// It would lack what was acknowledged, and may have to lead before it has it again.
@@ -102,7 +104,34 @@ fn a_complete_follower_without_records_goes_on_where_it_is() {
         assert_eq!(answer.verdict, FetchVerdict::Read, "in sync {isr:?}, eligible {elr:?}");
         two.carry_out(&answer, &one);
         assert_eq!((two.log.start, two.log.epochs.as_slice()), (2, &[3][..]));
+        // Of what it has let go, all that the leader has is the same.
+        two.log = Log { start: 9, ..Log::default() };
+        let _ = two.replica.on_truncated(two.log.facts());
+        let (answer, _) = one.answer(&two).unwrap();
+        let end_offset = one.log.facts().end;
+        assert_eq!(answer.verdict, FetchVerdict::Diverging { epoch: LeaderEpoch(-1), end_offset });
     }
+}
+
+/// It was complete once, and was taken for one that has everything; then others were in sync without it.
+#[test]
+fn who_is_to_cut_its_log_has_acknowledged_nothing_any_more() {
+    let (mut one, mut two) = (Node::with(1, &[3, 3, 3]), Node::new(2));
+    two.log.start = 3;
+    let _ = two.replica.on_log_start(two.log.facts());
+    let eligible = Assignment { elr: vec![BrokerId(2)], ..assignment(1, 4, 4, &[1]) };
+    for node in [&mut one, &mut two] {
+        let _ = node.follow(&eligible);
+    }
+    assert_eq!(one.answer(&two).unwrap().0.verdict, FetchVerdict::Read);
+    assert_eq!(one.replica.followers().count(), 1, "what it said may let it join");
+    for node in [&mut one, &mut two] {
+        let _ = node.follow(&assignment(1, 4, 5, &[1, 3]));
+    }
+    let (answer, _) = one.answer(&two).unwrap();
+    assert_eq!(two.carry_out(&answer, &one), FollowerStep::Reset(Offset(0)));
+    assert_eq!(one.replica.followers().count(), 0);
+    assert!(!members(one.replica.on_tick(one.log.facts(), 1).as_ref()).contains(&2), "it has nothing");
 }
 
 /// It joined while both logs were empty, and the controller's word hasn't come back yet.
