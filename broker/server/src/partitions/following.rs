@@ -78,10 +78,11 @@ impl Drop for DecidedCut {
 impl Partition {
     /// What this follower asks next; none if it follows nobody, its log isn't synced yet, or is to be cut.
     pub fn fetch_spec(&self) -> Option<FetchSpec> {
-        let last_epoch = self.log.latest_epoch();
         let replica = self.replica.lock();
-        let is_to_be_cut = self.cuts_to_do.load(Ordering::Acquire) > 0;
-        if is_to_be_cut { None } else { replica.fetch_spec(facts(&self.log), last_epoch) }
+        if self.cuts_to_do.load(Ordering::Acquire) > 0 {
+            return None;
+        }
+        replica.fetch_spec(facts(&self.log), self.log.latest_epoch())
     }
 
     /// Does what an answer of the leader says, but for cutting the log.

@@ -3,7 +3,7 @@
 use ottla_types::{BrokerId, LeaderEpoch, Offset};
 
 use super::world::{Log, Node, assignment, members};
-use crate::partition::{Assignment, FetchAnswer, FetchVerdict, FollowerStep, LogFacts};
+use crate::partition::{Assignment, FetchAnswer, FetchVerdict, FollowerFetch, FollowerStep, LogFacts};
 
 /// Feeds until the follower has all of the leader's log; at most `rounds` times.
 fn catch_up(leader: &mut Node, follower: &mut Node, rounds: usize) {
@@ -45,10 +45,14 @@ fn a_follower_behind_the_leaders_first_offset_begins_there() {
     one.log = Log { start: 50, epochs: vec![3, 3], synced: 2 };
     assert!(one.replica.on_log_start(one.log.facts()).high_watermark);
     for node in [&mut one, &mut two] {
-        let _ = node.follow(&assignment(1, 4, 4, &[1, 2]));
+        let _ = node.follow(&assignment(1, 4, 4, &[1]));
     }
+    let caught_up =
+        FollowerFetch { fetch_offset: Offset(52), last_epoch: Some(LeaderEpoch(3)), ..two.question() };
+    assert_eq!(one.hear(&caught_up, 0).unwrap().0, FetchVerdict::Read);
     let (answer, _) = one.answer(&two).unwrap();
     assert_eq!(answer.verdict, FetchVerdict::BehindLogStart);
+    assert_eq!(one.replica.followers().count(), 0, "it has acknowledged nothing any more");
     assert_eq!(two.carry_out(&answer, &one), FollowerStep::Reset(Offset(50)));
     one.feed(&mut two);
     assert_eq!((two.log.start, two.log.epochs.as_slice()), (50, &[3, 3][..]));
