@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_log::{
-    DELETE_SUFFIX, FileKind, JournalKey, PartitionMetadata, STRAY_SUFFIX, partition_folder, renamed_folder,
+    DELETE_SUFFIX, FileKind, JournalKey, LeaderEpochs, PartitionMetadata, STRAY_SUFFIX, partition_folder,
+    renamed_folder,
 };
 use ottla_types::{Offset, TopicId, TopicPartition};
 
@@ -120,7 +121,7 @@ impl Recovery<'_> {
         let files = disk.list(&path).map_err(StoreError::io("list", &path))?;
         let recovery_point = self.saved.recovery_points.get(&name);
         if recovery_point.is_none() && file.may_be_unsynced() {
-            if !has_records(&files) {
+            if may_go(&files) {
                 return remove_folder(disk, &path);
             }
             let unique = disk.random_id().map_err(StoreError::io("name", &path))?;
@@ -151,7 +152,7 @@ impl Recovery<'_> {
             return Err(why);
         }
         let said = [recovery_point, self.saved.starts.get(&name)].into_iter().flatten();
-        if !has_records(&files) && said.max().is_none_or(|offset| *offset == Offset(0)) {
+        if may_go(&files) && said.max().is_none_or(|offset| *offset == Offset(0)) {
             return remove_folder(disk, &path);
         }
         tracing::error!(%why, "a partition stays offline");
@@ -221,7 +222,7 @@ pub(crate) fn check_name(shared: &Arc<Shared>, name: &TopicPartition) -> Result<
 }
 
 /// Frees the name of a partition that isn't there from a folder that is: one that nobody wants any more goes,
-/// and so does one without records. Any other may be all that there is of a log that couldn't be put aside,
+/// and so does one without records and others' files. Any other may be all that there is of a log that couldn't be put aside,
 /// and gets another name.
 pub(crate) fn clear_name(
     shared: &Arc<Shared>,
@@ -238,7 +239,7 @@ pub(crate) fn clear_name(
     if files.is_empty() {
         return Ok(());
     }
-    let is_kept = !is_unwanted && has_records(&files);
+    let is_kept = !is_unwanted && !may_go(&files);
     let suffix = if is_kept { STRAY_SUFFIX } else { DELETE_SUFFIX };
     let unique = disk.random_id().map_err(StoreError::io("name", &folder))?;
     let renamed = shared.dir.join(renamed_folder(&name.topic, name.partition, unique, suffix));
@@ -249,6 +250,18 @@ pub(crate) fn clear_name(
         return Ok(());
     }
     remove_folder(disk, &renamed)
+}
+
+/// Whether a folder is what a partition leaves that never had a record. Somebody may have put something else
+/// into it, or have made it for something else.
+fn may_go(files: &[DirEntry]) -> bool {
+    let is_own = |file: &DirEntry| {
+        let name = file.name.as_str();
+        let is_half_made = [".tmp", ".deleted", ".cleaned", ".swap"].iter().any(|end| name.ends_with(end));
+        let is_small = [PartitionMetadata::FILE, LeaderEpochs::FILE].contains(&name);
+        !file.is_dir && (is_small || is_half_made || FileKind::parse(name).is_some())
+    };
+    !has_records(files) && files.iter().all(is_own)
 }
 
 fn has_records(files: &[DirEntry]) -> bool {

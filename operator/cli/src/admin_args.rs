@@ -16,7 +16,7 @@ pub struct ElectLeaderArgs {
     /// The topic
     #[arg(required_unless_present = "all", conflicts_with = "all")]
     pub topic: Option<String>,
-    /// Only this partition; else all of the topic
+    /// Only this partition; else all of the topic. Needed with --unclean
     #[arg(short, long, value_name = "N", requires = "topic")]
     pub partition: Option<i32>,
     /// All partitions of all topics

@@ -1,35 +1,52 @@
 //! The control API of the cluster that is meant: for what Kafka's protocol has no words.
 
+use std::error::Error;
 use std::time::Duration;
 
 use ottla_client::Client;
+use ottla_control::proto::GetBrokerRequest;
 use ottla_control::proto::control_client::ControlClient;
+use tokio::time::timeout;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
 use crate::failure::{self, Failure};
 use crate::target;
 
-/// How long a connection may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a node may take until it answers.
+const ANSWER_LIMIT: Duration = Duration::from_secs(3);
+/// How often a silent connection is tried, and how long a node may take to answer that.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
 
-/// Connects to the control API of a node of the metadata quorum; any of them carries commands on.
+/// Connects to the control API of a node of the metadata quorum that answers; any of them carries commands on.
 ///
 /// # Errors
-/// When none can be reached.
+/// When none answers.
 pub async fn connect(client: &Client) -> Result<ControlClient<Channel>, Failure> {
     let quorum = client.describe_quorum().await.map_err(target::failed)?;
+    let (leads, others): (Vec<_>, Vec<_>) =
+        quorum.members.iter().partition(|member| member.id == quorum.leader_id);
     let mut tried = Vec::new();
-    for address in quorum.members.iter().filter_map(|member| member.address.as_deref()) {
-        let Ok(endpoint) = Endpoint::from_shared(format!("http://{address}")) else { continue };
-        match endpoint.connect_timeout(CONNECT_TIMEOUT).connect().await {
-            Ok(channel) => return Ok(ControlClient::new(channel)),
-            Err(_) => tried.push(address.to_owned()),
+    for address in leads.iter().chain(&others).filter_map(|member| member.address.as_deref()) {
+        match timeout(ANSWER_LIMIT, answering(address)).await {
+            Ok(Ok(control)) => return Ok(control),
+            Ok(Err(_)) | Err(_) => tried.push(address.to_owned()),
         }
     }
     Err(Failure::new(format!("no node answers on its CONTROLLER listener ({})", tried.join(", ")))
         .remedy("run this where the brokers' CONTROLLER listeners can be reached, as beside a broker")
         .code(failure::Code::Unreachable))
+}
+
+/// A node that has answered: that a connection could be made says nothing, as the kernel takes those of a
+/// process that is frozen.
+async fn answering(address: &str) -> Result<ControlClient<Channel>, Box<dyn Error + Send + Sync>> {
+    let endpoint = Endpoint::from_shared(format!("http://{address}"))?
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE);
+    let mut control = ControlClient::new(endpoint.connect().await?);
+    control.get_broker(GetBrokerRequest {}).await?;
+    Ok(control)
 }
 
 /// What the control API refused, in its words; they name the remedy where there is one.

@@ -3,7 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{Output, Up, free_ports, run_with_input};
+use rustix::process::Signal;
+
+use crate::{Output, Up, free_ports, run_with_input, signal};
 
 /// A command that has to succeed; its output.
 #[track_caller]
@@ -60,6 +62,27 @@ fn orders_that_make_no_sense_are_refused_with_the_remedy() {
     refused(&up, &nowhere, "broker 9 is not registered");
     refused(&up, &["drain", "9"], "broker 9 is not registered");
     refused(&up, &["undrain", "9"], "broker 9 is not registered");
+}
+
+/// A frozen process takes connections and answers nothing, be it the active controller or another node.
+#[test]
+fn orders_go_past_a_node_that_is_frozen() {
+    let dir = tempfile::tempdir().unwrap();
+    let up = Up::start(&dir.path().join("data"), free_ports(), &[]);
+    let leader = members(&up, "leader").remove(0);
+    let frozen = up.broker_pid(leader.parse().unwrap());
+    signal(frozen, Signal::STOP);
+    let living: Vec<String> =
+        (0..3u16).filter(|id| id.to_string() != leader).map(|id| up.broker_address(id)).collect();
+    let living = living.join(",");
+    // Until the others have an active controller.
+    until("an order", &["undrain", "1", "-b", &living], |said| said.contains("is given work again"));
+    until("another leader", &["quorum", "describe", "-b", &living], |table| {
+        table.lines().any(|row| row.contains("leader") && !row.starts_with(&leader))
+    });
+    let output = run_with_input(&["undrain", "1", "-b", &living], "");
+    signal(frozen, Signal::CONT);
+    assert_eq!(output.code, Some(0), "{output:?}");
 }
 
 /// The most that anything here takes on a busy machine.

@@ -172,6 +172,11 @@ impl Up {
         format!("127.0.0.1:{}", self.port)
     }
 
+    /// The address of a broker.
+    pub fn broker_address(&self, id: u16) -> String {
+        format!("127.0.0.1:{}", self.port + id)
+    }
+
     /// The process id of `up` itself.
     pub fn pid(&self) -> u32 {
         self.child.id()
