@@ -22,7 +22,10 @@ pub const ORDERS: &[Order] = &[
     order("broker/core/src/coordinator", &["outbox", "pending", "shard"]),
     order(
         "broker/core/src/group",
-        &["config", "ids", "record", "refusal", "request", "reply", "after", "offsets", "classic", "groups"],
+        &[
+            "config", "ids", "record", "refusal", "request", "reply", "stats", "after", "offsets", "classic",
+            "groups",
+        ],
     ),
     order(
         "broker/core/src/group/classic",
@@ -30,7 +33,19 @@ pub const ORDERS: &[Order] = &[
     ),
     order(
         "broker/core/src/group/groups",
-        &["deadlines", "tombstones", "members", "commits", "admin", "cleanup", "machine"],
+        &[
+            "deadlines",
+            "tally",
+            "members",
+            "commits",
+            "tombstones",
+            "deletions",
+            "replies",
+            "sums",
+            "admin",
+            "cleanup",
+            "machine",
+        ],
     ),
     order("broker/core/src/group/offsets", &["expiry", "table"]),
     order(

@@ -19,6 +19,7 @@ mod record;
 mod refusal;
 mod reply;
 mod request;
+mod stats;
 #[cfg(test)]
 mod tests;
 
@@ -37,3 +38,4 @@ pub use request::{
     Client, DeleteGroups, DescribeGroups, ForgetPartitions, Heartbeat, JoinGroup, LeaveGroup, Leaving,
     ListGroups, OffsetCommit, OffsetDelete, OffsetFetch, OffsetToCommit, Protocol, Request, SyncGroup,
 };
+pub use stats::{GroupStats, Stats};
