@@ -24,13 +24,15 @@ pub const ORDERS: &[Order] = &[
         "broker/core/src/group",
         &[
             "config", "ids", "record", "refusal", "request", "reply", "stats", "after", "offsets", "classic",
-            "groups",
+            "consumer", "groups",
         ],
     ),
     order(
         "broker/core/src/group/classic",
         &["subscription", "member", "group", "rebalance", "sync", "join", "live"],
     ),
+    order("broker/core/src/group/consumer", &["partitions", "assign"]),
+    order("broker/core/src/group/consumer/assign", &["spec", "range", "uniform", "mixed"]),
     order(
         "broker/core/src/group/groups",
         &[

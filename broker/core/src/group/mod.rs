@@ -12,6 +12,7 @@
 mod after;
 mod classic;
 mod config;
+pub mod consumer;
 mod groups;
 mod ids;
 mod offsets;
@@ -25,7 +26,7 @@ mod tests;
 
 pub use config::GroupConfig;
 pub use groups::Groups;
-pub use ids::{Generation, GroupId, InstanceId, MemberId};
+pub use ids::{Generation, GroupId, InstanceId, MemberEpoch, MemberId};
 pub use record::{
     GroupMetadataKey, GroupMetadataValue, MemberMetadata, OffsetAndMetadata, OffsetCommitKey, Record,
 };
