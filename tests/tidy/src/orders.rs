@@ -31,7 +31,10 @@ pub const ORDERS: &[Order] = &[
         "broker/core/src/group/classic",
         &["subscription", "member", "group", "rebalance", "sync", "join", "live"],
     ),
-    order("broker/core/src/group/consumer", &["partitions", "assign"]),
+    order(
+        "broker/core/src/group/consumer",
+        &["partitions", "assign", "topics", "current", "ownership", "record", "group", "heartbeat"],
+    ),
     order("broker/core/src/group/consumer/assign", &["spec", "range", "uniform", "mixed"]),
     order(
         "broker/core/src/group/groups",

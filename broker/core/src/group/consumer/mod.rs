@@ -11,6 +11,20 @@
 //!    fenced, but for the one before, whose end it may not have heard of.
 
 pub mod assign;
+mod current;
+mod group;
+mod heartbeat;
+mod ownership;
 mod partitions;
+mod record;
+#[cfg(test)]
+mod tests;
+mod topics;
 
+pub use current::{CurrentAssignment, FencedEpoch, MemberState, Reconciliation};
+pub use group::{ConsumerGroup, ConsumerGroupState};
+pub use heartbeat::{ConsumerGroupHeartbeat, Heard, HeartbeatRefusal};
+pub use ownership::Ownership;
 pub use partitions::{Assignment, Owned};
+pub use record::{ConsumerGroupRecord, Fact, GroupEpoch, MemberMetadata, TargetEpoch};
+pub use topics::Topics;

@@ -280,3 +280,38 @@ fn uniform_prefers_members_in_the_rack_of_a_replica() {
     group.topics.get_mut(&topic(1)).unwrap().racks = racks(&["a", "a", "a"]);
     check(Assignor::Uniform, &group, "m0=1:0 m1=1:1 m2=1:2");
 }
+
+#[test]
+fn what_two_members_were_to_have_the_first_one_keeps() {
+    // Only a damaged log says so.
+    for other_topics in [&[1][..], &[1, 2]] {
+        let mut group = simple(&[&[1], other_topics], &[(1, 4)]);
+        for member in group.members.values_mut() {
+            member.target = (0..2).map(|partition| (topic(1), PartitionIndex(partition))).collect();
+        }
+        check(Assignor::Uniform, &group, "m0=1:0,1 m1=1:2,3");
+    }
+}
+
+#[test]
+fn what_one_topic_puts_out_of_balance_another_one_puts_right() {
+    // The second topic loads the member in the middle, which then has to give up some of the first one.
+    let mut group = simple(&[&[1], &[1, 2], &[2]], &[(1, 10), (2, 10)]);
+    let range = |id, range: std::ops::Range<i32>| range.map(move |index| (topic(id), PartitionIndex(index)));
+    group.members.get_mut("m0").unwrap().target = range(1, 0..5).collect();
+    group.members.get_mut("m1").unwrap().target = range(1, 5..10).collect();
+    group.members.get_mut("m2").unwrap().target = range(2, 0..10).collect();
+    let counts: Vec<usize> = Assignor::Uniform.assign(&group).values().map(Assignment::count).collect();
+    assert_eq!(counts, [6, 7, 7]);
+}
+
+#[test]
+fn all_members_of_a_rack_are_preferred_not_only_the_first() {
+    let mut group = simple(&[&[1], &[1], &[1], &[1]], &[(1, 4)]);
+    for (id, rack) in [("m0", "a"), ("m1", "b"), ("m2", "a"), ("m3", "b")] {
+        group.members.get_mut(id).unwrap().rack = Some(rack.into());
+    }
+    let racks = ["b", "b", "a", "a"].map(|rack| BTreeSet::from([rack.into()]));
+    group.topics.get_mut(&topic(1)).unwrap().racks = racks.into();
+    check(Assignor::Uniform, &group, "m0=1:2 m1=1:0 m2=1:3 m3=1:1");
+}
