@@ -3,6 +3,7 @@
 use super::joining::pair;
 use super::world::World;
 use crate::coordinator::AppendRefusal;
+use crate::group::{GroupConfig, Record};
 
 /// A group `g` of 500 offsets, whose tombstones take up 130 bytes each, of 10,000 that a batch has. Commits
 /// nothing any more.
@@ -11,7 +12,10 @@ fn large() -> World {
 }
 
 fn large_with(before: &str) -> World {
-    let mut world = World::new();
+    large_in(World::new(), before)
+}
+
+fn large_in(mut world: World, before: &str) -> World {
     world.run(before);
     for fifty in 0..10 {
         let offsets: Vec<String> = (0..50).map(|one| format!("t-{}:1", fifty * 50 + one)).collect();
@@ -209,6 +213,24 @@ fn partitions_that_are_no_more_are_forgotten_in_slices() {
         fetch g=z => u-0=5
         ",
     );
+}
+
+#[test]
+fn a_clean_up_leaves_alone_what_is_being_deleted() {
+    let config = GroupConfig {
+        offsets_retention_ms: 60_000,
+        offsets_retention_check_interval_ms: 60_000,
+        ..GroupConfig::default()
+    };
+    let mut world = large_in(World::with(config), "");
+    world.is_holding = false;
+    world.commit_all();
+    world.answers.clear();
+    // The clean-up comes in the middle of it.
+    world.run("tick 59998 =>\ndelete g =>\ntick 20 => #11 g deleted");
+    let is_tombstone = |one: &&Record| matches!(one, Record::GroupMetadata { value: None, .. });
+    assert_eq!(world.log.iter().filter(is_tombstone).count(), 1);
+    assert_eq!(world.shard.machine().stats().expired_offsets, 0);
 }
 
 #[test]

@@ -75,7 +75,7 @@ fn check_complete(group: &GroupSpec, assigned: &BTreeMap<MemberId, Assignment>) 
         }
     }
     let mut expected = BTreeSet::new();
-    for (_, member) in &group.members {
+    for member in group.members.values() {
         for (id, topic) in group.topics_of(member) {
             expected.extend(topic.partitions().map(|partition| (id, partition)));
         }
