@@ -22,15 +22,35 @@ pub const ORDERS: &[Order] = &[
     order("broker/core/src/coordinator", &["outbox", "pending", "shard"]),
     order(
         "broker/core/src/group",
-        &["config", "ids", "record", "refusal", "request", "reply", "after", "offsets", "classic", "groups"],
+        &[
+            "config", "ids", "record", "refusal", "request", "reply", "stats", "after", "offsets", "classic",
+            "consumer", "groups",
+        ],
     ),
     order(
         "broker/core/src/group/classic",
         &["subscription", "member", "group", "rebalance", "sync", "join", "live"],
     ),
     order(
+        "broker/core/src/group/consumer",
+        &["partitions", "assign", "topics", "current", "ownership", "record", "group", "heartbeat"],
+    ),
+    order("broker/core/src/group/consumer/assign", &["spec", "range", "uniform", "mixed"]),
+    order(
         "broker/core/src/group/groups",
-        &["deadlines", "tombstones", "members", "commits", "admin", "cleanup", "machine"],
+        &[
+            "deadlines",
+            "tally",
+            "members",
+            "commits",
+            "tombstones",
+            "deletions",
+            "replies",
+            "sums",
+            "admin",
+            "cleanup",
+            "machine",
+        ],
     ),
     order("broker/core/src/group/offsets", &["expiry", "table"]),
     order(

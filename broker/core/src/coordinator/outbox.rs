@@ -27,38 +27,49 @@ pub struct Answer<Reply> {
     pub reply: Reply,
 }
 
+/// Somebody waits until records are committed.
+#[derive(Debug)]
+pub(super) enum Waiting<Reply, Request> {
+    /// For an answer that is made already.
+    Answer(Answer<Reply>),
+    /// To read what is committed then. Its request may be small, and what it reads large.
+    Read(CallId, Request),
+}
+
 /// Where a state machine puts what an event leads to.
 ///
 /// `Record` is what is appended, `After` what the machine wants to hear of once the records are committed or
-/// refused, `Reply` what is answered.
+/// refused, `Reply` what is answered, `Request` what was asked.
 #[derive(Debug)]
-pub struct Outbox<Record, After, Reply> {
+pub struct Outbox<Record, After, Reply, Request> {
     next: Ticket,
     decision_bytes_max: usize,
     is_full: bool,
-    pub(super) decisions: Vec<Decision<Record, After, Reply>>,
+    may_grow: bool,
+    pub(super) decisions: Vec<Decision<Record, After, Reply, Request>>,
     /// These wait for nothing.
     pub(super) answers: Vec<Answer<Reply>>,
     /// These wait for what was decided before this event.
-    pub(super) behind: Vec<Answer<Reply>>,
+    pub(super) behind: Vec<Waiting<Reply, Request>>,
 }
 
 /// Records that are appended together, or not at all.
 #[derive(Debug)]
-pub(super) struct Decision<Record, After, Reply> {
+pub(super) struct Decision<Record, After, Reply, Request> {
     pub(super) ticket: Ticket,
     pub(super) records: Vec<Record>,
     pub(super) after: After,
     /// These wait until the records are committed.
-    pub(super) answers: Vec<Answer<Reply>>,
+    pub(super) waiting: Vec<Waiting<Reply, Request>>,
 }
 
-impl<Record, After, Reply> Outbox<Record, After, Reply> {
-    pub(super) fn new(next: Ticket, decision_bytes_max: usize, is_full: bool) -> Self {
+impl<Record, After, Reply, Request> Outbox<Record, After, Reply, Request> {
+    pub(super) fn new(next: Ticket, decision_bytes_max: usize, is_full: bool, may_grow: bool) -> Self {
         Self {
             next,
             decision_bytes_max,
             is_full,
+            may_grow,
             decisions: Vec::new(),
             answers: Vec::new(),
             behind: Vec::new(),
@@ -68,6 +79,11 @@ impl<Record, After, Reply> Outbox<Record, After, Reply> {
     /// Whether so much is uncommitted that what can wait shall not be decided now.
     pub fn is_full(&self) -> bool {
         self.is_full
+    }
+
+    /// Whether what adds to the state may be decided.
+    pub fn may_grow(&self) -> bool {
+        self.may_grow
     }
 
     /// How many bytes of a batch a decision's records may take up. Whoever decides has to see to it before it
@@ -90,7 +106,7 @@ impl<Record, After, Reply> Outbox<Record, After, Reply> {
         assert!(!records.is_empty(), "a decision has records");
         let ticket = self.next;
         self.next = Ticket(ticket.0 + 1);
-        self.decisions.push(Decision { ticket, records, after, answers: Vec::new() });
+        self.decisions.push(Decision { ticket, records, after, waiting: Vec::new() });
         ticket
     }
 
@@ -101,10 +117,18 @@ impl<Record, After, Reply> Outbox<Record, After, Reply> {
 
     /// Answers once all that is decided so far is committed.
     pub fn answer_when_committed(&mut self, call: CallId, reply: Reply) {
-        let answer = Answer { call, reply };
+        self.wait(Waiting::Answer(Answer { call, reply }));
+    }
+
+    /// Lets the machine answer by [`super::Machine::read`], once all that is decided so far is committed.
+    pub fn read_when_committed(&mut self, call: CallId, request: Request) {
+        self.wait(Waiting::Read(call, request));
+    }
+
+    fn wait(&mut self, waiting: Waiting<Reply, Request>) {
         match self.decisions.last_mut() {
-            Some(decision) => decision.answers.push(answer),
-            None => self.behind.push(answer),
+            Some(decision) => decision.waiting.push(waiting),
+            None => self.behind.push(waiting),
         }
     }
 }

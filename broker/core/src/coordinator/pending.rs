@@ -35,34 +35,41 @@ impl<T> Pending<T> {
         self.newer.back().map_or(self.committed.as_ref(), |(_, value)| value.as_ref())
     }
 
-    /// Sets the value, or removes it.
+    /// All values that are held: the committed one, then those that were decided since.
+    pub fn values(&self) -> impl Iterator<Item = &T> {
+        self.committed.iter().chain(self.newer.iter().filter_map(|(_, value)| value.as_ref()))
+    }
+
+    /// Sets the value, or removes it. `dropped` gets the one that was decided by the same ticket before.
     ///
     /// # Panics
     /// When something was decided later already.
-    pub fn set(&mut self, ticket: Ticket, value: Option<T>) {
+    pub fn set(&mut self, ticket: Ticket, value: Option<T>, dropped: impl FnMut(T)) {
         if let Some((last, newest)) = self.newer.back_mut() {
             assert!(*last <= ticket, "{last:?} was decided before {ticket:?}");
             if *last == ticket {
-                *newest = value;
+                std::mem::replace(newest, value).into_iter().for_each(dropped);
                 return;
             }
         }
         self.newer.push_back((ticket, value));
     }
 
-    /// All up to `ticket` is committed.
-    pub fn commit(&mut self, ticket: Ticket) {
+    /// All up to `ticket` is committed. `dropped` gets each value that another has taken the place of.
+    pub fn commit(&mut self, ticket: Ticket, mut dropped: impl FnMut(T)) {
         while self.newer.front().is_some_and(|(at, _)| *at <= ticket)
             && let Some((_, value)) = self.newer.pop_front()
         {
-            self.committed = value;
+            std::mem::replace(&mut self.committed, value).into_iter().for_each(&mut dropped);
         }
     }
 
-    /// All from `ticket` on is refused.
-    pub fn refuse(&mut self, ticket: Ticket) {
-        while self.newer.back().is_some_and(|(at, _)| *at >= ticket) {
-            self.newer.pop_back();
+    /// All from `ticket` on is refused. `dropped` gets each value that was decided.
+    pub fn refuse(&mut self, ticket: Ticket, mut dropped: impl FnMut(T)) {
+        while self.newer.back().is_some_and(|(at, _)| *at >= ticket)
+            && let Some((_, value)) = self.newer.pop_back()
+        {
+            value.into_iter().for_each(&mut dropped);
         }
     }
 

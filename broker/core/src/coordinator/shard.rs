@@ -5,7 +5,7 @@ use std::fmt;
 
 use ottla_types::LeaderEpoch;
 
-use super::outbox::{Answer, CallId, Now, Outbox, Ticket};
+use super::outbox::{Answer, CallId, Now, Outbox, Ticket, Waiting};
 
 /// What decides: the state of one kind of coordinator.
 pub trait Machine {
@@ -17,6 +17,11 @@ pub trait Machine {
     type Request;
     /// What is answered.
     type Reply;
+    /// What it is configured with.
+    type Config;
+
+    /// What it is configured with.
+    fn config(&self) -> &Self::Config;
 
     /// Takes over a committed record, while the log is read from its beginning.
     fn load(&mut self, record: Self::Record);
@@ -26,6 +31,9 @@ pub trait Machine {
 
     /// Decides about a request, on the newest state.
     fn on_request(&mut self, call: CallId, request: Self::Request, now: Now, out: &mut Out<Self>);
+
+    /// Answers a request that waited by [`Outbox::read_when_committed`], with what is committed.
+    fn read(&self, request: &Self::Request) -> Self::Reply;
 
     /// Whether the request may need records.
     fn needs_records(request: &Self::Request) -> bool;
@@ -52,15 +60,17 @@ pub trait Machine {
     /// The requests that wait for something other than records.
     fn waiting(&self) -> Vec<Answer<Self::Reply>>;
 
-    /// What the request is told while it can't be served.
-    fn unserved(request: &Self::Request, why: Unavailable) -> Self::Reply;
+    /// What the request is told while it can't be served: that, or what is wrong with it by itself. Needs no
+    /// machine, as there may be none here.
+    fn unserved(config: &Self::Config, request: &Self::Request, why: Unavailable) -> Self::Reply;
 
     /// The same kind of reply as `reply`, for when its records weren't committed.
     fn failed(reply: Self::Reply, why: Unavailable) -> Self::Reply;
 }
 
 /// A machine's outbox.
-pub type Out<M> = Outbox<<M as Machine>::Record, <M as Machine>::After, <M as Machine>::Reply>;
+pub type Out<M> =
+    Outbox<<M as Machine>::Record, <M as Machine>::After, <M as Machine>::Reply, <M as Machine>::Request>;
 
 /// A decision that was refused.
 #[derive(Debug)]
@@ -125,8 +135,8 @@ pub struct ShardLimits {
     pub commit_timeout_ms: u64,
     /// How many bytes of records may be uncommitted, before requests that may need more are refused.
     pub uncommitted_bytes_max: usize,
-    /// How many bytes of a batch one decision's records may take up. At least what the two longest names do,
-    /// so that what those name can be removed.
+    /// How many bytes of a batch one decision's records may take up. What has names that leave no room in it is
+    /// refused, or can't be removed, by itself.
     pub decision_bytes_max: usize,
 }
 
@@ -157,7 +167,7 @@ struct InFlight<M: Machine> {
     ticket: Ticket,
     bytes: usize,
     after: M::After,
-    answers: Vec<Answer<M::Reply>>,
+    waiting: Vec<Waiting<M::Reply, M::Request>>,
     deadline_ms: u64,
 }
 
@@ -167,6 +177,7 @@ pub struct Shard<M: Machine> {
     limits: ShardLimits,
     machine: M,
     is_loaded: bool,
+    may_grow: bool,
     next: Ticket,
     /// Invariant: the tickets grow.
     in_flight: VecDeque<InFlight<M>>,
@@ -184,6 +195,7 @@ impl<M: Machine> Shard<M> {
             limits,
             machine,
             is_loaded: false,
+            may_grow: true,
             next: Ticket(1),
             in_flight: VecDeque::new(),
             overdue_count: 0,
@@ -209,6 +221,12 @@ impl<M: Machine> Shard<M> {
     /// How many bytes of records are decided and not yet committed.
     pub fn uncommitted_bytes(&self) -> usize {
         self.uncommitted_bytes
+    }
+
+    /// From now on what adds to the state is decided, or refused: when all shards of a broker together take up
+    /// as much memory as they may. What renews or removes something is decided in any case.
+    pub fn set_may_grow(&mut self, may_grow: bool) {
+        self.may_grow = may_grow;
     }
 
     /// Takes over a record of the log, in the log's order.
@@ -241,9 +259,9 @@ impl<M: Machine> Shard<M> {
     ) -> Effects<M::Record, M::Reply> {
         let mut out = self.outbox();
         if !self.is_loaded {
-            out.answer(call, M::unserved(&request, Unavailable::Loading));
+            out.answer(call, M::unserved(self.machine.config(), &request, Unavailable::Loading));
         } else if out.is_full() && M::needs_records(&request) {
-            out.answer(call, M::unserved(&request, Unavailable::NotAvailable));
+            out.answer(call, M::unserved(self.machine.config(), &request, Unavailable::NotAvailable));
         } else {
             self.machine.on_request(call, request, now, &mut out);
         }
@@ -261,7 +279,7 @@ impl<M: Machine> Shard<M> {
             self.uncommitted_bytes -= first.bytes;
             self.overdue_count = self.overdue_count.saturating_sub(1);
             self.machine.on_committed(first.ticket, first.after, now, &mut out);
-            answers.extend(first.answers);
+            answers.extend(first.waiting.into_iter().map(|one| self.release(one)));
         }
         self.take_with(answers, out, now)
     }
@@ -294,7 +312,7 @@ impl<M: Machine> Shard<M> {
             };
             let refused = Refused { ticket: last.ticket, after: last.after, why };
             self.machine.on_refused(refused, now, &mut out);
-            answers.extend(last.answers.into_iter().map(|answer| fail::<M>(answer, why)));
+            answers.extend(last.waiting.into_iter().map(|one| self.fail(one, why)));
         }
         self.overdue_count = self.overdue_count.min(self.in_flight.len());
         self.take_with(answers, out, now)
@@ -310,8 +328,8 @@ impl<M: Machine> Shard<M> {
         {
             self.overdue_count += 1;
             self.machine.on_overdue(overdue.ticket, &overdue.after, now, &mut out);
-            let told = overdue.answers.drain(..).map(|answer| fail::<M>(answer, Unavailable::NotAvailable));
-            answers.extend(told);
+            let waiting = std::mem::take(&mut overdue.waiting);
+            answers.extend(waiting.into_iter().map(|one| self.fail(one, Unavailable::NotAvailable)));
         }
         if self.is_loaded {
             self.machine.on_time(now, &mut out);
@@ -330,9 +348,10 @@ impl<M: Machine> Shard<M> {
     /// What was decided and not committed may or may not survive.
     #[must_use]
     pub fn resign(mut self) -> Vec<Answer<M::Reply>> {
-        let committing = self.in_flight.drain(..).flat_map(|one| one.answers);
-        let waiting = committing.chain(self.machine.waiting());
-        waiting.map(|answer| fail::<M>(answer, Unavailable::NotCoordinator)).collect()
+        let why = Unavailable::NotCoordinator;
+        let committing: Vec<_> = self.in_flight.drain(..).flat_map(|one| one.waiting).collect();
+        let waiting = self.machine.waiting().into_iter().map(Waiting::Answer);
+        committing.into_iter().chain(waiting).map(|one| self.fail(one, why)).collect()
     }
 
     fn outbox(&self) -> Out<M> {
@@ -342,7 +361,7 @@ impl<M: Machine> Shard<M> {
             "what is in flight takes up bytes"
         );
         let is_full = self.uncommitted_bytes >= self.limits.uncommitted_bytes_max;
-        Outbox::new(self.next, self.limits.decision_bytes_max, is_full)
+        Outbox::new(self.next, self.limits.decision_bytes_max, is_full, self.may_grow)
     }
 
     fn take(&mut self, out: Out<M>, now: Now) -> Effects<M::Record, M::Reply> {
@@ -360,11 +379,11 @@ impl<M: Machine> Shard<M> {
         answers.extend(out.answers);
         let is_all_overdue = self.overdue_count == self.in_flight.len();
         match self.in_flight.back_mut() {
-            None => answers.extend(out.behind),
-            Some(last) if !is_all_overdue => last.answers.extend(out.behind),
+            None => answers.extend(out.behind.into_iter().map(|one| self.release(one))),
+            Some(last) if !is_all_overdue => last.waiting.extend(out.behind),
             // Nobody knows when those before are committed.
             Some(_) => {
-                answers.extend(out.behind.into_iter().map(|one| fail::<M>(one, Unavailable::NotAvailable)));
+                answers.extend(out.behind.into_iter().map(|one| self.fail(one, Unavailable::NotAvailable)));
             }
         }
         let mut appends = Vec::new();
@@ -372,14 +391,28 @@ impl<M: Machine> Shard<M> {
             let bytes = decision.records.iter().map(M::bytes_of).sum();
             self.uncommitted_bytes += bytes;
             let deadline_ms = now.ms + self.limits.commit_timeout_ms;
-            let (ticket, after, answers) = (decision.ticket, decision.after, decision.answers);
-            self.in_flight.push_back(InFlight { ticket, bytes, after, answers, deadline_ms });
+            let (ticket, after, waiting) = (decision.ticket, decision.after, decision.waiting);
+            self.in_flight.push_back(InFlight { ticket, bytes, after, waiting, deadline_ms });
             appends.push(Append { ticket, epoch: self.epoch, records: decision.records });
         }
         Effects { appends, answers }
     }
-}
 
-fn fail<M: Machine>(answer: Answer<M::Reply>, why: Unavailable) -> Answer<M::Reply> {
-    Answer { call: answer.call, reply: M::failed(answer.reply, why) }
+    /// What somebody waited for is committed.
+    fn release(&self, waiting: Waiting<M::Reply, M::Request>) -> Answer<M::Reply> {
+        match waiting {
+            Waiting::Answer(answer) => answer,
+            Waiting::Read(call, request) => Answer { call, reply: self.machine.read(&request) },
+        }
+    }
+
+    /// What somebody waited for isn't committed.
+    fn fail(&self, waiting: Waiting<M::Reply, M::Request>, why: Unavailable) -> Answer<M::Reply> {
+        match waiting {
+            Waiting::Answer(Answer { call, reply }) => Answer { call, reply: M::failed(reply, why) },
+            Waiting::Read(call, request) => {
+                Answer { call, reply: M::unserved(self.machine.config(), &request, why) }
+            }
+        }
+    }
 }

@@ -8,10 +8,10 @@ use crate::coordinator::{CallId, Outbox};
 use super::ids::{Generation, GroupId, MemberId};
 use super::record::{OffsetCommitKey, Record};
 use super::reply::Reply;
-use super::request::Protocol;
+use super::request::{Protocol, Request};
 
 /// Where decisions and answers go.
-pub(super) type Out = Outbox<Record, After, Reply>;
+pub(super) type Out = Outbox<Record, After, Reply, Request>;
 
 /// What a decision is about.
 #[derive(Debug)]
@@ -20,11 +20,17 @@ pub struct After {
     pub(super) offsets: Vec<OffsetCommitKey>,
     /// The group that it is about.
     pub(super) group: Option<(GroupId, Then)>,
+    /// The deletion that it is a slice of.
+    pub(super) deletion: Option<DeletionId>,
 }
+
+/// A deletion's number, in the order in which they were asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct DeletionId(pub(super) u64);
 
 impl After {
     pub(super) fn of_group(group: &GroupId, then: Then) -> Self {
-        Self { offsets: Vec::new(), group: Some((group.clone(), then)) }
+        Self { offsets: Vec::new(), group: Some((group.clone(), then)), deletion: None }
     }
 }
 

@@ -62,6 +62,17 @@ name! {
     InstanceId
 }
 
+/// Counts the epochs of a consumer group, of its target assignment and of its members, which are all of one
+/// kind. In requests 0 means to join, −1 to leave, and −2 that a static member leaves for a while.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MemberEpoch(pub i32);
+
+impl fmt::Display for MemberEpoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// Counts a group's rebalances. −1 in requests means none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Generation(pub i32);

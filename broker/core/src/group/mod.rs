@@ -12,6 +12,7 @@
 mod after;
 mod classic;
 mod config;
+pub mod consumer;
 mod groups;
 mod ids;
 mod offsets;
@@ -19,12 +20,13 @@ mod record;
 mod refusal;
 mod reply;
 mod request;
+mod stats;
 #[cfg(test)]
 mod tests;
 
 pub use config::GroupConfig;
 pub use groups::Groups;
-pub use ids::{Generation, GroupId, InstanceId, MemberId};
+pub use ids::{Generation, GroupId, InstanceId, MemberEpoch, MemberId};
 pub use record::{
     GroupMetadataKey, GroupMetadataValue, MemberMetadata, OffsetAndMetadata, OffsetCommitKey, Record,
 };
@@ -37,3 +39,4 @@ pub use request::{
     Client, DeleteGroups, DescribeGroups, ForgetPartitions, Heartbeat, JoinGroup, LeaveGroup, Leaving,
     ListGroups, OffsetCommit, OffsetDelete, OffsetFetch, OffsetToCommit, Protocol, Request, SyncGroup,
 };
+pub use stats::{GroupStats, Stats};

@@ -39,6 +39,8 @@ pub enum JoinRefusal {
         /// The most bytes of a group's members.
         bytes_max: usize,
     },
+    /// GROUP_MAX_SIZE_REACHED: all groups of the broker together take up as much memory as they may.
+    StateBytesReached,
     /// INCONSISTENT_GROUP_PROTOCOL: the group's members are of another kind, or no protocol is common to all.
     InconsistentGroupProtocol,
     /// UNKNOWN_MEMBER_ID: join again without one.
@@ -73,6 +75,9 @@ impl fmt::Display for JoinRefusal {
             Self::GroupBytesReached { bytes_max } => {
                 write!(f, "the members' subscriptions would take more than {bytes_max} bytes")
             }
+            Self::StateBytesReached => f.write_str(
+                "the broker's groups take up as much memory as ottla.group.state.max.bytes allows",
+            ),
             Self::InconsistentGroupProtocol => {
                 f.write_str("the group's members have another protocol type, or none of these protocols")
             }

@@ -36,6 +36,9 @@ pub enum Reply {
     DescribeGroups(Result<Vec<Arc<DescribedGroup>>, Unavailable>),
     /// How many offsets were removed.
     ForgetPartitions(Result<usize, Unavailable>),
+    /// To a request whose reply isn't bounded by it: it would take up so many bytes, more than are granted,
+    /// so it wasn't made. Whoever asks again with so many granted gets it, unless it has grown since.
+    Needs(usize),
 }
 
 /// A member is in a generation.
@@ -160,6 +163,10 @@ pub enum GroupState {
 }
 
 impl GroupState {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::Empty, Self::PreparingRebalance, Self::CompletingRebalance, Self::Stable, Self::Dead];
+
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {
@@ -215,6 +222,8 @@ impl Reply {
             Self::ListGroups(_) => Self::ListGroups(Err(why)),
             Self::DescribeGroups(_) => Self::DescribeGroups(Err(why)),
             Self::ForgetPartitions(_) => Self::ForgetPartitions(Err(why)),
+            // Nobody waits for this one.
+            Self::Needs(bytes) => Self::Needs(bytes),
         }
     }
 }

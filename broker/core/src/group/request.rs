@@ -171,6 +171,8 @@ pub struct OffsetFetch {
     pub partitions: Option<Vec<TopicPartition>>,
     /// Whether to wait until nothing newer is on its way.
     pub require_stable: bool,
+    /// How many bytes the reply may take up; see [`super::Reply::Needs`].
+    pub granted_bytes: usize,
 }
 
 /// Committed offsets are deleted.
@@ -196,6 +198,8 @@ pub struct ListGroups {
     pub states: Vec<String>,
     /// Only those of one of these types, by Kafka's names in any case; all if it is empty.
     pub types: Vec<String>,
+    /// How many bytes the reply may take up; see [`super::Reply::Needs`].
+    pub granted_bytes: usize,
 }
 
 /// Groups are described.
@@ -203,6 +207,8 @@ pub struct ListGroups {
 pub struct DescribeGroups {
     /// Which.
     pub groups: Vec<GroupId>,
+    /// How many bytes the reply may take up; see [`super::Reply::Needs`].
+    pub granted_bytes: usize,
 }
 
 /// Partitions have been deleted.

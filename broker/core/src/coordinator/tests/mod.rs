@@ -26,6 +26,11 @@ impl Machine for Register {
     type After = i64;
     type Request = Request;
     type Reply = Reply;
+    type Config = ();
+
+    fn config(&self) -> &() {
+        &()
+    }
 
     fn load(&mut self, record: i64) {
         self.value = Pending::committed_as(record);
@@ -37,12 +42,16 @@ impl Machine for Register {
         match request {
             Request::Set(value) => {
                 let ticket = out.decide(vec![value, value], value);
-                self.value.set(ticket, Some(value));
+                self.value.set(ticket, Some(value), |_| {});
                 out.answer_when_committed(call, Ok(Some(value)));
             }
-            Request::Get => out.answer_when_committed(call, Ok(self.value.newest().copied())),
+            Request::Get => out.read_when_committed(call, Request::Get),
             Request::Park => {}
         }
+    }
+
+    fn read(&self, _request: &Request) -> Reply {
+        Ok(self.value.committed().copied())
     }
 
     fn needs_records(request: &Request) -> bool {
@@ -54,11 +63,11 @@ impl Machine for Register {
     }
 
     fn on_committed(&mut self, ticket: Ticket, _after: i64, _now: Now, _out: &mut Out<Self>) {
-        self.value.commit(ticket);
+        self.value.commit(ticket, |_| {});
     }
 
     fn on_refused(&mut self, refused: Refused<i64>, _now: Now, _out: &mut Out<Self>) {
-        self.value.refuse(refused.ticket);
+        self.value.refuse(refused.ticket, |_| {});
         self.refused.push(refused.ticket);
     }
 
@@ -76,7 +85,7 @@ impl Machine for Register {
         vec![Answer { call: CallId(99), reply: Ok(None) }]
     }
 
-    fn unserved(_request: &Request, why: Unavailable) -> Reply {
+    fn unserved(_config: &(), _request: &Request, why: Unavailable) -> Reply {
         Err(why)
     }
 
@@ -127,6 +136,20 @@ fn answers_are_released_in_order_once_their_records_are_committed() {
     let last = shard.on_committed(second, at(2));
     assert_eq!(told(&last.answers), [(2, Ok(Some(20))), (3, Ok(Some(20)))]);
     assert_eq!(told(&shard.on_request(CallId(4), Request::Get, at(3)).answers), [(4, Ok(Some(20)))]);
+}
+
+#[test]
+fn who_waits_to_read_holds_no_reply_and_reads_what_is_committed_then() {
+    let mut shard = loaded();
+    let first = set(&mut shard, 1, 10, 0);
+    let _ = shard.on_request(CallId(2), Request::Get, at(0));
+    let second = set(&mut shard, 3, 20, 0);
+    let effects = shard.on_committed(first, at(1));
+    assert_eq!(told(&effects.answers), [(1, Ok(Some(10))), (2, Ok(Some(10)))], "20 isn't committed");
+    let _ = shard.on_request(CallId(4), Request::Get, at(2));
+    let refused = shard.on_refused(second, AppendRefusal::NotNow, at(3));
+    let late = Err(Unavailable::NotAvailable);
+    assert_eq!(told(&refused.answers), [(3, late), (4, late)]);
 }
 
 #[test]
@@ -221,26 +244,28 @@ fn who_loses_the_epoch_tells_all_who_wait() {
 #[test]
 fn a_value_is_known_as_committed_and_as_newest() {
     let mut value = Pending::committed_as(1);
-    value.set(Ticket(3), Some(3));
-    value.set(Ticket(3), Some(33));
-    value.set(Ticket(5), None);
-    value.set(Ticket(7), Some(7));
+    let mut dropped = Vec::new();
+    value.set(Ticket(3), Some(3), |one| dropped.push(one));
+    value.set(Ticket(3), Some(33), |one| dropped.push(one));
+    value.set(Ticket(5), None, |one| dropped.push(one));
+    value.set(Ticket(7), Some(7), |one| dropped.push(one));
     assert_eq!((value.committed(), value.newest()), (Some(&1), Some(&7)));
-    value.refuse(Ticket(6));
+    value.refuse(Ticket(6), |one| dropped.push(one));
     assert_eq!((value.committed(), value.newest()), (Some(&1), None));
-    value.commit(Ticket(4));
+    value.commit(Ticket(4), |one| dropped.push(one));
     assert_eq!((value.committed(), value.newest()), (Some(&33), None));
     assert!(!value.is_nothing());
-    value.commit(Ticket(5));
+    value.commit(Ticket(5), |one| dropped.push(one));
     assert!(value.is_nothing());
+    assert_eq!(dropped, [3, 7, 1, 33], "each value that was there, once");
 }
 
 #[test]
 #[should_panic(expected = "was decided before")]
 fn values_are_decided_in_order() {
     let mut value = Pending::committed_as(1);
-    value.set(Ticket(3), Some(3));
-    value.set(Ticket(2), Some(2));
+    value.set(Ticket(3), Some(3), |_| {});
+    value.set(Ticket(2), Some(2), |_| {});
 }
 
 #[test]
@@ -248,9 +273,9 @@ fn many_that_are_on_their_way_are_settled_one_by_one() {
     // If each were found by walking all, this would take minutes.
     let mut value = Pending::default();
     let tickets = 1..=300_000;
-    tickets.clone().for_each(|ticket| value.set(Ticket(ticket), Some(ticket)));
-    (1..=150_000).for_each(|ticket| value.commit(Ticket(ticket)));
-    (150_002..=300_000).rev().for_each(|ticket| value.refuse(Ticket(ticket)));
+    tickets.clone().for_each(|ticket| value.set(Ticket(ticket), Some(ticket), |_| {}));
+    (1..=150_000).for_each(|ticket| value.commit(Ticket(ticket), |_| {}));
+    (150_002..=300_000).rev().for_each(|ticket| value.refuse(Ticket(ticket), |_| {}));
     assert_eq!((value.committed(), value.newest()), (Some(&150_000), Some(&150_001)));
 }
 

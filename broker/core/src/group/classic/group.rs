@@ -11,11 +11,18 @@ use super::super::ids::{Generation, GroupId, InstanceId, MemberId};
 use super::super::record::{GroupMetadataKey, GroupMetadataValue, Record};
 use super::super::refusal::{JoinRefusal, MemberRefusal};
 use super::super::reply::{DescribedGroup, GroupState, Joined, Reply};
-use super::member::{Member, PendingJoins};
+use super::member::{Member, NAME_BYTES, PendingJoins, nothing};
 use super::subscription::read_topics;
 
 /// The protocol type of consumers, whose subscriptions can be read.
 const CONSUMER: &str = "consumer";
+
+/// What a group takes up beside its names and members, in bytes: no less than its struct, and its places in
+/// tables.
+const GROUP_BYTES: usize = 1_024;
+
+/// What a member takes up beside its texts, in bytes: no less than its struct, held or described.
+const MEMBER_BYTES: usize = 512;
 
 /// What an event happens in.
 pub struct Turn<'a> {
@@ -51,10 +58,16 @@ pub struct ClassicGroup {
     pub(super) supported: BTreeMap<Arc<str>, usize>,
     /// Invariant: how many members wait in a join.
     pub(super) awaiting_join_count: usize,
-    /// What the members take up, in bytes.
+    /// Invariant: what the members take up with what clients chose, in bytes.
     pub(super) bytes: usize,
+    /// Invariant: what their ids and assignments take up, in bytes.
+    assigned_bytes: usize,
     /// The topics of all members; none if that can't be known.
     subscribed: Option<BTreeSet<String>>,
+    /// Invariant: what these take up, in bytes.
+    subscribed_bytes: usize,
+    /// How many assignments were committed, as long as this broker coordinates it.
+    pub(super) rebalance_count: u64,
     /// While the group is filled from empty.
     pub(super) initial: Option<InitialDelay>,
     /// When a rebalance ends without those who haven't joined, in ms.
@@ -93,7 +106,10 @@ impl ClassicGroup {
             supported: BTreeMap::new(),
             awaiting_join_count: 0,
             bytes: 0,
+            assigned_bytes: 0,
             subscribed: None,
+            subscribed_bytes: 0,
+            rebalance_count: 0,
             initial: None,
             join_deadline_ms: None,
             sync_deadline_ms: None,
@@ -146,6 +162,30 @@ impl ClassicGroup {
     /// Since when it is in its state, in ms since 1970.
     pub fn state_since_ms(&self) -> Option<i64> {
         self.state_since_ms
+    }
+
+    /// How many members it has.
+    pub fn member_count(&self) -> usize {
+        self.members.len()
+    }
+
+    /// How many assignments were committed, as long as this broker coordinates it.
+    pub fn rebalance_count(&self) -> u64 {
+        self.rebalance_count
+    }
+
+    /// The most bytes that its description takes up, held or in a response.
+    pub fn description_bytes(&self) -> usize {
+        let names = self.id.as_str().len()
+            + self.protocol_type.as_ref().map_or(0, String::len)
+            + self.protocol.as_ref().map_or(0, String::len);
+        GROUP_BYTES + names + self.members.len() * MEMBER_BYTES + self.bytes + self.assigned_bytes
+    }
+
+    /// Bytes of memory that it takes up.
+    pub fn state_bytes(&self) -> usize {
+        // Its id is a key of several tables.
+        self.description_bytes() + self.pending_joins.bytes() + self.subscribed_bytes
     }
 
     /// Whether its members are consumers.
@@ -293,12 +333,14 @@ impl ClassicGroup {
     /// Reads what the members are subscribed to.
     pub(super) fn read_subscriptions(&mut self) {
         self.subscribed = None;
+        self.subscribed_bytes = 0;
         if !self.has_consumers() {
             return;
         }
         let mut topics = BTreeSet::new();
         let mut all = self.members.values().map(|member| member.metadata(self.protocol.as_deref()));
         if all.all(|metadata| read_topics(&metadata, &mut topics).is_some()) {
+            self.subscribed_bytes = topics.iter().map(|topic| NAME_BYTES + topic.len()).sum();
             self.subscribed = Some(topics);
         }
     }
@@ -309,7 +351,7 @@ impl ClassicGroup {
             let other = self.static_members.insert(instance.clone(), id.clone());
             assert!(other.is_none(), "{}: {instance} is a member already", self.id);
         }
-        self.count(&member, true);
+        self.count(&id, &member, true);
         self.pending_joins.remove(&id);
         self.leader.get_or_insert_with(|| id.clone());
         let other = self.members.insert(id, member);
@@ -321,7 +363,7 @@ impl ClassicGroup {
         self.pending_joins.remove(id);
         self.pending_syncs.remove(id);
         let mut member = self.members.remove(id)?;
-        self.count(&member, false);
+        self.count(id, &member, false);
         if let Some(call) = member.awaiting_join.take() {
             out.answer(call, unknown_join(id));
         }
@@ -340,14 +382,14 @@ impl ClassicGroup {
     /// Changes a member, and keeps account of it.
     pub(super) fn update<T>(&mut self, id: &MemberId, change: impl FnOnce(&mut Member) -> T) -> Option<T> {
         let mut member = self.members.remove(id)?;
-        self.count(&member, false);
+        self.count(id, &member, false);
         let told = change(&mut member);
-        self.count(&member, true);
+        self.count(id, &member, true);
         self.members.insert(id.clone(), member);
         Some(told)
     }
 
-    fn count(&mut self, member: &Member, is_added: bool) {
+    fn count(&mut self, id: &MemberId, member: &Member, is_added: bool) {
         for protocol in &member.protocols {
             let count = self.supported.entry(Arc::clone(&protocol.name)).or_default();
             *count = if is_added { *count + 1 } else { *count - 1 };
@@ -356,12 +398,24 @@ impl ClassicGroup {
             }
         }
         let waits = usize::from(member.awaiting_join.is_some());
+        let assigned_bytes = id.as_str().len() + member.assignment.len();
         if is_added {
+            self.assigned_bytes += assigned_bytes;
             self.bytes += member.bytes();
             self.awaiting_join_count += waits;
         } else {
+            self.assigned_bytes -= assigned_bytes;
             self.bytes -= member.bytes();
             self.awaiting_join_count -= waits;
+        }
+    }
+
+    /// Gives each member its assignment; nothing to whom there isn't any for.
+    pub(super) fn set_assignments(&mut self, mut assignment_of: impl FnMut(&MemberId) -> Option<Arc<[u8]>>) {
+        self.assigned_bytes = 0;
+        for (id, member) in &mut self.members {
+            member.assignment = assignment_of(id).unwrap_or_else(nothing);
+            self.assigned_bytes += id.as_str().len() + member.assignment.len();
         }
     }
 
@@ -443,6 +497,10 @@ impl ClassicGroup {
             let is_timed = member.session_deadline_ms.is_some();
             assert!(is_timed || waits, "{}: {id} has a session, or is waiting", self.id);
         }
+        let assigned = self.members.iter().map(|(id, one)| id.as_str().len() + one.assignment.len());
+        assert_eq!(self.assigned_bytes, assigned.sum::<usize>(), "{}: assignments are counted", self.id);
+        let chosen = self.members.values().map(Member::bytes);
+        assert_eq!(self.bytes, chosen.sum::<usize>(), "{}: members are counted", self.id);
         let wakes_by = |due_ms| self.wake_ms.is_some_and(|wake_ms| wake_ms <= due_ms);
         assert!(self.soonest_ms().is_none_or(wakes_by), "{}: it wakes when something is due", self.id);
         match self.state {

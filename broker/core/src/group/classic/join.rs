@@ -123,6 +123,9 @@ impl ClassicGroup {
             return Err(JoinRefusal::UnknownMemberId(id));
         }
         let old = instance.as_ref().and_then(|instance| self.static_members.get(instance)).cloned();
+        if old.is_none() && !turn.out.may_grow() {
+            return Err(JoinRefusal::StateBytesReached);
+        }
         match old {
             Some(old) => self.replace(old, id, joining, turn),
             None if instance.is_none() && request.knows_member_id_required => {
@@ -149,6 +152,9 @@ impl ClassicGroup {
                 // No static member is asked to come again with a member id. Kafka fails with
                 // UNKNOWN_SERVER_ERROR, which tells the client nothing; by this it joins anew.
                 return Err(JoinRefusal::UnknownMemberId(id));
+            }
+            if !turn.out.may_grow() {
+                return Err(JoinRefusal::StateBytesReached);
             }
             self.add(id, joining, turn);
             return Ok(());

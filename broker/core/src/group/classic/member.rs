@@ -122,7 +122,7 @@ impl Member {
 }
 
 /// What a name takes up beside its text, in bytes: about as much as the place that is kept for it.
-const NAME_BYTES: usize = 64;
+pub(super) const NAME_BYTES: usize = 64;
 
 /// Bytes of memory that protocols take up with their metadata.
 pub(super) fn protocol_bytes(protocols: &[Protocol]) -> usize {
@@ -144,6 +144,11 @@ impl PendingJoins {
 
     pub(super) fn len(&self) -> usize {
         self.until_ms.len()
+    }
+
+    /// Bytes of memory that they take up.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Bytes of memory that they would take up with one more.

@@ -88,7 +88,11 @@ impl ClassicGroup {
         self.protocol = None;
         self.read_subscriptions();
         self.enter(GroupState::Empty, turn.now);
-        turn.out.decide(vec![self.record(|_, _| nothing())], After::of_group(&self.id, Then::Emptied));
+        let record = self.record(|_, _| nothing());
+        // If there is no room for it, it isn't noted: that does no harm.
+        if record.log_bytes() <= turn.out.decision_bytes_max() {
+            turn.out.decide(vec![record], After::of_group(&self.id, Then::Emptied));
+        }
     }
 
     fn begin_generation(&mut self, turn: &mut Turn) {
@@ -125,9 +129,7 @@ impl ClassicGroup {
     /// Everybody who waits for this generation's assignment is told that there won't be one.
     pub(super) fn abandon_assignment(&mut self, why: &MemberRefusal, turn: &mut Turn) {
         self.assigning = None;
-        for member in self.members.values_mut() {
-            member.assignment = nothing();
-        }
+        self.set_assignments(|_| None);
         self.answer_syncs(turn.now, |_, call| turn.out.answer(call, Reply::SyncGroup(Err(why.clone()))));
     }
 

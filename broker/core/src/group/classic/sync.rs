@@ -88,9 +88,8 @@ impl ClassicGroup {
         }
         assert_eq!(self.state, GroupState::CompletingRebalance, "{}: an assignment is waited for", self.id);
         self.assigning = None;
-        for (id, member) in &mut self.members {
-            member.assignment = assigned.assignments.remove(id).unwrap_or_else(nothing);
-        }
+        self.set_assignments(|id| assigned.assignments.remove(id));
+        self.rebalance_count += 1;
         self.enter(GroupState::Stable, turn.now);
         let (protocol_type, protocol) = (self.protocol_type.clone(), self.protocol.clone());
         self.answer_syncs(turn.now, |member, call| {

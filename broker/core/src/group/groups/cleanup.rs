@@ -3,17 +3,18 @@
 
 use std::ops::Bound;
 
+use ottla_types::TopicPartition;
+
 use crate::coordinator::Now;
 
 use super::super::after::Out;
 use super::super::classic::ClassicGroup;
 use super::super::ids::GroupId;
 use super::super::offsets::Expiry;
-use super::super::record::OffsetCommitKey;
+use super::super::record::OffsetAndMetadata;
 use super::super::reply::GroupState;
-use super::Groups;
-use super::commits::key_of;
-use super::tombstones::Tombstones;
+use super::tombstones::{Buried, Tombstones};
+use super::{Cursor, Group, Groups};
 
 /// How many groups are looked through at once.
 const SLICE_GROUPS_MAX: usize = 1_000;
@@ -29,45 +30,66 @@ impl Groups {
             self.next_cleanup_ms = Some(now.ms + FULL_WAIT_MS);
             return;
         }
-        let mut last = self.cleaned_up_to.take();
         let mut tombstones = Tombstones::default();
-        let (mut count, mut bytes) = (0, 0);
-        while count < SLICE_GROUPS_MAX && bytes < out.decision_bytes_max() {
-            let from = last.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
-            let next = self.groups.range::<GroupId, _>((from, Bound::Unbounded)).next();
-            last = next.map(|(id, _)| id.clone());
-            let Some(id) = &last else { break };
-            bytes += self.clean_up_one(id, &mut tombstones, now, out);
-            count += 1;
+        let mut cursor = self.cleaned_up_to.take();
+        let mut is_over = false;
+        for _ in 0..SLICE_GROUPS_MAX {
+            let next = match cursor.take() {
+                Some(Cursor::In(id, from)) => Some((id, from)),
+                Some(Cursor::Behind(last)) => self.group_behind(Some(&last)).map(|id| (id, None)),
+                None => self.group_behind(None).map(|id| (id, None)),
+            };
+            let Some((id, from)) = next else {
+                is_over = true;
+                break;
+            };
+            match self.clean_up_one(&id, from.as_ref(), &mut tombstones, now, out) {
+                Buried::UpTo(from) => {
+                    cursor = Some(Cursor::In(id, from));
+                    break;
+                }
+                Buried::All | Buried::Never => cursor = Some(Cursor::Behind(id)),
+            }
         }
-        tombstones.decide(out);
-        let wait_ms = if last.is_some() { 1 } else { self.config.offsets_retention_check_interval_ms };
-        self.cleaned_up_to = last;
+        self.counts.expired_offsets += tombstones.offset_count() as u64;
+        tombstones.decide(None, out);
+        let wait_ms = if is_over { self.config.offsets_retention_check_interval_ms } else { 1 };
+        self.cleaned_up_to = cursor;
         self.next_cleanup_ms = Some(now.ms + wait_ms);
     }
 
-    /// Tells how many bytes of a batch that takes.
-    fn clean_up_one(&mut self, id: &GroupId, tombstones: &mut Tombstones, now: Now, out: &mut Out) -> usize {
-        let Some(group) = self.classic(id) else { return 0 };
-        let (expired, is_all) = self.expired(id, group, now);
-        let removes_group = is_all && group.is_deserted();
-        self.bury(id, expired, removes_group, tombstones, out)
+    fn group_behind(&self, last: Option<&GroupId>) -> Option<GroupId> {
+        let from = last.map_or(Bound::Unbounded, Bound::Excluded);
+        self.groups.range::<GroupId, _>((from, Bound::Unbounded)).next().map(|(id, _)| id.clone())
     }
 
-    /// Which of a group's offsets have expired, and whether these are all that it has.
-    fn expired(&self, id: &GroupId, group: &ClassicGroup, now: Now) -> (Vec<OffsetCommitKey>, bool) {
+    /// Removes what has expired of a group, from a partition on, and then the group if nothing is left of it.
+    fn clean_up_one(
+        &mut self,
+        id: &GroupId,
+        from: Option<&TopicPartition>,
+        tombstones: &mut Tombstones,
+        now: Now,
+        out: &Out,
+    ) -> Buried {
+        // It may be gone since.
+        let Some(held) = self.groups.get(id).filter(|held| !held.is_being_deleted) else {
+            return Buried::All;
+        };
+        let Group::Classic(group) = &held.group;
         let (expiry, retention_ms) = (expiry_of(group), self.config.offsets_retention_ms);
-        let mut expired = Vec::new();
-        let mut is_all = true;
-        for (partition, offset) in self.offsets.newest(id) {
+        let has_expired = |partition: &TopicPartition, offset: &OffsetAndMetadata| {
             let is_in_use = group.is_subscribed_to(partition.topic.as_str());
-            if !is_in_use && expiry.has_expired(offset, now.wall_ms, retention_ms) {
-                expired.push(key_of(id, partition));
-            } else {
-                is_all = false;
+            !is_in_use && expiry.has_expired(offset, now.wall_ms, retention_ms)
+        };
+        let selected = self.select(id, from, has_expired, tombstones, out);
+        let is_deserted = group.is_deserted();
+        match self.bury_selected(selected, tombstones, out) {
+            Buried::All if is_deserted && self.offsets.newest(id).next().is_none() => {
+                self.bury_group(id, tombstones, out)
             }
+            come_to => come_to,
         }
-        (expired, is_all)
     }
 }
 

@@ -1,6 +1,5 @@
-//! Requests about offsets.
+//! Offsets are committed.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ottla_types::TopicPartition;
@@ -11,11 +10,10 @@ use super::super::after::{After, Out, Then};
 use super::super::classic::ClassicGroup;
 use super::super::ids::{Generation, GroupId};
 use super::super::record::{OffsetAndMetadata, OffsetCommitKey, Record};
-use super::super::refusal::{AdminRefusal, MemberRefusal, PartitionRefusal};
-use super::super::reply::{GroupState, Reply};
-use super::super::request::{ForgetPartitions, OffsetCommit, OffsetDelete, OffsetFetch, OffsetToCommit};
+use super::super::refusal::{MemberRefusal, PartitionRefusal};
+use super::super::reply::Reply;
+use super::super::request::{OffsetCommit, OffsetToCommit};
 use super::Groups;
-use super::tombstones::Tombstones;
 
 impl Groups {
     /// Commits offsets: all of them, but for those that say too much.
@@ -39,28 +37,40 @@ impl Groups {
             key: key.clone(),
             value: Some(value.clone()),
         };
+        let is_new = !self.groups.contains_key(&id);
+        let adds = is_new || committed.iter().any(|(key, _)| !self.offsets.has_key(key));
+        if adds && !committed.is_empty() && !out.may_grow() {
+            return out.answer(call, Reply::OffsetCommit(Err(Unavailable::NotAvailable.into())));
+        }
         let records: Vec<Record> = committed.iter().map(to_record).collect();
         if records.iter().map(Record::log_bytes).sum::<usize>() > out.decision_bytes_max() {
             return out.answer(call, Reply::OffsetCommit(Err(Unavailable::TooLarge.into())));
         }
         if !records.is_empty() {
             let ticket = out.next_ticket();
+            let committed_count = committed.len() as u64;
             let set = committed.into_iter().map(|(key, value)| {
                 self.offsets.set(ticket, &key, Some(value));
                 key
             });
             let keys = set.collect();
-            let is_new = !self.groups.contains_key(&id);
+            self.counts.commits += committed_count;
             if is_new {
                 self.insert_created(ClassicGroup::new(id.clone(), now), ticket);
             }
-            out.decide(records, After { offsets: keys, group: is_new.then_some((id, Then::Created)) });
+            out.decide(
+                records,
+                After { offsets: keys, group: is_new.then_some((id, Then::Created)), deletion: None },
+            );
         }
         out.answer_when_committed(call, Reply::OffsetCommit(Ok(outcomes)));
     }
 
     /// Whoever is in no generation may commit to a group that isn't there: it comes into being.
     fn check_commit(&mut self, request: &OffsetCommit, now: Now, out: &mut Out) -> Result<(), MemberRefusal> {
+        if self.groups.get(&request.group).is_some_and(|held| held.is_being_deleted) {
+            return Err(Unavailable::NotAvailable.into());
+        }
         let checked =
             self.with_classic(&request.group, now, out, |group, turn| group.check_commit(request, turn));
         match checked {
@@ -78,62 +88,6 @@ impl Groups {
             true => Ok(()),
             false => Err(PartitionRefusal::OffsetMetadataTooLarge { given_bytes, max_bytes }),
         }
-    }
-
-    pub(super) fn fetch(&self, call: CallId, request: &OffsetFetch, out: &mut Out) {
-        let reply = Reply::OffsetFetch(Ok(self.offsets.fetch(request)));
-        match request.require_stable {
-            true => out.answer_when_committed(call, reply),
-            false => out.answer(call, reply),
-        }
-    }
-
-    pub(super) fn delete_offsets(&mut self, call: CallId, request: OffsetDelete, out: &mut Out) {
-        let reply = self.try_delete_offsets(request, out);
-        out.answer_when_committed(call, Reply::OffsetDelete(reply));
-    }
-
-    fn try_delete_offsets(
-        &mut self,
-        request: OffsetDelete,
-        out: &mut Out,
-    ) -> Result<Vec<Result<(), PartitionRefusal>>, AdminRefusal> {
-        let OffsetDelete { group: id, partitions } = request;
-        if id.as_str().is_empty() {
-            return Err(AdminRefusal::InvalidGroupId);
-        }
-        let group = self.classic(&id).ok_or_else(|| AdminRefusal::GroupIdNotFound(id.clone()))?;
-        if group.state() != GroupState::Empty && !group.has_consumers() {
-            return Err(AdminRefusal::NonEmptyGroup(id));
-        }
-        let mut keys = Vec::new();
-        let mut outcomes = Vec::with_capacity(partitions.len());
-        for partition in partitions {
-            let is_subscribed = group.is_subscribed_to(partition.topic.as_str());
-            outcomes.push(if is_subscribed { Err(PartitionRefusal::GroupSubscribedToTopic) } else { Ok(()) });
-            if !is_subscribed && self.offsets.has(&id, &partition) {
-                keys.push(key_of(&id, &partition));
-            }
-        }
-        let mut tombstones = Tombstones::default();
-        self.bury(&id, keys, false, &mut tombstones, out);
-        tombstones.decide(out);
-        Ok(outcomes)
-    }
-
-    /// Partitions are no more: all groups' offsets of them are removed.
-    pub(super) fn forget(&mut self, call: CallId, request: ForgetPartitions, out: &mut Out) {
-        let gone: BTreeSet<TopicPartition> = request.partitions.into_iter().collect();
-        let mut tombstones = Tombstones::default();
-        let mut count = 0;
-        for id in self.offsets.groups().cloned().collect::<Vec<_>>() {
-            let present = self.offsets.present(&id, &gone);
-            let keys: Vec<OffsetCommitKey> = present.iter().map(|partition| key_of(&id, partition)).collect();
-            count += keys.len();
-            self.bury(&id, keys, false, &mut tombstones, out);
-        }
-        tombstones.decide(out);
-        out.answer_when_committed(call, Reply::ForgetPartitions(Ok(count)));
     }
 }
 

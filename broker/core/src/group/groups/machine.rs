@@ -3,7 +3,8 @@
 use crate::coordinator::{Answer, CallId, Machine, Now, Refused, Ticket, Unavailable};
 
 use super::super::after::{After, Out, Then};
-use super::super::classic::ClassicGroup;
+use super::super::classic::{ClassicGroup, check_join};
+use super::super::config::GroupConfig;
 use super::super::ids::GroupId;
 use super::super::record::Record;
 use super::super::refusal::{AdminRefusal, JoinRefusal, MemberRefusal};
@@ -16,27 +17,29 @@ impl Machine for Groups {
     type After = After;
     type Request = Request;
     type Reply = Reply;
+    type Config = GroupConfig;
+
+    fn config(&self) -> &GroupConfig {
+        &self.config
+    }
 
     fn load(&mut self, record: Record) {
         match record {
             Record::OffsetCommit { key, value } => self.offsets.load(key, value),
             Record::GroupMetadata { key, value: Some(value) } => {
-                let group = Group::Classic(ClassicGroup::loaded(key.group.clone(), value));
-                self.groups.insert(key.group, Held { group, created: None });
+                self.insert_loaded(ClassicGroup::loaded(key.group, value));
             }
             Record::GroupMetadata { key, value: None } => {
-                self.groups.remove(&key.group);
+                self.take_out(&key.group);
             }
         }
     }
 
     fn on_loaded(&mut self, now: Now, out: &mut Out) {
         // Whoever only commits is a group without a record.
-        for id in self.offsets.groups() {
-            if !self.groups.contains_key(id) {
-                let group = Group::Classic(ClassicGroup::new(id.clone(), now));
-                self.groups.insert(id.clone(), Held { group, created: None });
-            }
+        let simple = self.offsets.groups().filter(|id| !self.groups.contains_key(*id));
+        for id in simple.cloned().collect::<Vec<_>>() {
+            self.insert_loaded(ClassicGroup::new(id, now));
         }
         for id in self.groups.keys().cloned().collect::<Vec<_>>() {
             self.with_classic(&id, now, out, ClassicGroup::on_loaded);
@@ -49,16 +52,32 @@ impl Machine for Groups {
             Request::JoinGroup(request) => return self.join(call, request, now, out),
             Request::SyncGroup(request) => return self.sync(call, request, now, out),
             Request::OffsetCommit(request) => return self.commit(call, request, now, out),
-            Request::OffsetFetch(request) => return self.fetch(call, &request, out),
-            Request::OffsetDelete(request) => return self.delete_offsets(call, request, out),
-            Request::DeleteGroups(request) => return self.delete(call, request, out),
-            Request::ForgetPartitions(request) => return self.forget(call, request, out),
+            Request::OffsetDelete(request) => return self.delete_offsets(call, request, now, out),
+            Request::DeleteGroups(request) => return self.delete(call, request, now, out),
+            Request::ForgetPartitions(request) => return self.forget(call, request, now, out),
+            // What is newest is read once it is committed: so nothing large is held meanwhile.
+            Request::OffsetFetch(ref fetch) if fetch.require_stable => {
+                return out.read_when_committed(call, request);
+            }
+            Request::OffsetFetch(_) | Request::ListGroups(_) | Request::DescribeGroups(_) => {
+                self.read(&request)
+            }
             Request::LeaveGroup(request) => return self.leave(call, request, now, out),
             Request::Heartbeat(request) => Reply::Heartbeat(self.heartbeat(&request, now, out)),
-            Request::ListGroups(request) => Reply::ListGroups(Ok(self.list(&request))),
-            Request::DescribeGroups(request) => Reply::DescribeGroups(Ok(self.describe(request))),
         };
         out.answer(call, reply);
+    }
+
+    fn read(&self, request: &Request) -> Reply {
+        if let Some(needs) = self.needs(request) {
+            return needs;
+        }
+        match request {
+            Request::OffsetFetch(request) => Reply::OffsetFetch(Ok(self.offsets.fetch(request))),
+            Request::ListGroups(request) => Reply::ListGroups(Ok(self.list(request))),
+            Request::DescribeGroups(request) => Reply::DescribeGroups(Ok(self.describe(request))),
+            _ => unreachable!("other requests change something, and aren't read"),
+        }
     }
 
     fn needs_records(request: &Request) -> bool {
@@ -86,7 +105,10 @@ impl Machine for Groups {
         for key in after.offsets {
             self.offsets.commit(ticket, key);
         }
-        self.removed.remove(&ticket);
+        self.take_removed(ticket);
+        if let Some(id) = after.deletion {
+            self.on_deletion_settled(id, ticket, Ok(()), out);
+        }
         match after.group {
             Some((id, Then::Created)) => {
                 if let Some(held) = self.groups.get_mut(&id).filter(|held| held.created == Some(ticket)) {
@@ -105,12 +127,12 @@ impl Machine for Groups {
         for key in after.offsets {
             self.offsets.refuse(ticket, key);
         }
-        for held in self.removed.remove(&ticket).into_iter().flatten() {
-            let Group::Classic(group) = &held.group;
-            let id = group.id().clone();
-            self.deadlines.set(&id, group.wake_ms());
-            let other = self.groups.insert(id, held);
+        for held in self.take_removed(ticket) {
+            let other = self.put_in(Held { is_being_deleted: false, ..held });
             assert!(other.is_none(), "what came after was refused before");
+        }
+        if let Some(id) = after.deletion {
+            self.on_deletion_settled(id, ticket, Err(why), out);
         }
         match after.group {
             Some((id, Then::Created)) => self.uncreate(&id, ticket, why, out),
@@ -122,6 +144,9 @@ impl Machine for Groups {
     }
 
     fn on_overdue(&mut self, ticket: Ticket, after: &After, now: Now, out: &mut Out) {
+        if let Some(id) = after.deletion {
+            self.on_deletion_settled(id, ticket, Err(Unavailable::NotAvailable), out);
+        }
         if let Some((id, then)) = &after.group {
             self.with_classic(id, now, out, |group, turn| group.on_overdue(ticket, then, turn));
         }
@@ -135,10 +160,14 @@ impl Machine for Groups {
         if self.next_cleanup_ms.is_some_and(|at_ms| at_ms <= now.ms) {
             self.clean_up(now, out);
         }
+        if self.deletions.next_ms().is_some_and(|at_ms| at_ms <= now.ms) {
+            self.go_on_deleting(now, out);
+        }
     }
 
     fn next_deadline_ms(&self) -> Option<u64> {
-        self.next_cleanup_ms.into_iter().chain(self.deadlines.next_ms()).min()
+        let walks = self.next_cleanup_ms.into_iter().chain(self.deletions.next_ms());
+        walks.chain(self.deadlines.next_ms()).min()
     }
 
     fn waiting(&self) -> Vec<Answer<Reply>> {
@@ -146,21 +175,21 @@ impl Machine for Groups {
             let Group::Classic(group) = &held.group;
             group.waiting()
         });
-        groups.collect()
+        groups.chain(self.deletions.waiting()).collect()
     }
 
-    /// A group id that is empty is wrong whether the group is there or not.
-    fn unserved(request: &Request, why: Unavailable) -> Reply {
+    /// What is wrong with a join by itself is wrong whether the group is there or not.
+    fn unserved(config: &GroupConfig, request: &Request, why: Unavailable) -> Reply {
         let of_member = |group: &GroupId| match group.as_str() {
             "" => MemberRefusal::InvalidGroupId,
             _ => why.into(),
         };
         let unavailable = AdminRefusal::Unavailable(why);
         match request {
-            Request::JoinGroup(request) if request.group.as_str().is_empty() => {
-                Reply::JoinGroup(Err(JoinRefusal::InvalidGroupId))
+            Request::JoinGroup(request) => {
+                let checked = check_join(request, config);
+                Reply::JoinGroup(Err(checked.err().unwrap_or(JoinRefusal::Unavailable(why))))
             }
-            Request::JoinGroup(_) => Reply::JoinGroup(Err(JoinRefusal::Unavailable(why))),
             Request::SyncGroup(request) => Reply::SyncGroup(Err(of_member(&request.group))),
             // A member that lives is not to look for another coordinator meanwhile.
             Request::Heartbeat(request)
@@ -194,8 +223,7 @@ impl Groups {
         if self.groups.get(id).is_none_or(|held| held.created != Some(ticket)) {
             return;
         }
-        self.deadlines.set(id, None);
-        if let Some(Held { group: Group::Classic(group), .. }) = self.groups.remove(id) {
+        if let Some(Held { group: Group::Classic(group), .. }) = self.take_out(id) {
             for answer in group.waiting() {
                 out.answer(answer.call, answer.reply.failed(why));
             }

@@ -1,6 +1,6 @@
 //! Requests of members: who joins, syncs, lives and leaves.
 
-use crate::coordinator::{CallId, Now};
+use crate::coordinator::{CallId, Now, Unavailable};
 
 use super::super::after::{After, Out, Then};
 use super::super::classic::{ClassicGroup, Turn, check_join};
@@ -18,7 +18,9 @@ impl Groups {
             Err(refusal) => return out.answer(call, Reply::JoinGroup(Err(refusal))),
         };
         let id = request.group.clone();
-        if self.groups.contains_key(&id) {
+        if self.groups.get(&id).is_some_and(|held| held.is_being_deleted) {
+            out.answer(call, Reply::JoinGroup(Err(Unavailable::NotAvailable.into())));
+        } else if self.groups.contains_key(&id) {
             self.with_classic(&id, now, out, |group, turn| {
                 group.join(call, request, session_timeout_ms, turn)
             });
@@ -27,6 +29,9 @@ impl Groups {
         } else {
             let mut group = ClassicGroup::new(id.clone(), now);
             let record = group.first_record();
+            if record.log_bytes() > out.decision_bytes_max() {
+                return out.answer(call, Reply::JoinGroup(Err(Unavailable::TooLarge.into())));
+            }
             group.join(call, request, session_timeout_ms, &mut Turn { config: &self.config, now, out });
             // Whoever was refused leaves no group behind. In Kafka one whose protocols were refused does: an
             // empty group, until the next clean-up.

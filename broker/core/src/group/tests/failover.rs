@@ -4,7 +4,7 @@ use ottla_types::LeaderEpoch;
 
 use super::joining::{pair, pair_with};
 use super::world::{LIMITS, World};
-use crate::coordinator::{Answer, CallId, Shard, Unavailable};
+use crate::coordinator::{Answer, CallId, Machine, Shard, Unavailable};
 use crate::group::*;
 
 #[test]
@@ -143,6 +143,37 @@ fn a_damaged_record_is_read_as_far_as_it_makes_sense() {
     world.run("failover =>\ndescribe g => g Stable consumer:range [a/x=a c=a]");
     world.log.push(record(Some(GroupMetadataValue { protocol: None, ..value })));
     world.run("failover =>\ndescribe g => g Empty consumer: []");
+}
+
+#[test]
+fn a_wrong_session_time_out_is_wrong_while_it_loads_and_where_there_is_no_coordinator() {
+    let config = GroupConfig { session_timeout_max_ms: 20_000, ..GroupConfig::default() };
+    let join = |session_timeout_ms| {
+        Request::JoinGroup(JoinGroup {
+            group: "g".into(),
+            member: None,
+            instance: None,
+            client: Client { id: "c".into(), host: "/h".into() },
+            session_timeout_ms,
+            rebalance_timeout_ms: 1,
+            protocol_type: "consumer".to_owned(),
+            protocols: Vec::new(),
+            knows_member_id_required: true,
+            knows_skip_assignment: true,
+            fresh_id: "1".to_owned(),
+        })
+    };
+    let refused = |given_ms| {
+        let (min_ms, max_ms) = (6_000, 20_000);
+        Reply::JoinGroup(Err(JoinRefusal::InvalidSessionTimeout { given_ms, min_ms, max_ms }))
+    };
+    let mut shard = Shard::new(LeaderEpoch(2), LIMITS, Groups::new(config.clone()));
+    let (now, call) = (World::new().now, CallId(1));
+    let effects = shard.on_request(call, join(20_001), now);
+    assert_eq!(effects.answers, [Answer { call, reply: refused(20_001) }]);
+    let why = Unavailable::NotCoordinator;
+    assert_eq!(Groups::unserved(&config, &join(5_999), why), refused(5_999));
+    assert_eq!(Groups::unserved(&config, &join(6_000), why), Reply::JoinGroup(Err(why.into())));
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! What groups promise: scripts of requests with their answers, by subject, and any order of events.
 
 mod admin;
+mod bounds;
+mod deletions;
 mod expiry;
 mod failover;
 mod joining;

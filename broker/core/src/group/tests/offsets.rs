@@ -286,24 +286,6 @@ fn partitions_that_are_no_more_are_forgotten_by_all_groups() {
 }
 
 #[test]
-fn many_tombstones_are_several_decisions() {
-    let mut world = World::new();
-    for fifty in 0..10 {
-        let offsets: Vec<String> = (0..50).map(|one| format!("t-{}:1", fifty * 50 + one)).collect();
-        world.run_quietly(&format!("commit - -1 {}", offsets.join(" ")));
-    }
-    world.answers.clear();
-    world.is_holding = true;
-    world.run_quietly("delete g");
-    let sizes: Vec<usize> = world.uncommitted.iter().map(|(_, records)| records.len()).collect();
-    // 130 bytes each, of 10,000.
-    assert_eq!(sizes, [76, 76, 76, 76, 76, 76, 45]);
-    assert_eq!(world.answers, [], "it waits for the last one");
-    world.run("go => #11 g deleted");
-    world.run("fetch => none");
-}
-
-#[test]
 fn a_commit_that_no_batch_has_room_for_is_refused_and_nothing_else_is() {
     World::new().run(
         "

@@ -163,7 +163,12 @@ impl Fuzz {
             }
             Event::Fetch { stable } => {
                 let partitions = Some(vec![partition("t-0")]);
-                let request = OffsetFetch { group: "g".into(), partitions, require_stable: *stable };
+                let request = OffsetFetch {
+                    group: "g".into(),
+                    partitions,
+                    require_stable: *stable,
+                    granted_bytes: usize::MAX,
+                };
                 self.ask(Request::OffsetFetch(request), Asked::Fetch);
             }
             Event::Delete => {

@@ -44,6 +44,7 @@ pub fn said(reply: &Reply) -> String {
         Reply::DescribeGroups(reply) => reply
             .as_ref()
             .map_or_else(code, |all| all.iter().map(|one| described(one)).collect::<Vec<_>>().join(", ")),
+        Reply::Needs(bytes) => format!("needs {bytes}"),
         Reply::ForgetPartitions(reply) => reply.as_ref().map_or_else(code, |count| format!("forgot {count}")),
     }
 }
@@ -120,6 +121,7 @@ fn join_code(refusal: &JoinRefusal) -> String {
         JoinRefusal::GroupMaxSizeReached { .. } => "GROUP_MAX_SIZE_REACHED".to_owned(),
         JoinRefusal::PendingJoinsReached { .. } => "GROUP_MAX_SIZE_REACHED (pending)".to_owned(),
         JoinRefusal::GroupBytesReached { .. } => "GROUP_MAX_SIZE_REACHED (bytes)".to_owned(),
+        JoinRefusal::StateBytesReached => "GROUP_MAX_SIZE_REACHED (state)".to_owned(),
         JoinRefusal::InconsistentGroupProtocol => "INCONSISTENT_GROUP_PROTOCOL".to_owned(),
         JoinRefusal::UnknownMemberId(_) => "UNKNOWN_MEMBER_ID".to_owned(),
         JoinRefusal::FencedInstanceId(_) => "FENCED_INSTANCE_ID".to_owned(),

@@ -232,6 +232,10 @@ impl<'a> Words<'a> {
         self.get(name).map(|value| value.parse().unwrap())
     }
 
+    fn granted_bytes(&self) -> usize {
+        self.number("granted").map_or(usize::MAX, |bytes| bytes as usize)
+    }
+
     fn has(&self, word: &str) -> bool {
         self.all.contains(&word)
     }
@@ -274,17 +278,29 @@ impl<'a> Words<'a> {
             "commit" => Request::OffsetCommit(self.commit(group, instance)),
             "fetch" => {
                 let partitions = Some(self.partitions()).filter(|all| !all.is_empty());
-                Request::OffsetFetch(OffsetFetch { group, partitions, require_stable: self.has("stable") })
+                Request::OffsetFetch(OffsetFetch {
+                    group,
+                    partitions,
+                    require_stable: self.has("stable"),
+                    granted_bytes: self.granted_bytes(),
+                })
             }
             "unoffset" => Request::OffsetDelete(OffsetDelete { group, partitions: self.partitions() }),
             "forget" => Request::ForgetPartitions(ForgetPartitions { partitions: self.partitions() }),
             "delete" => Request::DeleteGroups(DeleteGroups { groups: groups() }),
-            "describe" => Request::DescribeGroups(DescribeGroups { groups: groups() }),
+            "describe" => Request::DescribeGroups(DescribeGroups {
+                groups: groups(),
+                granted_bytes: self.granted_bytes(),
+            }),
             "list" => {
                 let filter = |name| self.get(name).into_iter().flat_map(|all| all.split(','));
                 let (states, types) = (filter("states"), filter("types"));
                 let (states, types) = (states.map(str::to_owned), types.map(str::to_owned));
-                Request::ListGroups(ListGroups { states: states.collect(), types: types.collect() })
+                Request::ListGroups(ListGroups {
+                    states: states.collect(),
+                    types: types.collect(),
+                    granted_bytes: self.granted_bytes(),
+                })
             }
             other => panic!("what is {other}?"),
         }
