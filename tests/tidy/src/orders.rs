@@ -36,6 +36,7 @@ pub const ORDERS: &[Order] = &[
     order(
         "broker/core/src/metadata",
         &[
+            "internal",
             "index",
             "image",
             "check",

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_core::metadata::{
-    Command, CreateTopics, MetadataImage, NewTopic, Reply, TopicErrorKind, TopicImage,
+    Command, CreateTopics, MetadataImage, NewTopic, Reply, TopicErrorKind, TopicImage, is_internal,
 };
 use ottla_types::{BrokerId, TopicName};
 use ottla_wire::ErrorCode;
@@ -242,7 +242,8 @@ fn without_partitions(error: ErrorCode, asked: TopicRef<'_>) -> MetadataResponse
         TopicRef::Name(name) => (Some(Cow::Borrowed(name)), [0; 16]),
         TopicRef::Id(id) => (None, id.0),
     };
-    MetadataResponseTopic { error_code: error.code(), name, topic_id, ..Default::default() }
+    let is_internal = name.as_deref().is_some_and(is_internal);
+    MetadataResponseTopic { error_code: error.code(), name, topic_id, is_internal, ..Default::default() }
 }
 
 fn known<'a>(
@@ -254,7 +255,7 @@ fn known<'a>(
         error_code: ErrorCode::None.code(),
         name: Some(Cow::Borrowed(topic.name.as_str())),
         topic_id: topic.id.0,
-        is_internal: false,
+        is_internal: is_internal(topic.name.as_str()),
         partitions: topic
             .numbered()
             .map(|(index, state)| {

@@ -3,7 +3,7 @@
 use ottla_wire::messages::*;
 use ottla_wire::{ErrorCode, apis};
 
-use crate::client::{Client, batch};
+use crate::client::{Client, batch, produce_request};
 use crate::harness::TestBroker;
 
 async fn create(client: &mut Client, topic: CreatableTopic<'_>) -> (ErrorCode, String) {
@@ -143,5 +143,58 @@ async fn a_topic_that_is_created_again_shows_no_old_records() {
         let request = DeleteTopicsRequest { topics, timeout_ms: 10_000, ..Default::default() };
         client.call::<apis::DeleteTopics>(6, &request).await;
     }
+    broker.stop().await;
+}
+
+/// What Metadata and DescribeTopicPartitions tell of a topic: its error, and whether it is internal.
+async fn is_internal(client: &mut Client, name: &str) -> [(ErrorCode, bool); 2] {
+    let topics = Some(vec![MetadataRequestTopic { name: Some(name), ..Default::default() }]);
+    let request = MetadataRequest { topics, allow_auto_topic_creation: false, ..Default::default() };
+    let answer = client.call::<apis::Metadata>(12, &request).await;
+    let metadata = &answer.decode::<apis::Metadata>().topics[0];
+    let metadata = (ErrorCode::from_wire(metadata.error_code), metadata.is_internal);
+    let request =
+        DescribeTopicPartitionsRequest { topics: vec![TopicRequest { name }], ..Default::default() };
+    let answer = client.call::<apis::DescribeTopicPartitions>(0, &request).await;
+    let described = &answer.decode::<apis::DescribeTopicPartitions>().topics[0];
+    [metadata, (ErrorCode::from_wire(described.error_code), described.is_internal)]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn internal_topics_are_told_and_clients_write_nothing_to_them() {
+    let broker = TestBroker::start(&[]).await;
+    let mut client = broker.connect().await;
+    let unknown = ErrorCode::UnknownTopicOrPartition;
+    for name in ["__consumer_offsets", "__transaction_state", "__share_group_state"] {
+        assert_eq!(is_internal(&mut client, name).await, [(unknown, true); 2], "{name} isn't there yet");
+        client.create_topic(name, 2, &[]).await;
+        assert_eq!(is_internal(&mut client, name).await, [(ErrorCode::None, true); 2], "{name}");
+        for acks in [1, -1] {
+            let records = batch(&["x"]);
+            let answer = client.call::<apis::Produce>(9, &produce_request(name, 1, &records, acks)).await;
+            let code = answer.decode::<apis::Produce>().responses[0].partition_responses[0].error_code;
+            assert_eq!(ErrorCode::from_wire(code), ErrorCode::InvalidTopicException, "{name}");
+        }
+        assert!(client.values_from(name, 1, 0).await.is_empty(), "it can be read");
+    }
+    assert_eq!(is_internal(&mut client, "__own").await, [(unknown, false); 2]);
+    client.create_topic("__own", 1, &[]).await;
+    assert_eq!(is_internal(&mut client, "__own").await, [(ErrorCode::None, false); 2]);
+    assert_eq!(client.produce("__own", 0, &batch(&["x"])).await, (ErrorCode::None, 0));
+
+    let grown = CreatePartitionsTopic { name: "__consumer_offsets", count: 5, ..Default::default() };
+    let request = CreatePartitionsRequest { topics: vec![grown], timeout_ms: 10_000, ..Default::default() };
+    let answer = client.call::<apis::CreatePartitions>(3, &request).await;
+    let result = &answer.decode::<apis::CreatePartitions>().results[0];
+    assert_eq!(result.error_code, ErrorCode::InvalidPartitions.code(), "{:?}", result.error_message);
+    let collides = create(&mut client, new_topic("__consumer.offsets", 1, 1)).await;
+    assert_eq!(collides.0, ErrorCode::InvalidTopicException, "{}", collides.1);
+    let metadata = create(&mut client, new_topic("__cluster_metadata", 1, 1)).await;
+    assert_eq!(metadata.0, ErrorCode::InvalidRequest, "{}", metadata.1);
+    // As in Apache Kafka.
+    let topics = vec![DeleteTopicState { name: Some("__consumer_offsets"), ..Default::default() }];
+    let request = DeleteTopicsRequest { topics, timeout_ms: 10_000, ..Default::default() };
+    let answer = client.call::<apis::DeleteTopics>(6, &request).await;
+    assert_eq!(answer.decode::<apis::DeleteTopics>().responses[0].error_code, 0);
     broker.stop().await;
 }
