@@ -97,6 +97,7 @@ pub const ORDERS: &[Order] = &[
             "throttle",
             "metrics",
             "fetch",
+            "coordinator",
             "broker",
             "request",
             "replication",
@@ -106,7 +107,7 @@ pub const ORDERS: &[Order] = &[
     ),
     order(
         "broker/server/src/config",
-        &["kind", "ignored", "properties", "table", "source", "listeners", "typed"],
+        &["kind", "ignored", "properties", "table", "source", "listeners", "groups", "typed"],
     ),
     order(
         "broker/server/src/net",

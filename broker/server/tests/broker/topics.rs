@@ -198,3 +198,50 @@ async fn internal_topics_are_told_and_clients_write_nothing_to_them() {
     assert_eq!(answer.decode::<apis::DeleteTopics>().responses[0].error_code, 0);
     broker.stop().await;
 }
+
+/// Partitions, replicas and settings of `__consumer_offsets`, as this broker knows it.
+fn offsets_topic(broker: &TestBroker) -> (usize, usize, Vec<String>) {
+    let image = broker.server().image();
+    let topic = image.topic("__consumer_offsets").expect("it is there");
+    let config = topic.config.iter().map(|(name, value)| format!("{name}={value}"));
+    (topic.partitions.len(), topic.partitions[0].replicas.len(), config.collect())
+}
+
+const OFFSETS_CONFIG: [&str; 3] =
+    ["cleanup.policy=compact", "compression.type=producer", "segment.bytes=104857600"];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_topic_of_groups_is_created_for_who_asks_with_its_own_settings() {
+    let broker = TestBroker::start(&["num.partitions=2"]).await;
+    let mut client = broker.connect().await;
+    let unknown = ErrorCode::UnknownTopicOrPartition;
+    let names = ["__consumer_offsets", "__share_group_state", "__transaction_state", "own"];
+    let found = metadata(&mut client, Some(&names), true).await;
+    let found: Vec<_> = found.into_iter().map(|(_, error, partitions)| (error, partitions)).collect();
+    assert_eq!(found, [(ErrorCode::None, 50), (unknown, 0), (unknown, 0), (ErrorCode::None, 2)]);
+    let (partitions, replicas, config) = offsets_topic(&broker);
+    assert_eq!((partitions, replicas), (50, 1), "a broker alone has groups");
+    assert_eq!(config, OFFSETS_CONFIG);
+    assert!(broker.folder().join("data/__consumer_offsets-49").exists(), "it is served at once");
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_topic_of_groups_is_created_on_first_use_whatever_is_enabled() {
+    let settings = ["auto.create.topics.enable=false", "offsets.topic.num.partitions=3"];
+    let broker = TestBroker::start(&[&settings[..], &["offsets.topic.segment.bytes=1048576"]].concat()).await;
+    let mut client = broker.connect().await;
+    let asked = metadata(&mut client, Some(&["__consumer_offsets"]), true).await;
+    assert_eq!(asked[0].1, ErrorCode::UnknownTopicOrPartition, "not for who asks for it by name");
+    assert!(ottla_server::handlers::create_offsets_topic(broker.server()).await);
+    let (partitions, _, config) = offsets_topic(&broker);
+    assert_eq!((partitions, config.last().unwrap().as_str()), (3, "segment.bytes=1048576"));
+    let id = client.topic_id("__consumer_offsets").await;
+    assert!(ottla_server::handlers::create_offsets_topic(broker.server()).await);
+    assert_eq!(client.topic_id("__consumer_offsets").await, id, "it stays as it is");
+    broker.stop().await;
+
+    let many = TestBroker::start(&["offsets.topic.replication.factor=3"]).await;
+    assert!(!ottla_server::handlers::create_offsets_topic(many.server()).await, "there is one broker");
+    many.stop().await;
+}
