@@ -87,6 +87,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use tokio::sync::Notify;
+    use tokio::time::timeout;
 
     use super::*;
 
@@ -139,6 +140,8 @@ mod tests {
         assert_eq!(new_offsets_topic(&set, TopicId([1; 16])).replication_factor, 2);
     }
 
+    const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
+
     #[tokio::test]
     async fn who_asks_while_it_is_under_way_waits_for_its_end() {
         let creation = Arc::new(Creation::new(Tasks::default()));
@@ -163,11 +166,11 @@ mod tests {
         asked[0].abort();
         go_on.notify_one();
         for one in asked.into_iter().skip(1).chain([another]) {
-            one.await.unwrap();
+            timeout(PATIENCE, one).await.expect("one is enough for all").unwrap();
         }
         assert_eq!(begun.load(Ordering::SeqCst), 1);
         go_on.notify_one();
-        ask().await.unwrap();
+        timeout(PATIENCE, ask()).await.expect("it is begun").unwrap();
         assert_eq!(begun.load(Ordering::SeqCst), 2, "the next begins anew");
     }
 }
