@@ -128,7 +128,16 @@ pub const ORDERS: &[Order] = &[
     ),
     order(
         "broker/server/src/partitions",
-        &["ready", "high_watermarks", "purgatory", "partition", "streams", "manager", "openings"],
+        &[
+            "ready",
+            "high_watermarks",
+            "purgatory",
+            "partition",
+            "from_future",
+            "streams",
+            "manager",
+            "openings",
+        ],
     ),
     order(
         "broker/store/src",

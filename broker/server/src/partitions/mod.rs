@@ -1,5 +1,6 @@
 //! The partitions that this broker holds, kept in step with the metadata.
 
+mod from_future;
 mod high_watermarks;
 mod manager;
 #[cfg(test)]
