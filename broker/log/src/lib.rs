@@ -55,7 +55,7 @@ pub use names::{
     renamed_folder,
 };
 pub use outline::{OutlineError, RecordOutline, outline};
-pub use plan::{ActiveSegment, Incoming, RetainedSegment, must_roll, retention};
+pub use plan::{ActiveSegment, Incoming, RetainedSegment, first_from_future, must_roll, retention};
 pub use producers::{BatchMeta, LastRecord, ProducerEntry, ProducerStates, SequenceCheck, SequenceError};
 pub use records::{BatchBuilder, Record, RecordError, Records};
 pub use recovery::{ByteSource, Depth, ScanEnd, ScannedBatch, scan};

@@ -108,9 +108,45 @@ pub fn retention(
     count
 }
 
+/// A time that lies further ahead than this is from the future, in ms: clocks that are off by less don't
+/// matter. It is how far ahead Kafka takes records by default.
+const FUTURE_MS: i64 = 3_600_000;
+
+/// The first segment that retention by age keeps for longer than it was meant to, and with it all after it,
+/// as its records are dated far ahead of now: its place. None where nothing goes by its age.
+pub fn first_from_future(segments: &[RetainedSegment], config: &LogConfig, now_ms: i64) -> Option<usize> {
+    if !config.delete || config.retention_ms.is_none() {
+        return None;
+    }
+    let ahead_ms = |segment: &RetainedSegment| Some(segment.max_timestamp_ms?.saturating_sub(now_ms));
+    segments.iter().position(|segment| ahead_ms(segment).is_some_and(|ahead_ms| ahead_ms > FUTURE_MS))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_segment_from_the_future_is_found() {
+        let segment = |max_timestamp_ms| RetainedSegment {
+            bytes: 10,
+            end_offset: Offset(1),
+            max_timestamp_ms,
+            modified_ms: i64::MAX,
+        };
+        let by_ms = LogConfig { retention_ms: Some(1), ..LogConfig::default() };
+        let now_ms = 1_000;
+        let hour = now_ms + FUTURE_MS;
+        let near = [Some(0), Some(hour), None, Some(i64::MIN)].map(segment);
+        assert_eq!(first_from_future(&near, &by_ms, now_ms), None);
+        let far = [Some(0), Some(hour + 1), None, Some(i64::MAX)].map(segment);
+        assert_eq!(first_from_future(&far, &by_ms, now_ms), Some(1));
+        assert_eq!(first_from_future(&far, &by_ms, now_ms + 1), Some(3), "time passes");
+        for keeps in [LogConfig { retention_ms: None, ..by_ms.clone() }, LogConfig { delete: false, ..by_ms }]
+        {
+            assert_eq!(first_from_future(&far, &keeps, now_ms), None, "nothing goes by its age");
+        }
+    }
 
     #[test]
     fn segments_are_closed_by_kafkas_rule() {

@@ -102,6 +102,7 @@ pub struct Metrics {
     partitions: Family<DurabilityLabel, Gauge>,
     durable_lag: Gauge,
     log_bytes: Gauge<u64, AtomicU64>,
+    from_future: Gauge,
     metadata_version: Gauge<u64, AtomicU64>,
     tasks: Gauge,
     ready: Gauge,
@@ -142,6 +143,7 @@ impl Metrics {
             partitions: Family::default(),
             durable_lag: Gauge::default(),
             log_bytes: Gauge::default(),
+            from_future: Gauge::default(),
             metadata_version: Gauge::default(),
             tasks: Gauge::default(),
             ready: Gauge::default(),
@@ -173,6 +175,8 @@ impl Metrics {
             self.durable_lag.clone(),
         );
         registry.register("log_bytes", "Bytes of all partitions' logs", self.log_bytes.clone());
+        let help = "Partitions in which records that are dated more than an hour ahead keep a segment beyond retention.ms";
+        registry.register("partitions_from_future", help, self.from_future.clone());
         registry.register("metadata_version", "Version of the metadata", self.metadata_version.clone());
         registry.register("tasks", "Tasks: connections, and a fixed number besides", self.tasks.clone());
         registry.register("ready", "1 if the broker serves its partitions", self.ready.clone());
@@ -266,6 +270,7 @@ impl Metrics {
         self.follower_lag.set(replicas.follower_lag_records);
         self.durable_lag.set(gauges.durable_lag_records);
         self.log_bytes.set(gauges.log_bytes);
+        set(&self.from_future, replicas.from_future);
         self.metadata_version.set(gauges.metadata_version);
         self.ready.set(i64::from(gauges.ready));
         self.resident_bytes.set(resident_bytes());

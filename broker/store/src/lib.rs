@@ -80,6 +80,7 @@ pub use ottla_log::{AckDurability, LogConfig, TimestampType};
 pub use partition::{DurableHook, PartitionLog};
 pub use read::{ReadSlice, UpTo};
 pub use real::RealDisk;
+pub use retain::SegmentFromFuture;
 pub use scrub::ScrubReport;
 pub use shared::StoreMemory;
 pub use store::Store;

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use ottla_log::{Depth, FileKind, LogConfig, RetainedSegment, retention, scan};
+use ottla_log::{Depth, FileKind, LogConfig, RetainedSegment, first_from_future, retention, scan};
 use ottla_types::Offset;
 
 use crate::disk::{OpenMode, is_passing};
@@ -25,7 +25,27 @@ impl State {
     }
 }
 
+/// A segment whose records are dated far ahead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentFromFuture {
+    /// Its base offset.
+    pub base_offset: Offset,
+    /// The latest time in it, in ms.
+    pub latest_ms: i64,
+}
+
 impl PartitionLog {
+    /// The first segment that stays, and all after it, until its records are as old as the settings want, as
+    /// they are dated more than an hour ahead of now. What a time index says is believed here.
+    pub fn segment_from_future(&self, now_ms: i64) -> Option<SegmentFromFuture> {
+        let config = self.config();
+        let state = self.state.lock();
+        let segments: Vec<RetainedSegment> = state.segments.iter().map(retained).collect();
+        let at = first_from_future(&segments, &config, now_ms)?;
+        let latest_ms = segments[at].max_timestamp_ms?;
+        Some(SegmentFromFuture { base_offset: state.segments[at].base, latest_ms })
+    }
+
     /// Lets records before `offset` go: segments that lie wholly before it are deleted. Returns how many.
     pub fn advance_log_start(&self, offset: Offset) -> usize {
         let _one = self.commit_lock.lock();

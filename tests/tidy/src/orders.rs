@@ -56,6 +56,7 @@ pub const ORDERS: &[Order] = &[
     order(
         "broker/core/src/metadata",
         &[
+            "internal",
             "index",
             "image",
             "check",
@@ -116,6 +117,7 @@ pub const ORDERS: &[Order] = &[
             "throttle",
             "metrics",
             "fetch",
+            "coordinator",
             "broker",
             "request",
             "replication",
@@ -125,7 +127,7 @@ pub const ORDERS: &[Order] = &[
     ),
     order(
         "broker/server/src/config",
-        &["kind", "ignored", "properties", "table", "source", "listeners", "typed"],
+        &["kind", "ignored", "properties", "table", "source", "listeners", "groups", "typed"],
     ),
     order(
         "broker/server/src/net",
@@ -152,6 +154,7 @@ pub const ORDERS: &[Order] = &[
             "purgatory",
             "partition",
             "following",
+            "from_future",
             "streams",
             "manager",
             "openings",

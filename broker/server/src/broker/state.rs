@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use super::absences::Absences;
 use super::doubts::Doubts;
 use crate::config::Config;
+use crate::coordinator::Creation;
 use crate::fetch::{ReplicaSessions, SessionCache};
 use crate::http::Health;
 use crate::logging::LogControl;
@@ -54,6 +55,8 @@ pub struct Broker {
     pub absences: Absences,
     /// The producer ids that it may give out.
     pub producer_ids: ProducerIds,
+    /// Creates the topic that keeps groups and offsets.
+    pub offsets_topic: Creation,
     /// What ApiVersions tells: the APIs that it serves.
     pub api_keys: Vec<ApiVersion>,
     /// What it counts.

@@ -135,10 +135,6 @@ const IGNORED: &[(KafkaType, &[&str])] = &[
         "group.coordinator.background.threads",
         "group.coordinator.cached.buffer.max.bytes",
         "group.coordinator.threads",
-        "group.initial.rebalance.delay.ms",
-        "group.max.session.timeout.ms",
-        "group.max.size",
-        "group.min.session.timeout.ms",
         "group.share.assignment.interval.ms",
         "group.share.delivery.count.limit",
         "group.share.heartbeat.interval.ms",
@@ -191,13 +187,7 @@ const IGNORED: &[(KafkaType, &[&str])] = &[
         "num.recovery.threads.per.data.dir",
         "num.replica.alter.log.dirs.threads",
         "num.replica.fetchers",
-        "offset.metadata.max.bytes",
-        "offsets.commit.timeout.ms",
-        "offsets.load.buffer.size",
-        "offsets.retention.minutes",
         "offsets.topic.compression.codec",
-        "offsets.topic.num.partitions",
-        "offsets.topic.segment.bytes",
         "producer.id.expiration.check.interval.ms",
         "producer.id.expiration.ms",
         "producer.purgatory.purge.interval.requests",
@@ -252,7 +242,6 @@ const IGNORED: &[(KafkaType, &[&str])] = &[
         "transactional.id.expiration.ms",
     ]),
     (KafkaType::Short, &[
-        "offsets.topic.replication.factor",
         "sasl.login.refresh.buffer.seconds",
         "sasl.login.refresh.min.period.seconds",
         "share.coordinator.state.topic.min.isr",
@@ -288,7 +277,6 @@ const IGNORED: &[(KafkaType, &[&str])] = &[
         "metadata.max.retention.bytes",
         "metadata.max.retention.ms",
         "metrics.sample.window.ms",
-        "offsets.retention.check.interval.ms",
         "remote.list.offsets.request.timeout.ms",
         "remote.log.index.file.cache.total.size.bytes",
         "remote.log.index.file.cache.ttl.ms",
@@ -420,6 +408,7 @@ impl From<Kind> for KafkaType {
         match kind {
             Kind::Bool => Self::Boolean,
             Kind::Int(..) => Self::Int,
+            Kind::Short(..) => Self::Short,
             Kind::Long(..) => Self::Long,
             Kind::Text | Kind::Choice(_) => Self::String,
             Kind::List => Self::List,
@@ -441,7 +430,7 @@ mod tests {
     #[test]
     fn names_stand_in_order_and_match_whole_or_by_their_beginning() {
         assert!(IGNORED.iter().all(|(_, names)| names.is_sorted()));
-        assert_eq!(ignored("offsets.topic.replication.factor"), Some(KafkaType::Short));
+        assert_eq!(ignored("share.coordinator.state.topic.min.isr"), Some(KafkaType::Short));
         assert_eq!(ignored("listener.name.internal.ssl.keystore.location"), Some(KafkaType::String));
         for unknown in ["offsets", "num.io.threads.x", "log.cleaner.thread", "nonsense"] {
             assert_eq!(ignored(unknown), None, "{unknown}");

@@ -9,6 +9,8 @@ pub enum Kind {
     Bool,
     /// A 32-bit number from `.0` to `.1`.
     Int(i64, i64),
+    /// A 16-bit number from `.0` to `.1`.
+    Short(i64, i64),
     /// A 64-bit number from `.0` to `.1`.
     Long(i64, i64),
     /// Any text.
@@ -24,7 +26,7 @@ pub enum Kind {
 pub enum Value {
     /// Of [`Kind::Bool`].
     Bool(bool),
-    /// Of [`Kind::Int`] and [`Kind::Long`].
+    /// Of [`Kind::Int`], [`Kind::Short`] and [`Kind::Long`].
     Number(i64),
     /// Of [`Kind::Text`] and [`Kind::Choice`].
     Text(String),
@@ -40,7 +42,7 @@ impl Kind {
             Kind::Bool if text.eq_ignore_ascii_case("true") => Some(Value::Bool(true)),
             Kind::Bool if text.eq_ignore_ascii_case("false") => Some(Value::Bool(false)),
             Kind::Bool => None,
-            Kind::Int(min, max) | Kind::Long(min, max) => {
+            Kind::Int(min, max) | Kind::Short(min, max) | Kind::Long(min, max) => {
                 text.parse().ok().filter(|n| (min..=max).contains(n)).map(Value::Number)
             }
             Kind::Text => Some(Value::Text(text.to_owned())),
@@ -54,6 +56,7 @@ impl Kind {
         match self {
             Kind::Bool => "boolean",
             Kind::Int(..) => "int",
+            Kind::Short(..) => "short",
             Kind::Long(..) => "long",
             Kind::Text | Kind::Choice(_) => "string",
             Kind::List => "list",
@@ -67,6 +70,7 @@ impl fmt::Display for Kind {
         match *self {
             Kind::Bool => f.write_str("true or false"),
             Kind::Int(min, max) => number_range(f, min, max, i64::from(i32::MAX)),
+            Kind::Short(min, max) => number_range(f, min, max, i64::from(i16::MAX)),
             Kind::Long(min, max) => number_range(f, min, max, i64::MAX),
             Kind::Text => f.write_str("a text"),
             Kind::List => f.write_str("texts separated by commas"),

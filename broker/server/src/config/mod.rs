@@ -3,6 +3,7 @@
 //!
 //! Read [`Config`] first. Not here: what the broker does with it.
 
+mod groups;
 mod ignored;
 mod kind;
 mod listeners;
@@ -11,6 +12,7 @@ mod source;
 mod table;
 mod typed;
 
+pub use groups::{GroupSettings, OffsetsTopic};
 pub use ignored::{KafkaType, all_ignored, ignored};
 pub use kind::{Kind, Value};
 pub use listeners::{HostPort, Listener, Listeners, Voter};

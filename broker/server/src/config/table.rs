@@ -75,6 +75,19 @@ pub const SETTINGS: &[Setting] = &[
     broker("delete.topic.enable", Kind::Bool, "true", "Whether topics can be deleted by Kafka's clients."),
     broker("num.partitions", Kind::Int(1, I32), "1", "The partitions of a topic that is created without saying how many."),
     broker("default.replication.factor", Kind::Int(1, 7), "", "The replicas of a topic that is created without saying how many; unset: 3, or as many as there are brokers, where Apache Kafka gives one. More than 7 are refused, as no partition has more here."),
+    // Consumer groups.
+    broker("group.min.session.timeout.ms", Kind::Int(I32_MIN, I32), "6000", "The shortest session that a member may ask for, in milliseconds. More than group.max.session.timeout.ms is refused, as no member could join. Without effect so far: there are no groups yet."),
+    broker("group.max.session.timeout.ms", Kind::Int(I32_MIN, I32), "1800000", "The longest session that a member may ask for, in milliseconds. Less than group.min.session.timeout.ms is refused, as no member could join. Without effect so far: there are no groups yet."),
+    broker("group.initial.rebalance.delay.ms", Kind::Int(I32_MIN, I32), "3000", "How long an empty group waits for more members, again for each that joins, in milliseconds. Without effect so far: there are no groups yet."),
+    broker("group.max.size", Kind::Int(1, I32), "2147483647", "The most members of a group; more than 10,000 count as those. Without effect so far: there are no groups yet."),
+    broker("offset.metadata.max.bytes", Kind::Int(I32_MIN, I32), "4096", "The longest text that may be committed beside an offset, in bytes. Without effect so far: there are no groups yet."),
+    broker("offsets.commit.timeout.ms", Kind::Int(1, I32), "5000", "How long a commit waits for all replicas in sync, in milliseconds. Without effect so far: there are no groups yet."),
+    broker("offsets.load.buffer.size", Kind::Int(1, I32), "5242880", "How many bytes of a partition are read at a time while its groups are loaded. Without effect so far: there are no groups yet."),
+    broker("offsets.retention.minutes", Kind::Int(1, I32), "10080", "How long offsets are kept that nobody uses, in minutes. Without effect so far: there are no groups yet."),
+    broker("offsets.retention.check.interval.ms", Kind::Long(1, I64), "600000", "How often such offsets are looked for, in milliseconds. Without effect so far: there are no groups yet."),
+    broker("offsets.topic.num.partitions", Kind::Int(1, 10_000), "50", "The partitions of __consumer_offsets, which is created on first use and keeps them. More than 10,000 are refused, as no topic is created with more."),
+    broker("offsets.topic.replication.factor", Kind::Short(1, 7), "", "The replicas of __consumer_offsets; unset: as default.replication.factor says, where Apache Kafka asks for 3 and has no groups in a smaller cluster. More than 7 are refused, as no partition has more here."),
+    broker("offsets.topic.segment.bytes", Kind::Int(14, I32), "104857600", "The largest segment file of __consumer_offsets, in bytes."),
     // Replication.
     broker("replica.lag.time.max.ms", Kind::Long(1, I64), "3000", "A follower that hasn't had everything for so long no longer counts as in sync, in milliseconds. The meaning differs from Apache Kafka's: there a follower has everything once it has fetched it, here once it has synced it, so that it holds up acks=all; hence 3 s, not 30."),
     broker("replica.fetch.wait.max.ms", Kind::Int(I32_MIN, I32), "500", "How long a follower's fetch waits at the leader when there is nothing new, in milliseconds; 1 at least."),
@@ -103,6 +116,7 @@ pub const SETTINGS: &[Setting] = &[
     broker("ottla.http.listener", Kind::Text, "127.0.0.1:0", "host:port of /livez, /readyz, /metrics and /loglevel; port 0: a free one; none: no such listener."),
     broker("ottla.log.filter", Kind::Text, "info,openraft=off", "What is logged, as in info,ottla_server=debug."),
     broker("ottla.log.format", Kind::Choice(&["text", "json"]), "text", "How log lines are written."),
+    broker("ottla.group.state.max.bytes", Kind::Long(1, I64), "268435456", "Memory that all groups and offsets of a broker may take up, in bytes; beyond it no group, member or offset is added. Without effect so far: there are no groups yet."),
     broker("ottla.worker.threads", Kind::Int(0, 1024), "0", "Threads that serve connections; 0: as many as there are cores."),
     topic("ottla.ack.durability", "ack.durability", Kind::Choice(&["synced", "written"]), "synced", "When a record counts as stored: once synced to disk, or once written to the page cache."),
 ];

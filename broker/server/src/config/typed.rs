@@ -6,6 +6,7 @@ use std::time::Duration;
 use ottla_core::config::BrokerDefaults;
 use ottla_types::{BrokerId, ClusterId};
 
+use super::groups::GroupSettings;
 use super::listeners::{HostPort, Listeners, Voter, bootstrap_servers, voters};
 use super::source::{ConfigError, Sources, Values};
 
@@ -130,6 +131,8 @@ pub struct Config {
     pub replication: Replication,
     /// What a topic gets if it doesn't say.
     pub topics: TopicDefaults,
+    /// What consumer groups are configured with.
+    pub groups: GroupSettings,
     /// How often segments are looked over for deletion.
     pub retention_check_interval: Duration,
     /// How often it is written down how far the logs are synced.
@@ -170,6 +173,7 @@ impl Config {
             },
             replication: replication(&values),
             topics: topic_defaults(&values)?,
+            groups: GroupSettings::from_values(&values)?,
             retention_check_interval: milliseconds(values.number_set("log.retention.check.interval.ms")),
             checkpoint_interval: milliseconds(
                 values.number_set("log.flush.offset.checkpoint.interval.ms").max(1),

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use ottla_core::metadata::{MetadataImage, PartitionImage, TopicImage};
+use ottla_core::metadata::{MetadataImage, PartitionImage, TopicImage, is_internal};
 use ottla_types::{PartitionIndex, TopicName};
 use ottla_wire::ErrorCode;
 use ottla_wire::apis::DescribeTopicPartitions;
@@ -76,6 +76,7 @@ fn unknown(name: &str) -> DescribeTopicPartitionsResponseTopic<'_> {
     DescribeTopicPartitionsResponseTopic {
         error_code: error.code(),
         name: Some(Cow::Borrowed(name)),
+        is_internal: is_internal(name),
         ..Default::default()
     }
 }
@@ -91,7 +92,7 @@ fn known<'a>(
         error_code: ErrorCode::None.code(),
         name: Some(Cow::Borrowed(topic.name.as_str())),
         topic_id: topic.id.0,
-        is_internal: false,
+        is_internal: is_internal(topic.name.as_str()),
         partitions: partitions.map(|(index, state)| partition(index, state, image)).collect(),
         topic_authorized_operations: TOPIC_OPERATIONS,
     }

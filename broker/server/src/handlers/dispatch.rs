@@ -59,6 +59,8 @@ pub(super) async fn begin(broker: &Arc<Broker>, context: &ConnectionContext, fra
         Err(error) => Outcome::Close(format!("{} version {version}: {error}", served.key)),
         Ok(Outcome::Later(later)) => Outcome::Later(timed(later)),
         Ok(Outcome::LaterBrief(later)) => Outcome::LaterBrief(timed(later)),
+        // One that is alone may wait for minutes on purpose, as a member that joins does: only its beginning is
+        // timed.
         Ok(outcome) => {
             broker.metrics.api(position).observe(started.elapsed());
             outcome

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_core::metadata::{
-    Command, CreateTopics, MetadataImage, NewTopic, Reply, TopicErrorKind, TopicImage,
+    Command, CreateTopics, MetadataImage, NewTopic, OFFSETS_TOPIC, Reply, TopicErrorKind, TopicImage,
+    is_internal,
 };
 use ottla_types::{BrokerId, TopicName};
 use ottla_wire::ErrorCode;
@@ -19,6 +20,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::create_topics::random_topic_id;
 use super::dispatch::LARGE_BYTES;
+use super::internal_topics::create_offsets_topic;
 use super::partitions::told;
 use super::rights::{CLUSTER_OPERATIONS, TOPIC_OPERATIONS};
 use crate::broker::TopicRef;
@@ -131,7 +133,8 @@ async fn answer(call: &Call) -> Result<Response, CallError> {
 }
 
 /// Creates the topics that are asked for by name and don't exist. One that can't be created is then answered
-/// as unknown, and the client asks again.
+/// as unknown, and the client asks again. Of internal ones only that of groups: nothing writes to the others
+/// yet, and with a topic's usual settings they would be of no use to what will.
 async fn create_missing(call: &Call, request: &MetadataRequest<'_>) {
     let image = call.broker.image();
     let asked = asked_for(request, call.replier.version).unwrap_or_default();
@@ -139,10 +142,14 @@ async fn create_missing(call: &Call, request: &MetadataRequest<'_>) {
         TopicRef::Name(name) => Some(name),
         TopicRef::Id(_) => None,
     });
-    let missing: BTreeSet<&str> = names
+    let mut missing: BTreeSet<&str> = names
         .filter(|name| TopicName::new(name).is_ok() && image.topic(name).is_none())
         .take(CREATED_MAX)
         .collect();
+    if missing.contains(OFFSETS_TOPIC) {
+        create_offsets_topic(&call.broker).await;
+    }
+    missing.retain(|name| !is_internal(name));
     if missing.is_empty() {
         return;
     }
@@ -242,7 +249,8 @@ fn without_partitions(error: ErrorCode, asked: TopicRef<'_>) -> MetadataResponse
         TopicRef::Name(name) => (Some(Cow::Borrowed(name)), [0; 16]),
         TopicRef::Id(id) => (None, id.0),
     };
-    MetadataResponseTopic { error_code: error.code(), name, topic_id, ..Default::default() }
+    let is_internal = name.as_deref().is_some_and(is_internal);
+    MetadataResponseTopic { error_code: error.code(), name, topic_id, is_internal, ..Default::default() }
 }
 
 fn known<'a>(
@@ -254,7 +262,7 @@ fn known<'a>(
         error_code: ErrorCode::None.code(),
         name: Some(Cow::Borrowed(topic.name.as_str())),
         topic_id: topic.id.0,
-        is_internal: false,
+        is_internal: is_internal(topic.name.as_str()),
         partitions: topic
             .numbered()
             .map(|(index, state)| {

@@ -27,6 +27,7 @@ mod fetch;
 mod find_coordinator;
 mod incremental_alter_configs;
 mod init_producer_id;
+mod internal_topics;
 mod large;
 mod list_offsets;
 mod list_partition_reassignments;
@@ -40,6 +41,7 @@ mod served;
 mod service;
 mod unregister_broker;
 
+pub use internal_topics::create_offsets_topic;
 use served::serve;
 pub use served::{Measured, Operation, Served};
 

@@ -310,6 +310,7 @@ fn produce_error(error: &ProduceError) -> ErrorCode {
         ProduceError::Refused(AppendRefusal::NotEnoughReplicas { .. }) | ProduceError::UnderRepair => {
             ErrorCode::NotEnoughReplicas
         }
+        ProduceError::Internal => ErrorCode::InvalidTopicException,
         ProduceError::AppendedBefore { .. } => ErrorCode::DuplicateSequenceNumber,
         ProduceError::Log(error) => append_error(error),
     }

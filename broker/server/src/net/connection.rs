@@ -15,7 +15,7 @@ use std::time::Duration;
 use ottla_types::BrokerId;
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedWriteHalf;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
@@ -64,6 +64,9 @@ pub enum Outcome {
     Later(LaterResponse),
     /// As `Later`, and neither what waits nor the answer takes more than about a KiB: many may wait.
     LaterBrief(LaterResponse),
+    /// As `Later`, and the next request isn't read before it is answered: what that one is about may be what
+    /// this one waits for.
+    Alone(LaterResponse),
     /// It is done and wants no answer.
     Silent,
     /// The connection is to be closed after the answers to earlier requests, for this reason.
@@ -74,7 +77,12 @@ pub enum Outcome {
 struct Begun {
     response: LaterResponse,
     _place: OwnedSemaphorePermit,
+    /// Of one that is alone: it is gone once that is answered, and then the next one is read.
+    _alone: Option<oneshot::Sender<()>>,
 }
+
+/// Ends once the request before is answered, if that one is alone.
+type Answered = Option<oneshot::Receiver<()>>;
 
 /// What requests are given to.
 pub trait Service: Send + Sync + 'static {
@@ -142,8 +150,10 @@ impl<S: Service> Connection<S> {
         let places = Arc::new(Semaphore::new(PIPELINE_MAX as usize));
         // One that is beyond the limits has to show with its first request that it is another broker's.
         let mut is_on_trial = self.slot.is_on_trial();
+        let mut answered: Answered = None;
         loop {
-            let frame = match self.next_frame(&mut reader, unanswered, is_on_trial).await {
+            let next = self.next_frame(&mut reader, unanswered, is_on_trial, answered.take()).await;
+            let frame = match next {
                 Ok(Ok(frame)) => frame,
                 Ok(Err(ended)) => return ended,
                 Err(FrameError::Io(error)) => {
@@ -158,6 +168,7 @@ impl<S: Service> Connection<S> {
             is_on_trial = false;
             self.service.count_bytes(frame.bytes.len() + 4, 0);
             let mut count = 1;
+            let mut alone = None;
             let (response, is_brief): (LaterResponse, _) =
                 match self.service.begin(&self.context, frame).await {
                     Outcome::Respond(response) => {
@@ -167,9 +178,11 @@ impl<S: Service> Connection<S> {
                         };
                         (Box::pin(std::future::ready(Some(response))), false)
                     }
-                    Outcome::Later(later) => {
-                        let answers = self.answers();
-                        (Box::pin(async move { answers.keep(later.await?) }), false)
+                    Outcome::Later(later) => (self.kept(later), false),
+                    Outcome::Alone(later) => {
+                        let (guard, end) = oneshot::channel();
+                        (alone, answered) = (Some(guard), Some(end));
+                        (self.kept(later), false)
                     }
                     Outcome::LaterBrief(later) => (later, true),
                     Outcome::Silent => continue,
@@ -177,10 +190,16 @@ impl<S: Service> Connection<S> {
                 };
             unanswered.fetch_add(1, Ordering::Relaxed);
             let place = self.limits.place(&places, is_brief, count).await;
-            if sender.send(Begun { response, _place: place }).await.is_err() {
+            if sender.send(Begun { response, _place: place, _alone: alone }).await.is_err() {
                 return ReadingEnded::ByBroker;
             }
         }
+    }
+
+    /// An answer that is charged for once it is there.
+    fn kept(&self, later: LaterResponse) -> LaterResponse {
+        let answers = self.answers();
+        Box::pin(async move { answers.keep(later.await?) })
     }
 
     fn answers(&self) -> Answers<S> {
@@ -196,12 +215,14 @@ impl<S: Service> Connection<S> {
         ReadingEnded::ByBroker
     }
 
-    /// The next request, or why there is none: the client closed, was idle for too long, or the broker stops.
+    /// The next request, once the one before it is `answered`, or why there is none: the client closed, was
+    /// idle for too long, or the broker stops.
     async fn next_frame(
         &self,
         reader: &mut FrameReader,
         unanswered: &AtomicUsize,
         is_on_trial: bool,
+        answered: Answered,
     ) -> Result<Result<Frame, ReadingEnded>, FrameError> {
         let mut stopping = self.stopping.clone();
         loop {
@@ -214,6 +235,17 @@ impl<S: Service> Connection<S> {
             };
             match length {
                 Ok(Ok(Some(length))) => {
+                    if let Some(answered) = answered {
+                        tokio::select! {
+                            _ = answered => {}
+                            closed = reader.closed() => {
+                                return closed.map(|()| Err(ReadingEnded::ByClient)).map_err(FrameError::from);
+                            }
+                            _ = stopping.wait_for(|stopping| *stopping) => {
+                                return Ok(Err(ReadingEnded::ByBroker));
+                            }
+                        }
+                    }
                     return reader
                         .read(length, &self.limits, |head| Sender {
                             address: self.context.peer.ip().to_canonical(),
@@ -321,7 +353,7 @@ async fn next_responses(
 mod tests {
     use bytes::BytesMut;
     use ottla_wire::Encoder;
-    use tokio::io::AsyncWriteExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
     use tokio::sync::oneshot;
     use tokio::time::timeout;
@@ -340,7 +372,7 @@ mod tests {
         let places = Arc::new(Semaphore::new(PIPELINE_MAX as usize));
         for response in laters {
             let place = Arc::clone(&places).acquire_owned().await.unwrap();
-            sender.send(Begun { response, _place: place }).await.unwrap();
+            sender.send(Begun { response, _place: place, _alone: None }).await.unwrap();
         }
         receiver
     }
@@ -376,15 +408,36 @@ mod tests {
         assert_eq!((last.len(), closes), (1, true));
     }
 
-    /// Begins requests and never answers them.
-    struct Unanswered {
-        begun: watch::Sender<usize>,
+    /// What it is told to do with a request by the first byte of it.
+    const NOW: u8 = 0;
+    const LATER: u8 = 1;
+    const ALONE: u8 = 2;
+    const BRIEF: u8 = 3;
+
+    /// Begins requests as their first bytes say, and answers those that wait once it is released.
+    struct Scripted {
+        /// What happened, in this order: requests that were begun, by their second byte; and, from 100 on,
+        /// those of them that were answered.
+        events: watch::Sender<Vec<u8>>,
+        released: watch::Receiver<bool>,
     }
 
-    impl Service for Unanswered {
-        async fn begin(&self, _: &ConnectionContext, _: Frame) -> Outcome {
-            self.begun.send_modify(|begun| *begun += 1);
-            Outcome::LaterBrief(Box::pin(std::future::pending()))
+    impl Service for Scripted {
+        async fn begin(&self, _: &ConnectionContext, frame: Frame) -> Outcome {
+            let (kind, number) = (frame.bytes[0], frame.bytes[1]);
+            self.events.send_modify(|events| events.push(number));
+            let (events, mut released) = (self.events.clone(), self.released.clone());
+            let later: LaterResponse = Box::pin(async move {
+                released.wait_for(|released| *released).await.ok()?;
+                events.send_modify(|events| events.push(100 + number));
+                Some(response(usize::from(number)))
+            });
+            match kind {
+                LATER => Outcome::Later(later),
+                ALONE => Outcome::Alone(later),
+                BRIEF => Outcome::LaterBrief(later),
+                _ => Outcome::Respond(response(usize::from(number))),
+            }
         }
         fn broker(&self, _: &ConnectionContext, _: &[u8]) -> Option<BrokerId> {
             None
@@ -400,28 +453,142 @@ mod tests {
         fn count_refusal(&self, _: Refusal) {}
     }
 
+    /// A connection that is served, and the client's end of it.
+    struct Served {
+        client: TcpStream,
+        serving: tokio::task::JoinHandle<()>,
+        events: watch::Receiver<Vec<u8>>,
+        release: watch::Sender<bool>,
+        stop: watch::Sender<bool>,
+    }
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    impl Served {
+        async fn start() -> Self {
+            let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let client = TcpStream::connect(socket.local_addr().unwrap()).await.unwrap();
+            let (accepted, peer) = socket.accept().await.unwrap();
+            let limits = limits(1, 1);
+            let (events, seen) = watch::channel(Vec::new());
+            let (release, released) = watch::channel(false);
+            let (stop, stopping) = watch::channel(false);
+            let connection = Connection {
+                service: Arc::new(Scripted { events, released }),
+                context: ConnectionContext { peer, listener: "test".into(), since: Instant::now() },
+                slot: limits.admit(peer.ip()).unwrap(),
+                limits,
+                stopping,
+            };
+            let serving = tokio::spawn(connection.serve(accepted));
+            Self { client, serving, events: seen, release, stop }
+        }
+
+        /// Sends requests of ten bytes each, all at once.
+        async fn send(&mut self, requests: &[(u8, u8)]) {
+            let frame = |(kind, number): &(u8, u8)| [&[0, 0, 0, 10, *kind, *number][..], &[0; 8]].concat();
+            let frames: Vec<u8> = requests.iter().flat_map(frame).collect();
+            self.client.write_all(&frames).await.unwrap();
+        }
+
+        async fn wait(&mut self, expected: &[u8]) {
+            let seen = timeout(PATIENCE, self.events.wait_for(|events| events == expected)).await.is_ok();
+            assert!(seen, "{expected:?} doesn't come, only {:?}", *self.events.borrow());
+        }
+
+        /// Time enough for whoever could go on, though it shouldn't.
+        async fn let_others_go_on(&self) {
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+        }
+
+        async fn ends(self) {
+            timeout(PATIENCE, self.serving).await.expect("it ends").unwrap();
+        }
+    }
+
     #[tokio::test]
     async fn many_brief_requests_wait_together() {
-        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut client = TcpStream::connect(socket.local_addr().unwrap()).await.unwrap();
-        let (accepted, peer) = socket.accept().await.unwrap();
-        let limits = limits(1, 1);
-        let (begun, mut counted) = watch::channel(0);
-        let (_stop, stopping) = watch::channel(false);
-        let connection = Connection {
-            service: Arc::new(Unanswered { begun }),
-            context: ConnectionContext { peer, listener: "test".into(), since: Instant::now() },
-            slot: limits.admit(peer.ip()).unwrap(),
-            limits,
-            stopping,
-        };
-        let serving = tokio::spawn(connection.serve(accepted));
+        let mut served = Served::start().await;
         let many = BRIEF_PIPELINE_MAX / 2;
-        let frame = [&10_u32.to_be_bytes()[..], &[0; 10]].concat();
-        client.write_all(&frame.repeat(many)).await.unwrap();
-        let all = timeout(Duration::from_secs(30), counted.wait_for(|begun| *begun == many)).await.is_ok();
-        assert!(all, "only {} of {many} were begun", *counted.borrow());
-        drop(client);
-        serving.await.unwrap();
+        served.send(&vec![(BRIEF, 7); many]).await;
+        served.wait(&vec![7; many]).await;
+        drop(served.client);
+        served.serving.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_is_pipelined_goes_on_beside_one_that_waits() {
+        let mut served = Served::start().await;
+        served.send(&[(LATER, 1), (NOW, 2)]).await;
+        served.wait(&[1, 2]).await;
+        served.release.send(true).unwrap();
+        served.wait(&[1, 2, 101]).await;
+    }
+
+    #[tokio::test]
+    async fn behind_one_that_is_alone_nothing_is_begun_before_it_is_answered() {
+        let mut served = Served::start().await;
+        served.send(&[(LATER, 1), (ALONE, 2), (ALONE, 3), (NOW, 4), (LATER, 5)]).await;
+        served.wait(&[1, 2]).await;
+        served.let_others_go_on().await;
+        assert_eq!(*served.events.borrow(), [1, 2], "it waits for the second's answer");
+        served.release.send(true).unwrap();
+        served.wait(&[1, 2, 101, 102, 3, 103, 4, 5, 105]).await;
+        let mut answers = [0; 5 * 4 + 1 + 2 + 3 + 4 + 5];
+        timeout(PATIENCE, served.client.read_exact(&mut answers)).await.expect("all answers").unwrap();
+        let mut rest = &answers[..];
+        for number in 1..=5_u8 {
+            let (answer, behind) = rest.split_at(4 + usize::from(number));
+            assert_eq!(answer[..4], u32::from(number).to_be_bytes(), "in their order");
+            rest = behind;
+        }
+        // One that comes only after the answer is read at once.
+        served.send(&[(NOW, 6)]).await;
+        served.wait(&[1, 2, 101, 102, 3, 103, 4, 5, 105, 6]).await;
+    }
+
+    #[tokio::test]
+    async fn a_client_that_is_gone_while_one_is_alone_ends_its_connection() {
+        // With something pipelined behind it, and with nothing.
+        for behind in [vec![(NOW, 2)], vec![]] {
+            let mut served = Served::start().await;
+            served.send(&[&[(ALONE, 1)][..], &behind].concat()).await;
+            served.wait(&[1]).await;
+            served.client.shutdown().await.unwrap();
+            let events = served.events.clone();
+            served.ends().await;
+            assert_eq!(*events.borrow(), [1], "nobody waits for what was behind it");
+        }
+    }
+
+    #[tokio::test]
+    async fn much_behind_one_that_is_alone_takes_no_memory_and_is_not_lost() {
+        let mut served = Served::start().await;
+        let many = 4_096;
+        served.send(&[&[(ALONE, 1)][..], &vec![(BRIEF, 7); many]].concat()).await;
+        served.wait(&[1]).await;
+        served.let_others_go_on().await;
+        assert_eq!(*served.events.borrow(), [1]);
+        served.release.send(true).unwrap();
+        let begun = |events: &Vec<u8>| events.iter().filter(|event| **event == 7).count() == many;
+        timeout(PATIENCE, served.events.wait_for(begun)).await.expect("all are begun").unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_stop_is_heard_while_one_is_alone() {
+        let mut served = Served::start().await;
+        served.send(&[(ALONE, 1), (NOW, 2)]).await;
+        served.wait(&[1]).await;
+        served.stop.send(true).unwrap();
+        served.let_others_go_on().await;
+        served.release.send(true).unwrap();
+        let mut answers = Vec::new();
+        timeout(PATIENCE, served.client.read_to_end(&mut answers)).await.expect("the end").unwrap();
+        assert_eq!(answers.len(), 5, "what was begun is answered, and no more");
+        let events = served.events.clone();
+        served.ends().await;
+        assert_eq!(*events.borrow(), [1, 101]);
     }
 }

@@ -107,6 +107,22 @@ impl FrameReader {
         }
     }
 
+    /// Waits until the other side closes the connection, while the next frame isn't wanted yet. What comes is
+    /// kept, but no more than a connection has memory of its own for: beyond that nobody notices a close.
+    ///
+    /// May be dropped and called again: nothing is lost.
+    pub async fn closed(&mut self) -> io::Result<()> {
+        loop {
+            let room = OWN_BYTES.saturating_sub(self.buffer.len());
+            if room == 0 {
+                return std::future::pending().await;
+            }
+            if self.socket.read_buf(&mut (&mut self.buffer).limit(room)).await? == 0 {
+                return Ok(());
+            }
+        }
+    }
+
     /// Reads the frame whose length [`Self::next_length`] returned, as far as there is memory for it.
     /// `sender` says who sends a frame that begins with these bytes.
     pub async fn read(

@@ -16,6 +16,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
+use super::from_future::FromFuture;
 use super::high_watermarks;
 use super::partition::{Partition, Throttled};
 use super::purgatory::Crowds;
@@ -56,6 +57,8 @@ pub struct Partitions {
     complete: AtomicBool,
     /// Whether what it had of this broker then is open.
     settled: AtomicBool,
+    /// Where records are dated so far ahead that retention keeps them.
+    from_future: FromFuture,
 }
 
 /// Sums over all partitions.
@@ -79,6 +82,8 @@ pub struct Totals {
     pub offline: usize,
     /// How many records the follower that is furthest behind lacks.
     pub follower_lag_records: i64,
+    /// Partitions in which records that are dated far ahead keep a segment.
+    pub from_future: usize,
 }
 
 impl Totals {
@@ -129,6 +134,7 @@ impl Partitions {
             applying: Mutex::default(),
             complete: AtomicBool::new(false),
             settled: AtomicBool::new(false),
+            from_future: FromFuture::default(),
         }
     }
 
@@ -170,6 +176,7 @@ impl Partitions {
                 deleted += partition.enforce_retention(now_ms);
             }
         }
+        self.from_future.look(&partitions, now_ms);
         deleted
     }
 
@@ -257,7 +264,7 @@ impl Partitions {
 
     /// Sums over all partitions.
     pub fn totals(&self) -> Totals {
-        let mut totals = Totals::default();
+        let mut totals = Totals { from_future: self.from_future.count(), ..Totals::default() };
         for partition in self.all() {
             let log = &partition.log;
             match log.config().ack_durability {

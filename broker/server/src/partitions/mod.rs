@@ -1,8 +1,12 @@
 //! The partitions that this broker holds, kept in step with the metadata.
 
+<<<<<<< HEAD
 mod following;
 #[cfg(test)]
 mod following_tests;
+=======
+mod from_future;
+>>>>>>> internal-topics
 mod high_watermarks;
 mod manager;
 #[cfg(test)]

@@ -10,6 +10,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
+use ottla_core::metadata::is_internal;
 use ottla_core::partition::{
     AppendRefusal, Assignment, Change, Committed, FetchRefusal, FetchVerdict, FollowerFetch, IsrProposal,
     LogFacts, Replica, RoleKind, SavedHighWatermark,
@@ -132,6 +133,9 @@ pub enum ProduceError {
     /// The replica doesn't take any.
     #[error("{}", refusal_text(.0))]
     Refused(AppendRefusal),
+    /// Its topic is the brokers' own, and a client wants to append.
+    #[error("only brokers write to an internal topic: nothing was appended")]
+    Internal,
     /// What is damaged may hold what the producer wrote before, so that a repeated batch isn't known.
     #[error(
         "records that the producer may have written last are damaged, and being repaired: nothing was appended"
@@ -303,6 +307,9 @@ impl Partition {
 
     /// The epoch in which this leads and may append.
     fn check_append(&self, origin: AppendOrigin) -> Result<LeaderEpoch, ProduceError> {
+        if matches!(origin, AppendOrigin::Client(_)) && is_internal(self.log.topic().as_str()) {
+            return Err(ProduceError::Internal);
+        }
         let needs_all = origin != AppendOrigin::Client(RequiredAcks::AtMostLeader);
         let epoch = self.replica.lock().check_append(needs_all).map_err(ProduceError::Refused)?;
         match origin {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use ottla_core::metadata::OFFSETS_TOPIC;
 use ottla_core::partition::{AppendRefusal, Assignment, Committed, FetchVerdict, FollowerFetch};
 use ottla_log::BatchBuilder;
 use ottla_store::{Appended, LogConfig};
@@ -96,13 +97,18 @@ fn what_was_appended_long_ago_is_no_success_before_it_is_acknowledged() {
 fn what_a_coordinator_decided_is_void_in_another_epoch() {
     let dir = tempfile::tempdir().unwrap();
     let store = open_store(dir.path(), BrokerId(1));
-    let log = create_log(&store);
+    let name = TopicName::new(OFFSETS_TOPIC).unwrap();
+    let log = store.create_partition(name, TOPIC, INDEX, LogConfig::default()).unwrap();
     let partition =
         Partition::new(BrokerId(1), Arc::clone(&log), Offset(0), LAG_MAX, Arc::default(), Arc::default());
     partition.on_image(led_by_the_first_of(1), |_| Arc::<ReadyList>::default());
     let of_epoch = |epoch| append_from(&partition, &batch(0), AppendOrigin::Coordinator(LeaderEpoch(epoch)));
     for other in [3, 5] {
         assert!(matches!(of_epoch(other), Err(ProduceError::Refused(AppendRefusal::NotLeader))));
+    }
+    for acks in [RequiredAcks::AtMostLeader, RequiredAcks::All] {
+        let refused = append(&partition, &batch(0), acks);
+        assert!(matches!(refused, Err(ProduceError::Internal)), "a client's records: {refused:?}");
     }
     assert_eq!(partition.offsets().log_end, Offset(0), "nothing is appended");
     of_epoch(4).unwrap();

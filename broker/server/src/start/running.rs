@@ -23,6 +23,7 @@ use super::background::{Background, follow_metadata};
 use super::front::Front;
 use crate::broker::{Absences, Broker, Doubts, Volume};
 use crate::config::{Config, HostPort, Listener};
+use crate::coordinator::Creation;
 use crate::fetch::{ReplicaSessions, SessionCache};
 use crate::handlers::{SERVED, versions};
 use crate::http::{self, Health};
@@ -159,6 +160,7 @@ async fn bind_and_serve(
         absences: Absences::default(),
         sessions: SessionCache::new(config.fetch.sessions_max, config.connections.kept_bytes_max()),
         producer_ids: ProducerIds::default(),
+        offsets_topic: Creation::new(tasks.clone()),
         api_keys: versions(),
         metrics: Metrics::new(&SERVED.iter().map(|served| served.key.name()).collect::<Vec<_>>()),
         limits: Limits::new(config.connections),

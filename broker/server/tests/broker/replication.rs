@@ -442,3 +442,28 @@ async fn a_throttled_replica_catches_up_no_faster_than_it_may() {
     }
     cluster.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn brokers_that_create_the_topic_of_groups_at_once_create_one() {
+    let cluster = TestCluster::start(&["offsets.topic.num.partitions=6"]).await;
+    let asked: Vec<_> = (0..12)
+        .map(|number| {
+            let broker = std::sync::Arc::clone(cluster.broker(number % 3 + 1).server());
+            tokio::spawn(async move { ottla_server::handlers::create_offsets_topic(&broker).await })
+        })
+        .collect();
+    for one in asked {
+        assert!(one.await.unwrap(), "each finds it");
+    }
+    let mut told = Vec::new();
+    for id in 1..=3 {
+        let image = cluster.broker(id).server().image();
+        let topic = image.topic("__consumer_offsets").expect("each broker has it");
+        let replicas: Vec<usize> =
+            topic.partitions.iter().map(|partition| partition.replicas.len()).collect();
+        told.push((topic.id, replicas));
+    }
+    assert_eq!(told[0].1, [3; 6]);
+    assert!(told.iter().all(|one| *one == told[0]), "it is one topic: {told:?}");
+    cluster.end().await;
+}

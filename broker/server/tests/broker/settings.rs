@@ -49,7 +49,12 @@ impl Fact {
 const REFUSED: &[(&str, &str, &str)] = &[
     ("default.replication.factor", "-1", "from 1 to 7"),
     ("default.replication.factor", "2147483647", "More than 7 are refused"),
+    ("group.max.session.timeout.ms", "-1", "Less than group.min.session.timeout.ms is refused"),
+    ("group.min.session.timeout.ms", "2147483647", "More than group.max.session.timeout.ms is refused"),
     ("log.roll.ms", "-1", "at least 1"),
+    ("offsets.topic.num.partitions", "2147483647", "More than 10,000 are refused"),
+    ("offsets.topic.replication.factor", "32767", "More than 7 are refused"),
+    ("offsets.topic.segment.bytes", "1", "at least 14"),
     ("replica.lag.time.max.ms", "-1", "at least 1"),
 ];
 

@@ -3,7 +3,7 @@
 use ottla_wire::messages::*;
 use ottla_wire::{ErrorCode, apis};
 
-use crate::client::{Client, batch};
+use crate::client::{Client, batch, produce_request};
 use crate::harness::TestBroker;
 
 async fn create(client: &mut Client, topic: CreatableTopic<'_>) -> (ErrorCode, String) {
@@ -144,4 +144,104 @@ async fn a_topic_that_is_created_again_shows_no_old_records() {
         client.call::<apis::DeleteTopics>(6, &request).await;
     }
     broker.stop().await;
+}
+
+/// What Metadata and DescribeTopicPartitions tell of a topic: its error, and whether it is internal.
+async fn is_internal(client: &mut Client, name: &str) -> [(ErrorCode, bool); 2] {
+    let topics = Some(vec![MetadataRequestTopic { name: Some(name), ..Default::default() }]);
+    let request = MetadataRequest { topics, allow_auto_topic_creation: false, ..Default::default() };
+    let answer = client.call::<apis::Metadata>(12, &request).await;
+    let metadata = &answer.decode::<apis::Metadata>().topics[0];
+    let metadata = (ErrorCode::from_wire(metadata.error_code), metadata.is_internal);
+    let request =
+        DescribeTopicPartitionsRequest { topics: vec![TopicRequest { name }], ..Default::default() };
+    let answer = client.call::<apis::DescribeTopicPartitions>(0, &request).await;
+    let described = &answer.decode::<apis::DescribeTopicPartitions>().topics[0];
+    [metadata, (ErrorCode::from_wire(described.error_code), described.is_internal)]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn internal_topics_are_told_and_clients_write_nothing_to_them() {
+    let broker = TestBroker::start(&[]).await;
+    let mut client = broker.connect().await;
+    let unknown = ErrorCode::UnknownTopicOrPartition;
+    for name in ["__consumer_offsets", "__transaction_state", "__share_group_state"] {
+        assert_eq!(is_internal(&mut client, name).await, [(unknown, true); 2], "{name} isn't there yet");
+        client.create_topic(name, 2, &[]).await;
+        assert_eq!(is_internal(&mut client, name).await, [(ErrorCode::None, true); 2], "{name}");
+        for acks in [1, -1] {
+            let records = batch(&["x"]);
+            let answer = client.call::<apis::Produce>(9, &produce_request(name, 1, &records, acks)).await;
+            let code = answer.decode::<apis::Produce>().responses[0].partition_responses[0].error_code;
+            assert_eq!(ErrorCode::from_wire(code), ErrorCode::InvalidTopicException, "{name}");
+        }
+        assert!(client.values_from(name, 1, 0).await.is_empty(), "it can be read");
+    }
+    assert_eq!(is_internal(&mut client, "__own").await, [(unknown, false); 2]);
+    client.create_topic("__own", 1, &[]).await;
+    assert_eq!(is_internal(&mut client, "__own").await, [(ErrorCode::None, false); 2]);
+    assert_eq!(client.produce("__own", 0, &batch(&["x"])).await, (ErrorCode::None, 0));
+
+    let grown = CreatePartitionsTopic { name: "__consumer_offsets", count: 5, ..Default::default() };
+    let request = CreatePartitionsRequest { topics: vec![grown], timeout_ms: 10_000, ..Default::default() };
+    let answer = client.call::<apis::CreatePartitions>(3, &request).await;
+    let result = &answer.decode::<apis::CreatePartitions>().results[0];
+    assert_eq!(result.error_code, ErrorCode::InvalidPartitions.code(), "{:?}", result.error_message);
+    let collides = create(&mut client, new_topic("__consumer.offsets", 1, 1)).await;
+    assert_eq!(collides.0, ErrorCode::InvalidTopicException, "{}", collides.1);
+    let metadata = create(&mut client, new_topic("__cluster_metadata", 1, 1)).await;
+    assert_eq!(metadata.0, ErrorCode::InvalidRequest, "{}", metadata.1);
+    // As in Apache Kafka.
+    let topics = vec![DeleteTopicState { name: Some("__consumer_offsets"), ..Default::default() }];
+    let request = DeleteTopicsRequest { topics, timeout_ms: 10_000, ..Default::default() };
+    let answer = client.call::<apis::DeleteTopics>(6, &request).await;
+    assert_eq!(answer.decode::<apis::DeleteTopics>().responses[0].error_code, 0);
+    broker.stop().await;
+}
+
+/// Partitions, replicas and settings of `__consumer_offsets`, as this broker knows it.
+fn offsets_topic(broker: &TestBroker) -> (usize, usize, Vec<String>) {
+    let image = broker.server().image();
+    let topic = image.topic("__consumer_offsets").expect("it is there");
+    let config = topic.config.iter().map(|(name, value)| format!("{name}={value}"));
+    (topic.partitions.len(), topic.partitions[0].replicas.len(), config.collect())
+}
+
+const OFFSETS_CONFIG: [&str; 3] =
+    ["cleanup.policy=compact", "compression.type=producer", "segment.bytes=104857600"];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_topic_of_groups_is_created_for_who_asks_with_its_own_settings() {
+    let broker = TestBroker::start(&["num.partitions=2"]).await;
+    let mut client = broker.connect().await;
+    let unknown = ErrorCode::UnknownTopicOrPartition;
+    let names = ["__consumer_offsets", "__share_group_state", "__transaction_state", "own"];
+    let found = metadata(&mut client, Some(&names), true).await;
+    let found: Vec<_> = found.into_iter().map(|(_, error, partitions)| (error, partitions)).collect();
+    assert_eq!(found, [(ErrorCode::None, 50), (unknown, 0), (unknown, 0), (ErrorCode::None, 2)]);
+    let (partitions, replicas, config) = offsets_topic(&broker);
+    assert_eq!((partitions, replicas), (50, 1), "a broker alone has groups");
+    assert_eq!(config, OFFSETS_CONFIG);
+    assert!(broker.folder().join("data/__consumer_offsets-49").exists(), "it is served at once");
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_topic_of_groups_is_created_on_first_use_whatever_is_enabled() {
+    let settings = ["auto.create.topics.enable=false", "offsets.topic.num.partitions=3"];
+    let broker = TestBroker::start(&[&settings[..], &["offsets.topic.segment.bytes=1048576"]].concat()).await;
+    let mut client = broker.connect().await;
+    let asked = metadata(&mut client, Some(&["__consumer_offsets"]), true).await;
+    assert_eq!(asked[0].1, ErrorCode::UnknownTopicOrPartition, "not for who asks for it by name");
+    assert!(ottla_server::handlers::create_offsets_topic(broker.server()).await);
+    let (partitions, _, config) = offsets_topic(&broker);
+    assert_eq!((partitions, config.last().unwrap().as_str()), (3, "segment.bytes=1048576"));
+    let id = client.topic_id("__consumer_offsets").await;
+    assert!(ottla_server::handlers::create_offsets_topic(broker.server()).await);
+    assert_eq!(client.topic_id("__consumer_offsets").await, id, "it stays as it is");
+    broker.stop().await;
+
+    let many = TestBroker::start(&["offsets.topic.replication.factor=3"]).await;
+    assert!(!ottla_server::handlers::create_offsets_topic(many.server()).await, "there is one broker");
+    many.stop().await;
 }

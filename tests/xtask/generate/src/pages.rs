@@ -150,6 +150,7 @@ fn allowed(kind: Kind) -> String {
         Kind::Bool | Kind::Text | Kind::List => return String::new(),
         Kind::Choice(words) => return words.join(", "),
         Kind::Int(min, max) => (min, max, (i64::from(i32::MIN), i64::from(i32::MAX))),
+        Kind::Short(min, max) => (min, max, (i64::from(i16::MIN), i64::from(i16::MAX))),
         Kind::Long(min, max) => (min, max, (i64::MIN, i64::MAX)),
     };
     match (min == unlimited.0, max == unlimited.1) {

@@ -8,6 +8,7 @@ use ottla_types::{BrokerId, LeaderEpoch, PartitionEpoch, PartitionIndex, TopicId
 use super::super::command::{ApplyTopic, CreatePartitions, NewPartitions, SubmitAssignments};
 use super::super::image::{BrokerImage, MetadataImage, PartitionImage, TopicImage};
 use super::super::index::BrokerLoad;
+use super::super::internal::is_internal;
 use super::super::record::Record;
 use super::super::reply::{AppliedTopic, Rejection, Reply, TopicError, TopicErrorKind, TopicResult};
 use super::configs::checked;
@@ -194,6 +195,7 @@ impl Draft {
         let topic = self.image.topic(&command.name).ok_or_else(|| unknown_topic(&command.name))?.clone();
         let existing: Vec<Vec<BrokerId>> = topic.partitions.iter().map(|p| p.target().to_vec()).collect();
         let added = added_partitions(&topic, command.count)?;
+        may_grow(&topic)?;
         self.has_room(added)?;
         let replicas = match &command.assignments {
             Some(replicas) if replicas.len() != added => {
@@ -232,6 +234,7 @@ impl Draft {
                 changes.extend(self.image.change_to(topic, index, next));
                 continue;
             }
+            may_grow(topic)?;
             let next = topic.partitions.len() + added.len();
             if usize::try_from(index.0) != Ok(next) {
                 let message =
@@ -284,6 +287,20 @@ impl Draft {
 fn no_partitions(name: &str) -> TopicError {
     let message = format!("topic {name:?} has no partitions: assign at least one");
     TopicError::new(TopicErrorKind::InvalidPartitions, message)
+}
+
+/// Refuses more partitions of an internal topic: a key's partition follows from their number, so what was
+/// written before wouldn't be found any more. Apache Kafka 4.3.1 adds them.
+fn may_grow(topic: &TopicImage) -> TopicResult<()> {
+    if !is_internal(topic.name.as_str()) {
+        return Ok(());
+    }
+    let (name, has) = (&topic.name, topic.partitions.len());
+    let message = format!(
+        "topic {name} is the brokers' own and keeps its {has} partitions: with more, what is in it would \
+         not be found any more"
+    );
+    Err(TopicError::new(TopicErrorKind::InvalidPartitions, message))
 }
 
 /// How many partitions a topic gains on its way to `count`.

@@ -4,12 +4,16 @@ use ottla_types::{BrokerId, PartitionIndex, TopicName};
 
 use super::super::command::{CreateTopics, DeleteTopics, NewPartitionAssignment, NewTopic, TopicSelector};
 use super::super::image::{MetadataImage, PartitionImage};
+use super::super::internal::{colliding_internal, is_internal};
 use super::super::record::Record;
 use super::super::reply::{CreatedTopic, DeletedTopic, Reply, TopicError, TopicErrorKind, TopicResult};
 use super::configs::new_config;
 use super::partitions::Placer;
 use super::refusals::{invalid_request, repeated, unknown_topic};
 use super::{Draft, PARTITIONS_PER_COMMAND_MAX};
+
+/// The metadata log, which is no topic. A request to create it is refused with the error that Kafka has for it.
+const METADATA_TOPIC: &str = "__cluster_metadata";
 
 impl MetadataImage {
     pub(super) fn create_topics(&self, command: &CreateTopics) -> (Vec<Record>, Reply) {
@@ -45,16 +49,21 @@ impl MetadataImage {
             let message = format!("topic {name:?} already exists");
             return Err(TopicError::new(TopicErrorKind::TopicAlreadyExists, message));
         }
-        if name == "__cluster_metadata" {
-            return Err(invalid(format!("{name} is the metadata log: choose another name")));
+        if name == METADATA_TOPIC {
+            return Err(invalid_request(format!("{name} is the metadata log: choose another name")));
         }
-        if let Some(other) = self.index.colliding(name) {
-            return Err(invalid(format!(
+        // The brokers' own topics are created whatever there is, and nobody takes their place.
+        let colliding = match is_internal(name) {
+            true => None,
+            false => colliding_internal(name).or(self.index.colliding(name).map(TopicName::as_str)),
+        };
+        match colliding {
+            None => Ok(valid),
+            Some(other) => Err(invalid(format!(
                 "topic {name:?} would be {other} in metrics' names, where '.' and '_' are the same: \
                  choose another name"
-            )));
+            ))),
         }
-        Ok(valid)
     }
 }
 

@@ -75,6 +75,19 @@ fn assignments_hold_only_for_the_version_they_were_computed_from() {
     assert_eq!(world.run(submit(now, &added)), Ok(Reply::AssignmentsAccepted), "nothing changed since");
 }
 
+#[test]
+fn internal_topics_keep_their_number_of_partitions() {
+    let mut world = World::with_brokers(1);
+    world.create(by_hand(OFFSETS_TOPIC, &[&[0], &[0]])).unwrap();
+    let error = grow(&mut world, OFFSETS_TOPIC, 3, None).unwrap_err();
+    assert_eq!(error.kind, TopicErrorKind::InvalidPartitions);
+    assert!(error.message.contains("keeps its 2 partitions"), "{error}");
+    let applied = world.run(Command::ApplyTopic(apply(OFFSETS_TOPIC, &[&[0], &[0], &[0]])));
+    assert!(matches!(applied, Err(Rejection::Topic(_))), "{applied:?}");
+    world.run(Command::ApplyTopic(apply(OFFSETS_TOPIC, &[&[0], &[0]]))).unwrap();
+    assert_eq!(world.leaders(OFFSETS_TOPIC), [0, 0]);
+}
+
 fn apply(name: &str, replicas: &[&[i32]]) -> ApplyTopic {
     ApplyTopic {
         name: name.to_owned(),

@@ -29,14 +29,38 @@ fn names_are_checked() {
     world.create(topic("a.b", 1)).unwrap();
     let same = NewTopic { id: topic_id("another"), ..topic("a.b", 1) };
     assert_eq!(kind(world.create(same)), TopicErrorKind::TopicAlreadyExists);
-    for bad in ["", "a b", "..", "a_b", "__cluster_metadata"] {
+    for bad in ["", "a b", "..", "a_b"] {
         assert_eq!(kind(world.create(topic(bad, 1))), TopicErrorKind::InvalidTopic, "{bad:?}");
     }
     let message = world.create(topic("a_b", 1)).unwrap_err().message;
     assert!(message.contains("a.b") && message.contains("another name"), "{message}");
+    let metadata = world.create(topic("__cluster_metadata", 1));
+    assert_eq!(kind(metadata), TopicErrorKind::InvalidRequest, "Kafka's error for it");
     let twice = Command::CreateTopics(create(vec![topic("t", 1), topic("t", 1)]));
     let Ok(Reply::TopicsCreated(results)) = world.run(twice) else { panic!("refused") };
     assert!(results.into_iter().all(|result| kind(result) == TopicErrorKind::InvalidRequest));
+}
+
+#[test]
+fn nobody_takes_the_place_of_an_internal_topic() {
+    let mut world = World::with_brokers(1);
+    let error = world.create(topic("__consumer.offsets", 1)).unwrap_err();
+    assert_eq!(error.kind, TopicErrorKind::InvalidTopic);
+    assert!(error.message.contains(OFFSETS_TOPIC), "{error}");
+    world.create(topic(OFFSETS_TOPIC, 1)).unwrap();
+    world.create(topic("__own", 1)).unwrap();
+    assert_eq!(kind(world.create(topic("__transaction.state", 1))), TopicErrorKind::InvalidTopic);
+    // One that is there from before keeps none of them away.
+    let [id, name] = [topic_id("old"), topic_id("y")];
+    let old = Record::TopicCreated {
+        id,
+        name: ottla_types::TopicName::new("__transaction.state").unwrap(),
+        config: std::collections::BTreeMap::new(),
+    };
+    let partitions = world.image.topic("__own").unwrap().partitions.clone().into_iter().collect();
+    let records = [old, Record::PartitionsCreated { topic: id, partitions }];
+    world.image.apply(MetadataVersion(world.image.version.0 + 1), &records);
+    world.create(NewTopic { id: name, ..topic("__transaction_state", 1) }).unwrap();
 }
 
 #[test]
