@@ -9,6 +9,7 @@ mod command;
 mod decide;
 mod image;
 mod index;
+mod internal;
 mod record;
 mod replay;
 mod replica_command;
@@ -31,6 +32,7 @@ pub use image::{
     PartitionImage, REPLICATION_FACTOR, SecurityProtocol, TopicImage, UncleanElection,
 };
 pub use index::{BrokerLoad, Index};
+pub use internal::{INTERNAL_TOPICS, OFFSETS_TOPIC, is_internal};
 pub use record::{BrokerChange, PartitionChange, Record, ReplicasChange};
 pub use replica_command::{
     AlterPartition, AlterPartitionError, AlterPartitions, DrainBroker, ElectLeaders, Election, ElectionKind,
