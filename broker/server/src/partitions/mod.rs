@@ -16,15 +16,15 @@ mod purgatory_tests;
 mod ready;
 #[cfg(test)]
 mod rebuilt_tests;
+mod standing;
 mod streams;
 #[cfg(test)]
-mod test_support;
+pub mod test_support;
 
 pub use manager::{Partitions, Totals};
 pub use openings::Openings;
-pub use partition::{
-    AppendOrigin, Followed, LogOffsetSnapshot, Partition, ProduceError, RequiredAcks, Standing, Throttled,
-};
+pub use partition::{AppendOrigin, Followed, Partition, ProduceError, RequiredAcks, Throttled};
 pub use purgatory::{Crowds, PurgatoryPlace, Woken};
 pub use ready::{PartitionKey, ReadyList};
+pub use standing::{LogOffsetSnapshot, Standing};
 pub use streams::{Opened, Streams};
