@@ -9,6 +9,7 @@ pub mod broker;
 mod clock;
 pub mod config;
 pub mod contained;
+pub mod coordinator;
 pub mod fetch;
 pub mod handlers;
 pub mod http;

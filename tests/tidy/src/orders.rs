@@ -19,7 +19,7 @@ pub const CIRCLES: &[&str] = &["broker/sim/src/cluster"];
 pub const ORDERS: &[Order] = &[
     order("broker/core/src", &["config", "metadata", "partition", "coordinator", "group"]),
     order("broker/core/src/config", &["table", "validate", "throttle", "resolve"]),
-    order("broker/core/src/coordinator", &["outbox", "pending", "shard"]),
+    order("broker/core/src/coordinator", &["outbox", "ledger", "pending", "shard"]),
     order(
         "broker/core/src/group",
         &["config", "ids", "record", "refusal", "request", "reply", "after", "offsets", "classic", "groups"],
@@ -37,6 +37,7 @@ pub const ORDERS: &[Order] = &[
         "broker/core/src/metadata",
         &[
             "index",
+            "internal",
             "image",
             "check",
             "replica_command",
@@ -96,6 +97,7 @@ pub const ORDERS: &[Order] = &[
             "throttle",
             "metrics",
             "fetch",
+            "coordinator",
             "broker",
             "request",
             "replication",
@@ -107,6 +109,7 @@ pub const ORDERS: &[Order] = &[
         "broker/server/src/config",
         &["kind", "ignored", "properties", "table", "source", "listeners", "typed"],
     ),
+    order("broker/server/src/coordinator", &["config", "codec", "mailbox", "load", "runner", "host"]),
     order(
         "broker/server/src/net",
         &[
@@ -126,7 +129,7 @@ pub const ORDERS: &[Order] = &[
     ),
     order(
         "broker/server/src/partitions",
-        &["ready", "high_watermarks", "purgatory", "partition", "streams", "manager", "openings"],
+        &["ready", "high_watermarks", "purgatory", "standing", "partition", "streams", "manager", "openings"],
     ),
     order(
         "broker/store/src",
