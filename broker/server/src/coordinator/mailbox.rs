@@ -127,3 +127,29 @@ impl Mailbox {
         self.notify.notified().await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ottla_core::group::ListGroups;
+
+    use super::*;
+
+    fn push(mailbox: &Mailbox) -> Option<Unavailable> {
+        let (answer, _) = oneshot::channel();
+        let request = Request::ListGroups(ListGroups::default());
+        mailbox.push(Message { request, answer, bytes: 1, kept: Box::new(()) }).err().map(|it| it.why)
+    }
+
+    /// Who puts something in while its owner goes is told, as nobody takes it out any more.
+    #[test]
+    fn requests_are_taken_while_it_is_open_and_never_again() {
+        let mailbox = Mailbox::default();
+        assert_eq!(push(&mailbox), Some(Unavailable::Loading));
+        mailbox.open();
+        assert_eq!((push(&mailbox), mailbox.is_empty()), (None, false));
+        mailbox.close();
+        mailbox.open();
+        assert_eq!((push(&mailbox), mailbox.is_closed()), (Some(Unavailable::NotCoordinator), true));
+        assert!(mailbox.pop().is_some() && mailbox.pop().is_none());
+    }
+}
