@@ -141,10 +141,14 @@ async fn damage_that_may_be_repaired_is_waited_for_while_another_shard_serves() 
     world.serves(SECOND).await;
     let log = Arc::clone(&world.partition(FIRST).log);
     until("it has come upon the damage", async || !log.damage().is_empty()).await;
-    let asked = world.ask(SECOND, commit("g", 1));
-    assert_eq!(world.answer_of(asked).await, committed_fine());
-    assert_eq!(world.answer(list()).await, Reply::ListGroups(Err(Unavailable::Loading)));
-    assert_eq!(world.partition(FIRST).purgatory.count(), 0, "it has not read on");
+    // For longer than it pauses before it looks again.
+    let began = std::time::Instant::now();
+    while began.elapsed() < std::time::Duration::from_millis(1_500) {
+        let asked = world.ask(SECOND, commit("g", 1));
+        assert_eq!(world.answer_of(asked).await, committed_fine());
+        assert_eq!(world.answer(list()).await, Reply::ListGroups(Err(Unavailable::Loading)));
+        assert_eq!(world.partition(FIRST).purgatory.count(), 0, "it has not read on");
+    }
     world.image(FIRST, &ALONE, false);
     world.serves(FIRST).await;
     let Reply::ListGroups(Ok(groups)) = world.answer(list()).await else { panic!("it serves") };
