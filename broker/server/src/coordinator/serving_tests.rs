@@ -118,6 +118,13 @@ async fn a_shard_that_lost_and_regained_its_partition_begins_anew() {
     world.stopped().await;
 }
 
+/// On a test's one thread, whoever was woken has had its turn after this.
+async fn all_turns() {
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// Its runner waits for another role all the time, so that it hears of it though the host is busy, or gone.
 #[tokio::test]
 async fn an_idle_shard_hears_of_another_role_by_itself() {
@@ -125,14 +132,13 @@ async fn an_idle_shard_hears_of_another_role_by_itself() {
     let world = patient_world(&folder).await;
     let mut joins = world.ask(FIRST, join("g"));
     world.serves(FIRST).await;
+    all_turns().await;
     // Somebody else takes the word that is meant for the host.
     let roles = Arc::clone(world.partitions.roles());
     world.image(FIRST, &Led { leader: 2, ..TWO }, true);
     assert!(roles.pop().is_some());
-    // On this thread, whoever is woken has had its turn by then; nothing is due for seconds.
-    for _ in 0..10 {
-        tokio::task::yield_now().await;
-    }
+    // Nothing is due for seconds.
+    all_turns().await;
     assert!(is_answered(&mut joins), "it isn't told");
     let not_joined = Reply::JoinGroup(Err(JoinRefusal::Unavailable(Unavailable::NotCoordinator)));
     assert_eq!(world.answer_of(joins).await, not_joined);
