@@ -19,7 +19,7 @@ pub const CIRCLES: &[&str] = &["broker/sim/src/cluster"];
 pub const ORDERS: &[Order] = &[
     order("broker/core/src", &["config", "metadata", "partition", "coordinator", "group"]),
     order("broker/core/src/config", &["table", "validate", "throttle", "resolve"]),
-    order("broker/core/src/coordinator", &["outbox", "pending", "shard"]),
+    order("broker/core/src/coordinator", &["outbox", "ledger", "pending", "shard"]),
     order(
         "broker/core/src/group",
         &[
@@ -130,6 +130,10 @@ pub const ORDERS: &[Order] = &[
         &["kind", "ignored", "properties", "table", "source", "listeners", "groups", "typed"],
     ),
     order(
+        "broker/server/src/coordinator",
+        &["topics", "config", "codec", "mailbox", "load", "runner", "host"],
+    ),
+    order(
         "broker/server/src/net",
         &[
             "rate",
@@ -152,6 +156,7 @@ pub const ORDERS: &[Order] = &[
             "ready",
             "high_watermarks",
             "purgatory",
+            "standing",
             "partition",
             "following",
             "from_future",

@@ -2,8 +2,8 @@
 //!
 //! Decide, then replay, pure: a [`Machine`] turns requests, and the passing of time, into decisions and
 //! answers, against its newest state; the [`Shard`] around it keeps account of which decisions are committed.
-//! The server appends the records, tells what came of them, and sends the answers. Not here: what is decided
-//! (that is [`crate::group`]'s), records as bytes, the log, sockets.
+//! The server appends the records, notes that in the [`Ledger`], tells what came of them, and sends the
+//! answers. Not here: what is decided (that is [`crate::group`]'s), records as bytes, the log, sockets.
 //!
 //! The rules:
 //! 1. A decision is applied as soon as it is made, so that the next one is made on it, and is taken back if
@@ -15,12 +15,14 @@
 //!    committed, so the decision stands.
 //! 5. Only so many bytes of records may be uncommitted; beyond, requests that may need records are refused.
 
+mod ledger;
 mod outbox;
 mod pending;
 mod shard;
 #[cfg(test)]
 mod tests;
 
+pub use ledger::{Ledger, Settled};
 pub use outbox::{Answer, CallId, Now, Outbox, Ticket};
 pub use pending::Pending;
 pub use shard::{Append, AppendRefusal, Effects, Machine, Out, Refused, Shard, ShardLimits, Unavailable};

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use super::absences::Absences;
 use super::doubts::Doubts;
 use crate::config::Config;
-use crate::coordinator::Creation;
+use crate::coordinator::{Creation, Host};
 use crate::fetch::{ReplicaSessions, SessionCache};
 use crate::http::Health;
 use crate::logging::LogControl;
@@ -43,6 +43,8 @@ pub struct Broker {
     pub quorum: Quorum,
     /// The partitions that it holds.
     pub partitions: Arc<Partitions>,
+    /// The group coordinators that it runs.
+    pub coordinators: Arc<Host>,
     /// The fetch sessions of its clients.
     pub sessions: SessionCache,
     /// The fetch sessions of its followers.

@@ -35,7 +35,15 @@ impl ToBeCut {
         }
         store.commit_now().unwrap();
         let lag_max = Duration::from_secs(3);
-        let partition = Partition::new(BrokerId(2), log, Offset(0), lag_max, Arc::default(), Arc::default());
+        let partition = Partition::new(
+            BrokerId(2),
+            log,
+            Offset(0),
+            lag_max,
+            Arc::default(),
+            Arc::default(),
+            Arc::default(),
+        );
         let stream = Arc::<ReadyList>::default();
         partition.on_image(led_by_the_first_of(2), |_| Arc::clone(&stream));
         let asked = partition.fetch_spec().expect("all is synced");

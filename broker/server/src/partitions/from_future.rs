@@ -86,8 +86,15 @@ mod tests {
         };
         let log = store.create_partition(TopicName::new("t").unwrap(), TOPIC, INDEX, config.clone()).unwrap();
         let lag_max = Duration::from_secs(3);
-        let partition =
-            Partition::new(BrokerId(1), Arc::clone(&log), Offset(0), lag_max, Arc::default(), Arc::default());
+        let partition = Partition::new(
+            BrokerId(1),
+            Arc::clone(&log),
+            Offset(0),
+            lag_max,
+            Arc::default(),
+            Arc::default(),
+            Arc::default(),
+        );
         let append = |time_ms: i64| {
             let batch = BatchBuilder::new(Offset(0), LeaderEpoch(-1)).record(time_ms, None, Some(b"value"));
             log.append(&Bytes::from(batch.build()), LeaderEpoch(0), NOW).unwrap();

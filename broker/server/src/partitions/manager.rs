@@ -45,6 +45,8 @@ pub struct Partitions {
     saved_last: Mutex<BTreeMap<PartitionKey, SavedHighWatermark>>,
     /// Partitions that have something to propose to the controller.
     proposals: Arc<ReadyList>,
+    /// Partitions of internal topics whose role is another.
+    roles: Arc<ReadyList>,
     /// Partitions for which more wait than are woken at once.
     crowds: Arc<Crowds>,
     /// Partitions whose logs are damaged.
@@ -127,6 +129,7 @@ impl Partitions {
             saved_last: Mutex::default(),
             folder,
             proposals: Arc::default(),
+            roles: Arc::default(),
             crowds: Arc::default(),
             damaged: Arc::default(),
             open: RwLock::default(),
@@ -151,6 +154,11 @@ impl Partitions {
     /// The partitions that have something to propose to the controller.
     pub fn proposals(&self) -> &Arc<ReadyList> {
         &self.proposals
+    }
+
+    /// The partitions of internal topics whose role is another, or that are gone.
+    pub fn roles(&self) -> &Arc<ReadyList> {
+        &self.roles
     }
 
     /// The partitions for which more wait than are woken at once.
@@ -388,7 +396,8 @@ impl Partitions {
         let saved = self.saved.get(&(topic.id, index)).copied().unwrap_or_default();
         let saved = saved.in_log(|offset| log.epoch_of(offset));
         let (proposals, crowds) = (Arc::clone(&self.proposals), Arc::clone(&self.crowds));
-        let partition = Partition::new(self.node_id, log, saved, self.lag_max, proposals, crowds);
+        let roles = Arc::clone(&self.roles);
+        let partition = Partition::new(self.node_id, log, saved, self.lag_max, proposals, crowds, roles);
         self.open.write().insert(partition.key(), Arc::clone(&partition));
         let (damaged, key) = (Arc::clone(&self.damaged), partition.key());
         partition.log.add_damage_hook(Arc::new(move |_| damaged.push(key)));

@@ -1,12 +1,9 @@
 //! The partitions that this broker holds, kept in step with the metadata.
 
-<<<<<<< HEAD
 mod following;
 #[cfg(test)]
 mod following_tests;
-=======
 mod from_future;
->>>>>>> internal-topics
 mod high_watermarks;
 mod manager;
 #[cfg(test)]
@@ -23,16 +20,16 @@ mod purgatory_tests;
 mod ready;
 #[cfg(test)]
 mod rebuilt_tests;
+mod standing;
 mod streams;
 #[cfg(test)]
-mod test_support;
+pub mod test_support;
 
 pub use following::{DecidedCut, Followed};
 pub use manager::{Partitions, Totals};
 pub use openings::Openings;
-pub use partition::{
-    AppendOrigin, LogOffsetSnapshot, Partition, ProduceError, RequiredAcks, Standing, Throttled,
-};
+pub use partition::{AppendOrigin, Partition, ProduceError, RequiredAcks, Throttled};
 pub use purgatory::{Crowds, PurgatoryPlace, Woken};
 pub use ready::{PartitionKey, ReadyList};
+pub use standing::{LogOffsetSnapshot, Standing};
 pub use streams::{Opened, Streams};

@@ -156,6 +156,7 @@ mod tests {
             std::time::Duration::from_secs(3),
             Arc::default(),
             Arc::default(),
+            Arc::default(),
         );
         partition.on_image(led_by_the_first_of(1), |_| Arc::default());
         partition

@@ -80,8 +80,8 @@ async fn batches_that_are_refused_give_back_what_it_took_to_open_them() {
     let dir = tempfile::tempdir().unwrap();
     let store = open_store(dir.path(), BrokerId(1));
     let lag_max = Duration::from_secs(3);
-    let (log, crowds, ready) = (create_log(&store), Arc::default(), Arc::default());
-    let partition = Partition::new(BrokerId(1), log, Offset(0), lag_max, crowds, ready);
+    let (log, crowds, ready, roles) = (create_log(&store), Arc::default(), Arc::default(), Arc::default());
+    let partition = Partition::new(BrokerId(1), log, Offset(0), lag_max, crowds, ready, roles);
     partition.on_image(led_by_the_first_of(1), |_| Arc::default());
     let openings = Openings::new(Tasks::default());
     for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {

@@ -23,6 +23,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::purgatory::{Crowds, Purgatory, Woken};
 use super::ready::{PartitionKey, ReadyList};
+use super::standing::{LogOffsetSnapshot, Standing};
 use crate::clock::{monotonic_ms, now_ms};
 
 /// One replica that this broker holds.
@@ -46,6 +47,9 @@ pub struct Partition {
     stream: Mutex<Option<Arc<ReadyList>>>,
     /// Where proposals to the controller go.
     proposals: Arc<ReadyList>,
+    /// Where it is told that the role is another, or its epoch; of internal topics only, as coordinators
+    /// begin and end with it.
+    roles: Option<Arc<ReadyList>>,
     throttled: Mutex<Throttled>,
     is_gone: AtomicBool,
 }
@@ -57,54 +61,6 @@ pub struct Throttled {
     pub leader: bool,
     /// As a follower: what it fetches.
     pub follower: bool,
-}
-
-/// A replica's offsets at one moment: what consumers and followers are told of its log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LogOffsetSnapshot {
-    /// The first offset that the log still has.
-    pub log_start: Offset,
-    /// The offset up to which records are acknowledged. On a follower it may lie beyond the log end.
-    pub high_watermark: Offset,
-    /// How far consumers may read here: the high watermark, never past the log end.
-    pub read_limit: Offset,
-    /// The offset after the last record, synced or not.
-    pub log_end: Offset,
-}
-
-impl LogOffsetSnapshot {
-    fn new(replica: &Replica, log: LogFacts) -> Self {
-        Self {
-            log_start: log.start,
-            high_watermark: replica.high_watermark(),
-            read_limit: replica.read_limit(log),
-            log_end: log.end,
-        }
-    }
-}
-
-/// The role of a replica, and its offsets in it.
-#[derive(Debug, Clone, Copy)]
-pub struct Standing {
-    /// The role.
-    pub role: RoleKind,
-    /// The epoch that it is in.
-    pub leader_epoch: LeaderEpoch,
-    /// Whether the high watermark may be told as the newest offset.
-    pub is_current: bool,
-    /// Its offsets.
-    pub offsets: LogOffsetSnapshot,
-}
-
-impl Standing {
-    /// Whether a consumer that waits would be told something new. The log's start and end don't matter to it.
-    pub fn is_news_since(&self, before: &Self) -> bool {
-        let told = |one: &Self| {
-            let LogOffsetSnapshot { high_watermark, read_limit, .. } = one.offsets;
-            (one.role, one.leader_epoch, one.is_current, high_watermark, read_limit)
-        };
-        told(self) != told(before)
-    }
 }
 
 /// Who appends records to the log of a leader. A follower appends its leader's records by
@@ -167,7 +123,7 @@ fn refusal_text(refusal: &AppendRefusal) -> String {
 
 impl Partition {
     /// Takes over a log, of which this high watermark was saved, and listens for what becomes durable. Where
-    /// it leads, members may lag for `lag_max`.
+    /// it leads, members may lag for `lag_max`. If the topic is internal, `roles` is told of each new role.
     pub fn new(
         me: BrokerId,
         log: Arc<PartitionLog>,
@@ -175,6 +131,7 @@ impl Partition {
         lag_max: Duration,
         proposals: Arc<ReadyList>,
         crowds: Arc<Crowds>,
+        roles: Arc<ReadyList>,
     ) -> Arc<Self> {
         let lag_max_ms = u64::try_from(lag_max.as_millis()).unwrap_or(u64::MAX);
         let replica = Replica::new(me, high_watermark, facts(&log), lag_max_ms);
@@ -189,6 +146,7 @@ impl Partition {
             watchers: Mutex::default(),
             stream: Mutex::default(),
             proposals,
+            roles: is_internal(log.topic().as_str()).then_some(roles),
             throttled: Mutex::default(),
             is_gone: AtomicBool::new(false),
         });
@@ -467,6 +425,7 @@ impl Partition {
         }
         self.purgatory.wake_all();
         self.tell_watchers();
+        self.tell_role();
     }
 
     fn on_durable(&self) {
@@ -486,6 +445,7 @@ impl Partition {
     pub(super) fn carry_out(&self, change: Change) {
         if change.role {
             self.purgatory.wake_all();
+            self.tell_role();
         }
         if change.high_watermark {
             self.purgatory.advance(self.high_watermark());
@@ -495,6 +455,12 @@ impl Partition {
         }
         if change.proposal.is_some() {
             self.proposals.push(self.key);
+        }
+    }
+
+    fn tell_role(&self) {
+        if let Some(roles) = &self.roles {
+            roles.push(self.key);
         }
     }
 

@@ -60,7 +60,8 @@ fn sent_again_to_one_of(replicas: i32) -> Result<(), ProduceError> {
     let store = open_store(dir.path(), BrokerId(1));
     let log = store.partition(TOPIC, INDEX).unwrap();
     assert_eq!(log.damage(), [Offset(1)..Offset(2)]);
-    let partition = Partition::new(BrokerId(1), log, Offset(2), LAG_MAX, Arc::default(), Arc::default());
+    let partition =
+        Partition::new(BrokerId(1), log, Offset(2), LAG_MAX, Arc::default(), Arc::default(), Arc::default());
     partition.on_image(led_by_the_first_of(replicas), |_| Arc::<ReadyList>::default());
     append(&partition, &batch(1), RequiredAcks::AtMostLeader).map(drop)
 }
@@ -77,8 +78,15 @@ fn what_may_be_a_repetition_waits_until_a_peer_has_repaired_the_log() {
 fn what_was_appended_long_ago_is_no_success_before_it_is_acknowledged() {
     let dir = tempfile::tempdir().unwrap();
     let store = open_store(dir.path(), BrokerId(1));
-    let partition =
-        Partition::new(BrokerId(1), create_log(&store), Offset(0), LAG_MAX, Arc::default(), Arc::default());
+    let partition = Partition::new(
+        BrokerId(1),
+        create_log(&store),
+        Offset(0),
+        LAG_MAX,
+        Arc::default(),
+        Arc::default(),
+        Arc::default(),
+    );
     partition.on_image(led_by_the_first_of(2), |_| Arc::<ReadyList>::default());
     for sequence in 0..7 {
         append(&partition, &batch(sequence), RequiredAcks::All).unwrap();
@@ -99,8 +107,15 @@ fn what_a_coordinator_decided_is_void_in_another_epoch() {
     let store = open_store(dir.path(), BrokerId(1));
     let name = TopicName::new(OFFSETS_TOPIC).unwrap();
     let log = store.create_partition(name, TOPIC, INDEX, LogConfig::default()).unwrap();
-    let partition =
-        Partition::new(BrokerId(1), Arc::clone(&log), Offset(0), LAG_MAX, Arc::default(), Arc::default());
+    let partition = Partition::new(
+        BrokerId(1),
+        Arc::clone(&log),
+        Offset(0),
+        LAG_MAX,
+        Arc::default(),
+        Arc::default(),
+        Arc::default(),
+    );
     partition.on_image(led_by_the_first_of(1), |_| Arc::<ReadyList>::default());
     let of_epoch = |epoch| append_from(&partition, &batch(0), AppendOrigin::Coordinator(LeaderEpoch(epoch)));
     for other in [3, 5] {
@@ -123,8 +138,15 @@ fn retention_deletes_only_what_is_acknowledged() {
     let store = open_store(dir.path(), BrokerId(1));
     let config = LogConfig { segment_bytes: 100, retention_ms: Some(1_000), ..LogConfig::default() };
     let log = store.create_partition(TopicName::new("t").unwrap(), TOPIC, INDEX, config).unwrap();
-    let partition =
-        Partition::new(BrokerId(1), Arc::clone(&log), Offset(0), LAG_MAX, Arc::default(), Arc::default());
+    let partition = Partition::new(
+        BrokerId(1),
+        Arc::clone(&log),
+        Offset(0),
+        LAG_MAX,
+        Arc::default(),
+        Arc::default(),
+        Arc::default(),
+    );
     partition.on_image(led_by_the_first_of(2), |_| Arc::<ReadyList>::default());
     let old = |value: &[u8]| -> Bytes {
         BatchBuilder::new(Offset(0), LeaderEpoch(-1)).record(1_000, None, Some(value)).build().into()

@@ -31,6 +31,8 @@ impl Background<'_> {
     pub fn all_on(&mut self, threads: &Handle, broker: &Arc<Broker>, store: &Arc<Store>, opened: Opened) {
         let (broker, store) = (|| Arc::clone(broker), || Arc::clone(store));
         let stopping = broker().stopping.clone();
+        let coordinators = Arc::clone(&broker().coordinators);
+        self.on(threads, "host group coordinators", coordinators.run(broker().stopping.clone()));
         self.on(threads, "follow the leaders", follow_leaders(broker(), opened));
         let crowds = Arc::clone(broker().partitions.crowds());
         self.on(threads, "wake those who wait", async move { crowds.wake().await });

@@ -23,7 +23,7 @@ use super::background::{Background, follow_metadata};
 use super::front::Front;
 use crate::broker::{Absences, Broker, Doubts, Volume};
 use crate::config::{Config, HostPort, Listener};
-use crate::coordinator::Creation;
+use crate::coordinator::{CoordinatorConfig, Creation, Host};
 use crate::fetch::{ReplicaSessions, SessionCache};
 use crate::handlers::{SERVED, versions};
 use crate::http::{self, Health};
@@ -145,15 +145,10 @@ async fn bind_and_serve(
     let store = open_store(&config, &tasks, cluster_id, failed).await?;
     quorum.start(cluster_id, store.directory_id()).await?;
     let (streams, opened) = Streams::new();
+    let (partitions, coordinators) = host(&config, incarnation, &store, streams, &quorum, &data);
     let broker = Arc::new(Broker {
-        partitions: Arc::new(Partitions::new(
-            (config.node_id, incarnation),
-            Arc::clone(&store),
-            config.data_dir.clone(),
-            config.topics.defaults.clone(),
-            config.replication.lag_max,
-            streams,
-        )),
+        partitions,
+        coordinators,
         replica_sessions: ReplicaSessions::default(),
         throttles: Throttles::default(),
         doubts: Doubts::default(),
@@ -185,6 +180,34 @@ async fn bind_and_serve(
 
     let (serving, clients) = serve_clients(sockets.clients, &broker, &stopping);
     Ok(Running { broker, store, clients, http_port, stop, serving, background, control, quorum_ended, fatal })
+}
+
+/// The partitions of this broker, and the coordinators that it runs over them on the threads for data.
+fn host(
+    config: &Config,
+    incarnation: IncarnationId,
+    store: &Arc<Store>,
+    streams: Streams,
+    quorum: &Quorum,
+    data: &Handle,
+) -> (Arc<Partitions>, Arc<Host>) {
+    let partitions = Arc::new(Partitions::new(
+        (config.node_id, incarnation),
+        Arc::clone(store),
+        config.data_dir.clone(),
+        config.topics.defaults.clone(),
+        config.replication.lag_max,
+        streams,
+    ));
+    let coordinators = Arc::new(Host::new(
+        config.node_id,
+        CoordinatorConfig::of(&config.groups),
+        Arc::clone(&partitions),
+        quorum.image(),
+        quorum.tasks().clone(),
+        data.clone(),
+    ));
+    (partitions, coordinators)
 }
 
 /// Serves clients on the threads for data. Returns what does, and where each listener is reached.

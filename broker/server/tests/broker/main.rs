@@ -6,6 +6,7 @@ mod admin;
 mod client;
 mod cluster;
 mod contents;
+mod coordinators;
 mod describe;
 mod fetch;
 mod garbage;

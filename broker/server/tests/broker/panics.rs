@@ -34,6 +34,7 @@ async fn a_panic_in_any_part_of_the_broker_ends_it() {
         "serve the control listener",
         "follow the metadata",
         "apply the metadata",
+        "host group coordinators",
         "follow the leaders",
         "propose changes of the ISR",
         "look for lagging followers",
