@@ -212,7 +212,7 @@ pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
 }
 
 pub fn list() -> Request {
-    Request::ListGroups(ListGroups::default())
+    Request::ListGroups(ListGroups { granted_bytes: usize::MAX, ..ListGroups::default() })
 }
 
 pub fn commit(group: &str, offset: i64) -> Request {
