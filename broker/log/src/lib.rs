@@ -48,7 +48,8 @@ pub use header::{
 pub use index::{Entries, IndexEntry, IndexPacer, TimeIndexEntry, partition_point, relative_offset};
 pub use journal::{
     BLOCK_BYTES, JournalContent, JournalCut, JournalCuts, JournalEntry, JournalGroup, JournalKey,
-    JournalWrite, decode_cut, decode_cuts, encode_cut, encode_cuts, read_journal,
+    JournalSettled, JournalVoid, JournalWrite, decode_cuts, decode_void, encode_cuts, encode_void,
+    read_journal,
 };
 pub use names::{
     DELETE_SUFFIX, FileKind, FolderName, METADATA_FOLDER, STRAY_SUFFIX, parse_folder, partition_folder,

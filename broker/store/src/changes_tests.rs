@@ -6,8 +6,8 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use ottla_log::{
-    JournalCut, JournalCuts, LOG_START_FILE, RECOVERY_POINT_FILE, SEALED_OFFSETS_FILE, SealedOffsets,
-    encode_cut, encode_cuts, seal_change, unseal_changes,
+    JournalCut, JournalCuts, JournalVoid, LOG_START_FILE, RECOVERY_POINT_FILE, SEALED_OFFSETS_FILE,
+    SealedOffsets, encode_cuts, encode_void, seal_change, unseal_changes,
 };
 use ottla_types::{LeaderEpoch, Offset, PartitionIndex, TopicId, TopicName};
 use parking_lot::Mutex;
@@ -432,13 +432,13 @@ fn a_change_of_cuts_that_is_older_than_the_file_of_all_says_nothing() {
     drop(open(dir.path()));
     let folder = dir.path().join(JOURNAL_FOLDER);
     let key = (TOPIC, P0);
-    let cut = |number, end| JournalCut { number, durable_to: Offset(end) };
+    let cut = |number, end| JournalVoid::from(JournalCut { number, durable_to: Offset(end) });
     std::fs::write(folder.join("cuts"), encode_cuts(&JournalCuts::from([(key, cut(9, 4))]))).unwrap();
-    std::fs::write(folder.join("cuts.7"), seal_change(0, &encode_cut(key, cut(5, 30)))).unwrap();
+    std::fs::write(folder.join("cuts.7"), seal_change(0, &encode_void(key, cut(5, 30)))).unwrap();
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let open = || Journal::<()>::open(&disk, dir.path(), 1 << 20, false, Ignore::default()).unwrap().1;
     assert_eq!(open().cut_to(key), Some(Offset(4)));
-    std::fs::write(folder.join("cuts.8"), seal_change(0, &encode_cut(key, cut(10, 3)))).unwrap();
+    std::fs::write(folder.join("cuts.8"), seal_change(0, &encode_void(key, cut(10, 3)))).unwrap();
     assert_eq!(open().cut_to(key), Some(Offset(3)));
 }
 
