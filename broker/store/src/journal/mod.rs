@@ -522,7 +522,6 @@ impl<L> Journal<L> {
     ///
     /// # Errors
     /// When there is no room for that, or the disk fails; nothing may be replaced then.
-    #[cfg_attr(not(test), expect(dead_code, reason = "until segments are replaced"))]
     pub(crate) fn settle(&self, key: JournalKey, below: Offset) -> Result<(), Unsaved> {
         let settled = JournalSettled { number: self.next_number(), below };
         self.cuts.lock().say(key, settled.into())
