@@ -22,6 +22,7 @@ mod records;
 mod recovery;
 mod refused;
 mod snapshot;
+mod swap;
 mod text;
 mod validate;
 #[cfg(test)]
@@ -62,6 +63,7 @@ pub use records::{BatchBuilder, Record, RecordError, Records};
 pub use recovery::{ByteSource, Depth, ScanEnd, ScannedBatch, scan};
 pub use refused::{RecordFault, RefusedRecords};
 pub use snapshot::{SnapshotError, decode_snapshot, encode_snapshot};
+pub use swap::{CLEANED_SUFFIX, SegmentSwap, SwappedFile, cleaned_name, parse_swap_name, swap_name};
 pub use text::{
     LOG_START_FILE, MetaProperties, OffsetCheckpoint, PartitionMetadata, RECOVERY_POINT_FILE,
     SEALED_OFFSETS_FILE, SealedOffsets, TextError, decode_offsets, encode_offsets,

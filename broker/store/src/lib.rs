@@ -57,6 +57,9 @@ mod segment;
 mod shared;
 mod side;
 mod store;
+mod swap_file;
+#[cfg(test)]
+mod swap_file_tests;
 #[cfg(test)]
 mod test_support;
 #[cfg(test)]

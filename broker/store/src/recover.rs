@@ -21,7 +21,9 @@ use crate::load::{KnownBounds, Recovery, load_log};
 use crate::owner::Folder;
 use crate::parallel::each;
 use crate::partition::{Identity, Loaded, PartitionLog, Shared, State};
+use crate::patient::PatientDisk;
 use crate::segment::Segment;
+use crate::swap_file::finish_swaps;
 
 /// The folder of the cluster's metadata log: named as a partition's, but the quorum keeps it.
 const METADATA_FOLDER: &str = "__cluster_metadata-0";
@@ -94,6 +96,10 @@ impl Recovery<'_> {
         let recovery_point = self.saved.recovery_points.get(&name).copied().unwrap_or_default();
         let log_start = self.saved.starts.get(&name).copied().unwrap_or_default();
         let key = (who.topic_id, who.partition);
+        if !self.clean {
+            // Before anything is written to files of the names that it speaks of.
+            finish_swaps(&PatientDisk(self.shared), folder)?;
+        }
         let replayed = self.replayed(folder, key, recovery_point, log_start)?;
         assert!(replayed.durable_to >= recovery_point, "the journal takes nothing back");
         let durable_to = replayed.durable_to;

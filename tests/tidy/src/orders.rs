@@ -154,6 +154,7 @@ pub const ORDERS: &[Order] = &[
             "repair",
             "retain",
             "time",
+            "swap_file",
             "load",
             "owner",
             "recover",
