@@ -191,7 +191,6 @@ impl<L: GroupLog + SavedLog> Shared<L> {
     }
 
     /// Makes the entries of segments void that are about to be replaced; see [`Journal::settle`].
-    #[cfg_attr(not(test), expect(dead_code, reason = "until segments are replaced"))]
     pub(crate) fn settle(&self, key: JournalKey, below: Offset) -> Result<(), StoreError> {
         self.journal.settle(key, below).map_err(|error| self.unsaved(error))
     }

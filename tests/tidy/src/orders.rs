@@ -159,6 +159,7 @@ pub const ORDERS: &[Order] = &[
             "owner",
             "recover",
             "cut",
+            "swap",
             "scrub",
             "removals",
             "store",
