@@ -65,8 +65,8 @@ pub use refused::{RecordFault, RefusedRecords};
 pub use snapshot::{SnapshotError, decode_snapshot, encode_snapshot};
 pub use swap::{CLEANED_SUFFIX, SegmentSwap, SwappedFile, cleaned_name, parse_swap_name, swap_name};
 pub use text::{
-    LOG_START_FILE, MetaProperties, OffsetCheckpoint, PartitionMetadata, RECOVERY_POINT_FILE,
-    SEALED_OFFSETS_FILE, SealedOffsets, TextError, decode_offsets, encode_offsets,
+    CLEANER_OFFSET_FILE, LOG_START_FILE, MetaProperties, OffsetCheckpoint, PartitionMetadata,
+    RECOVERY_POINT_FILE, SEALED_OFFSETS_FILE, SealedOffsets, TextError, decode_offsets, encode_offsets,
 };
 pub use validate::{
     BatchError, Batches, SizeLimit, ValidBatch, check_batch, check_fits_segment, check_header,

@@ -163,7 +163,8 @@ pub(crate) fn load_log(
     };
     state.assert_chain(start);
     state.note_hidden_producers(start);
-    Ok(Loaded { state, start, recovery_point: if recovery.clean { end } else { recovery_point.min(end) } })
+    let recovery_point = if recovery.clean { end } else { recovery_point.min(end) };
+    Ok(Loaded { state, start, recovery_point, cleaned: None })
 }
 
 /// Lists a folder in which no segments are being replaced.

@@ -108,9 +108,11 @@ impl Recovery<'_> {
         let mut loaded = load_log(self, folder, known)?;
         self.hold_replayed(&mut loaded, replayed, folder)?;
         let end = loaded.state.end();
-        if log_start > end {
-            // Records up to there were lost with all before them. Those that come in their place must not be
-            // let go.
+        let cleaned = self.saved.cleaned.get(&name).copied();
+        loaded.cleaned = cleaned.map(|cleaned| cleaned.min(end));
+        if log_start > end || cleaned > Some(end) {
+            // Records up to there were lost, perhaps with all before them. Those that come in their place must
+            // not be let go, nor taken for clean.
             self.shared.lower_offsets(&name, end)?;
         }
         if !self.clean && end > durable_to {
@@ -216,6 +218,6 @@ pub(crate) fn create_partition(
         damaged: Vec::new(),
     };
     let who = Identity { topic, topic_id, partition };
-    let loaded = Loaded { state, start: Offset(0), recovery_point: Offset(0) };
+    let loaded = Loaded { state, start: Offset(0), recovery_point: Offset(0), cleaned: None };
     Ok(PartitionLog::new(Arc::clone(shared), who, config, loaded))
 }

@@ -211,9 +211,11 @@ fn who_reads_an_old_file_reads_on_and_nobody_looks_for_old_places_in_the_new_one
                 break;
             }
         }
+        let segments = old_segments(&log, 1..3);
+        let replacing = begin(&log, &segments, content).unwrap();
         // The newest hint is that of a place in the file that goes.
         let next = log.read(from, 1, true, UpTo::Durable).unwrap().unwrap().next_offset;
-        assert!(is_done(&swap(&log, content)));
+        assert!(is_done(&log.swap_in(replacing, &segments)));
         let read = log.read(next, 1, true, UpTo::Durable).unwrap().unwrap();
         assert_eq!(&read.to_bytes().unwrap(), &new[&next], "{content:?}");
         for (slice, batch) in slices.iter().zip(old.values()) {
