@@ -14,6 +14,8 @@ pub struct SavedOffsets {
     pub recovery_point: Option<Offset>,
     /// Where it begins.
     pub start: Option<Offset>,
+    /// Up to here it is clean.
+    pub cleaned: Option<Offset>,
 }
 
 /// A change of what the offset checkpoints say of one log.
@@ -21,7 +23,7 @@ pub struct SavedOffsets {
 pub enum OffsetChange {
     /// It begins there, or later.
     Start(Offset),
-    /// It was cut there: neither of its offsets is past it.
+    /// It was cut there: none of its offsets is past it.
     Lowered(Offset),
     /// It isn't known any more.
     Forgotten,
@@ -37,6 +39,7 @@ impl SavedOffsets {
             OffsetChange::Lowered(to) => Self {
                 recovery_point: self.recovery_point.map(|offset| offset.min(to)),
                 start: self.start.map(|offset| offset.min(to)),
+                cleaned: self.cleaned.map(|offset| offset.min(to)),
             },
             OffsetChange::Forgotten => Self::default(),
         }
@@ -171,10 +174,20 @@ mod tests {
 
     #[test]
     fn what_is_said_after_changes() {
-        let known = SavedOffsets { recovery_point: Some(Offset(50)), start: Some(Offset(20)) };
+        let known = SavedOffsets {
+            recovery_point: Some(Offset(50)),
+            start: Some(Offset(20)),
+            cleaned: Some(Offset(40)),
+        };
         let (unknown, none) = (SavedOffsets::default(), None);
         let check = |before: SavedOffsets, change, recovery_point: Option<i64>, start: Option<i64>| {
-            let after = SavedOffsets { recovery_point: recovery_point.map(Offset), start: start.map(Offset) };
+            let cleaned = match change {
+                OffsetChange::Start(_) => before.cleaned,
+                OffsetChange::Lowered(to) => before.cleaned.map(|cleaned| cleaned.min(to)),
+                OffsetChange::Forgotten => None,
+            };
+            let (recovery_point, start) = (recovery_point.map(Offset), start.map(Offset));
+            let after = SavedOffsets { recovery_point, start, cleaned };
             assert_eq!(before.after(change), after, "{change:?}");
             assert_eq!(after.after(change), after, "{change:?} again");
         };

@@ -1,5 +1,6 @@
 //! The settings of one partition's log, parsed: Kafka's topic configurations, units in the names.
 
+use crate::cleaner::CompactionConfig;
 use crate::header::TimestampType;
 
 /// When an `acks=all` append may be acknowledged.
@@ -13,7 +14,7 @@ pub enum AckDurability {
 }
 
 /// The settings of one partition's log; the defaults are Kafka's.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct LogConfig {
     /// `segment.bytes`: a segment that would grow past it is closed first.
     pub segment_bytes: u32,
@@ -39,6 +40,8 @@ pub struct LogConfig {
     pub compact: bool,
     /// `cleanup.policy` holds `delete`: retention applies.
     pub delete: bool,
+    /// How a log with `compact` is cleaned.
+    pub compaction: CompactionConfig,
     /// `ack.durability`, our own.
     pub ack_durability: AckDurability,
 }
@@ -58,6 +61,7 @@ impl Default for LogConfig {
             timestamp_after_max_ms: 3_600_000,
             compact: false,
             delete: true,
+            compaction: CompactionConfig::default(),
             ack_durability: AckDurability::Synced,
         }
     }

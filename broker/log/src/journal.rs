@@ -233,15 +233,96 @@ pub struct JournalCut {
     pub durable_to: Offset,
 }
 
-/// The logs that were cut.
-pub type JournalCuts = std::collections::BTreeMap<JournalKey, JournalCut>;
+/// What is known of a log of which closed segments got other files in their place. Entries speak of positions
+/// in the files from before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JournalSettled {
+    /// Entries from this number on are written as they say.
+    pub number: u64,
+    /// Older ones are, too, if they go on behind this offset.
+    pub below: Offset,
+}
 
-/// The text of the file of cuts: a line each, and a checksum, as it must not be believed when it is damaged.
+/// What is void of a log's entries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct JournalVoid {
+    /// By the newest cut that is known.
+    pub cut: Option<JournalCut>,
+    /// By segments that were replaced since.
+    pub settled: Option<JournalSettled>,
+}
+
+/// What is void, of each log that anything is known of.
+pub type JournalCuts = std::collections::BTreeMap<JournalKey, JournalVoid>;
+
+impl From<JournalCut> for JournalVoid {
+    fn from(cut: JournalCut) -> Self {
+        Self { cut: Some(cut), settled: None }
+    }
+}
+
+impl From<JournalSettled> for JournalVoid {
+    fn from(settled: JournalSettled) -> Self {
+        Self { cut: None, settled: Some(settled) }
+    }
+}
+
+impl JournalVoid {
+    /// What is known once something more is said. What was said before may be said again, in its order.
+    #[must_use]
+    pub fn after(self, said: Self) -> Self {
+        let cut = match (self.cut, said.cut) {
+            (Some(before), Some(cut)) if before.number > cut.number => Some(before),
+            (before, cut) => cut.or(before),
+        };
+        // A cut makes void all that came before it. Without one in between a log only grows, so of two the
+        // one that reaches further has all that is meant by the other.
+        let is_newer = |settled: &JournalSettled| cut.is_none_or(|cut| settled.number > cut.number);
+        let settled = [self.settled, said.settled].into_iter().flatten().filter(is_newer);
+        Self { cut, settled: settled.max_by_key(|settled| (settled.below, settled.number)) }
+    }
+
+    /// Whether the entry of this number says anything.
+    pub fn counts(&self, number: u64) -> bool {
+        self.cut.is_none_or(|cut| number >= cut.number)
+    }
+
+    /// Whether an entry is in a file that was replaced: it is durable there, and is not to be written again.
+    pub fn is_settled(&self, number: u64, next_offset: Offset) -> bool {
+        self.settled.is_some_and(|settled| number < settled.number && next_offset <= settled.below)
+    }
+
+    /// What is left once there are no entries below `oldest` any more.
+    #[must_use]
+    pub fn from_entry(self, oldest: u64) -> Self {
+        Self {
+            cut: self.cut.filter(|cut| cut.number >= oldest),
+            settled: self.settled.filter(|settled| settled.number >= oldest),
+        }
+    }
+
+    /// Whether nothing is void.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The greatest number in it.
+    pub fn newest(&self) -> u64 {
+        let cut = self.cut.map_or(0, |cut| cut.number);
+        cut.max(self.settled.map_or(0, |settled| settled.number))
+    }
+}
+
+/// The text of the file of cuts: a line for each thing that is known, and a checksum, as it must not be
+/// believed when it is damaged.
 pub fn encode_cuts(cuts: &JournalCuts) -> String {
     let mut text = String::from("0\n");
-    for (key, cut) in cuts {
-        text.push_str(&encode_cut(*key, *cut));
-        text.push('\n');
+    for (key, void) in cuts {
+        let lines = [void.cut.map(JournalVoid::from), void.settled.map(JournalVoid::from)];
+        for line in lines.into_iter().flatten() {
+            text.push_str(&encode_void(*key, line));
+            text.push('\n');
+        }
     }
     let crc = crc32c::crc32c(text.as_bytes());
     text.push_str(&format!("crc {crc:08x}\n"));
@@ -254,23 +335,45 @@ pub fn decode_cuts(text: &str) -> Option<JournalCuts> {
     if u32::from_str_radix(crc.strip_suffix('\n')?, 16).ok()? != crc32c::crc32c(lines.as_bytes()) {
         return None;
     }
-    lines.strip_prefix("0\n")?.lines().map(decode_cut).collect()
+    let mut cuts = JournalCuts::new();
+    for line in lines.strip_prefix("0\n")?.lines() {
+        let (key, void) = decode_void(line)?;
+        let known = cuts.entry(key).or_default();
+        *known = known.after(void);
+    }
+    Some(cuts)
 }
 
-/// The text of one cut.
-pub fn encode_cut((topic_id, partition): JournalKey, cut: JournalCut) -> String {
+const SETTLED: &str = "settled";
+
+/// The text of one cut, or of one settlement.
+///
+/// # Panics
+/// When it is both or neither.
+pub fn encode_void((topic_id, partition): JournalKey, void: JournalVoid) -> String {
     let id = u128::from_be_bytes(topic_id.0);
-    format!("{id:032x} {partition} {} {}", cut.number, cut.durable_to)
+    match (void.cut, void.settled) {
+        (Some(cut), None) => format!("{id:032x} {partition} {} {}", cut.number, cut.durable_to),
+        (None, Some(settled)) => {
+            format!("{id:032x} {partition} {} {} {SETTLED}", settled.number, settled.below)
+        }
+        _ => panic!("{void:?} isn't one line"),
+    }
 }
 
-/// Reads a cut; `None` when it is none.
-pub fn decode_cut(text: &str) -> Option<(JournalKey, JournalCut)> {
+/// Reads a cut or a settlement; `None` when it is neither.
+pub fn decode_void(text: &str) -> Option<(JournalKey, JournalVoid)> {
     let mut words = text.split(' ');
     let topic_id = TopicId(u128::from_str_radix(words.next()?, 16).ok()?.to_be_bytes());
     let partition = PartitionIndex(words.next()?.parse().ok()?);
     let number = words.next()?.parse().ok()?;
-    let durable_to = Offset(words.next()?.parse().ok()?);
-    words.next().is_none().then_some(((topic_id, partition), JournalCut { number, durable_to }))
+    let offset = Offset(words.next()?.parse().ok()?);
+    let void = match words.next() {
+        None => JournalCut { number, durable_to: offset }.into(),
+        Some(SETTLED) => JournalSettled { number, below: offset }.into(),
+        Some(_) => return None,
+    };
+    words.next().is_none().then_some(((topic_id, partition), void))
 }
 
 #[cfg(test)]
@@ -280,6 +383,7 @@ mod tests {
 
     const A: JournalKey = (TopicId([1; 16]), PartitionIndex(0));
     const B: JournalKey = (TopicId([2; 16]), PartitionIndex(7));
+    const C: JournalKey = (TopicId([3; 16]), PartitionIndex(1));
 
     fn group(generation: u64, first_number: u64, bytes: &[u8]) -> Vec<u8> {
         let mut group = JournalGroup::default();
@@ -327,9 +431,11 @@ mod tests {
 
     #[test]
     fn cuts_are_read_as_they_were_written_or_not_at_all() {
+        let settled = Some(JournalSettled { number: 1 << 41, below: Offset(98) });
         let cuts = JournalCuts::from([
-            (A, JournalCut { number: 7, durable_to: Offset(0) }),
-            (B, JournalCut { number: 1 << 40, durable_to: Offset(99) }),
+            (A, JournalCut { number: 7, durable_to: Offset(0) }.into()),
+            (B, JournalVoid { cut: Some(JournalCut { number: 1 << 40, durable_to: Offset(99) }), settled }),
+            (C, JournalVoid { cut: None, settled }),
         ]);
         let text = encode_cuts(&cuts);
         assert_eq!(decode_cuts(&text), Some(cuts));
@@ -339,6 +445,43 @@ mod tests {
             bad[at] ^= 1;
             let decoded = String::from_utf8(bad).ok().and_then(|bad| decode_cuts(&bad));
             assert!(decoded.is_none(), "byte {at}");
+        }
+    }
+
+    fn cut(number: u64, end: i64) -> JournalVoid {
+        JournalCut { number, durable_to: Offset(end) }.into()
+    }
+
+    fn settled(number: u64, end: i64) -> JournalVoid {
+        JournalSettled { number, below: Offset(end) }.into()
+    }
+
+    #[test]
+    fn what_is_void_of_a_log_that_was_cut_and_of_which_segments_were_replaced() {
+        let said = |lines: &[JournalVoid]| {
+            let known = lines.iter().fold(JournalVoid::default(), |known, said| known.after(*said));
+            // A file of changes may be older than what was written anew of all, be it with some left out.
+            for kept in [known, known.from_entry(11), known.from_entry(13)] {
+                let again = lines.iter().fold(kept, |known, said| known.after(*said));
+                assert_eq!(again, known, "{lines:?} upon {kept:?}");
+            }
+            known
+        };
+        let both = said(&[cut(10, 30), settled(12, 50)]);
+        assert!(!both.counts(9) && both.counts(10));
+        assert!(both.is_settled(11, Offset(50)) && !both.is_settled(11, Offset(51)));
+        assert!(!both.is_settled(12, Offset(50)), "what came later is written as it says");
+        assert_eq!(said(&[settled(9, 90), cut(10, 30)]), cut(10, 30), "all of it is void");
+        assert_eq!(said(&[settled(10, 90), cut(10, 30)]), cut(10, 30));
+        assert_eq!(said(&[settled(9, 90), cut(10, 30), settled(12, 50)]), both, "it was cut in between");
+        assert_eq!(said(&[settled(9, 40), settled(12, 50)]), settled(12, 50));
+        assert_eq!(said(&[settled(9, 50), settled(12, 40)]), settled(9, 50), "nothing came in between");
+        assert_eq!((both.newest(), cut(3, 9).newest(), settled(4, 9).newest()), (12, 3, 4));
+        assert!(JournalVoid::default().is_empty() && !both.is_empty());
+        assert_eq!(both.from_entry(11), settled(12, 50));
+        assert!(both.from_entry(13).is_empty() && both.from_entry(10) == both);
+        for bad in ["", "1 0 1 1 cut", "1 0 1 1 settled 1", "1 0 1", "x 0 1 1", "1 0 1 x settled"] {
+            assert_eq!(decode_void(bad), None, "{bad}");
         }
     }
 

@@ -22,6 +22,7 @@ mod records;
 mod recovery;
 mod refused;
 mod snapshot;
+mod swap;
 mod text;
 mod validate;
 #[cfg(test)]
@@ -48,7 +49,8 @@ pub use header::{
 pub use index::{Entries, IndexEntry, IndexPacer, TimeIndexEntry, partition_point, relative_offset};
 pub use journal::{
     BLOCK_BYTES, JournalContent, JournalCut, JournalCuts, JournalEntry, JournalGroup, JournalKey,
-    JournalWrite, decode_cut, decode_cuts, encode_cut, encode_cuts, read_journal,
+    JournalSettled, JournalVoid, JournalWrite, decode_cuts, decode_void, encode_cuts, encode_void,
+    read_journal,
 };
 pub use names::{
     DELETE_SUFFIX, FileKind, FolderName, METADATA_FOLDER, STRAY_SUFFIX, parse_folder, partition_folder,
@@ -61,9 +63,10 @@ pub use records::{BatchBuilder, Record, RecordError, Records};
 pub use recovery::{ByteSource, Depth, ScanEnd, ScannedBatch, scan};
 pub use refused::{RecordFault, RefusedRecords};
 pub use snapshot::{SnapshotError, decode_snapshot, encode_snapshot};
+pub use swap::{CLEANED_SUFFIX, SegmentSwap, SwappedFile, cleaned_name, parse_swap_name, swap_name};
 pub use text::{
-    LOG_START_FILE, MetaProperties, OffsetCheckpoint, PartitionMetadata, RECOVERY_POINT_FILE,
-    SEALED_OFFSETS_FILE, SealedOffsets, TextError, decode_offsets, encode_offsets,
+    CLEANER_OFFSET_FILE, LOG_START_FILE, MetaProperties, OffsetCheckpoint, PartitionMetadata,
+    RECOVERY_POINT_FILE, SEALED_OFFSETS_FILE, SealedOffsets, TextError, decode_offsets, encode_offsets,
 };
 pub use validate::{
     BatchError, Batches, SizeLimit, ValidBatch, check_batch, check_fits_segment, check_header,

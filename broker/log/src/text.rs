@@ -156,11 +156,17 @@ fn encode_entries<T: Display>(entries: &BTreeMap<TopicPartition, T>) -> String {
     text
 }
 
+/// The file with the offsets up to which compacted logs are clean.
+pub const CLEANER_OFFSET_FILE: &str = "cleaner-offset-checkpoint";
+
 /// The file that says of all partitions what Kafka's files say, with a checksum: nothing guards those against
 /// a bit that flips, and what lies below a log's start is deleted.
 pub const SEALED_OFFSETS_FILE: &str = "ottla-offset-checkpoints";
 
-const SEALED_VERSION: &str = "ottla offsets 1";
+const SEALED_VERSION: &str = "ottla offsets 2";
+
+/// Without [`SealedOffsets::cleaned`].
+const SEALED_VERSION_1: &str = "ottla offsets 1";
 
 /// What [`SEALED_OFFSETS_FILE`] says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -169,6 +175,8 @@ pub struct SealedOffsets {
     pub recovery_points: OffsetCheckpoint,
     /// As in [`LOG_START_FILE`].
     pub starts: OffsetCheckpoint,
+    /// As in [`CLEANER_OFFSET_FILE`].
+    pub cleaned: OffsetCheckpoint,
     /// As in each [`PartitionMetadata::FILE`].
     pub topic_ids: BTreeMap<TopicPartition, TopicId>,
 }
@@ -179,6 +187,7 @@ impl SealedOffsets {
         let mut text = format!("{SEALED_VERSION}\n{}", encode_offsets(&self.recovery_points));
         text.push_str(&encode_offsets(&self.starts));
         text.push_str(&encode_entries(&self.topic_ids));
+        text.push_str(&encode_offsets(&self.cleaned));
         let crc = crc32c::crc32c(text.as_bytes());
         format!("{text}{crc:08x}\n")
     }
@@ -186,7 +195,7 @@ impl SealedOffsets {
     /// Reads the file.
     ///
     /// # Errors
-    /// When it isn't exactly what [`Self::seal`] writes.
+    /// When it isn't exactly what [`Self::seal`] writes, or its first version did.
     pub fn unseal(text: &str) -> Result<Self, TextError> {
         let (sealed, crc) = text
             .strip_suffix('\n')
@@ -195,14 +204,19 @@ impl SealedOffsets {
         if crc != format!("{:08x}", crc32c::crc32c(sealed.as_bytes())) {
             return Err(TextError::at(0, "its checksum is another one"));
         }
-        let lines = sealed.strip_prefix(SEALED_VERSION).and_then(|rest| rest.strip_prefix('\n'));
-        let lines = lines.ok_or_else(|| TextError::at(1, format!("not {SEALED_VERSION:?}")))?;
+        let (version, lines) = sealed.split_once('\n').unwrap_or_default();
         let lines: Vec<&str> = lines.lines().collect();
         let (recovery_points, lines) = split_section(&lines)?;
-        let (starts, topic_ids) = split_section(lines)?;
+        let (starts, lines) = split_section(lines)?;
+        let (topic_ids, cleaned) = match version {
+            SEALED_VERSION => split_section(lines)?,
+            SEALED_VERSION_1 => (lines, &["0", "0"][..]),
+            _ => return Err(TextError::at(1, format!("not {SEALED_VERSION:?}"))),
+        };
         Ok(Self {
             recovery_points: decode_offsets(&recovery_points.join("\n"))?,
             starts: decode_offsets(&starts.join("\n"))?,
+            cleaned: decode_offsets(&cleaned.join("\n"))?,
             topic_ids: decode_entries(&topic_ids.join("\n"), "topic id", |word| word.parse().ok())?,
         })
     }
@@ -276,6 +290,7 @@ mod tests {
         let some = SealedOffsets {
             recovery_points: OffsetCheckpoint::from([(name(0), Offset(12)), (name(1), Offset(0))]),
             starts: OffsetCheckpoint::from([(name(0), Offset(2))]),
+            cleaned: OffsetCheckpoint::from([(name(1), Offset(7))]),
             topic_ids: BTreeMap::from([(name(0), TopicId([7; 16])), (name(1), TopicId([9; 16]))]),
         };
         let fewer = SealedOffsets { starts: OffsetCheckpoint::new(), ..some.clone() };
@@ -293,6 +308,20 @@ mod tests {
                 SealedOffsets::unseal(&text[..short]).unwrap_err();
             }
         }
+    }
+
+    #[test]
+    fn sealed_offsets_of_the_first_version_know_of_no_cleaning() {
+        let text = "ottla offsets 1\n0\n1\nt 0 12\n0\n1\nt 0 2\n0\n1\nt 0 BwcHBwcHBwcHBwcHBwcHBw\n";
+        let sealed = format!("{text}{:08x}\n", crc32c::crc32c(text.as_bytes()));
+        let name = TopicPartition { topic: TopicName::new("t").unwrap(), partition: PartitionIndex(0) };
+        let expected = SealedOffsets {
+            recovery_points: OffsetCheckpoint::from([(name.clone(), Offset(12))]),
+            starts: OffsetCheckpoint::from([(name.clone(), Offset(2))]),
+            cleaned: OffsetCheckpoint::new(),
+            topic_ids: BTreeMap::from([(name, TopicId([7; 16]))]),
+        };
+        assert_eq!(SealedOffsets::unseal(&sealed), Ok(expected));
     }
 
     #[test]

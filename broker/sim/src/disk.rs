@@ -543,6 +543,13 @@ impl DiskFile for SimFile {
         })
     }
 
+    fn set_modified_ms(&self, modified_ms: i64) -> io::Result<()> {
+        self.with(|world, _, _, _| {
+            world.modified_ms.insert(self.id, modified_ms);
+            Ok(())
+        })
+    }
+
     fn drop_cache(&self) -> io::Result<()> {
         self.with(|world, durable, current, unsynced| {
             if unsynced.is_empty() && world.bug != Some(PlantedBug::KeepCacheAfterCrash) {

@@ -84,3 +84,21 @@ fn a_crash_comes_at_its_operation_and_ends_all() {
     disk.restart(false);
     assert_eq!(disk.list(path("/")).unwrap().len(), 1);
 }
+
+#[test]
+fn a_files_time_is_that_of_its_last_write_or_as_it_is_set_and_goes_with_its_name() {
+    let disk = SimDisk::new(1, None);
+    let modified_ms = |name: &str| {
+        let files = disk.list(path("/")).unwrap();
+        files.into_iter().find(|file| file.name == name).unwrap().modified_ms
+    };
+    disk.set_now_ms(70);
+    let file = disk.open(path("/a"), OpenMode::CreateNew).unwrap();
+    file.write_at(0, &[b"x"]).unwrap();
+    assert_eq!(modified_ms("a"), 70);
+    file.set_modified_ms(30).unwrap();
+    disk.rename(path("/a"), path("/b")).unwrap();
+    assert_eq!(modified_ms("b"), 30);
+    file.write_at(1, &[b"y"]).unwrap();
+    assert_eq!(modified_ms("b"), 70);
+}

@@ -6,8 +6,8 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use ottla_log::{
-    JournalCut, JournalCuts, LOG_START_FILE, RECOVERY_POINT_FILE, SEALED_OFFSETS_FILE, SealedOffsets,
-    encode_cut, encode_cuts, seal_change, unseal_changes,
+    CLEANER_OFFSET_FILE, JournalCut, JournalCuts, JournalVoid, LOG_START_FILE, RECOVERY_POINT_FILE,
+    SEALED_OFFSETS_FILE, SealedOffsets, encode_cuts, encode_void, seal_change, unseal_changes,
 };
 use ottla_types::{LeaderEpoch, Offset, PartitionIndex, TopicId, TopicName};
 use parking_lot::Mutex;
@@ -432,13 +432,13 @@ fn a_change_of_cuts_that_is_older_than_the_file_of_all_says_nothing() {
     drop(open(dir.path()));
     let folder = dir.path().join(JOURNAL_FOLDER);
     let key = (TOPIC, P0);
-    let cut = |number, end| JournalCut { number, durable_to: Offset(end) };
+    let cut = |number, end| JournalVoid::from(JournalCut { number, durable_to: Offset(end) });
     std::fs::write(folder.join("cuts"), encode_cuts(&JournalCuts::from([(key, cut(9, 4))]))).unwrap();
-    std::fs::write(folder.join("cuts.7"), seal_change(0, &encode_cut(key, cut(5, 30)))).unwrap();
+    std::fs::write(folder.join("cuts.7"), seal_change(0, &encode_void(key, cut(5, 30)))).unwrap();
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let open = || Journal::<()>::open(&disk, dir.path(), 1 << 20, false, Ignore::default()).unwrap().1;
     assert_eq!(open().cut_to(key), Some(Offset(4)));
-    std::fs::write(folder.join("cuts.8"), seal_change(0, &encode_cut(key, cut(10, 3)))).unwrap();
+    std::fs::write(folder.join("cuts.8"), seal_change(0, &encode_void(key, cut(10, 3)))).unwrap();
     assert_eq!(open().cut_to(key), Some(Offset(3)));
 }
 
@@ -477,4 +477,109 @@ fn a_change_that_comes_while_an_empty_file_is_removed_is_not_removed_with_it() {
         })
         .collect();
     assert_eq!(said, ["a", "b"]);
+}
+
+/// What the files say of how far a log is clean: that of the checksum, and Kafka's.
+fn cleaned_on_disk(dir: &Path) -> (Vec<i64>, Option<String>) {
+    let text = std::fs::read_to_string(dir.join(SEALED_OFFSETS_FILE)).unwrap();
+    let sealed = SealedOffsets::unseal(&text).unwrap();
+    let kafkas = std::fs::read_to_string(dir.join(CLEANER_OFFSET_FILE)).ok();
+    (sealed.cleaned.values().map(|offset| offset.0).collect(), kafkas)
+}
+
+#[test]
+fn how_far_a_log_is_clean_is_known_after_any_stop_and_is_never_past_a_cut() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let log = create(&store, TOPIC, P0);
+    append(&log, 12);
+    store.commit_now().unwrap();
+    store.checkpoint().unwrap();
+    assert_eq!(
+        (log.cleaned_offset(), cleaned_on_disk(dir.path())),
+        (None, (vec![], Some("0\n0\n".to_owned())))
+    );
+    let clean_to = |log: &PartitionLog, offset| {
+        let _one = log.commit_lock.lock();
+        log.set_cleaned_offset(Offset(offset));
+    };
+    clean_to(&log, 9);
+    drop((log, store));
+    let store = open(dir.path());
+    let log = store.partition(TOPIC, P0).unwrap();
+    assert_eq!(log.cleaned_offset(), None, "no checkpoint has said it: that costs work");
+    clean_to(&log, 9);
+    store.checkpoint().unwrap();
+    assert_eq!(cleaned_on_disk(dir.path()), (vec![9], Some("0\n1\nt 0 9\n".to_owned())));
+    drop((log, store));
+    // A cut behind it, one before it, and one to nothing: each is known at once.
+    for (cut, cleaned) in [(10, 9), (6, 6)] {
+        let store = open(dir.path());
+        let log = store.partition(TOPIC, P0).unwrap();
+        log.truncate_to(Offset(cut)).unwrap();
+        assert_eq!(log.cleaned_offset(), Some(Offset(cleaned)), "cut at {cut}");
+        append(&log, 12 - cut as usize);
+        store.commit_now().unwrap();
+        drop((log, store));
+        let store = open(dir.path());
+        let log = store.partition(TOPIC, P0).unwrap();
+        assert_eq!((log.cleaned_offset(), log.end_offset()), (Some(Offset(cleaned)), Offset(12)));
+    }
+    let store = open(dir.path());
+    let log = store.partition(TOPIC, P0).unwrap();
+    log.reset_to(Offset(3)).unwrap();
+    assert_eq!(log.cleaned_offset(), Some(Offset(3)));
+    append(&log, 3);
+    store.commit_now().unwrap();
+    store.close().unwrap();
+    drop((log, store));
+    let store = open(dir.path());
+    assert_eq!(store.partition(TOPIC, P0).unwrap().cleaned_offset(), Some(Offset(3)));
+    // Another topic of that name was never cleaned.
+    store.delete_partition(TOPIC, P0).unwrap();
+    let other = TopicId([9; 16]);
+    let log = create(&store, other, P0);
+    append(&log, 12);
+    store.commit_now().unwrap();
+    drop((log, store));
+    let store = open(dir.path());
+    assert_eq!(store.partition(other, P0).unwrap().cleaned_offset(), None);
+    store.checkpoint().unwrap();
+    assert_eq!(cleaned_on_disk(dir.path()), (vec![], Some("0\n0\n".to_owned())));
+}
+
+#[test]
+fn records_that_come_in_the_place_of_lost_ones_are_not_clean() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let log = create(&store, TOPIC, P0);
+    append(&log, 12);
+    store.commit_now().unwrap();
+    {
+        let _one = log.commit_lock.lock();
+        log.set_cleaned_offset(Offset(9));
+    }
+    store.checkpoint().unwrap();
+    store.close().unwrap();
+    let folder = log.state.lock().folder.clone();
+    drop((log, store));
+    // Somebody removed all but the first segment, and what is said of recovery points and log starts.
+    for file in std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path()) {
+        if file.extension().is_some_and(|kind| kind == "log") && !file.ends_with("00000000000000000000.log") {
+            std::fs::remove_file(file).unwrap();
+        }
+    }
+    let path = dir.path().join(SEALED_OFFSETS_FILE);
+    let mut sealed = SealedOffsets::unseal(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    sealed.recovery_points.clear();
+    std::fs::write(&path, sealed.seal()).unwrap();
+    let store = open(dir.path());
+    let log = store.partition(TOPIC, P0).unwrap();
+    let end = log.end_offset();
+    assert!(end < Offset(9), "{end}");
+    append(&log, 12);
+    store.commit_now().unwrap();
+    drop((log, store));
+    let store = open(dir.path());
+    assert_eq!(store.partition(TOPIC, P0).unwrap().cleaned_offset(), Some(end));
 }

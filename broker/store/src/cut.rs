@@ -263,6 +263,8 @@ impl PartitionLog {
         if self.recovery_point().is_some_and(|recovery_point| recovery_point > durable_to) {
             self.set_recovery_point(Some(durable_to));
         }
+        // Other records come in the place of what was cleaned.
+        self.lower_cleaned_offset(durable_to);
         let name = self.topic_partition();
         self.shared.lower_offsets(&name, durable_to)?;
         if leaves_nothing { self.shared.raise_log_start(&name, durable_to) } else { Ok(()) }

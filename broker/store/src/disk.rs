@@ -88,6 +88,10 @@ pub trait DiskFile: Send + Sync {
     /// failed.
     fn sync(&self) -> io::Result<()>;
 
+    /// Sets when the file was last written to, in ms since 1970, as a [`DirEntry`] tells it. A later write sets it
+    /// anew. A power loss may take it back: then the file looks younger than it is.
+    fn set_modified_ms(&self, modified_ms: i64) -> io::Result<()>;
+
     /// Forgets what is cached of the file and not dirty, so that the next reads come from the disk itself.
     fn drop_cache(&self) -> io::Result<()>;
 

@@ -63,7 +63,7 @@ pub(crate) fn records(log: &PartitionLog) -> Records {
 }
 
 /// A log of several segments: a checkpoint has seen most of it, the rest is in the journal.
-fn template() -> MemoryDisk {
+pub(crate) fn template() -> MemoryDisk {
     let disk = MemoryDisk::default();
     let store = opened(&disk);
     let log = create(&store, TOPIC).unwrap();

@@ -57,6 +57,13 @@ mod segment;
 mod shared;
 mod side;
 mod store;
+#[cfg_attr(not(test), expect(dead_code, reason = "the cleaner, which makes new segments, comes next"))]
+mod swap;
+mod swap_file;
+#[cfg(test)]
+mod swap_file_tests;
+#[cfg(test)]
+mod swap_tests;
 #[cfg(test)]
 mod test_support;
 #[cfg(test)]

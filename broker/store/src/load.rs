@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_log::{
-    BatchError, Depth, FileKind, HEADER_BYTES, IndexEntry, IndexPacer, LeaderEpochs, LogConfig, ScanEnd,
-    ScannedBatch, SealedOffsets, TimeIndexEntry, scan,
+    BatchError, CLEANED_SUFFIX, Depth, FileKind, HEADER_BYTES, IndexEntry, IndexPacer, LeaderEpochs,
+    LogConfig, ScanEnd, ScannedBatch, SealedOffsets, TimeIndexEntry, parse_swap_name, scan,
 };
 use ottla_types::Offset;
 
@@ -29,9 +29,13 @@ use crate::partition::{Loaded, Shared, State};
 use crate::patient::PatientDisk;
 use crate::read::FileSource;
 use crate::segment::{IndexState, Segment};
+use crate::swap_file::finish_swaps;
 
 /// No snapshot or epoch file is larger, unless it is damaged.
 const SIDE_BYTES_MAX: usize = 256 << 20;
+
+/// How names of files end that are half made, or not needed any more: once no swap file says otherwise.
+const TEMPORARY: [&str; 4] = [".tmp", ".deleted", CLEANED_SUFFIX, ".swap"];
 
 /// What is wrong where a batch should be and none is.
 const NOTHING_THERE: BatchError = BatchError::Truncated { needed: HEADER_BYTES, present: 0 };
@@ -71,6 +75,7 @@ struct FolderFiles {
     snapshots: Vec<Offset>,
     indexes: Vec<(FileKind, Offset, u64)>,
     temporary: Vec<String>,
+    has_swap: bool,
 }
 
 struct Loader<'a> {
@@ -105,7 +110,7 @@ pub(crate) fn load_log(
         folder,
         recovery_point,
         durable_to,
-        files: list(disk, folder)?,
+        files: list_whole(recovery, disk, folder)?,
         epochs: LeaderEpochs::default(),
         epochs_changed: false,
         damaged: Vec::new(),
@@ -158,7 +163,19 @@ pub(crate) fn load_log(
     };
     state.assert_chain(start);
     state.note_hidden_producers(start);
-    Ok(Loaded { state, start, recovery_point: if recovery.clean { end } else { recovery_point.min(end) } })
+    let recovery_point = if recovery.clean { end } else { recovery_point.min(end) };
+    Ok(Loaded { state, start, recovery_point, cleaned: None })
+}
+
+/// Lists a folder in which no segments are being replaced.
+fn list_whole(recovery: &Recovery<'_>, disk: &dyn Disk, folder: &Path) -> Result<FolderFiles, StoreError> {
+    let files = list(disk, folder)?;
+    if !files.has_swap {
+        return Ok(files);
+    }
+    assert!(recovery.clean, "a swap is completed before a journal is replayed, and before a log is cut");
+    finish_swaps(disk, folder)?;
+    list(disk, folder)
 }
 
 fn list(disk: &dyn Disk, folder: &Path) -> Result<FolderFiles, StoreError> {
@@ -171,9 +188,8 @@ fn list(disk: &dyn Disk, folder: &Path) -> Result<FolderFiles, StoreError> {
             }
             Some((FileKind::Snapshot, base)) => files.snapshots.push(base),
             Some((kind, base)) => files.indexes.push((kind, base, entry.bytes)),
-            None if [".tmp", ".deleted", ".cleaned", ".swap"].iter().any(|end| entry.name.ends_with(end)) => {
-                files.temporary.push(entry.name);
-            }
+            None if parse_swap_name(&entry.name).is_some() => files.has_swap = true,
+            None if TEMPORARY.iter().any(|end| entry.name.ends_with(end)) => files.temporary.push(entry.name),
             None => {}
         }
     }

@@ -1,4 +1,4 @@
-//! What the disk says of each log's recovery point and start: a file with a checksum, written as a whole at
+//! What the disk says of each log's recovery point and start, and how far it is clean: a file with a checksum, written as a whole at
 //! each checkpoint, and the changes since, a line each. Kafka's two checkpoint files say the same to Kafka's
 //! tools; they count only where the file with the checksum is missing or damaged.
 
@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_log::{
-    LOG_START_FILE, OffsetChange, OffsetCheckpoint, RECOVERY_POINT_FILE, SEALED_OFFSETS_FILE, SavedOffsets,
-    SealedOffsets, decode_offset_change, encode_offset_change, encode_offsets,
+    CLEANER_OFFSET_FILE, LOG_START_FILE, OffsetChange, OffsetCheckpoint, RECOVERY_POINT_FILE,
+    SEALED_OFFSETS_FILE, SavedOffsets, SealedOffsets, decode_offset_change, encode_offset_change,
+    encode_offsets,
 };
 use ottla_types::{Offset, TopicId, TopicPartition};
 use parking_lot::{Mutex, RwLock};
@@ -35,6 +36,7 @@ pub(crate) struct ToSave {
     pub(crate) topic_id: TopicId,
     pub(crate) recovery_point: Offset,
     pub(crate) start: Offset,
+    pub(crate) cleaned: Option<Offset>,
 }
 
 pub(crate) struct OffsetFiles {
@@ -71,6 +73,7 @@ impl OffsetsOnDisk {
         let files = SavedOffsets {
             recovery_point: self.files.recovery_points.get(name).copied(),
             start: self.files.starts.get(name).copied(),
+            cleaned: self.files.cleaned.get(name).copied(),
         };
         let changes =
             [&self.older, &self.newer].into_iter().filter_map(|changes| changes.get(name)).flatten();
@@ -103,13 +106,16 @@ impl OffsetFiles {
             let before = SavedOffsets {
                 recovery_point: said.recovery_points.get(&name).copied(),
                 start: said.starts.get(&name).copied(),
+                cleaned: said.cleaned.get(&name).copied(),
             };
             let after = before.after(change);
             if change == OffsetChange::Forgotten {
                 said.topic_ids.remove(&name);
             }
-            let SealedOffsets { recovery_points, starts, .. } = &mut said;
-            for (offsets, offset) in [(recovery_points, after.recovery_point), (starts, after.start)] {
+            let SealedOffsets { recovery_points, starts, cleaned, .. } = &mut said;
+            let all =
+                [(recovery_points, after.recovery_point), (starts, after.start), (cleaned, after.cleaned)];
+            for (offsets, offset) in all {
                 match offset {
                     Some(offset) => offsets.insert(name.clone(), offset),
                     None => offsets.remove(&name),
@@ -184,7 +190,7 @@ impl OffsetFiles {
         Ok(())
     }
 
-    /// Writes both files, where something has changed, and lets the changes go that they hold.
+    /// Writes all files, where something has changed, and lets the changes go that they hold.
     ///
     /// # Errors
     /// When the disk fails, or has no room for the changes that follow.
@@ -205,6 +211,7 @@ impl OffsetFiles {
         };
         write(LOG_START_FILE, &stock.offsets.starts, &stock.before.starts)?;
         write(RECOVERY_POINT_FILE, &stock.offsets.recovery_points, &stock.before.recovery_points)?;
+        write(CLEANER_OFFSET_FILE, &stock.offsets.cleaned, &stock.before.cleaned)?;
         self.changes.remove_before(stock.generation)?;
         let mut known = self.known.lock();
         (known.files, known.file_bytes) = (stock.offsets, file_bytes);
@@ -228,7 +235,10 @@ impl OffsetFiles {
         let was_unsure = std::mem::replace(&mut known.is_unsure, true);
         let mut offsets = SealedOffsets::default();
         for log in logs {
-            let Some(ToSave { name, topic_id, recovery_point, start }) = log.to_save() else { continue };
+            let Some(ToSave { name, topic_id, recovery_point, start, cleaned }) = log.to_save() else {
+                continue;
+            };
+            offsets.cleaned.extend(cleaned.map(|cleaned| (name.clone(), cleaned)));
             // Never back by itself: a removal under way has written its log start here first.
             let start = start.max(known.get(&name).start.unwrap_or_default());
             assert!(
@@ -247,6 +257,7 @@ impl OffsetFiles {
             offsets.topic_ids.extend(topic_id.map(|topic_id| (name.clone(), *topic_id)));
             offsets.recovery_points.extend(said.recovery_point.map(|offset| (name.clone(), offset)));
             offsets.starts.extend(said.start.map(|offset| (name.clone(), offset)));
+            offsets.cleaned.extend(said.cleaned.map(|offset| (name.clone(), offset)));
         }
         // A partition that was made since has changes that go with the older files; what lies below its start
         // is gone.

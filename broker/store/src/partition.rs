@@ -43,6 +43,9 @@ pub struct PartitionLog {
     /// Up to here segments and the files beside them are on disk: what the recovery point checkpoint may say.
     /// Not under the lock, as the checkpoint's own lock comes after that one.
     recovery_point: AtomicI64,
+    /// Up to here it is clean, as the checkpoint may say; −1 while nothing is known. Changed with the commit
+    /// lock held.
+    cleaned: AtomicI64,
     hooks: RwLock<Vec<DurableHook>>,
     pub(crate) damage_hooks: RwLock<Vec<DamageHook>>,
 }
@@ -130,6 +133,8 @@ pub(crate) struct Loaded {
     pub(crate) state: State,
     pub(crate) start: Offset,
     pub(crate) recovery_point: Offset,
+    /// Up to here it is clean, if that is known. Files don't say it, so who reads them again knows it.
+    pub(crate) cleaned: Option<Offset>,
 }
 
 /// Who a partition's log belongs to.
@@ -143,10 +148,11 @@ pub(crate) struct Identity {
 impl PartitionLog {
     /// A log whose whole content is durable.
     pub(crate) fn new(shared: Arc<Shared>, who: Identity, config: LogConfig, loaded: Loaded) -> Arc<Self> {
-        let Loaded { state, start, recovery_point } = loaded;
+        let Loaded { state, start, recovery_point, cleaned } = loaded;
         let end = state.end();
         assert!(start <= end, "the log start is not past the log end");
         assert!(recovery_point <= end, "{recovery_point} can't be on disk of a log that ends at {end}");
+        assert!(cleaned <= Some(end), "{cleaned:?} can't be clean of a log that ends at {end}");
         assert!(
             state.segments_synced_to <= end,
             "{} can't be synced of a log that ends at {end}",
@@ -167,6 +173,7 @@ impl PartitionLog {
             end: AtomicI64::new(end.0),
             durable: AtomicI64::new(end.0),
             recovery_point: AtomicI64::new(recovery_point.0),
+            cleaned: AtomicI64::new(cleaned.map_or(-1, |cleaned| cleaned.0)),
             hooks: RwLock::new(Vec::new()),
             damage_hooks: RwLock::new(Vec::new()),
         })
@@ -308,6 +315,24 @@ impl PartitionLog {
         self.recovery_point.store(recovery_point.map_or(-1, |offset| offset.0), Ordering::Release);
     }
 
+    /// Up to here a cleaning went; `None` when that isn't known.
+    pub fn cleaned_offset(&self) -> Option<Offset> {
+        let cleaned = self.cleaned.load(Ordering::Acquire);
+        (cleaned >= 0).then_some(Offset(cleaned))
+    }
+
+    /// Takes note that a cleaning went up to `cleaned`. The next checkpoint says it.
+    pub(crate) fn set_cleaned_offset(&self, cleaned: Offset) {
+        assert!(self.commit_lock.is_locked(), "a log isn't cut while that is said of it");
+        assert!(cleaned.0 >= 0 && cleaned <= self.end_offset(), "only what is there is clean: {cleaned}");
+        self.cleaned.store(cleaned.0, Ordering::Release);
+    }
+
+    /// What follows `to` isn't clean, as it is about to be cut.
+    pub(crate) fn lower_cleaned_offset(&self, to: Offset) {
+        self.cleaned.fetch_min(to.0, Ordering::AcqRel);
+    }
+
     pub(crate) fn call_hooks(&self) {
         let durable = self.durable_end_offset();
         for hook in self.hooks.read().iter() {
@@ -338,7 +363,8 @@ impl SavedLog for PartitionLog {
     fn to_save(&self) -> Option<ToSave> {
         let recovery_point = self.recovery_point()?;
         let (name, topic_id) = (self.topic_partition(), self.topic_id);
-        Some(ToSave { name, topic_id, recovery_point, start: self.start_to_save() })
+        let (start, cleaned) = (self.start_to_save(), self.cleaned_offset());
+        Some(ToSave { name, topic_id, recovery_point, start, cleaned })
     }
 }
 

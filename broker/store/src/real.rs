@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 
 use rustix::fs::{FallocateFlags, FlockOperation};
 
@@ -23,7 +24,7 @@ impl DiskLock for RealLock {}
 
 /// When a file was last written to, in ms since 1970; 0 where the file system doesn't say.
 fn modified_ms(metadata: &std::fs::Metadata) -> i64 {
-    let since = metadata.modified().ok().and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+    let since = metadata.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
     since.and_then(|since| i64::try_from(since.as_millis()).ok()).unwrap_or(0)
 }
 
@@ -145,11 +146,39 @@ impl DiskFile for RealFile {
         self.0.sync_data()
     }
 
+    fn set_modified_ms(&self, modified_ms: i64) -> io::Result<()> {
+        let since = Duration::from_millis(modified_ms.max(0).unsigned_abs());
+        self.0.set_modified(UNIX_EPOCH + since)
+    }
+
     fn drop_cache(&self) -> io::Result<()> {
         Ok(rustix::fs::fadvise(&self.0, 0, None, rustix::fs::Advice::DontNeed)?)
     }
 
     fn fd(&self) -> Option<BorrowedFd<'_>> {
         Some(self.0.as_fd())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_files_time_can_be_set_and_goes_with_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let (before, after) = (dir.path().join("a"), dir.path().join("b"));
+        let file = RealDisk.open(&before, OpenMode::CreateNew).unwrap();
+        file.write_at(0, &[b"x"]).unwrap();
+        for modified_ms in [1_700_000_000_123, 0] {
+            file.set_modified_ms(modified_ms).unwrap();
+            file.sync().unwrap();
+            RealDisk.rename(&before, &after).unwrap();
+            assert_eq!(RealDisk.list(dir.path()).unwrap()[0].modified_ms, modified_ms);
+            RealDisk.rename(&after, &before).unwrap();
+        }
+        file.set_modified_ms(5).unwrap();
+        file.write_at(1, &[b"y"]).unwrap();
+        assert!(RealDisk.list(dir.path()).unwrap()[0].modified_ms > 5, "a write sets it anew");
     }
 }

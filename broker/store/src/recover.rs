@@ -21,7 +21,9 @@ use crate::load::{KnownBounds, Recovery, load_log};
 use crate::owner::Folder;
 use crate::parallel::each;
 use crate::partition::{Identity, Loaded, PartitionLog, Shared, State};
+use crate::patient::PatientDisk;
 use crate::segment::Segment;
+use crate::swap_file::finish_swaps;
 
 /// The folder of the cluster's metadata log: named as a partition's, but the quorum keeps it.
 const METADATA_FOLDER: &str = "__cluster_metadata-0";
@@ -94,6 +96,10 @@ impl Recovery<'_> {
         let recovery_point = self.saved.recovery_points.get(&name).copied().unwrap_or_default();
         let log_start = self.saved.starts.get(&name).copied().unwrap_or_default();
         let key = (who.topic_id, who.partition);
+        if !self.clean {
+            // Before anything is written to files of the names that it speaks of.
+            finish_swaps(&PatientDisk(self.shared), folder)?;
+        }
         let replayed = self.replayed(folder, key, recovery_point, log_start)?;
         assert!(replayed.durable_to >= recovery_point, "the journal takes nothing back");
         let durable_to = replayed.durable_to;
@@ -102,9 +108,11 @@ impl Recovery<'_> {
         let mut loaded = load_log(self, folder, known)?;
         self.hold_replayed(&mut loaded, replayed, folder)?;
         let end = loaded.state.end();
-        if log_start > end {
-            // Records up to there were lost with all before them. Those that come in their place must not be
-            // let go.
+        let cleaned = self.saved.cleaned.get(&name).copied();
+        loaded.cleaned = cleaned.map(|cleaned| cleaned.min(end));
+        if log_start > end || cleaned > Some(end) {
+            // Records up to there were lost, perhaps with all before them. Those that come in their place must
+            // not be let go, nor taken for clean.
             self.shared.lower_offsets(&name, end)?;
         }
         if !self.clean && end > durable_to {
@@ -210,6 +218,6 @@ pub(crate) fn create_partition(
         damaged: Vec::new(),
     };
     let who = Identity { topic, topic_id, partition };
-    let loaded = Loaded { state, start: Offset(0), recovery_point: Offset(0) };
+    let loaded = Loaded { state, start: Offset(0), recovery_point: Offset(0), cleaned: None };
     Ok(PartitionLog::new(Arc::clone(shared), who, config, loaded))
 }

@@ -190,6 +190,11 @@ impl<L: GroupLog + SavedLog> Shared<L> {
         self.journal.begin_cut(key, durable_to).map_err(|error| self.unsaved(error))
     }
 
+    /// Makes the entries of segments void that are about to be replaced; see [`Journal::settle`].
+    pub(crate) fn settle(&self, key: JournalKey, below: Offset) -> Result<(), StoreError> {
+        self.journal.settle(key, below).map_err(|error| self.unsaved(error))
+    }
+
     /// Makes the entries of a partition void that was deleted; see [`Journal::cut_gone`].
     pub(crate) fn cut_gone(&self, key: JournalKey, newest: u64) -> Result<(), StoreError> {
         self.journal.cut_gone(key, newest).map_err(|error| self.unsaved(error))

@@ -143,6 +143,10 @@ impl DiskFile for WatchedFile {
         self.file.sync()
     }
 
+    fn set_modified_ms(&self, modified_ms: i64) -> io::Result<()> {
+        self.file.set_modified_ms(modified_ms)
+    }
+
     fn drop_cache(&self) -> io::Result<()> {
         self.file.drop_cache()
     }

@@ -149,8 +149,8 @@ pub enum AckDurability {
     Written,
 }
 
-/// The configurations of a topic that act, parsed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The configurations of a topic that act, parsed, and those of compaction.
+#[derive(Clone, Debug, PartialEq)]
 pub struct TopicConfig {
     /// `ack.durability`
     pub ack_durability: AckDurability,
@@ -158,6 +158,14 @@ pub struct TopicConfig {
     pub cleanup_delete: bool,
     /// `cleanup.policy` has `compact`.
     pub cleanup_compact: bool,
+    /// `min.cleanable.dirty.ratio`
+    pub min_cleanable_dirty_ratio: f64,
+    /// `min.compaction.lag.ms`
+    pub min_compaction_lag_ms: i64,
+    /// `max.compaction.lag.ms`
+    pub max_compaction_lag_ms: i64,
+    /// `delete.retention.ms`
+    pub delete_retention_ms: i64,
     /// `retention.ms`; none: for ever.
     pub retention_ms: Option<i64>,
     /// `retention.bytes`; none: any number.
@@ -209,6 +217,10 @@ impl TopicConfig {
             },
             cleanup_delete: list(&policy).any(|item| item == "delete"),
             cleanup_compact: list(&policy).any(|item| item == "compact"),
+            min_cleanable_dirty_ratio: number(&text("min.cleanable.dirty.ratio")),
+            min_compaction_lag_ms: long("min.compaction.lag.ms"),
+            max_compaction_lag_ms: long("max.compaction.lag.ms"),
+            delete_retention_ms: long("delete.retention.ms"),
             retention_ms: limit("retention.ms"),
             retention_bytes: limit("retention.bytes"),
             segment_bytes: text("internal.segment.bytes").parse().unwrap_or_else(|_| int("segment.bytes")),

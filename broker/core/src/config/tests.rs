@@ -65,6 +65,34 @@ fn the_topic_wins_over_the_broker_and_the_broker_over_the_table() {
 }
 
 #[test]
+fn the_settings_of_compaction_are_kafkas() {
+    let compaction = |topic: &[(&str, &str)], broker: &[(&str, &str)]| {
+        let broker = settings(broker);
+        let defaults = BrokerDefaults::from_settings(|name| broker.get(name).cloned()).unwrap();
+        let config = TopicConfig::resolve(&settings(topic), &defaults);
+        let lags = (config.min_compaction_lag_ms, config.max_compaction_lag_ms);
+        (config.min_cleanable_dirty_ratio, lags, config.delete_retention_ms)
+    };
+    assert_eq!(compaction(&[], &[]), (0.5, (0, i64::MAX), 86_400_000));
+    let topic = [
+        ("min.cleanable.dirty.ratio", " 0.25 "),
+        ("min.compaction.lag.ms", "3"),
+        ("max.compaction.lag.ms", "4"),
+        ("delete.retention.ms", "5"),
+    ];
+    let broker = [
+        ("log.cleaner.min.cleanable.ratio", "1"),
+        ("log.cleaner.min.compaction.lag.ms", "6"),
+        ("log.cleaner.max.compaction.lag.ms", "7"),
+        ("log.cleaner.delete.retention.ms", "8"),
+    ];
+    assert_eq!(compaction(&topic, &broker), (0.25, (3, 4), 5));
+    assert_eq!(compaction(&[], &broker), (1.0, (6, 7), 8));
+    let wrong = [("min.cleanable.dirty.ratio", "1.5"), ("delete.retention.ms", "-1")];
+    assert_eq!(compaction(&wrong, &[]), (0.5, (0, i64::MAX), 86_400_000), "from a newer version's metadata");
+}
+
+#[test]
 fn the_finer_synonym_wins_and_bad_ones_name_the_setting() {
     let both = settings(&[("log.retention.hours", "1"), ("log.retention.ms", "5")]);
     let defaults = BrokerDefaults::from_settings(|name| both.get(name).cloned()).unwrap();

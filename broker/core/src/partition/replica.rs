@@ -178,6 +178,12 @@ impl Replica {
         self.retained_from().min(log.synced)
     }
 
+    /// How far records may be cleaned away as newer ones have their keys: what isn't acknowledged may be cut,
+    /// and older values come back by that. (With transactions it is the last stable offset.)
+    pub fn cleaning_limit(&self, log: LogFacts) -> Offset {
+        self.retention_limit(log)
+    }
+
     /// What isn't acknowledged is retained.
     fn retained_from(&self) -> Offset {
         let is_off =

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use ottla_core::config::{AckDurability, BrokerDefaults, ThrottledReplicas, TopicConfig};
 use ottla_core::metadata::{IncarnationId, MetadataImage, PartitionImage, TopicImage};
 use ottla_core::partition::{Assignment, Replica, RoleKind, SavedHighWatermark};
-use ottla_log::{AckDurability as LogDurability, LogConfig, TimestampType};
+use ottla_log::{AckDurability as LogDurability, CompactionConfig, LogConfig, TimestampType};
 use ottla_store::{PartitionLog, Store, StoreError};
 use ottla_types::{BrokerId, DirectoryId, MetadataVersion, Offset, PartitionIndex, TopicId, TopicName};
 use parking_lot::{Mutex, RwLock};
@@ -571,6 +571,12 @@ impl Partitions {
             timestamp_after_max_ms: config.timestamp_after_max_ms,
             compact: config.cleanup_compact,
             delete: config.cleanup_delete,
+            compaction: CompactionConfig {
+                min_cleanable_dirty_ratio: config.min_cleanable_dirty_ratio,
+                min_compaction_lag_ms: config.min_compaction_lag_ms,
+                max_compaction_lag_ms: config.max_compaction_lag_ms,
+                delete_retention_ms: config.delete_retention_ms,
+            },
             ack_durability: match config.ack_durability {
                 AckDurability::Synced => LogDurability::Synced,
                 AckDurability::Written => LogDurability::Written,

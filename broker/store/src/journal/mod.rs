@@ -14,7 +14,8 @@
 //! 3. A file is released only when the segments that it speaks of are synced *and* how far they are durable
 //!    is written down elsewhere: in the recovery points, or as marks in a newer file.
 //! 4. A log is cut only after it was written down, durably, that its entries up to now are void (`cuts`, and
-//!    a line in a file of changes for each since that was written).
+//!    a line in a file of changes for each since that was written). So it is with entries of closed segments
+//!    before others take the place of these.
 //!
 //! When there is no room (the disk is full, or segments are synced slower than the journal fills), appends
 //! are synced in place; nothing is refused. A write or sync that fails ends the store.
@@ -31,7 +32,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use ottla_log::{BLOCK_BYTES, JournalCut, JournalCuts, JournalGroup, JournalKey, encode_cut, encode_cuts};
+use ottla_log::{
+    BLOCK_BYTES, JournalCut, JournalCuts, JournalGroup, JournalKey, JournalSettled, JournalVoid, encode_cuts,
+    encode_void,
+};
 use ottla_types::Offset;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
@@ -143,6 +147,16 @@ struct Cuts {
     saved: JournalCuts,
     /// What was added since the file of all was written.
     changes: Changes,
+}
+
+impl Cuts {
+    /// Writes down, durably, what more is void of a log.
+    fn say(&mut self, key: JournalKey, void: JournalVoid) -> Result<(), Unsaved> {
+        self.changes.append(&encode_void(key, void))?;
+        let known = self.saved.entry(key).or_default();
+        *known = known.after(void);
+        Ok(())
+    }
 }
 
 pub(crate) struct Journal<L> {
@@ -435,9 +449,12 @@ impl<L> Journal<L> {
         let may_go = oldest.min(seen_to);
         {
             let under_way = self.cuts_under_way.lock();
-            kept.retain(|key, cut| cut.number >= may_go || under_way.contains(key));
+            for (key, void) in &mut kept {
+                *void = if under_way.contains(key) { *void } else { void.from_entry(may_go) };
+            }
+            kept.retain(|_, void| !void.is_empty());
         }
-        if kept.len() != cuts.saved.len() || cuts.changes.bytes() > CUT_CHANGES_BYTES_MAX {
+        if kept != cuts.saved || cuts.changes.bytes() > CUT_CHANGES_BYTES_MAX {
             self.let_cuts_go(&mut cuts, kept)?;
         }
         drop(cuts);
@@ -492,12 +509,22 @@ impl<L> Journal<L> {
         let cut = JournalCut { number: self.next_number(), durable_to };
         let mut cuts = self.cuts.lock();
         let before = cuts.saved.get(&key);
-        assert!(before.is_none_or(|before| before.number <= cut.number), "{cut:?} comes after {before:?}");
-        cuts.changes.append(&encode_cut(key, cut))?;
-        cuts.saved.insert(key, cut);
+        assert!(before.is_none_or(|void| void.newest() <= cut.number), "{cut:?} comes after {before:?}");
+        cuts.say(key, cut.into())?;
         // While the cuts are held, so that no release comes between.
         self.cuts_under_way.lock().insert(key);
         Ok(())
+    }
+
+    /// Makes the entries so far of a log void, durably, that end at `below` or before, as the segments that
+    /// they speak of are about to be replaced: their positions are those of other files then. All of it up to
+    /// there is in the segments, synced, and below the recovery point that the disk knows.
+    ///
+    /// # Errors
+    /// When there is no room for that, or the disk fails; nothing may be replaced then.
+    pub(crate) fn settle(&self, key: JournalKey, below: Offset) -> Result<(), Unsaved> {
+        let settled = JournalSettled { number: self.next_number(), below };
+        self.cuts.lock().say(key, settled.into())
     }
 
     /// The number of the next entry.
@@ -517,15 +544,13 @@ impl<L> Journal<L> {
     /// When there is no room for that, or the disk fails; it must not be made then.
     pub(crate) fn cut_gone(&self, key: JournalKey, newest: u64) -> Result<(), Unsaved> {
         let mut cuts = self.cuts.lock();
-        let known = cuts.saved.get(&key).map_or(0, |cut| cut.number);
+        let known = cuts.saved.get(&key).and_then(|void| void.cut).map_or(0, |cut| cut.number);
         let is_live = newest > 0 && newest >= self.oldest.load(Ordering::Acquire);
         if !is_live && known == 0 {
             return Ok(());
         }
         let cut = JournalCut { number: known.max(newest + 1), durable_to: Offset(0) };
-        cuts.changes.append(&encode_cut(key, cut))?;
-        cuts.saved.insert(key, cut);
-        Ok(())
+        cuts.say(key, cut.into())
     }
 
     /// Removes the journal, when all is in the segments and the recovery points: before a clean shutdown is

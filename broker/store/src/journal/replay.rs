@@ -7,7 +7,9 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ottla_log::{FileKind, JournalCuts, JournalEntry, JournalKey, decode_cut, decode_cuts, read_journal};
+use ottla_log::{
+    FileKind, JournalCuts, JournalEntry, JournalKey, JournalVoid, decode_cuts, decode_void, read_journal,
+};
 use ottla_types::Offset;
 
 use super::files::{FILLING_FILE, SPARE_FILE, file_name, parse_name};
@@ -38,9 +40,9 @@ impl Ignore {
         if self.generation { None } else { Some(of_file) }
     }
 
-    /// The number from which on a log's entries count: what came before was cut off.
-    fn counts_from(self, cuts: &JournalCuts, key: JournalKey) -> u64 {
-        if self.cuts { 0 } else { cuts.get(&key).map_or(0, |cut| cut.number) }
+    /// What is void of a log's entries.
+    fn void_of(self, cuts: &JournalCuts, key: JournalKey) -> JournalVoid {
+        if self.cuts { JournalVoid::default() } else { cuts.get(&key).copied().unwrap_or_default() }
     }
 
     /// What was added, in files of changes, to a file that speaks of all logs.
@@ -52,7 +54,7 @@ impl Ignore {
 /// The journal's entries, for each partition in their order.
 #[derive(Default)]
 pub(crate) struct Replay {
-    /// The logs that were cut lately, perhaps not to the end.
+    /// The logs that were cut lately, perhaps not to the end, or of which segments were replaced.
     cuts: JournalCuts,
     /// What is to be written stays there until its partition asks for it: a journal may be larger than the
     /// memory.
@@ -114,14 +116,11 @@ pub(super) fn read(
         let (replay, cuts, cut_changes) = (Replay::default(), JournalCuts::new(), open_changes()?.0);
         return Ok(FoundJournal { replay, cuts, cut_changes, generation: newest_file, files: Vec::new() });
     };
-    for (key, cut) in ignore.added(&added).iter().filter_map(|cut| decode_cut(cut)) {
-        // A file of changes may be older than what was written anew of all.
-        let known = cuts.entry(key).or_insert(cut);
-        if cut.number >= known.number {
-            *known = cut;
-        }
+    for (key, void) in ignore.added(&added).iter().filter_map(|void| decode_void(void)) {
+        let known = cuts.entry(key).or_default();
+        *known = known.after(void);
     }
-    let newest_cut = cuts.values().map(|cut| cut.number >> 32).max().unwrap_or(0);
+    let newest_cut = cuts.values().map(|void| void.newest() >> 32).max().unwrap_or(0);
     let generation = newest_file.max(newest_cut);
     let mut replay = Replay { cuts: cuts.clone(), ..Replay::default() };
     for &generation in &files {
@@ -179,7 +178,7 @@ impl Replay {
         }
         let at = self.files.len();
         for entry in content.entries {
-            if entry.number >= ignore.counts_from(cuts, entry.key) {
+            if ignore.void_of(cuts, entry.key).counts(entry.number) {
                 self.entries.entry(entry.key).or_default().push((at, entry));
             }
         }
@@ -203,10 +202,11 @@ impl Replay {
 
     /// Where the log was cut, if that may not be on disk yet.
     pub(crate) fn cut_to(&self, key: JournalKey) -> Option<Offset> {
-        self.cuts.get(&key).map(|cut| cut.durable_to)
+        Some(self.cuts.get(&key)?.cut?.durable_to)
     }
 
-    /// Repeats the writes of one partition that lie past its recovery point and its log start.
+    /// Repeats the writes of one partition that lie past its recovery point and its log start. Those to
+    /// segments that were replaced since say how far it was durable, and no more.
     pub(crate) fn apply(
         &self,
         disk: &dyn Disk,
@@ -215,7 +215,8 @@ impl Replay {
         recovery_point: Offset,
         log_start: Offset,
     ) -> Result<Replayed, StoreError> {
-        let durable_to = self.cuts.get(&key).map_or(recovery_point, |cut| recovery_point.max(cut.durable_to));
+        let void = self.cuts.get(&key).copied().unwrap_or_default();
+        let durable_to = self.cut_to(key).map_or(recovery_point, |cut_to| recovery_point.max(cut_to));
         let mut replayed = Replayed { durable_to, ..Replayed::default() };
         let entries = || self.entries.get(&key).into_iter().flatten();
         // A segment that retention let go is not made again; one that is kept is kept whole.
@@ -226,7 +227,8 @@ impl Replay {
             replayed.newest = replayed.newest.max(entry.number);
             replayed.durable_to = replayed.durable_to.max(entry.next_offset);
             let Some(write) = &entry.write else { continue };
-            if entry.next_offset <= recovery_point {
+            let is_settled = void.is_settled(entry.number, entry.next_offset);
+            if entry.next_offset <= recovery_point || is_settled {
                 continue;
             }
             let mode =

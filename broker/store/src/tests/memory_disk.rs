@@ -39,6 +39,7 @@ enum Act {
     Write,
     Truncate,
     Reserve,
+    SetTime,
     Sync,
 }
 
@@ -68,6 +69,8 @@ impl Fault {
 struct FileNode {
     content: Mutex<Vec<u8>>,
     synced: Mutex<Vec<u8>>,
+    /// As it was set; what is written leaves it as it is.
+    modified_ms: Mutex<i64>,
 }
 
 #[derive(Default)]
@@ -203,6 +206,7 @@ fn copied(folder: &FolderNode, is_synced_only: bool) -> Arc<FolderNode> {
             Node::File(Arc::new(FileNode {
                 content: Mutex::new(content.clone()),
                 synced: Mutex::new(content),
+                modified_ms: Mutex::new(*file.modified_ms.lock()),
             }))
         }
     };
@@ -240,8 +244,11 @@ impl Disk for MemoryDisk {
         let folder = self.folder(path)?;
         let names = folder.names.lock();
         let entry = |(name, node): (&String, &Node)| {
-            let bytes = if let Node::File(file) = node { file.content.lock().len() as u64 } else { 0 };
-            DirEntry { name: name.clone(), is_dir: matches!(node, Node::Folder(_)), bytes, modified_ms: 0 }
+            let (bytes, modified_ms) = match node {
+                Node::File(file) => (file.content.lock().len() as u64, *file.modified_ms.lock()),
+                Node::Folder(_) => (0, 0),
+            };
+            DirEntry { name: name.clone(), is_dir: matches!(node, Node::Folder(_)), bytes, modified_ms }
         };
         Ok(names.iter().map(entry).collect())
     }
@@ -350,6 +357,12 @@ impl DiskFile for MemoryFile {
     fn sync(&self) -> io::Result<()> {
         self.disk.act(Act::Sync, &self.path)?;
         self.file.synced.lock().clone_from(&self.file.content.lock());
+        Ok(())
+    }
+
+    fn set_modified_ms(&self, modified_ms: i64) -> io::Result<()> {
+        self.disk.act(Act::SetTime, &self.path)?;
+        *self.file.modified_ms.lock() = modified_ms;
         Ok(())
     }
 

@@ -205,6 +205,18 @@ fn what_is_let_go_is_acknowledged_first() {
 }
 
 #[test]
+fn what_is_cleaned_away_is_acknowledged_first_and_synced_here() {
+    let (mut one, mut two) = pair(&[1, 1], &[1, 1], 4);
+    one.append();
+    let _ = one.sync();
+    assert_eq!(one.replica.cleaning_limit(one.log.facts()), Offset(0), "nobody has said anything");
+    one.feed(&mut two);
+    assert_eq!(one.replica.cleaning_limit(one.log.facts()), Offset(2), "the third is synced, and here only");
+    one.log.synced = 1;
+    assert_eq!(one.replica.cleaning_limit(one.log.facts()), Offset(1), "the second isn't synced here");
+}
+
+#[test]
 #[should_panic(expected = "a leader lets go up to 1")]
 fn a_leader_that_lets_go_what_is_not_acknowledged_is_a_bug() {
     let (mut one, _) = pair(&[1, 1], &[1, 1], 4);
