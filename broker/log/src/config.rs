@@ -1,6 +1,5 @@
 //! The settings of one partition's log, parsed: Kafka's topic configurations, units in the names.
 
-use crate::cleaner::CompactionConfig;
 use crate::header::TimestampType;
 
 /// When an `acks=all` append may be acknowledged.
@@ -11,6 +10,30 @@ pub enum AckDurability {
     Synced,
     /// Once it is in the page cache, as Apache Kafka does; a power loss may lose it.
     Written,
+}
+
+/// The settings of a topic's compaction, units in the names; the defaults are Kafka's.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CompactionConfig {
+    /// `min.cleanable.dirty.ratio`: from which share of dirty bytes on a log is cleaned.
+    pub min_cleanable_dirty_ratio: f64,
+    /// `min.compaction.lag.ms`: how old records are at least when they are cleaned.
+    pub min_compaction_lag_ms: i64,
+    /// `max.compaction.lag.ms`: from which age of a record on the log is cleaned in any case.
+    pub max_compaction_lag_ms: i64,
+    /// `delete.retention.ms`: how long tombstones and markers are kept once they were cleaned.
+    pub delete_retention_ms: i64,
+}
+
+impl Default for CompactionConfig {
+    fn default() -> Self {
+        Self {
+            min_cleanable_dirty_ratio: 0.5,
+            min_compaction_lag_ms: 0,
+            max_compaction_lag_ms: i64::MAX,
+            delete_retention_ms: 24 * 3_600_000,
+        }
+    }
 }
 
 /// The settings of one partition's log; the defaults are Kafka's.

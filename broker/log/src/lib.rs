@@ -34,13 +34,13 @@ pub use changes::{
 };
 pub use cleaner::{
     AbortedTransaction, BatchFilter, CleanableLog, CleanableSegment, CleanedTransactions, CleanerError,
-    CleanerLimits, CleanerStats, CleaningRound, CompactionConfig, Holes, LogToClean, Mapped, OffsetMap,
-    OffsetMapBuilder, OffsetMapFull, SegmentLimits, SegmentPart, filthiest, group_segments, log_to_clean,
+    CleanerLimits, CleanerStats, CleaningRound, Holes, LogToClean, Mapped, OffsetMap, OffsetMapBuilder,
+    OffsetMapFull, SegmentLimits, SegmentPart, filthiest, group_segments, log_to_clean,
 };
 pub use compression::{
     CompressionError, DECODER_BYTES_MAX, compress, decoder_bytes, decompress, inflated_bytes_max,
 };
-pub use config::{AckDurability, LogConfig};
+pub use config::{AckDurability, CompactionConfig, LogConfig};
 pub use epochs::{LeaderEpochs, up_to_epoch};
 pub use header::{
     BatchHeader, CRC_START, Codec, HEADER_BYTES, LENGTH_PREFIX_BYTES, MAGIC, NO_TIMESTAMP, TimestampType,

@@ -322,6 +322,7 @@ impl PartitionLog {
     }
 
     /// Takes note that a cleaning went up to `cleaned`. The next checkpoint says it.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the cleaner, which goes that far, comes next"))]
     pub(crate) fn set_cleaned_offset(&self, cleaned: Offset) {
         assert!(self.commit_lock.is_locked(), "a log isn't cut while that is said of it");
         assert!(cleaned.0 >= 0 && cleaned <= self.end_offset(), "only what is there is clean: {cleaned}");

@@ -2,29 +2,7 @@
 
 use ottla_types::Offset;
 
-/// The settings of a topic's compaction, units in the names; the defaults are Kafka's.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct CompactionConfig {
-    /// `min.cleanable.dirty.ratio`: from which share of dirty bytes on a log is cleaned.
-    pub min_cleanable_dirty_ratio: f64,
-    /// `min.compaction.lag.ms`: how old records are at least when they are cleaned.
-    pub min_compaction_lag_ms: i64,
-    /// `max.compaction.lag.ms`: from which age of a record on the log is cleaned in any case.
-    pub max_compaction_lag_ms: i64,
-    /// `delete.retention.ms`: how long tombstones and markers are kept once they were cleaned.
-    pub delete_retention_ms: i64,
-}
-
-impl Default for CompactionConfig {
-    fn default() -> Self {
-        Self {
-            min_cleanable_dirty_ratio: 0.5,
-            min_compaction_lag_ms: 0,
-            max_compaction_lag_ms: i64::MAX,
-            delete_retention_ms: 24 * 3_600_000,
-        }
-    }
-}
+use crate::config::CompactionConfig;
 
 /// A segment, as far as compaction decides on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

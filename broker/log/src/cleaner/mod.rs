@@ -30,7 +30,7 @@ mod test_support;
 mod transactions;
 
 pub use batches::{CleanerLimits, SegmentPart};
-pub use cleanable::{CleanableLog, CleanableSegment, CompactionConfig, LogToClean, filthiest, log_to_clean};
+pub use cleanable::{CleanableLog, CleanableSegment, LogToClean, filthiest, log_to_clean};
 pub use error::CleanerError;
 pub use filter::{BatchFilter, CleaningRound, Holes};
 pub use groups::{SegmentLimits, group_segments};
