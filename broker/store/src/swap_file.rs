@@ -70,7 +70,8 @@ impl Folder<'_> {
             // All that is old is there.
             return self.put_in_place([base].into_iter(), &[]);
         }
-        if !is_sound && !(old.is_empty() && to_rename.is_empty()) {
+        let is_over = old.is_empty() && to_rename.is_empty();
+        if !is_sound && !is_over {
             return Err(self.not_finished(base, "its files have other bytes than it says"));
         }
         self.put_in_place(swap.files.iter().map(|file| file.base), &to_rename)?;

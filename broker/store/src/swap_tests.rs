@@ -103,7 +103,7 @@ fn an_equal_segment_in_the_place_of_two_changes_nothing() {
     log.state.lock().segments[2].modified_ms = 70;
     assert!(is_done(&swap(&log, Content::Equal)));
     assert_eq!(log.state.lock().segments.len(), segments - 1);
-    assert_eq!((records(&log), asked(&log)), (before.clone(), answers.clone()));
+    assert_eq!((records(&log), asked(&log)), (before.clone(), answers));
     assert_eq!((leftovers(&disk), log.damage()), (vec![], vec![]));
     append(&log, 3).unwrap();
     store.commit_now().unwrap();

@@ -88,7 +88,7 @@ impl Host {
             None => Returned { request: message.request, why: Unavailable::NotCoordinator },
             Some(mailbox) => match mailbox.push(message) {
                 Ok(()) => return Asked::Later(answered),
-                Err(returned) => returned,
+                Err(returned) => *returned,
             },
         };
         let why = match returned.why {

@@ -176,7 +176,7 @@ impl Load {
             );
             return Some(next);
         }
-        if waited.as_secs() % TELL_INTERVAL.as_secs() == 0 {
+        if waited.as_secs().is_multiple_of(TELL_INTERVAL.as_secs()) {
             warn!(%partition, offset = from.0, %error, "group coordinator can't read its log yet");
         }
         tokio::select! {

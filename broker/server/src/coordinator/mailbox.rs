@@ -68,7 +68,7 @@ impl Mailbox {
     ///
     /// # Errors
     /// When the shard is still loading or goes, or too much waits.
-    pub fn push(&self, message: Message) -> Result<(), Returned> {
+    pub fn push(&self, message: Message) -> Result<(), Box<Returned>> {
         {
             let mut inner = self.inner.lock();
             let is_full =
@@ -81,7 +81,7 @@ impl Mailbox {
                 State::Open => None,
             };
             if let Some(why) = refused {
-                return Err(Returned { request: message.request, why });
+                return Err(Box::new(Returned { request: message.request, why }));
             }
             inner.bytes += message.bytes;
             inner.queue.push_back(message);
