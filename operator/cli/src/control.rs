@@ -26,14 +26,18 @@ pub async fn connect(client: &Client) -> Result<ControlClient<Channel>, Failure>
     let quorum = client.describe_quorum().await.map_err(target::failed)?;
     let (leads, others): (Vec<_>, Vec<_>) =
         quorum.members.iter().partition(|member| member.id == quorum.leader_id);
-    let mut tried = Vec::new();
-    for address in leads.iter().chain(&others).filter_map(|member| member.address.as_deref()) {
-        match timeout(ANSWER_LIMIT, answering(address)).await {
-            Ok(Ok(control)) => return Ok(control),
-            Ok(Err(_)) | Err(_) => tried.push(address.to_owned()),
+    let addresses: Vec<&str> =
+        leads.into_iter().chain(others).filter_map(|member| member.address.as_deref()).collect();
+    first_answering(&addresses, ANSWER_LIMIT).await
+}
+
+async fn first_answering(addresses: &[&str], limit: Duration) -> Result<ControlClient<Channel>, Failure> {
+    for address in addresses {
+        if let Ok(Ok(control)) = timeout(limit, answering(address)).await {
+            return Ok(control);
         }
     }
-    Err(Failure::new(format!("no node answers on its CONTROLLER listener ({})", tried.join(", ")))
+    Err(Failure::new(format!("no node answers on its CONTROLLER listener ({})", addresses.join(", ")))
         .remedy("run this where the brokers' CONTROLLER listeners can be reached, as beside a broker")
         .code(failure::Code::Unreachable))
 }
@@ -45,8 +49,11 @@ async fn answering(address: &str) -> Result<ControlClient<Channel>, Box<dyn Erro
         .http2_keep_alive_interval(KEEP_ALIVE)
         .keep_alive_timeout(KEEP_ALIVE);
     let mut control = ControlClient::new(endpoint.connect().await?);
-    control.get_broker(GetBrokerRequest {}).await?;
-    Ok(control)
+    match control.get_broker(GetBrokerRequest {}).await {
+        Err(status) if status.code() == Code::Unavailable => Err(status.into()),
+        // Whatever it says, it lives.
+        Ok(_) | Err(_) => Ok(control),
+    }
 }
 
 /// What the control API refused, in its words; they name the remedy where there is one.
@@ -58,5 +65,25 @@ pub fn refused(status: &Status) -> Failure {
             .code(failure::Code::Unreachable),
         Code::Unimplemented => failure.remedy("use an `ottla` of the cluster's own version"),
         _ => failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_node_that_is_frozen_is_passed_over() {
+        let frozen = TcpListener::bind("127.0.0.1:0").unwrap();
+        let gone = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addresses = [&frozen, &gone].map(|listener| listener.local_addr().unwrap().to_string());
+        drop(gone);
+        let [frozen_at, gone_at] = &addresses;
+        let limit = Duration::from_millis(100);
+        let error = first_answering(&[frozen_at, gone_at], limit).await.unwrap_err();
+        let error = format!("{error:?}");
+        assert!(error.contains(frozen_at.as_str()) && error.contains(gone_at.as_str()), "{error}");
     }
 }

@@ -72,17 +72,21 @@ fn orders_go_past_a_node_that_is_frozen() {
     let leader = members(&up, "leader").remove(0);
     let frozen = up.broker_pid(leader.parse().unwrap());
     signal(frozen, Signal::STOP);
+    let _thawed_later = Frozen(frozen);
     let living: Vec<String> =
         (0..3u16).filter(|id| id.to_string() != leader).map(|id| up.broker_address(id)).collect();
     let living = living.join(",");
     // Until the others have an active controller.
     until("an order", &["undrain", "1", "-b", &living], |said| said.contains("is given work again"));
-    until("another leader", &["quorum", "describe", "-b", &living], |table| {
-        table.lines().any(|row| row.contains("leader") && !row.starts_with(&leader))
-    });
-    let output = run_with_input(&["undrain", "1", "-b", &living], "");
-    signal(frozen, Signal::CONT);
-    assert_eq!(output.code, Some(0), "{output:?}");
+}
+
+/// A process that goes on when the test ends, however it does.
+struct Frozen(u32);
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        signal(self.0, Signal::CONT);
+    }
 }
 
 /// The most that anything here takes on a busy machine.

@@ -21,7 +21,7 @@ use ottla_types::{LeaderEpoch, Offset};
 use tokio::sync::oneshot;
 use tokio::task::yield_now;
 use tokio::time::sleep;
-use tracing::{info, warn};
+use tracing::{debug, warn};
 
 use super::codec::{FilledBatch, TooLarge, next_batch};
 use super::load::batch_bytes_max;
@@ -248,7 +248,7 @@ impl Runner {
         send(&mut calls, shard.resign());
         assert!(calls.is_empty(), "each request is answered");
         let partition = partition.log.topic_partition();
-        info!(%partition, epoch = epoch.0, told, "group coordinator resigned");
+        debug!(%partition, epoch = epoch.0, told, "group coordinator resigned");
     }
 }
 
