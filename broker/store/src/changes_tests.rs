@@ -487,6 +487,11 @@ fn cleaned_on_disk(dir: &Path) -> (Vec<i64>, Option<String>) {
     (sealed.cleaned.values().map(|offset| offset.0).collect(), kafkas)
 }
 
+fn clean_to(log: &PartitionLog, offset: i64) {
+    let _one = log.commit_lock.lock();
+    log.set_cleaned_offset(Offset(offset));
+}
+
 #[test]
 fn how_far_a_log_is_clean_is_known_after_any_stop_and_is_never_past_a_cut() {
     let dir = tempfile::tempdir().unwrap();
@@ -499,10 +504,6 @@ fn how_far_a_log_is_clean_is_known_after_any_stop_and_is_never_past_a_cut() {
         (log.cleaned_offset(), cleaned_on_disk(dir.path())),
         (None, (vec![], Some("0\n0\n".to_owned())))
     );
-    let clean_to = |log: &PartitionLog, offset| {
-        let _one = log.commit_lock.lock();
-        log.set_cleaned_offset(Offset(offset));
-    };
     clean_to(&log, 9);
     drop((log, store));
     let store = open(dir.path());
@@ -555,10 +556,7 @@ fn records_that_come_in_the_place_of_lost_ones_are_not_clean() {
     let log = create(&store, TOPIC, P0);
     append(&log, 12);
     store.commit_now().unwrap();
-    {
-        let _one = log.commit_lock.lock();
-        log.set_cleaned_offset(Offset(9));
-    }
+    clean_to(&log, 9);
     store.checkpoint().unwrap();
     store.close().unwrap();
     let folder = log.state.lock().folder.clone();

@@ -34,8 +34,10 @@ use crate::swap_file::finish_swaps;
 /// No snapshot or epoch file is larger, unless it is damaged.
 const SIDE_BYTES_MAX: usize = 256 << 20;
 
-/// How names of files end that are half made, or not needed any more: once no swap file says otherwise.
-const TEMPORARY: [&str; 4] = [".tmp", ".deleted", CLEANED_SUFFIX, ".swap"];
+/// Whether a file of this name is half made, or not needed any more: once no swap file says otherwise.
+pub(crate) fn is_temporary(name: &str) -> bool {
+    [".tmp", ".deleted", CLEANED_SUFFIX, ".swap"].iter().any(|end| name.ends_with(end))
+}
 
 /// What is wrong where a batch should be and none is.
 const NOTHING_THERE: BatchError = BatchError::Truncated { needed: HEADER_BYTES, present: 0 };
@@ -189,7 +191,7 @@ fn list(disk: &dyn Disk, folder: &Path) -> Result<FolderFiles, StoreError> {
             Some((FileKind::Snapshot, base)) => files.snapshots.push(base),
             Some((kind, base)) => files.indexes.push((kind, base, entry.bytes)),
             None if parse_swap_name(&entry.name).is_some() => files.has_swap = true,
-            None if TEMPORARY.iter().any(|end| entry.name.ends_with(end)) => files.temporary.push(entry.name),
+            None if is_temporary(&entry.name) => files.temporary.push(entry.name),
             None => {}
         }
     }

@@ -1,6 +1,7 @@
-//! What the disk says of each log's recovery point and start, and how far it is clean: a file with a checksum, written as a whole at
-//! each checkpoint, and the changes since, a line each. Kafka's two checkpoint files say the same to Kafka's
-//! tools; they count only where the file with the checksum is missing or damaged.
+//! What the disk says of each log's recovery point and start, and how far it is clean: a file with a
+//! checksum, written as a whole at each checkpoint, and the changes since, a line each. Kafka's own
+//! checkpoint files say the same to Kafka's tools; they count only where the file with the checksum is
+//! missing or damaged.
 
 use std::collections::{HashMap, HashSet};
 use std::io;

@@ -14,7 +14,7 @@ use ottla_types::{Offset, TopicId, TopicPartition};
 
 use crate::disk::{DirEntry, Disk, OpenMode, is_passing, read_file, replace_file};
 use crate::error::StoreError;
-use crate::load::Recovery;
+use crate::load::{Recovery, is_temporary};
 use crate::partition::{Identity, Shared};
 use crate::patient::PatientDisk;
 
@@ -257,9 +257,8 @@ pub(crate) fn clear_name(
 fn may_go(files: &[DirEntry]) -> bool {
     let is_own = |file: &DirEntry| {
         let name = file.name.as_str();
-        let is_half_made = [".tmp", ".deleted", ".cleaned", ".swap"].iter().any(|end| name.ends_with(end));
         let is_small = [PartitionMetadata::FILE, LeaderEpochs::FILE].contains(&name);
-        !file.is_dir && (is_small || is_half_made || FileKind::parse(name).is_some())
+        !file.is_dir && (is_small || is_temporary(name) || FileKind::parse(name).is_some())
     };
     !has_records(files) && files.iter().all(is_own)
 }

@@ -8,11 +8,12 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ottla_log::{Depth, FileKind, SegmentSwap, SwappedFile, cleaned_name, parse_swap_name, scan, swap_name};
 use ottla_types::Offset;
 
-use crate::disk::{DirEntry, Disk, OpenMode, read_file};
+use crate::disk::{DirEntry, Disk, DiskFile, OpenMode, read_file};
 use crate::error::StoreError;
 use crate::read::FileSource;
 
@@ -40,8 +41,8 @@ pub(crate) fn finish_swaps(disk: &dyn Disk, folder: &Path) -> Result<(), StoreEr
             Some(said) => swap.finish(&said)?,
             None => swap.finish_unread(base)?,
         }
-        disk.remove_file(&path).map_err(StoreError::io("remove", &path))?;
-        disk.sync_dir(folder).map_err(StoreError::io("sync", folder))?;
+        swap.remove(&swap_name(base))?;
+        swap.sync()?;
     }
     Ok(())
 }
@@ -156,14 +157,19 @@ impl Folder<'_> {
         self.disk.sync_dir(self.folder).map_err(StoreError::io("sync", self.folder))
     }
 
+    /// A file, if it is there.
+    fn open(&self, name: &str) -> Result<Option<Arc<dyn DiskFile>>, StoreError> {
+        let path = self.path(name);
+        match self.disk.open(&path, OpenMode::Existing) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            file => file.map(Some).map_err(StoreError::io("read", path)),
+        }
+    }
+
     /// Whether a file has the bytes that the swap file says.
     fn fits(&self, name: &str, said: &SwappedFile) -> Result<bool, StoreError> {
-        let path = self.path(name);
-        let error = |source| StoreError::io("read", &path)(source);
-        let file = match self.disk.open(&path, OpenMode::Existing) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            file => file.map_err(error)?,
-        };
+        let error = |source| StoreError::io("read", self.path(name))(source);
+        let Some(file) = self.open(name)? else { return Ok(false) };
         if file.bytes().map_err(error)? != said.bytes {
             return Ok(false);
         }
@@ -182,12 +188,9 @@ impl Folder<'_> {
 
     /// Where a segment ends, if it is whole batches up to its last byte.
     fn whole_to(&self, base: Offset) -> Result<Option<Offset>, StoreError> {
-        let path = self.path(&FileKind::Log.file_name(base));
-        let error = |source| StoreError::io("read", &path)(source);
-        let file = match self.disk.open(&path, OpenMode::Existing) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            file => file.map_err(error)?,
-        };
+        let name = FileKind::Log.file_name(base);
+        let error = |source| StoreError::io("read", self.path(&name))(source);
+        let Some(file) = self.open(&name)? else { return Ok(None) };
         let bytes = file.bytes().map_err(error)?;
         let source = FileSource::with_bad_sectors_as_zeros(file);
         let end = scan(&source, 0..bytes, base, Depth::Crc, |_| true).map_err(error)?;

@@ -129,10 +129,7 @@ pub const ORDERS: &[Order] = &[
         "broker/server/src/config",
         &["kind", "ignored", "properties", "table", "source", "listeners", "groups", "typed"],
     ),
-    order(
-        "broker/server/src/coordinator",
-        &["topics", "config", "codec", "mailbox", "load", "runner", "host"],
-    ),
+    order("broker/server/src/coordinator", &["topics", "codec", "mailbox", "load", "runner", "host"]),
     order(
         "broker/server/src/net",
         &[

@@ -80,7 +80,8 @@ impl Replica {
     ) -> Result<(FetchVerdict, Change), FetchRefusal> {
         self.check_fetch(fetch)?;
         log.assert_in_order();
-        let is_complete = self.is_complete(fetch.broker);
+        // Nobody else is asked for it.
+        let is_complete = fetch.last_epoch.is_none() && self.is_complete(fetch.broker);
         let diverging = diverges(fetch, log, is_complete, end_offset_for).filter(|_| checks_divergence());
         let is_behind = fetch.fetch_offset < log.start;
         let Role::Leader(leader) = &mut self.role else { return Err(FetchRefusal::NotLeader) };

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ottla_core::coordinator::ShardLimits;
 use ottla_core::group::GroupConfig;
 
 use super::source::{ConfigError, Values};
@@ -9,16 +10,48 @@ use super::source::{ConfigError, Values};
 /// What consumer groups are configured with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupSettings {
-    /// What the state machine goes by.
-    pub config: GroupConfig,
+    /// What the coordinators go by.
+    pub coordinator: CoordinatorConfig,
     /// The memory that all groups and offsets of this broker may take up, in bytes.
     pub state_bytes_max: usize,
-    /// A commit that isn't on all replicas in sync after so long is answered with an error.
-    pub commit_timeout: Duration,
-    /// How many bytes of a partition are read at a time while its groups are loaded.
-    pub load_buffer_bytes: usize,
     /// The topic that keeps them.
     pub offsets_topic: OffsetsTopic,
+}
+
+/// The settings of a broker's group coordinators; the defaults are Kafka's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CoordinatorConfig {
+    /// Of groups and offsets.
+    pub groups: GroupConfig,
+    /// `offsets.commit.timeout.ms`: how long an answer waits for records to be committed.
+    pub commit_timeout: Duration,
+    /// `offsets.load.buffer.size`: how many bytes of a partition are read at once while a shard loads.
+    pub load_buffer_bytes: usize,
+    /// The most bytes of memory that a shard's records may take up until they are committed. Beyond, requests
+    /// that may need records are refused. Kafka has no limit.
+    pub uncommitted_bytes_max: usize,
+}
+
+impl Default for CoordinatorConfig {
+    fn default() -> Self {
+        Self {
+            groups: GroupConfig::default(),
+            commit_timeout: Duration::from_secs(5),
+            load_buffer_bytes: 5 << 20,
+            uncommitted_bytes_max: 32 << 20,
+        }
+    }
+}
+
+impl CoordinatorConfig {
+    /// The limits of a shard whose decisions may take up so many bytes of a batch.
+    pub fn shard_limits(&self, decision_bytes_max: usize) -> ShardLimits {
+        ShardLimits {
+            commit_timeout_ms: u64::try_from(self.commit_timeout.as_millis()).unwrap_or(u64::MAX),
+            uncommitted_bytes_max: self.uncommitted_bytes_max,
+            decision_bytes_max,
+        }
+    }
 }
 
 /// How the topic of groups and offsets is created.
@@ -49,19 +82,22 @@ impl GroupSettings {
         }
         let defaults = GroupConfig::default();
         Ok(Self {
-            config: GroupConfig {
-                session_timeout_min_ms,
-                session_timeout_max_ms,
-                initial_rebalance_delay_ms: at_least_0("group.initial.rebalance.delay.ms"),
-                members_max: size("group.max.size").min(defaults.members_max),
-                offset_metadata_max_bytes: size("offset.metadata.max.bytes"),
-                offsets_retention_ms: at_least_0("offsets.retention.minutes") * 60_000,
-                offsets_retention_check_interval_ms: at_least_0("offsets.retention.check.interval.ms"),
-                ..defaults
+            coordinator: CoordinatorConfig {
+                groups: GroupConfig {
+                    session_timeout_min_ms,
+                    session_timeout_max_ms,
+                    initial_rebalance_delay_ms: at_least_0("group.initial.rebalance.delay.ms"),
+                    members_max: size("group.max.size").min(defaults.members_max),
+                    offset_metadata_max_bytes: size("offset.metadata.max.bytes"),
+                    offsets_retention_ms: at_least_0("offsets.retention.minutes") * 60_000,
+                    offsets_retention_check_interval_ms: at_least_0("offsets.retention.check.interval.ms"),
+                    ..defaults
+                },
+                commit_timeout: Duration::from_millis(at_least_0("offsets.commit.timeout.ms")),
+                load_buffer_bytes: size("offsets.load.buffer.size"),
+                ..CoordinatorConfig::default()
             },
             state_bytes_max: size("ottla.group.state.max.bytes"),
-            commit_timeout: Duration::from_millis(at_least_0("offsets.commit.timeout.ms")),
-            load_buffer_bytes: size("offsets.load.buffer.size"),
             offsets_topic: OffsetsTopic {
                 partitions: values.number_of("offsets.topic.num.partitions"),
                 replication_factor: values
@@ -86,11 +122,11 @@ mod tests {
     #[test]
     fn defaults_are_kafkas() {
         let settings = settings("").unwrap();
-        assert_eq!(settings.config, GroupConfig::default());
+        assert_eq!(settings.coordinator.groups, GroupConfig::default());
         let topic = OffsetsTopic { partitions: 50, replication_factor: None, segment_bytes: 100 << 20 };
         assert_eq!(settings.offsets_topic, topic);
-        assert_eq!(settings.commit_timeout, Duration::from_secs(5));
-        assert_eq!((settings.load_buffer_bytes, settings.state_bytes_max), (5 << 20, 256 << 20));
+        assert_eq!(settings.coordinator.commit_timeout, Duration::from_secs(5));
+        assert_eq!((settings.coordinator.load_buffer_bytes, settings.state_bytes_max), (5 << 20, 256 << 20));
     }
 
     #[test]
@@ -104,12 +140,12 @@ mod tests {
              ottla.group.state.max.bytes=13",
         )
         .unwrap();
-        let config = &settings.config;
+        let config = &settings.coordinator.groups;
         assert_eq!((config.session_timeout_min_ms, config.session_timeout_max_ms), (1, 2));
         assert_eq!((config.initial_rebalance_delay_ms, config.members_max), (3, 4));
         assert_eq!(config.offset_metadata_max_bytes, 5);
-        assert_eq!(settings.commit_timeout, Duration::from_millis(6));
-        assert_eq!((settings.load_buffer_bytes, settings.state_bytes_max), (7, 13));
+        assert_eq!(settings.coordinator.commit_timeout, Duration::from_millis(6));
+        assert_eq!((settings.coordinator.load_buffer_bytes, settings.state_bytes_max), (7, 13));
         assert_eq!(config.offsets_retention_ms, 8 * 60_000);
         assert_eq!(config.offsets_retention_check_interval_ms, 9);
         let topic = OffsetsTopic { partitions: 10, replication_factor: Some(2), segment_bytes: 110 };
@@ -123,8 +159,14 @@ mod tests {
              group.max.size=2147483647\noffsets.retention.minutes=2147483647",
         )
         .unwrap();
-        assert_eq!((low.config.session_timeout_min_ms, low.config.initial_rebalance_delay_ms), (0, 0));
-        assert_eq!(low.config.members_max, 10_000);
+        assert_eq!(
+            (
+                low.coordinator.groups.session_timeout_min_ms,
+                low.coordinator.groups.initial_rebalance_delay_ms
+            ),
+            (0, 0)
+        );
+        assert_eq!(low.coordinator.groups.members_max, 10_000);
         for (file, part) in [
             (
                 "group.min.session.timeout.ms=9\ngroup.max.session.timeout.ms=8",

@@ -12,7 +12,7 @@ mod source;
 mod table;
 mod typed;
 
-pub use groups::{GroupSettings, OffsetsTopic};
+pub use groups::{CoordinatorConfig, GroupSettings, OffsetsTopic};
 pub use ignored::{KafkaType, all_ignored, ignored};
 pub use kind::{Kind, Value};
 pub use listeners::{HostPort, Listener, Listeners, Voter};

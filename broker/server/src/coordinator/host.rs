@@ -18,10 +18,10 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::JoinSet;
 
-use super::config::CoordinatorConfig;
 use super::load::{DECISION_BYTES_MIN, Load, PIECES_AT_A_TIME, decision_bytes};
 use super::mailbox::{Kept, Mailbox, Message, Returned};
 use super::runner::{OwnMailbox, Runner};
+use crate::config::CoordinatorConfig;
 use crate::partitions::{Partition, PartitionKey, Partitions};
 
 /// The group coordinators of this broker.

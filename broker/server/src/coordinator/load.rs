@@ -5,6 +5,7 @@
 //! is waited for as long as another replica may have it, as skipping it loses offsets that were acknowledged.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -131,7 +132,7 @@ impl Load {
         &self,
         mut shard: Shard<Groups>,
         mut loaded: Loaded,
-        offsets: std::ops::Range<Offset>,
+        offsets: Range<Offset>,
     ) -> Option<(Shard<Groups>, Loaded, Result<Offset, PieceError>)> {
         let place = tokio::select! {
             place = Arc::clone(&self.places).acquire_owned() => place.expect("the semaphore is never closed"),
@@ -151,12 +152,7 @@ impl Load {
     }
 
     /// Where to read on after an error. None if the shard's time is over.
-    async fn get_past(
-        &self,
-        error: &PieceError,
-        offsets: std::ops::Range<Offset>,
-        waited: Duration,
-    ) -> Option<Offset> {
+    async fn get_past(&self, error: &PieceError, offsets: Range<Offset>, waited: Duration) -> Option<Offset> {
         let (log, from) = (&self.partition.log, offsets.start);
         let partition = log.topic_partition();
         let is_damaged = match error {
@@ -233,7 +229,7 @@ fn read_piece(
     log: &PartitionLog,
     shard: &mut Shard<Groups>,
     loaded: &mut Loaded,
-    offsets: &std::ops::Range<Offset>,
+    offsets: &Range<Offset>,
     bytes_max: usize,
 ) -> Result<Offset, PieceError> {
     let bytes = log.read_bytes(offsets.start, bytes_max, UpTo::End)?;

@@ -10,13 +10,13 @@ use ottla_core::partition::FollowerFetch;
 use ottla_log::{BatchBuilder, Batches, Codec, HEADER_BYTES, LogConfig, TimestampType, compress};
 use ottla_types::{BrokerEpoch, BrokerId, DirectoryId, LeaderEpoch, Offset, ProducerEpoch, ProducerId};
 
-use super::CoordinatorConfig;
 use super::codec::encode;
 use super::codec_tests::{group_record, offset_record};
 use super::load::{DECISION_BYTES_MIN, Loaded, decision_bytes, load_batch, troublesome_settings};
 use super::test_support::{
     ALONE, FIRST, Led, SECOND, World, commit, commit_with, committed_fine, list, not_committed, until,
 };
+use crate::config::CoordinatorConfig;
 
 const TWO: Led<'static> = Led { leader: 1, isr: &[1, 2], minimum: 1 };
 

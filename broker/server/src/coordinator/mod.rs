@@ -8,7 +8,6 @@
 mod codec;
 #[cfg(test)]
 mod codec_tests;
-mod config;
 mod host;
 mod load;
 #[cfg(test)]
@@ -24,7 +23,6 @@ mod test_support;
 mod topics;
 
 pub use codec::Unreadable;
-pub use config::CoordinatorConfig;
 pub use host::{Asked, Host};
 pub use mailbox::Kept;
 pub use topics::{Creation, new_offsets_topic, partition_of};

@@ -7,10 +7,10 @@ use ottla_log::{BatchError, LogConfig, SequenceError, SizeLimit};
 use ottla_store::AppendError;
 use ottla_types::{LeaderEpoch, Offset, ProducerId};
 
-use super::CoordinatorConfig;
 use super::mailbox::Mailbox;
 use super::runner::{NotAppended, OwnMailbox, Runner, not_appended};
 use super::test_support::{FIRST, World, commit, commit_with, committed_fine, not_committed, soon};
+use crate::config::CoordinatorConfig;
 use crate::partitions::ProduceError;
 
 #[test]

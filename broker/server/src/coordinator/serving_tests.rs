@@ -8,11 +8,12 @@ use ottla_log::Batches;
 use ottla_store::UpTo;
 use ottla_types::Offset;
 
+use super::Asked;
 use super::mailbox::{MESSAGE_BYTES_MAX, MESSAGES_MAX};
 use super::test_support::{
     ALONE, FIRST, Led, SECOND, World, commit, committed_fine, join, list, not_committed, quick, soon, until,
 };
-use super::{Asked, CoordinatorConfig};
+use crate::config::CoordinatorConfig;
 
 const TWO: Led<'static> = Led { leader: 1, isr: &[1, 2], minimum: 1 };
 

@@ -23,7 +23,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::{Asked, CoordinatorConfig, Host};
+use super::{Asked, Host};
+use crate::config::CoordinatorConfig;
 use crate::partitions::test_support::{CLUSTER, after, open, with_live_broker};
 use crate::partitions::{Partition, Partitions};
 

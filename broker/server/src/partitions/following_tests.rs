@@ -1,7 +1,6 @@
 //! A follower whose log is to be cut.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_core::partition::{Assignment, FetchAnswer, FetchVerdict};
@@ -10,7 +9,7 @@ use ottla_store::Store;
 use ottla_types::{BrokerId, LeaderEpoch, Offset, PartitionEpoch};
 use tempfile::TempDir;
 
-use super::test_support::{create_log, led_by_the_first_of, open_store};
+use super::test_support::{create_log, led_by_the_first_of, open_store, replica_on};
 use super::{DecidedCut, Followed, Partition, ReadyList};
 use crate::clock::now_ms;
 
@@ -34,16 +33,7 @@ impl ToBeCut {
             log.append(&batch, LeaderEpoch(3), now_ms()).unwrap();
         }
         store.commit_now().unwrap();
-        let lag_max = Duration::from_secs(3);
-        let partition = Partition::new(
-            BrokerId(2),
-            log,
-            Offset(0),
-            lag_max,
-            Arc::default(),
-            Arc::default(),
-            Arc::default(),
-        );
+        let partition = replica_on(log, BrokerId(2));
         let stream = Arc::<ReadyList>::default();
         partition.on_image(led_by_the_first_of(2), |_| Arc::clone(&stream));
         let asked = partition.fetch_spec().expect("all is synced");

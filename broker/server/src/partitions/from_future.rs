@@ -63,14 +63,12 @@ const DAY_MS: i64 = 24 * 60 * 60_000;
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use bytes::Bytes;
     use ottla_log::BatchBuilder;
     use ottla_store::LogConfig;
     use ottla_types::{BrokerId, LeaderEpoch, TopicName};
 
-    use super::super::test_support::{INDEX, TOPIC, open_store};
+    use super::super::test_support::{INDEX, TOPIC, open_store, replica_on};
     use super::*;
 
     #[test]
@@ -85,16 +83,7 @@ mod tests {
             ..LogConfig::default()
         };
         let log = store.create_partition(TopicName::new("t").unwrap(), TOPIC, INDEX, config.clone()).unwrap();
-        let lag_max = Duration::from_secs(3);
-        let partition = Partition::new(
-            BrokerId(1),
-            Arc::clone(&log),
-            Offset(0),
-            lag_max,
-            Arc::default(),
-            Arc::default(),
-            Arc::default(),
-        );
+        let partition = replica_on(Arc::clone(&log), BrokerId(1));
         let append = |time_ms: i64| {
             let batch = BatchBuilder::new(Offset(0), LeaderEpoch(-1)).record(time_ms, None, Some(b"value"));
             log.append(&Bytes::from(batch.build()), LeaderEpoch(0), NOW).unwrap();

@@ -18,7 +18,7 @@ use tracing::{error, info, warn};
 
 use super::from_future::FromFuture;
 use super::high_watermarks;
-use super::partition::{Partition, Throttled};
+use super::partition::{Lists, Partition, Throttled};
 use super::purgatory::Crowds;
 use super::ready::{PartitionKey, ReadyList};
 use super::streams::Streams;
@@ -43,12 +43,8 @@ pub struct Partitions {
     saved: HashMap<PartitionKey, SavedHighWatermark>,
     /// The ones that were saved last.
     saved_last: Mutex<BTreeMap<PartitionKey, SavedHighWatermark>>,
-    /// Partitions that have something to propose to the controller.
-    proposals: Arc<ReadyList>,
-    /// Partitions of internal topics whose role is another.
-    roles: Arc<ReadyList>,
-    /// Partitions for which more wait than are woken at once.
-    crowds: Arc<Crowds>,
+    /// Where they say what is to be done for them.
+    lists: Lists,
     /// Partitions whose logs are damaged.
     damaged: Arc<ReadyList>,
     open: RwLock<HashMap<PartitionKey, Arc<Partition>>>,
@@ -128,9 +124,7 @@ impl Partitions {
             saved: high_watermarks::load(&folder),
             saved_last: Mutex::default(),
             folder,
-            proposals: Arc::default(),
-            roles: Arc::default(),
-            crowds: Arc::default(),
+            lists: Lists::default(),
             damaged: Arc::default(),
             open: RwLock::default(),
             applied,
@@ -153,17 +147,17 @@ impl Partitions {
 
     /// The partitions that have something to propose to the controller.
     pub fn proposals(&self) -> &Arc<ReadyList> {
-        &self.proposals
+        &self.lists.proposals
     }
 
     /// The partitions of internal topics whose role is another, or that are gone.
     pub fn roles(&self) -> &Arc<ReadyList> {
-        &self.roles
+        &self.lists.roles
     }
 
     /// The partitions for which more wait than are woken at once.
     pub fn crowds(&self) -> &Arc<Crowds> {
-        &self.crowds
+        &self.lists.crowds
     }
 
     /// The partitions whose logs are damaged.
@@ -395,9 +389,7 @@ impl Partitions {
         };
         let saved = self.saved.get(&(topic.id, index)).copied().unwrap_or_default();
         let saved = saved.in_log(|offset| log.epoch_of(offset));
-        let (proposals, crowds) = (Arc::clone(&self.proposals), Arc::clone(&self.crowds));
-        let roles = Arc::clone(&self.roles);
-        let partition = Partition::new(self.node_id, log, saved, self.lag_max, proposals, crowds, roles);
+        let partition = Partition::new(self.node_id, log, saved, self.lag_max, self.lists.clone());
         self.open.write().insert(partition.key(), Arc::clone(&partition));
         let (damaged, key) = (Arc::clone(&self.damaged), partition.key());
         partition.log.add_damage_hook(Arc::new(move |_| damaged.push(key)));

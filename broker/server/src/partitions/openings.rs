@@ -146,18 +146,10 @@ mod tests {
     use super::*;
 
     const CLIENT: AppendOrigin = AppendOrigin::Client(RequiredAcks::AtMostLeader);
-    use crate::partitions::test_support::{create_log, led_by_the_first_of, open_store};
+    use crate::partitions::test_support::{create_log, led_by_the_first_of, open_store, replica_on};
 
     fn leading(store: &ottla_store::Store) -> Arc<Partition> {
-        let partition = Partition::new(
-            ottla_types::BrokerId(1),
-            create_log(store),
-            Offset(0),
-            std::time::Duration::from_secs(3),
-            Arc::default(),
-            Arc::default(),
-            Arc::default(),
-        );
+        let partition = replica_on(create_log(store), ottla_types::BrokerId(1));
         partition.on_image(led_by_the_first_of(1), |_| Arc::default());
         partition
     }

@@ -9,8 +9,8 @@ use ottla_quorum::Tasks;
 use ottla_types::{BrokerId, LeaderEpoch, Offset};
 
 use super::Openings;
-use super::partition::{AppendOrigin, Partition, RequiredAcks};
-use super::test_support::{create_log, led_by_the_first_of, open_store};
+use super::partition::{AppendOrigin, RequiredAcks};
+use super::test_support::{create_log, led_by_the_first_of, open_store, replica_on};
 
 const CLIENT: AppendOrigin = AppendOrigin::Client(RequiredAcks::AtMostLeader);
 /// More than may be looked up or opened at a time.
@@ -79,9 +79,7 @@ fn noise(bytes: usize) -> Vec<u8> {
 async fn batches_that_are_refused_give_back_what_it_took_to_open_them() {
     let dir = tempfile::tempdir().unwrap();
     let store = open_store(dir.path(), BrokerId(1));
-    let lag_max = Duration::from_secs(3);
-    let (log, crowds, ready, roles) = (create_log(&store), Arc::default(), Arc::default(), Arc::default());
-    let partition = Partition::new(BrokerId(1), log, Offset(0), lag_max, crowds, ready, roles);
+    let partition = replica_on(create_log(&store), BrokerId(1));
     partition.on_image(led_by_the_first_of(1), |_| Arc::default());
     let openings = Openings::new(Tasks::default());
     for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {

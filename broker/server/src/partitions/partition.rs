@@ -54,6 +54,17 @@ pub struct Partition {
     is_gone: AtomicBool,
 }
 
+/// Where the partitions of a broker say what is to be done for them.
+#[derive(Debug, Clone, Default)]
+pub struct Lists {
+    /// Those that have something to propose to the controller.
+    pub proposals: Arc<ReadyList>,
+    /// Those of internal topics whose role is another, or that are gone.
+    pub roles: Arc<ReadyList>,
+    /// Those for which more wait than are woken at once.
+    pub crowds: Arc<Crowds>,
+}
+
 /// Whether replication throttling holds for a replica in each of its roles, by its topic's settings.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Throttled {
@@ -123,16 +134,15 @@ fn refusal_text(refusal: &AppendRefusal) -> String {
 
 impl Partition {
     /// Takes over a log, of which this high watermark was saved, and listens for what becomes durable. Where
-    /// it leads, members may lag for `lag_max`. If the topic is internal, `roles` is told of each new role.
+    /// it leads, members may lag for `lag_max`.
     pub fn new(
         me: BrokerId,
         log: Arc<PartitionLog>,
         high_watermark: Offset,
         lag_max: Duration,
-        proposals: Arc<ReadyList>,
-        crowds: Arc<Crowds>,
-        roles: Arc<ReadyList>,
+        lists: Lists,
     ) -> Arc<Self> {
+        let Lists { proposals, roles, crowds } = lists;
         let lag_max_ms = u64::try_from(lag_max.as_millis()).unwrap_or(u64::MAX);
         let replica = Replica::new(me, high_watermark, facts(&log), lag_max_ms);
         let partition = Arc::new(Self {

@@ -1,7 +1,6 @@
 //! A leader that is sent batches again: after its log was damaged, and after its memory of them is gone.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_core::metadata::OFFSETS_TOPIC;
@@ -13,10 +12,9 @@ use ottla_types::{
     TopicName,
 };
 
-use super::test_support::{INDEX, TOPIC, create_log, led_by_the_first_of, open_store};
+use super::partition::Lists;
+use super::test_support::{INDEX, LAG_MAX, TOPIC, create_log, led_by_the_first_of, open_store, replica_on};
 use super::{AppendOrigin, Partition, ProduceError, ReadyList, RequiredAcks};
-
-const LAG_MAX: Duration = Duration::from_secs(3);
 
 fn batch(sequence: i32) -> Bytes {
     let builder = BatchBuilder::new(Offset(0), LeaderEpoch(-1));
@@ -60,8 +58,7 @@ fn sent_again_to_one_of(replicas: i32) -> Result<(), ProduceError> {
     let store = open_store(dir.path(), BrokerId(1));
     let log = store.partition(TOPIC, INDEX).unwrap();
     assert_eq!(log.damage(), [Offset(1)..Offset(2)]);
-    let partition =
-        Partition::new(BrokerId(1), log, Offset(2), LAG_MAX, Arc::default(), Arc::default(), Arc::default());
+    let partition = Partition::new(BrokerId(1), log, Offset(2), LAG_MAX, Lists::default());
     partition.on_image(led_by_the_first_of(replicas), |_| Arc::<ReadyList>::default());
     append(&partition, &batch(1), RequiredAcks::AtMostLeader).map(drop)
 }
@@ -78,15 +75,7 @@ fn what_may_be_a_repetition_waits_until_a_peer_has_repaired_the_log() {
 fn what_was_appended_long_ago_is_no_success_before_it_is_acknowledged() {
     let dir = tempfile::tempdir().unwrap();
     let store = open_store(dir.path(), BrokerId(1));
-    let partition = Partition::new(
-        BrokerId(1),
-        create_log(&store),
-        Offset(0),
-        LAG_MAX,
-        Arc::default(),
-        Arc::default(),
-        Arc::default(),
-    );
+    let partition = replica_on(create_log(&store), BrokerId(1));
     partition.on_image(led_by_the_first_of(2), |_| Arc::<ReadyList>::default());
     for sequence in 0..7 {
         append(&partition, &batch(sequence), RequiredAcks::All).unwrap();
@@ -107,15 +96,7 @@ fn what_a_coordinator_decided_is_void_in_another_epoch() {
     let store = open_store(dir.path(), BrokerId(1));
     let name = TopicName::new(OFFSETS_TOPIC).unwrap();
     let log = store.create_partition(name, TOPIC, INDEX, LogConfig::default()).unwrap();
-    let partition = Partition::new(
-        BrokerId(1),
-        Arc::clone(&log),
-        Offset(0),
-        LAG_MAX,
-        Arc::default(),
-        Arc::default(),
-        Arc::default(),
-    );
+    let partition = replica_on(Arc::clone(&log), BrokerId(1));
     partition.on_image(led_by_the_first_of(1), |_| Arc::<ReadyList>::default());
     let of_epoch = |epoch| append_from(&partition, &batch(0), AppendOrigin::Coordinator(LeaderEpoch(epoch)));
     for other in [3, 5] {
@@ -138,15 +119,7 @@ fn retention_deletes_only_what_is_acknowledged() {
     let store = open_store(dir.path(), BrokerId(1));
     let config = LogConfig { segment_bytes: 100, retention_ms: Some(1_000), ..LogConfig::default() };
     let log = store.create_partition(TopicName::new("t").unwrap(), TOPIC, INDEX, config).unwrap();
-    let partition = Partition::new(
-        BrokerId(1),
-        Arc::clone(&log),
-        Offset(0),
-        LAG_MAX,
-        Arc::default(),
-        Arc::default(),
-        Arc::default(),
-    );
+    let partition = replica_on(Arc::clone(&log), BrokerId(1));
     partition.on_image(led_by_the_first_of(2), |_| Arc::<ReadyList>::default());
     let old = |value: &[u8]| -> Bytes {
         BatchBuilder::new(Offset(0), LeaderEpoch(-1)).record(1_000, None, Some(value)).build().into()

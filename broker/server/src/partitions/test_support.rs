@@ -9,11 +9,12 @@ use ottla_core::metadata::{Command, IncarnationId, MetadataImage, RegisterBroker
 use ottla_core::partition::{Assignment, Peer};
 use ottla_store::{AckDurability, Committer, LogConfig, PartitionLog, Store, StoreConfig};
 use ottla_types::{
-    BrokerEpoch, BrokerId, ClusterId, DirectoryId, LeaderEpoch, MetadataVersion, PartitionEpoch,
+    BrokerEpoch, BrokerId, ClusterId, DirectoryId, LeaderEpoch, MetadataVersion, Offset, PartitionEpoch,
     PartitionIndex, TopicId, TopicName,
 };
 
-use super::{Partitions, Streams};
+use super::partition::Lists;
+use super::{Partition, Partitions, Streams};
 
 /// The cluster of these tests.
 pub const CLUSTER: ClusterId = ClusterId([1; 16]);
@@ -38,6 +39,14 @@ pub fn open_store(folder: &Path, id: BrokerId) -> Store {
 pub fn create_log(store: &Store) -> Arc<PartitionLog> {
     let config = LogConfig { ack_durability: AckDurability::Synced, ..LogConfig::default() };
     store.create_partition(TopicName::new("t").unwrap(), TOPIC, INDEX, config).unwrap()
+}
+
+/// How long members may lag.
+pub const LAG_MAX: Duration = Duration::from_secs(3);
+
+/// A broker's replica on this log, which knows of nobody yet.
+pub fn replica_on(log: Arc<PartitionLog>, id: BrokerId) -> Arc<Partition> {
+    Partition::new(id, log, Offset(0), LAG_MAX, Lists::default())
 }
 
 /// What brokers 1 to `replicas` are told of that partition, of which all are in sync.

@@ -23,7 +23,7 @@ use super::background::{Background, follow_metadata};
 use super::front::Front;
 use crate::broker::{Absences, Broker, Doubts, Volume};
 use crate::config::{Config, HostPort, Listener};
-use crate::coordinator::{CoordinatorConfig, Creation, Host};
+use crate::coordinator::{Creation, Host};
 use crate::fetch::{ReplicaSessions, SessionCache};
 use crate::handlers::{SERVED, versions};
 use crate::http::{self, Health};
@@ -201,7 +201,7 @@ fn host(
     ));
     let coordinators = Arc::new(Host::new(
         config.node_id,
-        CoordinatorConfig::of(&config.groups),
+        config.groups.coordinator.clone(),
         Arc::clone(&partitions),
         quorum.image(),
         quorum.tasks().clone(),
